@@ -1,0 +1,35 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test up lint fast bench clean
+
+help:  ## what can be done here
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
+
+demo: .venv/installed  ## simulated marketplace, 30 nights of equity, one retraining, a summary
+	$(BIN)/litgo demo
+
+test: .venv/installed lint  ## lint, types, definitions, all tests (fast ones first)
+	$(BIN)/python -m pytest -m "not slow" && $(BIN)/python -m pytest -m slow
+
+up: .venv/installed  ## Dagster, MLflow and Postgres on loopback until Ctrl-C
+	@exec $(BIN)/litgo up
+
+lint: .venv/installed  ## ruff, mypy, dagster definitions validate
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	home=$$(mktemp -d) && DAGSTER_HOME=$$home LITGO_DATABASE_URL=none MLFLOW_TRACKING_URI=none \
+		$(BIN)/dagster definitions validate -w workspace.yaml && rm -r $$home
+
+fast: .venv/installed  ## the fast tests only
+	$(BIN)/python -m pytest -m "not slow"
+
+clean:  ## remove the environment and all local state
+	rm -rf .venv .litgo
+
+.venv/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint requirements.lock torch==2.13.0
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[embeddings,metrics,dev]"
+	@touch $@

@@ -1,0 +1,59 @@
+"""NDCG of the project's own ranker on the data of LightGBM's `examples/lambdarank`, against the published reference.
+
+    python benchmarks/lambdarank_reference.py [folder with rank.train and rank.test]
+
+Rounds are chosen by grouped cross-validation on rank.train, the ranker is refitted on all of it, and rank.test is
+scored once a seed. Expected: mean NDCG@10 of about .753 over 5 seeds; LightGBM's own train.conf gives .744.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from litgo_pipelines.learning.metrics import KS, ndcg
+from litgo_pipelines.learning.ranker import Recipe, Rows, dealt, train
+
+DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "lightgbm_lambdarank"
+FEATURES = 301  # columns 0-300 of the example
+
+
+def load(folder: Path, name: str) -> Rows:
+    """One LibSVM file and its `.query` file. Raises FileNotFoundError when either is missing."""
+    lines = (folder / name).read_text().splitlines()
+    features = np.zeros((len(lines), FEATURES))
+    labels = np.empty(len(lines), dtype=np.int64)
+    for row, line in enumerate(lines):
+        label, *pairs = line.split()
+        labels[row] = int(label)
+        for pair in pairs:
+            column, value = pair.split(":")
+            features[row, int(column)] = float(value)
+    groups = np.loadtxt(folder / f"{name}.query", dtype=np.int64)
+    return Rows(features, labels, groups)
+
+
+def measure(folder: Path, seeds: int = 5) -> tuple[int, np.ndarray]:
+    """(rounds, mean NDCG at KS of each seed, shape (seeds, 4)) on rank.test."""
+    trained = train(load(folder, "rank.train"), Recipe(), range(seeds), dealt(5))
+    test = load(folder, "rank.test")
+    values = [np.nanmean(ndcg(test.labels, b.predict(test.features), test.groups), axis=0) for b in trained.boosters]
+    return trained.rounds, np.array(values)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT_FOLDER)
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    rounds, values = measure(options.folder, options.seeds)
+    print(f"rounds by grouped cross-validation: {rounds}; {options.seeds} seeds")
+    print("| NDCG | mean | sd |\n|---|---|---|")
+    for k, mean, deviation in zip(KS, values.mean(axis=0), values.std(axis=0), strict=True):
+        print(f"| @{k} | {mean:.3f} | {deviation:.3f} |")
+    return 0 if values[:, -1].mean() >= 0.745 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

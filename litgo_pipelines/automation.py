@@ -1,0 +1,165 @@
+"""Everything that starts by itself: jobs, schedules, sensors. Each is a pure decision with a few lines of Dagster."""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from litgo_pipelines.equity.assets import NIGHTS
+from litgo_pipelines.learning import retrain, retrainings
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.settings import settings
+
+LATE_AFTER = timedelta(minutes=30)
+
+
+def run_tags(minutes: int) -> dict[str, str]:
+    """A run that fails is run again twice; one that hangs is ended."""
+    return {"dagster/max_retries": "2", "dagster/max_runtime": str(minutes * 60)}
+
+
+CONTRACT = dg.AssetSelection.checks_for_assets(
+    "profiles", "lawyers", "cases", "case_matches", "offers", "contracts", "reviews"
+)
+
+nightly_equity = dg.define_asset_job(
+    "nightly_equity",
+    selection=dg.AssetSelection.groups("equity") | CONTRACT,
+    tags=run_tags(60),
+    description="Load of every lawyer and distribution of offers, for the day that ended at 02:00.",
+)
+retraining = dg.define_asset_job(
+    "retraining",
+    selection=dg.AssetSelection.groups("learning") | CONTRACT,
+    tags=run_tags(180),
+    description="Snapshot → candidate → registered version → evaluation against the champion.",
+)
+registration = dg.define_asset_job(
+    "registration",
+    selection=dg.AssetSelection.assets("registered_model", "model_evaluation"),
+    tags=run_tags(60),
+    description="Uploads a trained model that MLflow could not take at the time, and evaluates it.",
+)
+jobs = [nightly_equity, retraining, registration]
+
+schedules = [
+    dg.build_schedule_from_partitioned_job(
+        nightly_equity,
+        name="nightly_equity_at_02h",
+        description="02:00 America/Sao_Paulo, every night.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+]
+
+
+def missed_nights(
+    ended: Mapping[str, datetime], done: Collection[str], running: Collection[str], tick: datetime, limit: int
+) -> list[str]:
+    """The nights to catch up at `tick`, newest first.
+
+    `ended`: night → the instant its window ended. A night is missed when that was over 30 minutes ago and it is neither
+    done nor running. Nothing before the first night ever done is missed; with none done, only the newest night is.
+    """
+    over = sorted(night for night, end in ended.items() if end + LATE_AFTER <= tick)[-limit:]
+    first = min(done, default=over[-1] if over else "")
+    return [night for night in reversed(over) if night >= first and night not in done and night not in running]
+
+
+@dg.sensor(
+    job=nightly_equity,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests nights that are late or were missed, each at most once an hour until it is done.",
+)
+def missed_nights_sensor(
+    context: dg.SensorEvaluationContext, postgres: Postgres
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    tick = datetime.now(UTC)
+    limit = settings().equity_catch_up_nights
+    ended = {w: NIGHTS.time_window_for_partition_key(w).end for w in NIGHTS.get_partition_keys(tick)[-limit:]}
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT night::text FROM litgo.offer_distribution d WHERE night >= %s AND EXISTS "
+            "(SELECT FROM litgo.equity_history h WHERE h.night = d.night) ORDER BY 1",
+            (min(ended),),
+        )
+        done = [night for (night,) in cursor.fetchall()]
+    missed = missed_nights(ended, done, _nights_in_flight(context.instance), tick, limit)
+    if not missed:
+        yield dg.SkipReason("no night is late")
+    for night in missed:
+        yield dg.RunRequest(run_key=f"catch-up-{night}-{tick:%Y%m%dT%H}", partition_key=night)
+
+
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def _nights_in_flight(instance: dg.DagsterInstance) -> set[str]:
+    nights: set[str] = set()
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        if key := run.tags.get("dagster/partition"):
+            nights.add(key)
+        if first := run.tags.get("dagster/asset_partition_range_start"):
+            nights.update(NIGHTS.get_partition_keys_in_range(
+                dg.PartitionKeyRange(first, run.tags["dagster/asset_partition_range_end"])
+            ))  # fmt: skip
+    return nights
+
+
+@dg.sensor(
+    job=retraining,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests a retraining when enough matured reviews came since the last one.",
+)
+def review_volume_sensor(postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
+    tick = datetime.now(UTC)
+    minimum = settings().min_reviews_for_retrain
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        count, watermark = retrain.count_new_reviews(cursor, tick)
+    request = retrain.decide(count, minimum, watermark)
+    if request is None:
+        return dg.SkipReason(f"{count} of {minimum} new matured reviews since {watermark or 'the beginning'}")
+    return dg.RunRequest(run_key=request.run_key)
+
+
+@dg.sensor(
+    job=registration,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Once MLflow answers again, uploads and evaluates trained models it could not take at the time.",
+)
+def pending_registration_sensor(
+    context: dg.SensorEvaluationContext, postgres: Postgres, mlflow: MLflow
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    tick = datetime.now(UTC)
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        pending = retrainings.pending_registrations(cursor)
+    if pending:
+        try:
+            mlflow.probe()
+        except MLflowUnavailable as error:
+            yield dg.SkipReason(f"{len(pending)} trained models wait: {error}")
+            return
+        in_flight = {
+            run.root_run_id or run.run_id for run in context.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        }
+        pending = [root for root in pending if root not in in_flight]
+    if not pending:
+        yield dg.SkipReason("no trained model waits for MLflow")
+    for root in pending:
+        steps = ("registered_model", "model_evaluation")
+        yield dg.RunRequest(
+            run_key=f"register-{root}-{tick:%Y%m%dT%H}",
+            run_config={"ops": {step: {"config": {"retraining": root}} for step in steps}},
+        )
+
+
+sensors = [missed_nights_sensor, review_volume_sensor, pending_registration_sensor]

@@ -1,0 +1,79 @@
+"""Connections to Postgres and the rules all of them share.
+
+Belongs here: URL normalisation, connecting, locks. SQL of a stage stands beside the stage.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+
+import psycopg2
+from sqlalchemy.engine import URL, make_url
+
+SCHEMA = "litgo"
+
+
+class DatabaseUnavailable(RuntimeError):
+    """No connection could be had; transient, worth a retry."""
+
+
+def normalise(url: str, database: str | None = None) -> str:
+    """`postgresql+psycopg2://…`, with another database name where one is given.
+
+    A bare `postgresql://` means psycopg 3 to SQLAlchemy 2.1, and then Dagster and MLflow fail.
+    """
+    try:
+        parsed: URL = make_url(url)
+    except Exception as error:
+        raise ValueError("not a database URL: expected postgresql://user:password@host:port/database") from error
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ValueError(f"only Postgres is supported, not {parsed.get_backend_name()!r}")
+    parsed = parsed.set(drivername="postgresql+psycopg2", database=database or parsed.database)
+    return parsed.render_as_string(hide_password=False)
+
+
+def libpq(url: str) -> str:
+    """The same URL as libpq (psql, psycopg2) reads it."""
+    return normalise(url).replace("postgresql+psycopg2://", "postgresql://", 1)
+
+
+@contextmanager
+def connect(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Iterator[Any]:
+    """One connection, one transaction: commits at the end, rolls back on an error.
+
+    Sessions run in UTC, so that no statement depends on a server's time zone.
+    Raises DatabaseUnavailable after `attempts` tries with growing pauses.
+    """
+    for attempt in range(1, attempts + 1):
+        try:
+            connection = psycopg2.connect(
+                libpq(url), application_name=application_name, connect_timeout=10, options="-c timezone=UTC"
+            )
+            break
+        except psycopg2.OperationalError as error:
+            if attempt == attempts:
+                host = make_url(url).host or make_url(url).query.get("host") or "the local socket"
+                raise DatabaseUnavailable(
+                    f"no connection to Postgres at {host} after {attempts} attempts: {str(error).strip()} — "
+                    "is it running? `litgo up` starts the embedded one; LITGO_DATABASE_URL names another."
+                ) from error
+            time.sleep(0.5 * 2**attempt)
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()
+
+
+def advisory_lock(cursor: Any, name: str) -> None:
+    """Wait until no other transaction holds the lock `name`; released when this transaction ends."""
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
+
+
+def sql(package: str, name: str) -> str:
+    """The text of a `.sql` file that stands beside the module `package`."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")

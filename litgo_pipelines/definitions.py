@@ -1,0 +1,39 @@
+"""The code location: the stages in the order data flows, and the resources they use.
+
+Belongs here: assembly only. Importing this module opens no connection and loads no heavy library.
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from litgo_pipelines import automation
+from litgo_pipelines.equity import assets as equity_assets
+from litgo_pipelines.equity import checks as equity_checks
+from litgo_pipelines.learning import assets as learning_assets
+from litgo_pipelines.learning import checks as learning_checks
+from litgo_pipelines.marketplace import assets as marketplace_assets
+from litgo_pipelines.marketplace import checks as marketplace_checks
+from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.postgres import Postgres
+
+
+def build_defs(**overrides: Any) -> dg.Definitions:
+    """The whole project as Dagster definitions; `overrides` replace resources by name (tests, other deployments)."""
+    return dg.Definitions(
+        assets=[*marketplace_assets.assets, *equity_assets.assets, *learning_assets.assets],
+        asset_checks=[*marketplace_checks.checks, *equity_checks.checks, *learning_checks.checks],
+        jobs=automation.jobs,
+        schedules=automation.schedules,
+        sensors=automation.sensors,
+        # starting a process costs more than these steps do; long native work releases the interpreter anyway
+        executor=dg.in_process_executor,
+        resources={
+            "postgres": Postgres(url=dg.EnvVar("LITGO_DATABASE_URL")),
+            "mlflow": MLflow(tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI")),
+            **overrides,
+        },
+    )
+
+
+defs = build_defs()

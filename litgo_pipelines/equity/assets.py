@@ -1,0 +1,180 @@
+"""The two nightly assets. A partition is the day whose window, 02:00 to 02:00 in São Paulo, ends at the night's run."""
+
+import time
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from litgo_pipelines.equity.capacity import capacity_rules, read_rules
+from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.owners import Owner
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.settings import TIMEZONE, settings
+
+GROUP = "equity"
+NIGHTS = dg.DailyPartitionsDefinition(start_date=settings().equity_first_night, timezone=TIMEZONE, hour_offset=2)
+FRESHNESS = dg.FreshnessPolicy.cron(deadline_cron="0 4 * * *", lower_bound_delta=timedelta(hours=2), timezone=TIMEZONE)
+RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+
+class EquityConfig(dg.Config):
+    """Overrides parts of the capacity rules for this run, over LITGO_CAPACITY_RULES, over the defaults."""
+
+    capacity_rules: dict[str, Any] = Field(default_factory=dict)
+
+
+def nights(context: dg.AssetExecutionContext) -> list[tuple[str, date, datetime]]:
+    """(partition key, night, as-of instant) of the run, newest first, so that only the newest is written back."""
+    return [
+        (key, date.fromisoformat(key), NIGHTS.time_window_for_partition_key(key).end)
+        for key in sorted(context.partition_keys, reverse=True)
+    ]
+
+
+@dg.asset(
+    deps=["lawyers", "offers", "contracts", "cases"],
+    partitions_def=NIGHTS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    freshness_policy=FRESHNESS,
+    retry_policy=RETRY,
+    group_name=GROUP,
+    owners=[Owner.DATA],
+    kinds={"postgres", "sql"},
+    pool="equity",
+    description="Per lawyer and night: cases_30d, capacidade_mensal, last_offered_at and load = cases / capacity. "
+    "Every night goes to litgo.equity_history; the newest one also to the marketplace's `lawyers`.",
+    metadata={"dagster/table_name": "litgo.equity_history"},
+)
+def lawyer_load(context: dg.AssetExecutionContext, config: EquityConfig, postgres: Postgres) -> dg.MaterializeResult:
+    from litgo_pipelines.equity.load import run_night
+
+    path = settings().litgo_capacity_rules
+    rules = capacity_rules(read_rules(path) if path else {}, config.capacity_rules)
+    results = []
+    for key, night, as_of in nights(context):
+        with postgres.connect() as connection:
+            result = run_night(connection, night, as_of, rules)
+        figures = result.as_dict()
+        log_json(context.log, "lawyer_load", run_id=context.run.run_id, partition=key, as_of=as_of, **figures)
+        context.add_asset_metadata(figures, partition_key=key)
+        results.append(result)
+    with postgres.connect() as connection:
+        table, plot = load_pictures(connection, results[0].night)
+    return dg.MaterializeResult(
+        metadata={
+            "newest night": results[0].night.isoformat(),
+            "nights in this run": len(results),
+            "capacity rules": dg.MetadataValue.json(rules),
+            "load of the newest night": dg.MetadataValue.md(table),
+            "load histogram": dg.MetadataValue.md(plot),
+        }
+    )
+
+
+def load_pictures(connection: Any, night: date) -> tuple[str, str]:
+    """A small table and the histogram of load for one night, as markdown; counted in the database."""
+    from litgo_pipelines.observability.plots import figure, markdown_image
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT least(floor(load * 10), 20)::int AS tenth, count(*) FROM litgo.equity_history "
+            "WHERE night = %s GROUP BY 1 ORDER BY 1",
+            (night,),
+        )
+        tenths = cursor.fetchall()
+        cursor.execute(
+            "SELECT count(*), sum(cases_30d), sum(capacidade_mensal), sum(cases_30d)::float8 / sum(capacidade_mensal), "
+            "count(*) FILTER (WHERE last_offered_at IS NULL), count(*) FILTER (WHERE load > 1) "
+            "FROM litgo.equity_history WHERE night = %s",
+            (night,),
+        )
+        lawyers, cases, capacity, load, never, over = cursor.fetchone()
+    table = "\n".join(
+        [
+            "| lawyers | cases in 30 days | capacity a month | load overall | never offered | above capacity |",
+            "|--:|--:|--:|--:|--:|--:|",
+            f"| {lawyers:,} | {cases or 0:,} | {capacity or 0:,} | {load or 0:.2f} | {never:,} | {over:,} |",
+        ]
+    )
+    drawn, axes = figure(f"Load of lawyers, night {night}", "load = cases in 30 days / monthly capacity", "lawyers")
+    axes.bar([tenth / 10 + 0.05 for tenth, _ in tenths], [count for _, count in tenths], width=0.09)
+    axes.axvline(1, color="tab:red", linewidth=1)
+    return table, markdown_image(drawn, "load histogram")
+
+
+@dg.asset(
+    deps=[lawyer_load, "cases", "lawyers"],
+    partitions_def=NIGHTS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    freshness_policy=FRESHNESS,
+    retry_policy=RETRY,
+    group_name=GROUP,
+    owners=[Owner.DATA],
+    kinds={"postgres", "python"},
+    pool="equity",
+    description="How evenly offers were spread over the 30 days before the night: Gini of utilisation, coverage beside "
+    "its bound, and the spread inside each pool (same area and state).",
+    metadata={"dagster/table_name": "litgo.offer_distribution"},
+)
+def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.MaterializeResult:
+    from litgo_pipelines.equity.distribution import distribution
+    from litgo_pipelines.equity.load import read_window, store_distribution
+
+    newest: dict[str, Any] = {}
+    for key, night, as_of in nights(context):
+        started = time.monotonic()
+        with postgres.connect() as connection:
+            lawyers, cases = read_window(connection, night, as_of)
+            figures = distribution(lawyers, cases)
+            store_distribution(connection, night, as_of, figures)
+        numbers = {
+            "rows_read": len(lawyers.capacity) + len(cases.area),
+            "rows_changed": 1,
+            "seconds": round(time.monotonic() - started, 3),
+            **{name: value for name, value in figures.items() if name != "pools" and value is not None},
+        }
+        log_json(context.log, "offer_distribution", run_id=context.run.run_id, partition=key, as_of=as_of, **numbers)
+        context.add_asset_metadata(numbers, partition_key=key)
+        newest = newest or {"night": night, **figures}
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT night, gini FROM litgo.offer_distribution "
+            "WHERE night > %(night)s::date - 30 AND night <= %(night)s ORDER BY night",
+            newest,
+        )
+        history = cursor.fetchall()
+    return dg.MaterializeResult(metadata=distribution_pictures(newest, history))
+
+
+def distribution_pictures(newest: dict[str, Any], history: list[tuple[date, float | None]]) -> dict[str, Any]:
+    from litgo_pipelines.observability.plots import figure, markdown_image
+
+    drawn, axes = figure("Gini of offers per unit of capacity, last 30 nights", "", "Gini")
+    known = [(night, gini) for night, gini in history if gini is not None]
+    axes.plot(*zip(*known, strict=True) if known else ([], []), marker="o", markersize=3)
+    axes.axhline(0.3, color="tab:red", linewidth=1, label="target: below 0.3")
+    axes.set_ylim(0, 1)
+    axes.legend(frameon=False, fontsize=8)
+    drawn.autofmt_xdate()
+    rows = [
+        f"| {p['pool']} | {p['lawyers']} | {p['offers']} | {_shown(p['gini'])} | {p['coverage']:.0%} | "
+        f"{p['spread_points']:.0f} |"
+        for p in newest["pools"][:12]
+    ]
+    table = "\n".join(
+        ["| pool | lawyers | offers | Gini | coverage | spread, points |", "|---|--:|--:|--:|--:|--:|", *rows]
+    )
+    return {
+        "newest night": newest["night"].isoformat(),
+        "largest pools": dg.MetadataValue.md(table),
+        "Gini, last 30 nights": dg.MetadataValue.md(markdown_image(drawn, "Gini of the last 30 nights")),
+    }
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+assets = [lawyer_load, offer_distribution]

@@ -1,0 +1,93 @@
+"""Runs `load.sql` for one night and reads a night back for the metrics. Knows the database, not Dagster."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+from psycopg2.extensions import AsIs
+
+from litgo_pipelines.database import advisory_lock, sql
+from litgo_pipelines.database.arrow import read
+from litgo_pipelines.equity.capacity import steps_sql
+from litgo_pipelines.equity.distribution import Cases, Lawyers
+
+
+@dataclass(frozen=True)
+class NightResult:
+    night: date
+    rows_read: int  # lawyers computed
+    rows_changed: int  # history rows written or dropped
+    lawyers_changed: int  # rows of `lawyers` written back
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "night": self.night.isoformat(), "seconds": round(self.seconds, 3)}
+
+
+def run_night(connection: Any, night: date, as_of: datetime, rules: Mapping[str, Any]) -> NightResult:
+    """Compute and write one night, in the connection's transaction; waits while another run computes a night."""
+    started = time.monotonic()
+    with connection.cursor() as cursor:
+        advisory_lock(cursor, "equity")
+        cursor.execute("SET LOCAL work_mem = '64MB'")  # the aggregates of 100,000 lawyers stay in memory
+        cursor.execute(
+            sql("litgo_pipelines.equity", "load.sql"),
+            {
+                **{name: rules[name] for name in ("base", "minimum", "maximum")},
+                "night": night,
+                "as_of": as_of,
+                "years_points": AsIs(steps_sql("y.years", rules["years"])),
+                "success_rate_points": AsIs(steps_sql("p.success_rate", rules["success_rate"])),
+                "firm_size": json.dumps(rules["firm_size"]),
+            },
+        )
+        lawyers, history, changed = cursor.fetchone()
+    return NightResult(night, lawyers, history, changed, time.monotonic() - started)
+
+
+def read_window(connection: Any, night: date, as_of: datetime) -> tuple[Lawyers, Cases]:
+    """The available lawyers of a night with their offers of the window, and the window's cases, as columns."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.float64()
+    parameters = {"night": night, "as_of": as_of}
+    with connection.cursor() as cursor:
+        pairs = read(
+            cursor,
+            sql("litgo_pipelines.equity", "distribution_lawyers.sql"),
+            parameters,
+            {"id": text, "primary_area": text, "lat": number, "lng": number, "capacity": number, "offers": number,
+             "active_share": number, "area": text},
+        )  # fmt: skip
+        cases = read(
+            cursor,
+            sql("litgo_pipelines.equity", "distribution_cases.sql"),
+            parameters,
+            {"area": text, "lat": number, "lng": number},
+        )
+    identity = pairs["id"].to_numpy(zero_copy_only=False)
+    first = np.ones(len(identity), dtype=bool)
+    first[1:] = identity[1:] != identity[:-1]
+    columns = {name: pairs[name].to_numpy(zero_copy_only=False) for name in pairs.column_names}
+    has_area = np.array([area is not None for area in columns["area"].tolist()], dtype=bool)
+    lawyers = Lawyers(
+        **{name: columns[name][first] for name in ("primary_area", "lat", "lng", "capacity", "offers", "active_share")},
+        area_of=(np.cumsum(first) - 1)[has_area],
+        area=columns["area"][has_area],
+    )
+    return lawyers, Cases(**{name: cases[name].to_numpy(zero_copy_only=False) for name in ("area", "lat", "lng")})
+
+
+def store_distribution(connection: Any, night: date, as_of: datetime, figures: Mapping[str, Any]) -> None:
+    row = {**figures, "night": night, "as_of": as_of, "pools": json.dumps(figures["pools"], ensure_ascii=False)}
+    columns = ", ".join(row)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO litgo.offer_distribution ({columns}) VALUES ({', '.join(f'%({c})s' for c in row)}) "
+            f"ON CONFLICT (night) DO UPDATE SET ({columns}) = ({', '.join(f'excluded.{c}' for c in row)})",
+            row,
+        )

@@ -1,0 +1,96 @@
+-- Equity of every lawyer for one night, computed and written in one statement.
+-- years_points and success_rate_points are the steps of the capacity rules as CASE expressions (`capacity.py`).
+-- Reads the marketplace as of the instant as_of; a kill leaves nothing, a rerun changes nothing.
+WITH window_30d AS (
+    -- 720 hours, not '30 days': a day is not 24 h where the clocks once changed
+    SELECT %(as_of)s::timestamptz AS ends, %(as_of)s::timestamptz - interval '720 hours' AS starts
+),
+active_cases AS (
+    -- a case counts once: by its contract, or by the interest shown in it while it has no contract
+    SELECT lawyer_id, count(*)::int AS cases
+    FROM (
+        SELECT c.lawyer_id, c.case_id
+        FROM contracts c, window_30d w
+        WHERE c.created_at >= w.starts AND c.created_at < w.ends AND c.status <> 'canceled'
+        UNION
+        SELECT o.lawyer_id, o.case_id
+        FROM offers o, window_30d w
+        WHERE o.status = 'interested' AND o.responded_at >= w.starts AND o.responded_at < w.ends
+          AND NOT EXISTS (
+              SELECT FROM contracts c
+              WHERE c.case_id = o.case_id AND c.status <> 'canceled' AND c.created_at < w.ends
+          )
+    ) counted
+    GROUP BY lawyer_id
+),
+offered AS (
+    SELECT o.lawyer_id, max(o.sent_at) AS last_offered_at,
+           (count(*) FILTER (WHERE o.sent_at >= w.starts))::int AS offers
+    FROM offers o, window_30d w
+    WHERE o.sent_at < w.ends
+    GROUP BY o.lawyer_id
+),
+profile AS (
+    -- absurd values are treated as absent, like missing ones
+    SELECT l.id, w.ends, l.oab_inscription_date::date AS inscribed,
+           CASE WHEN jsonb_typeof(l.curriculo_json -> 'anos_experiencia') = 'number'
+                THEN (l.curriculo_json -> 'anos_experiencia')::numeric END AS stated_years,
+           CASE WHEN jsonb_typeof(l.kpi -> 'success_rate') = 'number' AND (l.kpi -> 'success_rate')::numeric <= 1
+                THEN (l.kpi -> 'success_rate')::numeric END AS success_rate,
+           lower(l.curriculo_json ->> 'porte_escritorio') AS firm_size,
+           CASE WHEN l.max_concurrent_cases > 0 THEN l.max_concurrent_cases END AS concurrent_limit
+    FROM lawyers l, window_30d w
+    WHERE l.created_at < w.ends
+),
+capacity AS MATERIALIZED (
+    SELECT p.id,
+           LEAST(GREATEST(
+               %(base)s + %(years_points)s + %(success_rate_points)s
+               + COALESCE((%(firm_size)s::jsonb ->> p.firm_size)::int, 0),
+               %(minimum)s), %(maximum)s, p.concurrent_limit)::int AS cases_a_month
+    FROM profile p,
+    LATERAL (SELECT CASE WHEN p.stated_years BETWEEN 0 AND 80 THEN p.stated_years
+                         ELSE (p.ends::date - p.inscribed) / 365.25 END AS years) y
+),
+computed AS MATERIALIZED (
+    SELECT c.id AS lawyer_id, COALESCE(a.cases, 0) AS cases_30d, c.cases_a_month AS capacidade_mensal,
+           o.last_offered_at, COALESCE(o.offers, 0) AS offers_30d,
+           COALESCE(a.cases, 0)::float8 / c.cases_a_month AS load
+    FROM capacity c
+    LEFT JOIN active_cases a ON a.lawyer_id = c.id
+    LEFT JOIN offered o ON o.lawyer_id = c.id
+),
+history AS (
+    INSERT INTO litgo.equity_history AS h
+        (night, lawyer_id, as_of, cases_30d, capacidade_mensal, last_offered_at, offers_30d, load)
+    SELECT %(night)s, lawyer_id, %(as_of)s, cases_30d, capacidade_mensal, last_offered_at, offers_30d, load
+    FROM computed
+    ON CONFLICT (night, lawyer_id) DO UPDATE
+    SET as_of = excluded.as_of, cases_30d = excluded.cases_30d, capacidade_mensal = excluded.capacidade_mensal,
+        last_offered_at = excluded.last_offered_at, offers_30d = excluded.offers_30d, load = excluded.load
+    WHERE (h.as_of, h.cases_30d, h.capacidade_mensal, h.last_offered_at, h.offers_30d)
+        IS DISTINCT FROM
+          (excluded.as_of, excluded.cases_30d, excluded.capacidade_mensal, excluded.last_offered_at, excluded.offers_30d)
+    RETURNING 1
+),
+forgotten AS (
+    -- a rerun of a night drops lawyers who were deleted since
+    DELETE FROM litgo.equity_history h
+    WHERE h.night = %(night)s AND NOT EXISTS (SELECT FROM computed c WHERE c.lawyer_id = h.lawyer_id)
+    RETURNING 1
+),
+written_back AS (
+    -- the marketplace sees the newest night only, and only rows that change
+    UPDATE lawyers l
+    SET cases_30d = c.cases_30d, capacidade_mensal = c.capacidade_mensal, last_offered_at = c.last_offered_at,
+        equity_updated_at = %(as_of)s
+    FROM computed c
+    WHERE l.id = c.lawyer_id
+      AND NOT EXISTS (SELECT FROM litgo.equity_history later WHERE later.night > %(night)s)
+      AND (l.cases_30d, l.capacidade_mensal, l.last_offered_at)
+          IS DISTINCT FROM (c.cases_30d, c.capacidade_mensal, c.last_offered_at)
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM computed) AS lawyers,
+       (SELECT count(*) FROM history) + (SELECT count(*) FROM forgotten) AS history_changed,
+       (SELECT count(*) FROM written_back) AS lawyers_changed

@@ -1,0 +1,1 @@
+"""From logged offers and their outcomes to a ranking model that has earned its place."""

@@ -1,0 +1,349 @@
+"""The four steps of a retraining as assets: snapshot, candidate, registration, evaluation.
+
+Thin on purpose: each reads its retraining's row, calls what computes, records the result in the row, and shows it.
+One retraining runs at a time (pool `learning`). A step names the retraining it continues by its run's root, so that a
+re-execution from failure goes on with what is there.
+
+Not here yet, because what they need does not exist: fairness of a candidate on a replay through the allocator, and the
+off-policy veto with logged propensities (see `gate.py`).
+"""
+
+import base64
+import os
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from litgo_pipelines.database import advisory_lock
+from litgo_pipelines.learning import retrainings
+from litgo_pipelines.learning.retrainings import Retraining, StepMissing
+from litgo_pipelines.owners import Owner
+from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.settings import settings
+
+GROUP = "learning"
+POOL = "learning"
+TRANSIENT = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+
+class SnapshotConfig(dg.Config):
+    """as_of: ISO instant with offset, default the start of the run."""
+
+    as_of: str | None = None
+
+
+class StepConfig(dg.Config):
+    """retraining: root run id of the retraining to continue, default this run's own."""
+
+    retraining: str | None = None
+
+
+def root_run_id(run: dg.DagsterRun) -> str:
+    """What a retraining is keyed by: a re-execution has its root's."""
+    return run.root_run_id or run.run_id
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=[Owner.LEARNING],
+    kinds={"postgres", "parquet"},
+    deps=["cases", "case_matches", "offers", "contracts", "reviews", "lawyers"],
+    pool=POOL,
+    retry_policy=TRANSIENT,
+    description="Offers resolved by an instant, with the features logged when they were made and graded relevance "
+    "labels: one row a case and offered lawyer, in a Parquet file named by its SHA-256.",
+)
+def training_snapshot(
+    context: dg.AssetExecutionContext, config: SnapshotConfig, postgres: Postgres
+) -> dg.MaterializeResult[None]:
+    from litgo_pipelines.learning import snapshot, training_data
+
+    root = root_run_id(context.run)
+    requested = _as_of(context, config)
+    home = settings().home
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        as_of = retrainings.begin(cursor, root, requested).as_of
+    if config.as_of and as_of != requested:
+        context.log.warning(f"continuing as of {as_of.isoformat()}, with which this retraining began")
+    try:
+        with postgres.connect() as connection, connection.cursor() as cursor:
+            written = snapshot.write(cursor, as_of, settings().learning_holdout_share, home / "snapshots")
+    except snapshot.DiskFull as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    counts = training_data.examine(written.path).counts
+    about = {"rows": written.rows, "cases": written.cases, "excluded": written.excluded, **counts}
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        retrainings.record(
+            cursor,
+            root,
+            snapshot_path=str(written.path.relative_to(home)),
+            snapshot_sha256=written.sha256,
+            snapshot=about,
+            watermark=written.watermark,
+        )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(written.sha256),
+        metadata={
+            "as of": as_of.isoformat(),
+            "watermark": written.watermark.isoformat() if written.watermark else "no review yet",
+            "dagster/row_count": written.rows,
+            "cases": written.cases,
+            "held-out cases": written.cases - written.training_cases,
+            "labels": dg.MetadataValue.md(_labels_table(counts.get("labels", {}))),
+            "excluded offers": dg.MetadataValue.md(_two_columns("reason", "offers", written.excluded)),
+            "missing feature share": dg.MetadataValue.md(
+                _two_columns("feature", "share missing", counts.get("missing_feature_share", {}))
+            ),
+            "file": f"snapshots/{written.path.name}",
+            "bytes": written.path.stat().st_size,
+        },
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=[Owner.LEARNING],
+    kinds={"lightgbm"},
+    deps=[training_snapshot],
+    pool=POOL,
+    description="LambdaMART rankers trained on the snapshot, one a seed, with metrics on the held-out cases, plots and "
+    "a model card, complete on disk before anything is uploaded.",
+)
+def candidate_model(
+    context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres
+) -> dg.MaterializeResult[None]:
+    from litgo_pipelines.learning import bundle, training_data
+    from litgo_pipelines.learning.ranker import NothingToLearn, Recipe, train
+
+    root = config.retraining or root_run_id(context.run)
+    row = _row(postgres, root, "snapshot_path", "snapshot_sha256", "snapshot")
+    home = settings().home
+    path = home / _text(row.snapshot_path)
+    if not path.exists() or training_data.file_sha256(path) != row.snapshot_sha256:
+        raise dg.Failure(f"{row.snapshot_path} is missing or was changed: run training_snapshot again")
+    recipe, seeds = Recipe(), list(range(settings().learning_train_seeds))
+    key = bundle.candidate_key(_text(row.snapshot_sha256), recipe, seeds)
+    candidate = bundle.load(home / "models" / key)
+    if candidate is None:
+        try:
+            trained = train(training_data.read_rows(path, "train"), recipe, seeds)
+        except NothingToLearn as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        candidate = bundle.write(
+            home / "models" / key,
+            trained,
+            training_data.read_rows(path, "holdout"),
+            recipe,
+            seeds,
+            {
+                "as_of": row.as_of.isoformat(),
+                "snapshot": {**(row.snapshot or {}), "path": row.snapshot_path, "sha256": row.snapshot_sha256},
+                "git_sha": git_sha(),
+                "dagster_run_id": context.run.run_id,
+            },
+        )
+    else:
+        context.log.info(f"candidate {key} is trained already: same data, recipe, seeds and code")
+    metrics = candidate.metrics
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        retrainings.record(
+            cursor,
+            root,
+            candidate_key=key,
+            bundle_path=str(candidate.folder.relative_to(home)),
+            candidate={name: metrics[name] for name in ("rounds", "uses_position", "seeds", "holdout")},
+        )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(key),
+        metadata={
+            "candidate key": key,
+            "rounds": metrics["rounds"],
+            "uses shown position": metrics["uses_position"],
+            "held-out NDCG, mean over seeds": dg.MetadataValue.md(bundle.ndcg_table(metrics["holdout"]["ndcg"])),
+            "cases skipped (no relevant lawyer)": metrics["holdout"]["skipped_without_relevant"],
+            "cases with one lawyer": metrics["snapshot"].get("cases_with_one_lawyer", 0),
+            "model card": dg.MetadataValue.md((candidate.folder / "model_card.md").read_text(encoding="utf-8")),
+            **{
+                picture.stem.replace("_", " "): dg.MetadataValue.md(_picture(picture.read_bytes()))
+                for picture in sorted(candidate.folder.glob("*.png"))
+            },
+        },
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=[Owner.LEARNING],
+    kinds={"mlflow"},
+    deps=[candidate_model],
+    pool=POOL,
+    retry_policy=TRANSIENT,
+    description="The candidate in the MLflow registry, with its run. When MLflow is down only this step fails: the "
+    "trained model stays on disk, and a later run uploads it.",
+)
+def registered_model(
+    context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres, mlflow: MLflow
+) -> dg.MaterializeResult[None]:
+    from litgo_pipelines.learning import bundle, training_data
+    from litgo_pipelines.lifecycle import ledger, registry
+
+    root = config.retraining or root_run_id(context.run)
+    row = _row(postgres, root, "bundle_path", "candidate_key", "snapshot_path")
+    mlflow.probe()
+    candidate = bundle.load(settings().home / _text(row.bundle_path))
+    if candidate is None:
+        raise dg.Failure(f"{row.bundle_path} is gone: run candidate_model again", allow_retries=False)
+    example = training_data.read_rows(settings().home / _text(row.snapshot_path), "train").features[:5]
+    dagster_link = f"http://127.0.0.1:{settings().dagster_port}/runs/{context.run.run_id}"
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        advisory_lock(cursor, f"register {row.candidate_key}")
+        version = registry.register(
+            mlflow, candidate, example, {"dagster_run_link": dagster_link, "registered_by_run_id": context.run.run_id}
+        )
+        advisory_lock(cursor, "model ledger")
+        ledger.append(
+            cursor,
+            "candidate",
+            f"candidate {row.candidate_key}",
+            version.version,
+            {
+                "candidate_key": row.candidate_key,
+                "snapshot_sha256": row.snapshot_sha256,
+                **candidate.metrics["holdout"],
+            },
+            context.run.run_id,
+            ledger.head(cursor),
+        )
+        retrainings.record(cursor, root, mlflow_run_id=version.run_id, mlflow_version=version.version)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(f"{registry.MODEL_NAME}/{version.version}"),
+        metadata={
+            "model": registry.MODEL_NAME,
+            "version": version.version,
+            "candidate key": _text(row.candidate_key),
+            **_run_link(mlflow, version.run_id),
+        },
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=[Owner.LEARNING],
+    kinds={"python", "mlflow"},
+    deps=[registered_model],
+    pool=POOL,
+    retry_policy=TRANSIENT,
+    description="The candidate against the champion, or against the hand-weighted ranker while there is none, on the "
+    "same held-out cases. A candidate that passes becomes champion only when there is none.",
+)
+def model_evaluation(
+    context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres, mlflow: MLflow
+) -> dg.MaterializeResult[None]:
+    from litgo_pipelines.learning import evaluation
+    from litgo_pipelines.lifecycle import ledger, projection, registry
+
+    root = config.retraining or root_run_id(context.run)
+    row = _row(postgres, root, "bundle_path", "snapshot_path", "mlflow_version", "mlflow_run_id")
+    version = _text(row.mlflow_version)
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        champion = ledger.current_champion(cursor)
+    if champion is not None and champion.version == version:
+        result = champion.evidence  # promoted already: not judged against itself; only the alias may be missing
+    else:
+        result = evaluation.evaluate(mlflow, row, champion, settings())
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        advisory_lock(cursor, "model ledger")
+        evaluation.record(cursor, row, result, context.run.run_id)
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        serving = projection.project(mlflow, cursor)
+    evaluation.publish(mlflow, row, result)
+    decision = result["decision"]
+    context.log.info(f"{decision['outcome']}: {'; '.join(decision['reasons'])}")
+    return dg.MaterializeResult(
+        metadata={
+            "decision": decision["outcome"],
+            "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision["reasons"])),
+            "baseline": result["baseline"],
+            "champion now": f"{registry.MODEL_NAME}/{serving}" if serving else "none: hand weights serve",
+            "candidate and baseline": dg.MetadataValue.md(evaluation.comparison_table(result)),
+            "slices": dg.MetadataValue.md(evaluation.slice_table(decision["slices"])),
+            "drift (PSI, training against held-out)": dg.MetadataValue.md(
+                _two_columns("feature", "PSI", result["drift"])
+            ),
+            **_run_link(mlflow, _text(row.mlflow_run_id)),
+        }
+    )
+
+
+assets = [training_snapshot, candidate_model, registered_model, model_evaluation]
+
+
+def git_sha() -> str | None:
+    """Commit of the code that runs; None outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", os.fspath(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def _as_of(context: dg.AssetExecutionContext, config: SnapshotConfig) -> datetime:
+    """The configured instant, else when the run started."""
+    if config.as_of is not None:
+        try:
+            instant = datetime.fromisoformat(config.as_of)
+        except ValueError as error:
+            raise dg.Failure(f"as_of {config.as_of!r} is not an ISO instant", allow_retries=False) from error
+        if instant.tzinfo is None:
+            raise dg.Failure(
+                f"as_of {config.as_of!r} needs an offset, as in 2026-03-01T02:00:00-03:00", allow_retries=False
+            )
+        return instant
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    if record is None:
+        raise dg.Failure("this run has no record, so it has no start: give as_of", allow_retries=False)
+    return datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
+
+
+def _row(postgres: Postgres, root: str, *required: str) -> Retraining:
+    try:
+        with postgres.connect() as connection, connection.cursor() as cursor:
+            row = retrainings.get(cursor, root)
+        row.require(*required)
+    except StepMissing as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    return row
+
+
+def _text(value: str | None) -> str:
+    assert value is not None  # `require` has seen to it
+    return value
+
+
+def _run_link(mlflow: MLflow, run_id: str) -> dict[str, Any]:
+    link = mlflow.run_link(run_id, mlflow.experiment_id())
+    return {"mlflow run": dg.MetadataValue.url(link)} if link else {"mlflow run id": run_id}
+
+
+def _labels_table(labels: dict[str, dict[str, int]]) -> str:
+    lines = [f"| {split} | " + " | ".join(map(str, counts.values())) + " |" for split, counts in labels.items()]
+    return "\n".join(["| split | 0 | 1 | 2 | 3 |", "|---|---|---|---|---|", *lines])
+
+
+def _two_columns(first: str, second: str, values: dict[str, Any]) -> str:
+    lines = [f"| {name} | {value} |" for name, value in values.items()] or ["| – | – |"]
+    return "\n".join([f"| {first} | {second} |", "|---|---|", *lines])
+
+
+def _picture(png: bytes) -> str:
+    return f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})"

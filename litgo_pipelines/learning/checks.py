@@ -1,0 +1,46 @@
+"""What must hold before anything is learned from a snapshot."""
+
+import dagster as dg
+
+from litgo_pipelines.learning import retrainings
+from litgo_pipelines.learning.assets import POOL, StepConfig, root_run_id, training_snapshot
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.settings import settings
+
+
+class SoundnessConfig(StepConfig):
+    """min_cases: fewest cases to train on."""
+
+    min_cases: int = 100
+
+
+@dg.asset_check(
+    asset=training_snapshot,
+    blocking=True,
+    pool=POOL,
+    description="Size, label mix, feature ranges, groups in row order, no leakage, no case in two splits, and the file "
+    "is still the one that was written.",
+)
+def training_snapshot_is_sound(
+    context: dg.AssetCheckExecutionContext, config: SoundnessConfig, postgres: Postgres
+) -> dg.AssetCheckResult:
+    from litgo_pipelines.learning import training_data
+
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        row = retrainings.get(cursor, config.retraining or root_run_id(context.run))
+    row.require("snapshot_path", "snapshot_sha256")
+    path = settings().home / str(row.snapshot_path)
+    if not path.exists():
+        return dg.AssetCheckResult(passed=False, description=f"{row.snapshot_path} is gone: run the snapshot again")
+    found = training_data.examine(path, sha256=row.snapshot_sha256, min_cases=config.min_cases)
+    return dg.AssetCheckResult(
+        passed=not found.problems,
+        description="; ".join(found.problems) or "sound",
+        metadata={
+            "problems": dg.MetadataValue.md("\n".join(f"- {problem}" for problem in found.problems) or "none"),
+            "counts": dg.MetadataValue.json({**found.counts, "excluded": (row.snapshot or {}).get("excluded", {})}),
+        },
+    )
+
+
+checks = [training_snapshot_is_sound]

@@ -1,0 +1,146 @@
+"""Putting a candidate through the gate: both rankers scored on the same held-out cases, the verdict recorded and shown.
+
+The verdict itself is `gate.py`. The champion was trained on older cases; should its training have reached into today's
+held-out cases (a snapshot as of an earlier instant), it is favoured, and a worse candidate still cannot pass.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from litgo_pipelines.learning import bundle, retrainings, training_data
+from litgo_pipelines.learning.gate import Outcome, Rules, decide, population_stability
+from litgo_pipelines.learning.metrics import KS, ndcg
+from litgo_pipelines.learning.ranker import seed_averaged_ndcg
+from litgo_pipelines.learning.retrainings import Retraining
+from litgo_pipelines.lifecycle import ledger, registry
+from litgo_pipelines.matching import hand_weights
+from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.settings import Settings
+
+HAND_WEIGHTS = "hand weights"
+
+
+def evaluate(mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, settings: Settings) -> dict[str, Any]:
+    """Decision and evidence as plain JSON values. Raises MLflowUnavailable when the registry cannot be asked."""
+    assert row.bundle_path is not None
+    assert row.snapshot_path is not None
+    assert row.mlflow_version is not None
+    path = settings.home / row.snapshot_path
+    candidate = bundle.load(settings.home / row.bundle_path)
+    if candidate is None:
+        raise bundle.BundleDamaged(f"{row.bundle_path} is gone: run candidate_model again")
+    holdout = training_data.read_rows(path, "holdout")
+    boosters = candidate.boosters()
+    served = np.asarray(boosters[0].predict(holdout.features))
+    try:
+        reloaded = registry.load(mlflow, row.mlflow_version)
+        problems = registry.reload_problems(reloaded, holdout.features, served)
+    except registry.VersionMissing as error:
+        problems = (str(error),)
+
+    own = seed_averaged_ndcg(boosters, holdout, KS)
+    baseline, missing = HAND_WEIGHTS, None
+    other = None
+    if champion is None:
+        other = ndcg(holdout.labels, hand_weights.score(holdout.features), holdout.groups, KS)
+    else:
+        baseline = f"{registry.MODEL_NAME}/{champion.version}"
+        try:
+            model = registry.load(mlflow, champion.version)
+            seeds = registry.seed_boosters(mlflow, champion.version)
+            expected = np.asarray(seeds[0].predict(holdout.features))
+            if changed := registry.reload_problems(model, holdout.features, expected):
+                missing = f"the champion is not what was trained: {'; '.join(changed)}"
+            else:
+                other = seed_averaged_ndcg(seeds, holdout, KS)
+        except registry.VersionMissing as error:
+            missing = str(error)
+
+    last = KS.index(10)
+    decision = decide(
+        own[:, last],
+        None if other is None else other[:, last],
+        Rules(min_lift=settings.gate_min_lift, min_queries=settings.gate_min_queries),
+        slices=training_data.read_slices(path, "holdout"),
+        reload_problems=problems,
+    ).as_dict()
+    if missing:
+        decision["reasons"].append(missing)
+    training = training_data.read_rows(path, "train").features
+    return {
+        "decision": decision,
+        "baseline": baseline,
+        "candidate_ndcg": _means(own),
+        "baseline_ndcg": None if other is None else _means(other),
+        "drift": {
+            name: round(population_stability(training[:, number], holdout.features[:, number]), 4)
+            for number, name in enumerate(hand_weights.FEATURES)
+        },
+        "snapshot_sha256": row.snapshot_sha256,
+        "candidate_key": row.candidate_key,
+        "version": row.mlflow_version,
+        "not evaluated": ["fairness on a replay through the allocator", "off-policy estimate"],
+    }
+
+
+def record(cursor: Any, row: Retraining, result: dict[str, Any], run_id: str) -> None:
+    """Write the verdict, and its transition, in one transaction; callers hold the lock `model ledger`.
+
+    A candidate that passed becomes champion only while there is none: a champion in place changes by experiment.
+    """
+    assert row.mlflow_version is not None
+    decision = result["decision"]
+    champion = ledger.current_champion(cursor)
+    transition = None
+    if decision["outcome"] == Outcome.PASSED and champion is None:
+        transition = "champion"
+    elif decision["outcome"] == Outcome.REJECTED and (champion is None or champion.version != row.mlflow_version):
+        transition = "rejected"
+    if transition:
+        # A version is judged once a snapshot and baseline; a rerun of the step finds its own entry.
+        key = f"{transition} {row.mlflow_version} on {str(row.snapshot_sha256)[:16]} against {result['baseline']}"
+        ledger.append(cursor, transition, key, row.mlflow_version, result, run_id, ledger.head(cursor))
+    retrainings.record(cursor, row.root_run_id, evaluation=result)
+
+
+def publish(mlflow: MLflow, row: Retraining, result: dict[str, Any]) -> None:
+    """Show the verdict on the candidate's MLflow run and version; safe to repeat."""
+    assert row.mlflow_run_id is not None
+    assert row.mlflow_version is not None
+    client = mlflow.client()
+    decision = result["decision"]
+    client.log_dict(row.mlflow_run_id, result, "evaluation.json")
+    client.set_tag(row.mlflow_run_id, "gate", decision["outcome"])
+    client.set_model_version_tag(registry.MODEL_NAME, row.mlflow_version, "gate", decision["outcome"])
+    for k, value in (result["baseline_ndcg"] or {}).items():
+        if value is not None:
+            client.log_metric(row.mlflow_run_id, f"baseline_ndcg_{k}", value, step=0)
+
+
+def comparison_table(result: dict[str, Any]) -> str:
+    """Markdown: NDCG of both rankers on the same held-out cases."""
+    other = result["baseline_ndcg"] or {}
+    lines = [f"| @{k} | {_number(value)} | {_number(other.get(k))} |" for k, value in result["candidate_ndcg"].items()]
+    return "\n".join([f"| NDCG | candidate | {result['baseline']} |", "|---|---|---|", *lines])
+
+
+def slice_table(slices: list[dict[str, Any]]) -> str:
+    """Markdown: NDCG@10 by slice, with the difference's interval where there are cases enough to say."""
+    lines = [
+        f"| {s['name']} | {s['queries']} | {_number(s['candidate'])} | {_number(s['baseline'])} | "
+        + (f"{s['difference']['low']:+.4f} – {s['difference']['high']:+.4f}" if s["difference"] else "too few cases")
+        + f" | {'yes' if s['veto'] else ''} |"
+        for s in slices
+    ]
+    header = ["| slice | cases | candidate | baseline | difference | veto |", "|---|---|---|---|---|---|"]
+    return "\n".join([*header, *lines])
+
+
+def _means(values: Any) -> dict[str, float | None]:
+    scored = values[np.isfinite(values).all(axis=1)]
+    return {str(k): float(scored[:, i].mean()) if len(scored) else None for i, k in enumerate(KS)}
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

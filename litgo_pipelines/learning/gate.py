@@ -1,0 +1,184 @@
+"""Whether a candidate may replace what serves: one decision from per-case results, with its reasons.
+
+Pure: numpy only. Candidate and baseline are scored on the same frozen held-out cases, just before; a query is a case.
+
+Not here, because the evidence does not exist yet: fairness on a replay through the allocator needs an allocator, and
+the off-policy veto needs logged propensities. Neither is approximated by something else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from litgo_pipelines.learning.metrics import Interval, paired_difference
+
+
+class Outcome(StrEnum):
+    PASSED = "passed"
+    REJECTED = "rejected"
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a candidate must show. A lift is relative: .05 asks for 1.05 times the baseline's NDCG@10."""
+
+    min_lift: float = 0.05
+    min_queries: int = 120
+    slice_min_queries: int = 50
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    name: str
+    queries: int
+    candidate: float
+    baseline: float
+    difference: Interval | None  # None: too few queries to say anything
+    veto: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    outcome: Outcome
+    reasons: list[str]
+    queries: int = 0
+    skipped: int = 0  # held-out cases without a relevant lawyer: no NDCG
+    candidate: float | None = None
+    baseline: float | None = None
+    difference: Interval | None = None
+    slices: tuple[SliceResult, ...] = ()
+
+    @property
+    def lift(self) -> float | None:
+        """Relative gain of the point estimate; None without a baseline to be relative to."""
+        return self.candidate / self.baseline - 1 if self.candidate is not None and self.baseline else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values, as the ledger keeps them."""
+        return {
+            "outcome": str(self.outcome),
+            "reasons": self.reasons,
+            "queries": self.queries,
+            "skipped": self.skipped,
+            "candidate_ndcg_10": self.candidate,
+            "baseline_ndcg_10": self.baseline,
+            "lift": self.lift,
+            "difference": _interval(self.difference),
+            "slices": [{**vars(result), "difference": _interval(result.difference)} for result in self.slices],
+        }
+
+
+def decide(
+    candidate: ArrayLike,
+    baseline: ArrayLike | None,
+    rules: Rules = Rules(),
+    *,
+    slices: Mapping[str, NDArray[np.bool_]] | None = None,
+    reload_problems: tuple[str, ...] = (),
+) -> Decision:
+    """Compare NDCG@10 per query, both (queries,) with NaN for a query without a relevant document.
+
+    Passes when there are at least `min_queries` scored queries, the candidate's mean is at least (1 + min_lift) times
+    the baseline's, the lower bound of the paired bootstrap difference is above 0, no slice vetoes, and the model came
+    back from the registry as it went in (`reload_problems` is empty). No baseline result: rejected, never passed.
+
+    A slice (`slices`: name → (queries,) mask) vetoes when it has at least `slice_min_queries` scored queries and the
+    candidate is significantly worse in it: the upper bound of its difference is below 0. The level is divided by the
+    number of slices examined (Bonferroni), so that many slices do not veto by chance.
+    """
+    values = np.asarray(candidate, dtype=np.float64)
+    if reload_problems:
+        return Decision(Outcome.REJECTED, list(reload_problems))
+    if baseline is None:
+        return Decision(Outcome.REJECTED, ["no baseline result: nothing to be better than"])
+    reference = np.asarray(baseline, dtype=np.float64)
+    if values.shape != reference.shape:
+        raise ValueError(f"not the same queries: {values.shape} against {reference.shape}")
+    if (np.isfinite(values) != np.isfinite(reference)).any():
+        raise ValueError("candidate and baseline are scored on different queries")
+    scored = np.isfinite(values)
+    queries, skipped = int(scored.sum()), int((~scored).sum())
+    if not queries:
+        return Decision(Outcome.NOT_ENOUGH_EVIDENCE, ["no held-out case has a relevant lawyer"], 0, skipped)
+
+    mean, reference_mean = float(values[scored].mean()), float(reference[scored].mean())
+    difference = paired_difference(values, reference, confidence=rules.confidence)
+    results = _slices(values, reference, slices or {}, rules)
+    reasons = []
+    if mean < (1 + rules.min_lift) * reference_mean:
+        reasons.append(f"NDCG@10 {mean:.4f} is below {1 + rules.min_lift:g} × {reference_mean:.4f}")
+    if not difference.low > 0:
+        reasons.append(f"the gain may be chance: lower bound of the difference {difference.low:+.4f}")
+    reasons += [
+        f"worse in slice {r.name}: {r.candidate:.4f} against {r.baseline:.4f} on {r.queries} cases"
+        for r in results
+        if r.veto
+    ]
+    outcome = Outcome.REJECTED if reasons else Outcome.PASSED
+    if queries < rules.min_queries:
+        outcome = Outcome.NOT_ENOUGH_EVIDENCE
+        reasons.insert(0, f"{queries} scored held-out cases, at least {rules.min_queries} are needed")
+    if not reasons:
+        reasons = [
+            f"NDCG@10 {mean:.4f} against {reference_mean:.4f} on {queries} cases, "
+            f"difference {difference.low:+.4f} to {difference.high:+.4f}"
+        ]
+    return Decision(outcome, reasons, queries, skipped, mean, reference_mean, difference, results)
+
+
+def population_stability(expected: ArrayLike, actual: ArrayLike, bins: int = 10) -> float:
+    """PSI of one feature between two samples: 0 the same, above .25 usually read as a shift; NaN when one is empty.
+
+    Bins are the quantiles of `expected`, with one more for missing values; shares get half a count so that an empty
+    bin stays finite. A report, not a veto: a shifted feature is a reason to look, not to stop.
+    """
+    first, second = np.asarray(expected, dtype=np.float64), np.asarray(actual, dtype=np.float64)
+    if not len(first) or not len(second):
+        return float("nan")
+    known = first[np.isfinite(first)]
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if len(known) else np.empty(0)
+
+    def shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        finite = np.isfinite(values)
+        cells = np.where(finite, np.searchsorted(edges, np.where(finite, values, 0.0), side="right"), len(edges) + 1)
+        counts = np.bincount(cells, minlength=len(edges) + 2) + 0.5
+        return counts / counts.sum()
+
+    p, q = shares(first), shares(second)
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def _slices(
+    values: NDArray[np.float64], reference: NDArray[np.float64], slices: Mapping[str, NDArray[np.bool_]], rules: Rules
+) -> tuple[SliceResult, ...]:
+    scored = np.isfinite(values)
+    masks = {name: mask & scored for name, mask in slices.items() if (mask & scored).any()}
+    examined = sum(int(mask.sum()) >= rules.slice_min_queries for mask in masks.values())
+    results = []
+    for name, mask in masks.items():
+        queries = int(mask.sum())
+        difference = None
+        if queries >= rules.slice_min_queries:
+            level = 1 - (1 - rules.confidence) / examined
+            difference = paired_difference(values[mask], reference[mask], confidence=level, resamples=4000)
+        results.append(
+            SliceResult(
+                name,
+                queries,
+                float(values[mask].mean()),
+                float(reference[mask].mean()),
+                difference,
+                difference is not None and difference.high < 0,
+            )
+        )
+    return tuple(results)
+
+
+def _interval(interval: Interval | None) -> dict[str, float] | None:
+    return None if interval is None else vars(interval).copy()

@@ -1,0 +1,77 @@
+"""Plots of a candidate, each as the bytes of a PNG. Pure: arrays in, picture out; matplotlib without a display."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SIZE = (6.0, 3.4)
+
+
+def learning_curve(
+    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], chosen: str, rounds: int
+) -> bytes:
+    """Cross-validated NDCG@10 by round, one line a variant (mean, deviation over folds), the chosen point marked."""
+    figure, axes = _figure("Cross-validated NDCG@10 by round", "round", "NDCG@10, mean of folds")
+    for name, (mean, deviation) in curves.items():
+        steps = np.arange(1, len(mean) + 1)
+        (line,) = axes.plot(steps, mean, label=name)
+        if name == chosen:
+            axes.fill_between(steps, mean - deviation, mean + deviation, alpha=0.15, color=line.get_color())
+            axes.plot([rounds], [mean[rounds - 1]], "o", color=line.get_color(), label=f"chosen: {rounds} rounds")
+    axes.legend()
+    return _png(figure)
+
+
+def bars(title: str, names: Sequence[str], values: Sequence[float], label: str) -> bytes:
+    """Horizontal bars, largest on top: importance by gain, mean absolute SHAP value."""
+    figure, axes = _figure(title, label, "")
+    order = np.argsort(values)
+    axes.barh([names[i] for i in order], [values[i] for i in order])
+    return _png(figure)
+
+
+def shap_dependence(names: Sequence[str], features: NDArray[np.float64], contributions: NDArray[np.float64]) -> bytes:
+    """One small panel a feature: its value against its SHAP value; both (rows, F). Shows direction, not only size."""
+    from matplotlib.figure import Figure
+
+    columns = 4
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(9.0, 2.2 * lines), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(lines, columns, sharey=True, squeeze=False)).ravel()
+    for number, panel in enumerate(panels):
+        if number >= len(names):
+            panel.axis("off")
+            continue
+        panel.plot(features[:, number], contributions[:, number], ".", markersize=2, alpha=0.4)
+        panel.set_title(names[number], fontsize=9)
+        panel.axhline(0, color="grey", linewidth=0.6)
+    figure.suptitle("SHAP value by feature value")
+    return _png(figure)
+
+
+def calibration(scores: NDArray[np.float64], labels: NDArray[np.int64], bins: int = 10) -> bytes:
+    """Mean relevance label in each tenth of the scores, lowest first; it should rise."""
+    figure, axes = _figure("Mean relevance label by tenth of the score", "tenth of the score", "mean label")
+    parts = np.array_split(np.argsort(scores, kind="stable"), min(bins, len(scores)))
+    axes.bar(range(1, len(parts) + 1), [labels[part].mean() for part in parts])
+    return _png(figure)
+
+
+def _figure(title: str, x: str, y: str) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return figure, axes
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,99 @@
+"""One row of `litgo.retrainings` a retraining, filled step by step, so that a rerun goes on where a kill left off.
+
+The row is keyed by the root of the Dagster run: a re-execution from failure continues its root's row. Every function
+works inside the caller's transaction.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+COLUMNS = (
+    "as_of",
+    "snapshot_path",
+    "snapshot_sha256",
+    "snapshot",
+    "watermark",
+    "candidate_key",
+    "bundle_path",
+    "candidate",
+    "mlflow_run_id",
+    "mlflow_version",
+    "evaluation",
+)
+
+
+class StepMissing(RuntimeError):
+    """An earlier step of the retraining has not finished; the message names it."""
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What is known of one retraining so far. Paths are relative to LITGO_HOME."""
+
+    root_run_id: str
+    as_of: datetime
+    snapshot_path: str | None = None
+    snapshot_sha256: str | None = None
+    snapshot: dict[str, Any] | None = None
+    watermark: datetime | None = None
+    candidate_key: str | None = None
+    bundle_path: str | None = None
+    candidate: dict[str, Any] | None = None
+    mlflow_run_id: str | None = None
+    mlflow_version: str | None = None
+    evaluation: dict[str, Any] | None = None
+
+    def require(self, *columns: str) -> None:
+        """Raises StepMissing when one of `columns` is still empty."""
+        for column in columns:
+            if getattr(self, column) is None:
+                raise StepMissing(f"retraining {self.root_run_id} has no {column} yet: run its earlier steps first")
+
+
+def begin(cursor: Any, root_run_id: str, as_of: datetime) -> Retraining:
+    """The row of this root run; created with `as_of` the first time, and kept as it is afterwards."""
+    cursor.execute(
+        "INSERT INTO litgo.retrainings (root_run_id, as_of) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        (root_run_id, as_of),
+    )
+    return get(cursor, root_run_id)
+
+
+def get(cursor: Any, root_run_id: str) -> Retraining:
+    """Raises StepMissing when there is no such retraining."""
+    cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM litgo.retrainings WHERE root_run_id = %s", (root_run_id,))
+    row = cursor.fetchone()
+    if row is None:
+        raise StepMissing(
+            f"run {root_run_id} has not begun a retraining: run training_snapshot with it, or name the retraining to "
+            "continue in the step's configuration (`retraining`)"
+        )
+    return Retraining(root_run_id, *row)
+
+
+def record(cursor: Any, root_run_id: str, **values: Any) -> None:
+    """Fill columns of the row; dictionaries become JSON. Raises StepMissing when the row is not there."""
+    if unknown := set(values) - set(COLUMNS):
+        raise ValueError(f"not columns of a retraining: {sorted(unknown)}")
+    assignments = ", ".join(f"{column} = %({column})s" for column in values)
+    parameters = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in values.items()}
+    cursor.execute(
+        f"UPDATE litgo.retrainings SET {assignments} WHERE root_run_id = %(root_run_id)s",
+        {**parameters, "root_run_id": root_run_id},
+    )
+    if cursor.rowcount != 1:
+        raise StepMissing(f"no retraining {root_run_id} to record {', '.join(values)} of")
+
+
+def pending_registrations(cursor: Any) -> list[str]:
+    """Root runs whose trained model is not in the registry yet, oldest first: the registry was down, or a kill came.
+
+    A retraining that is running at this moment is among them for a short while: a caller looks at its run first.
+    """
+    cursor.execute(
+        "SELECT root_run_id FROM litgo.retrainings WHERE bundle_path IS NOT NULL AND mlflow_version IS NULL "
+        "ORDER BY started_at, root_run_id"
+    )
+    return [root_run_id for (root_run_id,) in cursor.fetchall()]

@@ -1,0 +1,211 @@
+"""Writing the training snapshot: one streamed pass from Postgres into a Parquet file named by its content.
+
+What a row is stands in `snapshot_view.sql` and `snapshot_rows.sql`; reading and checking the file:
+`training_data.py`.
+"""
+
+import contextlib
+import errno
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from litgo_pipelines.database import sql
+from litgo_pipelines.learning.retrain import matured_reviews
+from litgo_pipelines.learning.training_data import SCHEMA_VERSION, file_schema, file_sha256
+from litgo_pipelines.matching.hand_weights import FEATURES
+
+PACKAGE = "litgo_pipelines.learning"
+_BLOCK_BYTES = 16 << 20  # CSV text parsed at a time: bounds memory, and is one Parquet row group
+_ABANDONED_SECONDS = 24 * 3600
+
+
+class DiskFull(RuntimeError):
+    """The snapshot did not fit; nothing of it is left."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A finished file and what the database said about it."""
+
+    path: Path
+    sha256: str
+    rows: int
+    cases: int
+    training_cases: int
+    excluded: dict[str, int]  # reason → offers
+    watermark: datetime | None
+
+
+def prepare(cursor: Any, as_of: datetime, holdout_share: float) -> tuple[str, dict[str, Any]]:
+    """Freeze what is seen and define the view; returns the query of the rows and what was counted.
+
+    Must be the first statement of a transaction. `holdout_share` of the cases, the newest, are held out (at least one
+    case as soon as there are two).
+    """
+    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # counts, rows and watermark of one moment
+    cursor.execute("SET LOCAL work_mem = '128MB'")  # the one sort of all rows
+    cursor.execute(sql(PACKAGE, "snapshot_view.sql"), {"as_of": as_of})
+    cursor.execute(
+        "SELECT excluded, count(*), CASE WHEN excluded IS NULL THEN count(DISTINCT case_id) END "
+        "FROM judged_offers GROUP BY excluded ORDER BY excluded"
+    )
+    counts = cursor.fetchall()
+    cases = next((found for reason, _, found in counts if reason is None), 0)
+    held_out = min(max(round(cases * holdout_share), 1), max(cases - 1, 0))
+    _, watermark = matured_reviews(cursor, as_of)
+    features = ", ".join(
+        # A value that is not a number is missing, not a reason to lose the whole snapshot.
+        f"CASE jsonb_typeof(features -> '{key}') WHEN 'number' THEN (features ->> '{key}')::float8 END AS \"{key}\""
+        for key in FEATURES
+    )
+    query = cursor.mogrify(
+        sql(PACKAGE, "snapshot_rows.sql").replace("{features}", features),
+        {"as_of": as_of, "training_cases": cases - held_out},
+    ).decode()
+    return query, {
+        "cases": cases,
+        "training_cases": cases - held_out,
+        "excluded": {reason: number for reason, number, _ in counts if reason is not None},
+        "watermark": watermark,
+    }
+
+
+def write(cursor: Any, as_of: datetime, holdout_share: float, folder: Path) -> Snapshot:
+    """Write the snapshot as of `as_of` to `folder`/<sha256>.parquet, in the transaction of `cursor`.
+
+    Rows are streamed in blocks, so memory does not grow with them. The file appears under its name complete or not at
+    all; the same data give the same file. Raises DiskFull, or what the database raised; the partial file is removed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(folder)
+    query, counts = prepare(cursor, as_of, holdout_share)
+    partial = folder / f".partial-{uuid.uuid4().hex}"
+    try:
+        rows = _stream(cursor, query, partial, as_of, counts["watermark"])
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        sha256 = file_sha256(partial)
+        path = folder / f"{sha256}.parquet"
+        os.replace(partial, path)
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
+            raise DiskFull(
+                f"no room for the training snapshot: {error.strerror or error}; free space where LITGO_HOME is, "
+                "or point it elsewhere, and run the step again"
+            ) from error
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+    return Snapshot(path=path, sha256=sha256, rows=rows, **counts)
+
+
+def _stream(cursor: Any, query: str, path: Path, as_of: datetime, watermark: datetime | None) -> int:
+    """COPY in a thread → pipe → Arrow's CSV reader → Parquet; returns the number of rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = 0
+    with _copied(cursor, query) as stream:
+        schema = file_schema().with_metadata(
+            {
+                "litgo.schema_version": str(SCHEMA_VERSION),
+                "litgo.as_of": as_of.isoformat(),
+                "litgo.watermark": watermark.isoformat() if watermark else "",
+            }
+        )
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for batch in _batches(stream):
+                writer.write_table(pa.Table.from_arrays(batch, schema=schema))
+                rows += len(batch[0])
+    return rows
+
+
+@contextlib.contextmanager
+def _copied(cursor: Any, query: str) -> Iterator[Any]:
+    """The query's rows as a CSV stream. Raises what the database raised, whatever the reader made of it."""
+    read_end, write_end = os.pipe()
+    failures: list[BaseException] = []
+
+    def copy() -> None:
+        try:
+            with os.fdopen(write_end, "wb", buffering=1 << 20) as sink:
+                cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", sink)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=copy, name="copy", daemon=True)
+    source = os.fdopen(read_end, "rb", buffering=1 << 20)
+    thread.start()
+    try:
+        yield source
+    except BaseException as error:
+        thread.join(timeout=1)
+        if failures:  # the database broke off, and what the reader saw is only the consequence
+            raise failures[0] from error
+        cursor.connection.cancel()  # the reader gave up
+        source.close()
+        thread.join()
+        raise
+    source.close()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _batches(stream: Any) -> Iterator[list[Any]]:
+    """Arrow arrays of each block of rows, in the order of the file's columns."""
+    import pyarrow as pa
+    import pyarrow.csv as csv
+
+    from litgo_pipelines.marketplace.geo import nearest_state
+
+    columns = _copy_columns()
+    if not stream.peek(1):  # Arrow refuses an empty CSV; a table without rows is a snapshot without rows
+        return
+    reader = csv.open_csv(
+        pa.PythonFile(stream, mode="r"),
+        read_options=csv.ReadOptions(column_names=list(columns), block_size=_BLOCK_BYTES),
+        convert_options=csv.ConvertOptions(
+            column_types=columns,
+            null_values=[""],
+            true_values=["t"],
+            false_values=["f"],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+        parse_options=csv.ParseOptions(newlines_in_values=True),  # an area may hold anything
+    )
+    for batch in reader:
+        place = [batch.column(name).to_numpy(zero_copy_only=False) for name in ("lat", "lng")]
+        states = pa.array(nearest_state(*place).tolist(), pa.string())
+        arrays = {name: batch.column(name) for name in batch.schema.names} | {"uf": states}
+        yield [arrays[field.name].cast(field.type) for field in file_schema()]
+
+
+def _copy_columns() -> dict[str, Any]:
+    """Column → Arrow type of the CSV, in the order of `snapshot_rows.sql`."""
+    import pyarrow as pa
+
+    fields = {field.name: field.type for field in file_schema() if field.name not in ("uf", "new_lawyer")}
+    return fields | {"lng": pa.float64(), "lat": pa.float64(), "new_lawyer": pa.bool_()}
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Partial files of killed runs. A day old: nobody is writing them any more."""
+    for partial in folder.glob(".partial-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
+                partial.unlink()

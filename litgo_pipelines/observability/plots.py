@@ -1,0 +1,29 @@
+"""Pictures for asset metadata. Figures are drawn without a display and without pyplot's global state."""
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def figure(title: str, x: str, y: str) -> tuple["Figure", "Axes"]:
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(6.4, 3.2), dpi=90, layout="constrained")
+    axes = drawn.subplots()
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return drawn, axes
+
+
+def markdown_image(drawn: "Figure", alternative: str) -> str:
+    """The figure as markdown with the PNG inside, for `MetadataValue.md`."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png")
+    return f"![{alternative}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"

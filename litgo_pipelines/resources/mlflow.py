@@ -1,0 +1,73 @@
+"""The MLflow tracking server and registry as a Dagster resource. MLflow itself is imported when it is first needed."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# Set before MLflow is imported: it reads some of them then. A server that is down must cost seconds, not minutes.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+class MLflowUnavailable(RuntimeError):
+    """The tracking server does not answer; transient, worth a retry."""
+
+
+class MLflow(dg.ConfigurableResource):
+    """One tracking URI: `http://host:port` of a server, or a database URL of a store used directly."""
+
+    tracking_uri: str
+    experiment: str = "litgo-ranker"
+    probe_timeout_seconds: float = 5.0
+
+    def module(self) -> Any:
+        """The `mlflow` module, set up for this URI, once the server has answered. Raises MLflowUnavailable."""
+        self.probe()
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        import mlflow
+
+        mlflow.set_tracking_uri(self.tracking_uri)
+        mlflow.set_registry_uri(self.tracking_uri)
+        return mlflow
+
+    def client(self) -> "MlflowClient":
+        """Raises MLflowUnavailable when the server does not answer."""
+        return self.module().MlflowClient(self.tracking_uri)
+
+    def probe(self) -> None:
+        """One quick question to the server's health page. A store without a server has nothing to ask."""
+        if not self.tracking_uri.startswith(("http://", "https://")):
+            return
+        import requests
+
+        try:
+            answer = requests.get(f"{self.tracking_uri.rstrip('/')}/health", timeout=self.probe_timeout_seconds)
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            raise MLflowUnavailable(
+                f"MLflow at {self.tracking_uri} does not answer ({type(error).__name__}): is it running? "
+                "`litgo up` starts it; MLFLOW_TRACKING_URI names another."
+            ) from error
+
+    def experiment_id(self) -> str:
+        """The experiment's id; created when it is not there."""
+        found = self.module().get_experiment_by_name(self.experiment)
+        if found is not None:
+            return found.experiment_id
+        return self.module().create_experiment(self.experiment)
+
+    def run_link(self, run_id: str, experiment_id: str) -> str | None:
+        """The page of a run; None for a store without a server."""
+        if not self.tracking_uri.startswith(("http://", "https://")):
+            return None
+        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"

@@ -1,0 +1,60 @@
+"""Settings from the environment, typed and validated, with the names operators know.
+
+Belongs here: every variable the project reads. Does not belong here: anything that connects or computes.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+TIMEZONE = "America/Sao_Paulo"
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the message names it."""
+
+
+class Settings(BaseSettings):
+    """Field `x_y` is read from the environment variable `X_Y`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    litgo_home: Path = Field(default=Path(".litgo"), description="embedded database, snapshots, models, logs")
+    litgo_database_url: str | None = Field(default=None, description="marketplace database; unset: the embedded server")
+    dagster_database_url: str | None = Field(default=None, description="set by `litgo` for its children")
+    mlflow_tracking_uri: str | None = Field(default=None, description="set by `litgo` for its children")
+
+    equity_first_night: str = Field(default="2026-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$")
+    equity_catch_up_nights: int = Field(default=30, ge=1, le=400)
+    litgo_capacity_rules: Path | None = Field(default=None, description="JSON file overriding some capacity rules")
+
+    min_reviews_for_retrain: int = Field(default=500, ge=1)
+    learning_train_seeds: int = Field(default=5, ge=1, le=50)
+    learning_holdout_share: float = Field(default=0.2, gt=0, lt=1)
+    gate_min_queries: int = Field(default=120, ge=2)
+    gate_min_lift: float = Field(default=0.05, ge=0)
+
+    dagster_port: int = Field(default=3000, ge=0, le=65535)
+    mlflow_port: int = Field(default=5000, ge=0, le=65535)
+
+    @property
+    def home(self) -> Path:
+        return self.litgo_home.expanduser().resolve()
+
+
+@cache
+def _read(environment: tuple[tuple[str, str], ...]) -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [f"{str(e['loc'][0]).upper()}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("environment not usable — " + "; ".join(problems)) from error
+
+
+def settings() -> Settings:
+    """The settings of the environment as it is now (tests and the supervisor change it)."""
+    names = {name.upper() for name in Settings.model_fields}
+    return _read(tuple(sorted((k, v) for k, v in os.environ.items() if k.upper() in names)))

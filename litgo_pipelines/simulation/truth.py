@@ -1,0 +1,520 @@
+"""The hidden truth of the simulated marketplace: who the lawyers are, what comes in, who answers, what comes of it.
+
+Pure: arrays in, arrays out, numpy only. Identifiers, texts and table columns belong to `rows`, the database to `load`.
+
+Everything follows from `World`: the same values give the same arrays, whatever the machine's clock says. Time is in
+whole seconds since the epoch, UTC. The market runs day by day, because what was known at the start of a day (reviews
+written, offers sent) decides what is logged and offered on that day; within a day all cases are handled together.
+
+The hidden truth is what a ranking model can learn a part of. A pair (case, lawyer) has an affinity, a lawyer a quality
+and a readiness to answer; none is logged. The logged features are noisy, partly missing views of them, and they matter
+in ways fixed weights cannot express: closeness stops mattering beyond half an hour, the most decorated lawyers
+turn small cases down, and how fast a lawyer answers decides far more than its hand-set weight says.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litgo_pipelines.matching import hand_weights
+from litgo_pipelines.simulation.words import AREAS, states
+
+Events = dict[str, dict[str, NDArray]]  # table → column → values, all of one length within a table
+
+HOUR, DAY = 3600, 86400
+OFFERS_PER_CASE = 5
+CANDIDATES_PER_CASE = 20
+RADIUS_KM = 50.0
+EQUITY_WEIGHT = 0.1
+EXPLORATION = 0.06  # standard deviation added to the fair score before the top five are taken
+BLOCK = 8192  # cases handled at once: bounds memory, part of what a seed means
+
+# Relative demand by local weekday (Monday first) and by local hour: it follows the working week.
+WEEKDAY = np.array([1.30, 1.22, 1.08, 1.00, 0.92, 0.45, 0.35])
+HOURLY = np.interp(np.arange(24), [0, 5, 8, 10, 12, 14, 17, 20, 23], [0.2, 0.1, 0.8, 1.6, 1.2, 1.7, 1.4, 0.9, 0.4])
+
+AREA_SHARE = np.array([share for share, _ in AREAS.values()])
+SUBAREAS = np.array([len(subareas) for _, subareas in AREAS.values()])
+# Hours within which the client needs an answer, by area: custody cannot wait, tax can.
+URGENCY_H = np.array([24, 48, 72, 120, 168, 240, 336])
+URGENT = np.array([area in ("Criminal", "Família", "Consumidor") for area in AREAS])
+
+PENDING, INTERESTED, DECLINED, EXPIRED = range(4)  # offers.status
+SIGNING, ACTIVE, CLOSED, CANCELED = range(4)  # contracts.status
+WAITING, ASSIGNED, IN_PROGRESS, DONE, CANCELLED = range(5)  # cases.status
+WON, LOST, SETTLED, ONGOING = range(4)  # reviews.outcome
+
+
+@dataclass(frozen=True)
+class World:
+    """Size and place in time of a simulated marketplace: `days` before `end` (timezone-aware; cut to the second)."""
+
+    seed: int
+    lawyers: int
+    cases: int
+    days: int
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        for name in ("lawyers", "cases", "days"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.end.tzinfo is None:
+            raise ValueError("end must be timezone-aware: a naive instant means another moment on another machine")
+
+    @property
+    def stop(self) -> int:
+        return int(self.end.timestamp())
+
+    @property
+    def start(self) -> int:
+        return self.stop - self.days * DAY
+
+    @property
+    def clients(self) -> int:
+        """Some clients come back."""
+        return max(1, self.cases * 4 // 5)
+
+    def rng(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *stream])
+
+
+@dataclass(frozen=True)
+class Lawyers:
+    """Arrays of length n (or n × areas). The first block is hidden; the second is what profiles show."""
+
+    quality: NDArray  # standard normal
+    readiness: NDArray  # standard normal: how gladly the lawyer takes cases
+    silent: NDArray  # bool: almost never answers
+    answer_h: NDArray  # median hours to an answer
+    speciality: NDArray  # (n, areas): subarea the lawyer is best at
+
+    uf: NDArray
+    areas: NDArray  # (n, areas) bool
+    primary_area: NDArray
+    lat: NDArray
+    lng: NDArray
+    available: NDArray
+    years: NDArray
+    firm: NDArray  # index into words.FIRM_SIZES; 0: not stated
+    degree: NDArray  # index into words.DEGREES
+    publications: NDArray
+    profile: NDArray  # bool: has filled in a curriculum
+    concluded: NDArray  # cases concluded before joining, with `won` of them
+    won: NDArray
+    response_h: NDArray  # measured; NaN: no evidence yet
+    softskill: NDArray  # NaN: no evidence yet
+    max_concurrent: NDArray  # -1: not stated
+    joined: NDArray  # instant
+
+    @cached_property
+    def capacity(self) -> NDArray:
+        """Cases a month, about as the nightly equity rules see it; only the simulated policy's load uses it."""
+        firm = np.array([0, 2, 5, 10])[self.firm]
+        rate = (self.won + 1) / (self.concluded + 2)
+        value = 10 + np.digitize(self.years, [2.01, 5.01, 10.01]) * 1.6 + firm + np.digitize(rate, [0.6, 0.8]) * 1.5
+        return np.clip(value, 5, np.where(self.max_concurrent > 0, np.minimum(self.max_concurrent, 30), 30))
+
+    @cached_property
+    def qualification(self) -> NDArray:
+        """Feature Q; NaN without a curriculum."""
+        value = 0.5 * np.minimum(self.years / 20, 1) + 0.1 * self.degree + 0.2 * np.minimum(self.publications / 5, 1)
+        return np.where(self.profile, value, np.nan)
+
+    @cached_property
+    def position(self) -> NDArray:
+        """(n, 3) on the unit sphere."""
+        return unit_vector(self.lat, self.lng)
+
+
+def sigmoid(x: NDArray) -> NDArray:
+    return 0.5 * (1 + np.tanh(x / 2))  # the form that does not overflow
+
+
+def unit_vector(lat: NDArray, lng: NDArray) -> NDArray:
+    """Degrees, shape (n,) → (n, 3). The haversine distance is 2 R asin(chord / 2)."""
+    phi, lam = np.radians(lat), np.radians(lng)
+    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+
+
+def scatter(rng: np.random.Generator, uf: NDArray) -> tuple[NDArray, NDArray]:
+    """Places around the capital of each state: 14 km away on average, never so far that another capital is nearer."""
+    capital = np.array([(s.lat, s.lng) for s in states()])[uf]
+    km = np.minimum(rng.gamma(2.0, 7.0, len(uf)), 48)
+    bearing = rng.uniform(0, 2 * np.pi, len(uf))
+    lat = capital[:, 0] + km * np.cos(bearing) / 111.2
+    lng = capital[:, 1] + km * np.sin(bearing) / (111.2 * np.cos(np.radians(capital[:, 0])))
+    return lat.round(5), lng.round(5)
+
+
+def draw_states(rng: np.random.Generator, n: int) -> NDArray:
+    people = np.array([s.population for s in states()], float)
+    return rng.choice(len(people), n, p=people / people.sum())
+
+
+def draw_lawyers(world: World) -> Lawyers:
+    """The lawyers of a world. 15 % join within the window: they have no record yet, as do their first cases."""
+    rng, n = world.rng(1), world.lawyers
+    quality = rng.normal(size=n)
+    uf = draw_states(rng, n)
+    lat, lng = scatter(rng, uf)
+    # Gumbel noise on the log share: areas in order of a weighted draw without replacement.
+    order = np.argsort(-(np.log(AREA_SHARE) + rng.gumbel(size=(n, len(AREA_SHARE)))), axis=1)
+    wanted = 1 + rng.binomial(2, 0.45, n)
+    areas = np.zeros(order.shape, bool)
+    np.put_along_axis(areas, order, np.arange(len(AREA_SHARE)) < wanted[:, None], axis=1)
+
+    newcomer = rng.random(n) < 0.15
+    joined = np.where(
+        newcomer,
+        world.start + rng.random(n) * world.days * DAY,
+        world.start - rng.random(n) * 3 * 365 * DAY,
+    ).astype(np.int64)
+    years = np.clip(np.where(newcomer, rng.gamma(1.5, 3, n), 1 + rng.gamma(2.2, 5, n)).round(), 0, 45).astype(int)
+    profile = rng.random(n) > np.where(newcomer, 0.25, 0.03)
+    concluded = np.where(newcomer, 0, rng.poisson(2 + 1.2 * years))
+    firm = rng.choice(4, n, p=[0.35, 0.35, 0.20, 0.10])
+    answer_h = np.exp(np.log(6) + 1.0 * rng.normal(size=n))
+    limit = 4 + rng.poisson(14, n)
+    return Lawyers(
+        quality=quality,
+        readiness=rng.normal(size=n),
+        silent=rng.random(n) < 0.08,
+        answer_h=answer_h,
+        speciality=rng.integers(0, SUBAREAS, (n, len(SUBAREAS))),
+        uf=uf,
+        areas=areas,
+        primary_area=order[:, 0],
+        lat=lat,
+        lng=lng,
+        available=rng.random(n) > 0.03,
+        years=years,
+        firm=firm,
+        degree=np.minimum(rng.binomial(3, 0.15 + 0.15 * (years > 8)), 3),
+        publications=rng.poisson(np.where(years > 10, 2.0, 0.5)),
+        profile=profile,
+        concluded=concluded,
+        won=rng.binomial(concluded, sigmoid(0.3 + 0.6 * quality)),
+        response_h=np.where(newcomer, np.nan, (answer_h * np.exp(0.3 * rng.normal(size=n))).round(1)),
+        softskill=np.where(newcomer, np.nan, np.clip(0.5 + 0.13 * quality + 0.1 * rng.normal(size=n), 0, 1).round(3)),
+        max_concurrent=np.where(rng.random(n) < 0.6, limit, -1),
+        joined=joined,
+    )
+
+
+def draw_demand(world: World) -> NDArray:
+    """When the cases arrive: sorted instants in [start, stop), shape (cases,)."""
+    rng, zone = world.rng(2), ZoneInfo("America/Sao_Paulo")
+    first = datetime.fromtimestamp(world.start, ZoneInfo("UTC"))
+    local = [(first + timedelta(hours=h)).astimezone(zone) for h in range(world.days * 24)]
+    weight = np.array([WEEKDAY[t.weekday()] * HOURLY[t.hour] for t in local])
+    per_hour = rng.multinomial(world.cases, weight / weight.sum())
+    return np.sort(world.start + np.repeat(np.arange(len(local)), per_hour) * HOUR + rng.integers(0, HOUR, world.cases))
+
+
+def sample_without_replacement(rng: np.random.Generator, sizes: NDArray, k: int) -> NDArray:
+    """k distinct integers below `sizes` in each row, shape (rows, k); all of them, padded with -1, where size < k.
+
+    Floyd's algorithm (Bentley & Floyd, CACM 30(9), 1987), one step for all rows at a time.
+    """
+    picks = np.full((len(sizes), k), -1)
+    for i in range(k):
+        top = sizes - k + i
+        drawn = (rng.random(len(sizes)) * (top + 1)).astype(np.int64)
+        taken = (picks[:, :i] == drawn[:, None]).any(axis=1)
+        picks[:, i] = np.where(taken, top, drawn)
+    every = np.arange(k)
+    return np.where(sizes[:, None] < k, np.where(every < sizes[:, None], every, -1), picks)
+
+
+class Market:
+    """One run of the market: `events()` yields what happened, in the order of the cases.
+
+    The only mutable thing here: what the lawyers have been offered and what was said of them so far. After the last
+    event `reviews`, `stars`, `concluded` and `won` (shape (lawyers,)) are what is known of each lawyer at the end.
+    """
+
+    def __init__(self, world: World) -> None:
+        n = world.lawyers
+        self.world = world
+        self.lawyers = draw_lawyers(world)
+        self.reviews = np.zeros(n, np.int64)
+        self.stars = np.zeros(n, np.int64)
+        self.concluded = self.lawyers.concluded.copy()
+        self.won = self.lawyers.won.copy()
+        self._offers_by_day = np.zeros((30, n), np.int32)
+        self._offers_30d = np.zeros(n, np.int64)
+        self._last_offer = np.full(n, -1, np.int64)
+        self._due: dict[int, list[dict[str, NDArray]]] = {}
+        self._offers = self._contracts = self._reviews = 0
+        # Lawyers who compete for the cases of one state and area, as slices of one array.
+        who, area = np.nonzero(self.lawyers.areas & self.lawyers.available[:, None])
+        pool = self.lawyers.uf[who] * len(AREA_SHARE) + area
+        # One more at the end, never picked: an empty last pool may still be indexed.
+        self._members = np.append(who[np.argsort(pool, kind="stable")], 0)
+        self._pool_start = np.concatenate([[0], np.cumsum(np.bincount(pool, minlength=27 * len(AREA_SHARE)))])
+
+    def events(self) -> Iterator[Events]:
+        """Blocks of at most BLOCK cases: cases, offers (with their matches), contracts, reviews. To be read once."""
+        arrivals = draw_demand(self.world)
+        bounds = np.searchsorted(arrivals, self.world.start + np.arange(self.world.days + 1) * DAY)
+        for day in range(self.world.days):
+            self._start_day(day)
+            for low in range(bounds[day], bounds[day + 1], BLOCK):
+                high = min(low + BLOCK, bounds[day + 1])
+                yield self._block(day, low, arrivals[low:high])
+        self._start_day(self.world.days)
+
+    def _start_day(self, day: int) -> None:
+        """Forget the offers of 30 days ago, learn of the reviews written until now."""
+        self._offers_30d -= self._offers_by_day[day % 30]
+        self._offers_by_day[day % 30] = 0
+        for due in self._due.pop(day, []):
+            n, who = len(self.reviews), due["lawyer"]
+            ended = due["outcome"] != ONGOING
+            self.reviews += np.bincount(who, minlength=n)
+            self.stars += np.bincount(who, due["rating"], n).astype(np.int64)
+            self.concluded += np.bincount(who[ended], minlength=n)
+            self.won += np.bincount(who[np.isin(due["outcome"], (WON, SETTLED))], minlength=n)
+
+    def _block(self, day: int, first: int, created: NDArray) -> Events:
+        rng = self.world.rng(3, first)
+        cases = self._draw_cases(rng, first, created)
+        who, features, hidden = self._candidates(rng, cases)
+        raw = hand_weights.score(features.reshape(-1, len(hand_weights.FEATURES))).reshape(who.shape)
+        chosen = self._offer(rng, who, raw)
+        take = {"who": who, "raw": raw, **hidden}
+        shown = {name: np.take_along_axis(values, chosen, axis=1) for name, values in take.items()}
+        shown["features"] = np.take_along_axis(features, chosen[:, :, None], axis=1)
+        shown["equity"] = self._equity_score()[shown["who"]]
+        shown["last_offer"] = self._last_offer[shown["who"]]
+        answers = self._answer(rng, cases, shown)
+        contracts, reviews = self._follow_up(rng, cases, shown, answers)
+        offers = self._record(day, cases, shown, answers)
+        return {"cases": cases, "offers": offers, "contracts": contracts, "reviews": reviews}
+
+    def _draw_cases(self, rng: np.random.Generator, first: int, created: NDArray) -> dict[str, NDArray]:
+        n = len(created)
+        uf, area = draw_states(rng, n), rng.choice(len(AREA_SHARE), n, p=AREA_SHARE)
+        lat, lng = scatter(rng, uf)
+        hurry = np.minimum(rng.binomial(6, np.where(URGENT[area], 0.3, 0.55)), 6)
+        return {
+            "index": first + np.arange(n),
+            "created": created,
+            "client": rng.integers(0, self.world.clients, n),
+            "uf": uf,
+            "area": area,
+            "subarea": (rng.random(n) * SUBAREAS[area]).astype(np.int64),
+            "lat": lat,
+            "lng": lng,
+            "urgency_h": URGENCY_H[hurry],
+            "complexity": rng.choice(3, n, p=[0.4, 0.4, 0.2]),
+            "text": rng.integers(0, 4, n),
+            "matched": created + rng.integers(2, 20, n),
+            "status": np.full(n, WAITING),
+        }
+
+    def _candidates(
+        self, rng: np.random.Generator, cases: dict[str, NDArray]
+    ) -> tuple[NDArray, NDArray, dict[str, NDArray]]:
+        """Up to 20 lawyers of the case's state and area: who (cases, 20) with -1 for none, features (cases, 20, 8)
+        as known at the start of the day, and what stays hidden: each pair's affinity, and its distance in km."""
+        lawyers = self.lawyers
+        pool = cases["uf"] * len(AREA_SHARE) + cases["area"]
+        start = self._pool_start[pool]
+        picks = sample_without_replacement(rng, self._pool_start[pool + 1] - start, CANDIDATES_PER_CASE)
+        who = np.where(picks >= 0, self._members[start[:, None] + picks], -1)
+        chord = np.linalg.norm(lawyers.position[who] - unit_vector(cases["lat"], cases["lng"])[:, None], axis=2)
+        km = 2 * 6371.0 * np.arcsin(np.minimum(chord / 2, 1))
+        # Not yet there, or too far away to be asked.
+        who = np.where((lawyers.joined[who] >= cases["created"][:, None]) | (km > RADIUS_KM), -1, who)
+
+        special = lawyers.speciality[who, cases["area"][:, None]] == cases["subarea"][:, None]
+        affinity = 0.9 * special + rng.normal(size=who.shape)
+        similarity = 0.45 + 0.13 * affinity + 0.07 * rng.normal(size=who.shape)
+        concluded, reviews = self.concluded[who], self.reviews[who]
+        trust = np.minimum(reviews / 5, 1)
+        seen = reviews > 0
+        features = np.empty((*who.shape, len(hand_weights.FEATURES)))
+        features[..., 0] = 1.0  # every candidate works in the area
+        features[..., 1] = np.where(concluded > 0, similarity, np.nan)  # no past case, nothing to compare with
+        features[..., 2] = np.where(concluded > 0, (self.won[who] + 1) / (concluded + 2), np.nan)
+        features[..., 3] = 1 - km / RADIUS_KM
+        features[..., 4] = lawyers.qualification[who]
+        features[..., 5] = 1 - lawyers.response_h[who] / cases["urgency_h"][:, None]
+        mean = (self.stars[who] / np.maximum(reviews, 1) - 1) / 4
+        features[..., 6] = np.where(seen, trust * mean + (1 - trust) * 0.5, np.nan)
+        features[..., 7] = np.where(np.isnan(lawyers.softskill[who]), 0.5, lawyers.softskill[who])
+        # As logged: three decimals; scores are computed from the logged values.
+        features = np.round(np.clip(features, 0, 1), 3)
+        return who, features, {"affinity": affinity, "km": km}
+
+    def _equity_score(self) -> NDArray:
+        """1 for a lawyer without offers in 30 days, .5 at the mean load, 0 from twice the mean on; shape (lawyers,)."""
+        load = self._offers_30d / (OFFERS_PER_CASE * self.lawyers.capacity)
+        mean = load.mean()
+        return np.ones(len(load)) if mean == 0 else np.round(1 - np.minimum(load / mean, 2) / 2, 3)
+
+    def _offer(self, rng: np.random.Generator, who: NDArray, raw: NDArray) -> NDArray:
+        """The logging policy: hand weights, some equity, exploration. Columns of the five chosen, best raw first."""
+        fair = (1 - EQUITY_WEIGHT) * raw + EQUITY_WEIGHT * self._equity_score()[who]
+        tried = np.where(who >= 0, fair + EXPLORATION * rng.normal(size=who.shape), -np.inf)
+        chosen = np.argsort(-tried, axis=1, kind="stable")[:, :OFFERS_PER_CASE]
+        real = np.take_along_axis(who, chosen, axis=1) >= 0
+        order = np.argsort(np.where(real, -np.take_along_axis(raw, chosen, axis=1), np.inf), axis=1, kind="stable")
+        return np.take_along_axis(chosen, order, axis=1)
+
+    def _answer(
+        self, rng: np.random.Generator, cases: dict[str, NDArray], shown: dict[str, NDArray]
+    ) -> dict[str, NDArray]:
+        """Who answers within 24 h and says yes; all shapes (cases, 5). `status` is what is visible at the end."""
+        lawyers, who, shape = self.lawyers, shown["who"], shown["who"].shape
+        load = self._offers_30d[who] / (OFFERS_PER_CASE * lawyers.capacity[who])
+        qualified = np.nan_to_num(lawyers.qualification[who], nan=0.3)
+        pull = (
+            -0.9
+            + 0.8 * shown["affinity"]
+            + 0.5 * lawyers.readiness[who]
+            - 0.6 * np.log(lawyers.answer_h[who] / 6)  # who answers fast looks for work
+            - 1.2 * np.maximum(load - 1, 0)
+            + 1.6 * sigmoid((15 - shown["km"]) / 3)
+            # The most decorated turn small cases down.
+            - 2.2 * sigmoid((qualified - 0.5) / 0.05) * (cases["complexity"] < 2)[:, None]
+        )
+        hours = lawyers.answer_h[who] * np.exp(0.6 * rng.normal(size=shape)) * (1 + 0.5 * np.maximum(load - 1, 0))
+        willing = ~lawyers.silent[who] | (rng.random(shape) < 0.03)
+        answers = (who >= 0) & willing & (hours < 24)
+        yes = answers & (rng.random(shape) < sigmoid(pull))
+        sent = np.broadcast_to((cases["matched"] + rng.integers(1, 90, len(who)))[:, None], shape)
+        responded = np.where(answers, sent + np.maximum(hours * HOUR, 60).astype(np.int64), -1)
+        visible = answers & (responded <= self.world.stop)
+        expired = ~answers & (sent + DAY <= self.world.stop)
+        status = np.select([visible & yes, visible, expired], [INTERESTED, DECLINED, EXPIRED], PENDING)
+        return {"sent": sent, "responded": np.where(visible, responded, -1), "yes": yes, "status": status}
+
+    def _follow_up(
+        self,
+        rng: np.random.Generator,
+        cases: dict[str, NDArray],
+        shown: dict[str, NDArray],
+        answers: dict[str, NDArray],
+    ) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+        """The client's choice among the interested, the contract's life, the review; sets the cases' status."""
+        lawyers, stop, rows = self.lawyers, self.world.stop, np.arange(len(cases["index"]))
+        appeal = (
+            0.9 * shown["affinity"]
+            + 1.0 * lawyers.quality[shown["who"]]
+            + 1.2 * sigmoid((15 - shown["km"]) / 3)
+            - 0.1 * np.arange(OFFERS_PER_CASE)  # listed first, chosen a little more often
+        )
+        appeal = np.where(answers["yes"], appeal, -np.inf)
+        best = np.argmax(appeal + 0.6 * rng.gumbel(size=appeal.shape), axis=1)
+        strength = appeal[rows, best]
+        signs = rng.random(len(rows)) < sigmoid(-0.3 + 0.7 * strength)  # sigmoid(-inf) = 0: nobody was interested
+        created = answers["sent"][:, 0] + DAY + (rng.exponential(DAY, len(rows))).astype(np.int64)
+        made = np.flatnonzero(signs & (created <= stop))
+        # Without a yes the search ends after a week for some clients.
+        gave_up = ~answers["yes"].any(axis=1) & (shown["who"][:, 0] >= 0) & (rng.random(len(rows)) < 0.5)
+        cases["status"][gave_up & (cases["created"] + 7 * DAY <= stop)] = CANCELLED
+
+        n, who, created = len(made), shown["who"][made, best[made]], created[made]
+        quality, affinity = lawyers.quality[who], shown["affinity"][made, best[made]]
+        client = created + rng.exponential(8 * HOUR, n).astype(np.int64)
+        lawyer = created + rng.exponential(12 * HOUR, n).astype(np.int64)
+        canceled = rng.random(n) < 0.04
+        lawyer[canceled] = stop + 1  # never signs
+        both = np.maximum(client, lawyer)
+        ended = both + rng.integers(5 * DAY, 40 * DAY, n)
+        status = np.select(
+            [canceled & (created + 2 * DAY <= stop), ended <= stop, both <= stop], [CANCELED, CLOSED, ACTIVE], SIGNING
+        )
+        cases["status"][made] = np.array([ASSIGNED, IN_PROGRESS, DONE, CANCELLED])[status]
+
+        success = rng.random(n) < sigmoid(0.4 + 0.8 * quality + 0.7 * affinity - 0.4 * cases["complexity"][made])
+        outcome = np.where(success, np.where(rng.random(n) < 0.6, WON, SETTLED), LOST)
+        # A few clients review a case that is still running; a contract has one review.
+        early = rng.random(n) < 0.04
+        outcome = np.where(early, ONGOING, outcome)
+        stars = 3.2 + 0.5 * quality + 0.35 * affinity + 0.7 * success + 0.7 * rng.normal(size=n)
+        rating = np.clip(stars.round(), 1, 5).astype(np.int64)
+        written = np.where(early, both + 4 * DAY, ended + rng.exponential(3 * DAY, n).astype(np.int64))
+        reviewed = (rng.random(n) < 0.7) & (status >= ACTIVE) & (status < CANCELED) & (written <= stop)
+
+        number = self._contracts + np.arange(n)
+        self._contracts += n
+        contracts = {
+            "index": number,
+            "case": cases["index"][made],
+            "lawyer": who,
+            "client": cases["client"][made],
+            "status": status,
+            "fee": rng.integers(0, 5, n),
+            "signed_client": np.where(client <= stop, client, -1),
+            "signed_lawyer": np.where(lawyer <= stop, lawyer, -1),
+            "created": created,
+        }
+
+        def mark(shift: NDArray) -> NDArray:
+            """A part mark near the overall one."""
+            return np.clip(rating + rng.integers(-1, 2, n) + shift, 1, 5)
+
+        reviews = {
+            "contract": number,
+            "lawyer": who,
+            "client": contracts["client"],
+            "rating": rating,
+            "comment": rng.integers(0, 4, n),  # the last: none
+            "outcome": outcome,
+            "communication": mark(np.zeros(n, np.int64)),
+            "expertise": mark((quality > 1).astype(np.int64)),
+            "timeliness": mark(-(lawyers.answer_h[who] > 12).astype(np.int64)),
+            "created": written,
+        }
+        reviews = {name: values[reviewed] for name, values in reviews.items()}
+        reviews["index"] = self._reviews + np.arange(len(reviews["created"]))
+        self._reviews += len(reviews["created"])
+        # Known from the start of the first day after the one it was written on.
+        known = (reviews["created"] - self.world.start) // DAY + 1
+        for day in np.unique(known):
+            part = {name: reviews[name][known == day] for name in ("lawyer", "rating", "outcome")}
+            self._due.setdefault(min(int(day), self.world.days), []).append(part)
+        return contracts, reviews
+
+    def _record(
+        self, day: int, cases: dict[str, NDArray], shown: dict[str, NDArray], answers: dict[str, NDArray]
+    ) -> dict[str, NDArray]:
+        """The offers as flat rows in case order, best raw score first; remembers who was offered what.
+
+        A case whose match or offers would fall after the end has none yet.
+        """
+        real = (shown["who"] >= 0) & (answers["sent"] <= self.world.stop)
+        row, column = np.nonzero(real)
+        who, sent = shown["who"][real], answers["sent"][real]
+        count = np.bincount(who, minlength=self.world.lawyers)
+        self._offers_by_day[day % 30] += count.astype(np.int32)
+        self._offers_30d += count
+        np.maximum.at(self._last_offer, who, sent)
+        number = self._offers + np.arange(len(who))
+        self._offers += len(who)
+        return {
+            "index": number,
+            "case": cases["index"][row],
+            "lawyer": who,
+            "rank": column + 1,
+            "features": shown["features"][real],
+            "raw": shown["raw"][real].round(4),
+            "equity": shown["equity"][real],
+            "fair": ((1 - EQUITY_WEIGHT) * shown["raw"][real] + EQUITY_WEIGHT * shown["equity"][real]).round(4),
+            "last_offer": shown["last_offer"][real],
+            "matched": cases["matched"][row],
+            "sent": sent,
+            "responded": answers["responded"][real],
+            "status": answers["status"][real],
+        }

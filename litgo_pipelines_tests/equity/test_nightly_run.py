@@ -1,0 +1,179 @@
+"""The nightly job as Dagster runs it: backfill as one run, blocking contract, and what can go wrong in the middle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from litgo_pipelines.database import DatabaseUnavailable, connect
+from litgo_pipelines.definitions import build_defs
+from litgo_pipelines.equity.assets import NIGHTS
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines_tests.conftest import execute
+from litgo_pipelines_tests.rows import Marketplace
+
+KEYS = NIGHTS.get_partition_keys()[:3]
+END = NIGHTS.time_window_for_partition_key(KEYS[-1]).end
+
+
+@pytest.fixture
+def filled_url(database_url: str) -> str:
+    with connect(database_url) as connection:
+        market = Marketplace(connection, END)
+        lawyers = [market.lawyer() for _ in range(25)]
+        for number in range(30):
+            case = market.case(created_at=END - timedelta(days=number % 12, hours=1))
+            for lawyer in lawyers[number % 20 : number % 20 + 5]:
+                market.offer(case, lawyer, sent_at=END - timedelta(days=number % 12))
+            market.contract(case, lawyers[number % 25], created_at=END - timedelta(days=number % 12))
+    return database_url
+
+
+def run(url: str, first: str = KEYS[0], last: str = KEYS[-1], **config) -> dg.ExecuteInProcessResult:
+    job = build_defs(postgres=Postgres(url=url)).resolve_job_def("nightly_equity")
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    return job.execute_in_process(tags=tags, raise_on_error=False, run_config=config)
+
+
+def rows(url: str, query: str) -> list[tuple]:
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+HISTORY = (
+    "SELECT night, lawyer_id, as_of, cases_30d, capacidade_mensal, last_offered_at, offers_30d "
+    "FROM litgo.equity_history ORDER BY 1, 2"
+)
+
+
+def test_a_backfill_is_one_run_with_plots_checks_and_json_lines(filled_url: str, capfd: pytest.CaptureFixture) -> None:
+    result = run(filled_url)
+    assert result.success
+    assert len(rows(filled_url, HISTORY)) == 25 * 3
+    load = result.asset_materializations_for_node("lawyer_load")
+    assert {m.partition for m in load} == set(KEYS)
+    assert {m.partition: m.metadata["lawyers_changed"].value for m in load} == dict(zip(KEYS, (0, 0, 25), strict=True))
+    metadata = load[0].metadata
+    assert metadata["rows_read"].value == 25
+    assert "data:image/png;base64," in str(metadata["load histogram"].value)
+    spread = result.asset_materializations_for_node("offer_distribution")[0].metadata
+    assert "data:image/png;base64," in str(spread["Gini, last 30 nights"].value)
+    assert "Civil · SP" in str(spread["largest pools"].value)
+    evaluations = {e.check_name: e for e in result.get_asset_check_evaluations()}
+    assert {"schema_contract", "every_lawyer_has_a_load", "gini_below_target", "coverage_above_target"} <= set(
+        evaluations
+    )
+    assert evaluations["coverage_above_target"].passed
+    printed = capfd.readouterr().err.splitlines()
+    lines = [json.loads(line[line.index("{") :]) for line in printed if '"event": "lawyer_load"' in line]
+    assert [line["partition"] for line in lines] == sorted(KEYS, reverse=True)
+    assert {"run_id", "rows_read", "rows_changed", "seconds"} <= set(lines[0])
+
+
+def test_a_second_run_changes_nothing(filled_url: str) -> None:
+    run(filled_url)
+    before = rows(filled_url, HISTORY), rows(filled_url, "SELECT * FROM litgo.offer_distribution ORDER BY 1")
+    again = run(filled_url)
+    assert (rows(filled_url, HISTORY), rows(filled_url, "SELECT * FROM litgo.offer_distribution ORDER BY 1")) == before
+    assert again.asset_materializations_for_node("lawyer_load")[0].metadata["rows_changed"].value == 0
+
+
+def test_a_broken_contract_stops_the_run_before_it_computes(filled_url: str) -> None:
+    execute(filled_url, "ALTER TABLE contracts ALTER created_at TYPE timestamp")
+    result = run(filled_url)
+    assert not result.success
+    assert rows(filled_url, HISTORY) == []
+    failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert [e.asset_key.to_user_string() for e in failed] == ["contracts"]
+    assert "contracts.created_at is timestamp" in str(failed[0].description)
+
+
+def test_empty_marketplace(database_url: str) -> None:
+    result = run(database_url)
+    assert result.success
+    assert rows(database_url, "SELECT lawyers, gini, coverage FROM litgo.offer_distribution") == [(0, None, None)] * 3
+
+
+def test_a_wrong_rule_is_refused_by_name(filled_url: str) -> None:
+    result = run(filled_url, ops={"lawyer_load": {"config": {"capacity_rules": {"base": -2}}}})
+    assert not result.success
+    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
+    assert "capacity rule 'base'" in str(failure.event_specific_data)
+    assert rows(filled_url, HISTORY) == []
+
+
+def test_two_runs_at_once_give_the_rows_of_one(filled_url: str) -> None:
+    results: list[bool] = []
+    threads = [threading.Thread(target=lambda: results.append(run(filled_url).success)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True, True]
+    both = rows(filled_url, HISTORY)
+    execute(filled_url, "TRUNCATE litgo.equity_history")
+    run(filled_url)
+    assert rows(filled_url, HISTORY) == both
+
+
+def test_no_database_at_the_start_is_a_clear_error() -> None:
+    result = run("postgresql://nobody@127.0.0.1:1/none")
+    assert not result.success
+    failures = [str(e.event_specific_data) for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    assert any(DatabaseUnavailable.__name__ in f and "litgo up" in f for f in failures)
+
+
+CHILD = """
+import sys
+from litgo_pipelines_tests.equity.test_nightly_run import run
+sys.exit(0 if run(sys.argv[1]).success else 1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["process", "connection"])
+def test_killed_in_the_middle_nothing_is_half_written(filled_url: str, victim: str) -> None:
+    """A trigger holds the run inside the second night's statement; there the process or its connection is killed."""
+    execute(
+        filled_url,
+        "CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF NEW.night = '{KEYS[1]}' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$",
+        "CREATE TRIGGER stall BEFORE INSERT ON litgo.equity_history FOR EACH ROW EXECUTE FUNCTION stall()",
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, filled_url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    stalled = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+    deadline = time.monotonic() + 60
+    while not (found := rows(filled_url, stalled)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert found, "the run never reached its statement"
+    if victim == "process":
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    execute(filled_url, f"SELECT pg_terminate_backend({found[0][0]})", "DROP TRIGGER stall ON litgo.equity_history")
+    written = {night.isoformat() for (night,) in rows(filled_url, "SELECT DISTINCT night FROM litgo.equity_history")}
+    if victim == "process":
+        assert written == {KEYS[2]}
+        assert run(filled_url).success
+    else:
+        assert child.wait(timeout=90) == 0  # the step was tried again
+    assert len(rows(filled_url, HISTORY)) == 25 * 3
+    stored = rows(filled_url, HISTORY)
+    execute(filled_url, "TRUNCATE litgo.equity_history")
+    run(filled_url)
+    assert rows(filled_url, HISTORY) == stored
+    assert rows(filled_url, "SELECT DISTINCT equity_updated_at FROM lawyers") == [(END,)]
+
+
+def test_as_of_is_the_end_of_the_partition() -> None:
+    assert datetime.fromisoformat(f"{KEYS[-1]}T05:00:00+00:00") + timedelta(days=1) == END
+    assert END.astimezone(UTC).hour == 5

@@ -1,0 +1,3 @@
+from datetime import UTC, datetime
+
+AS_OF = datetime(2026, 6, 1, tzinfo=UTC)

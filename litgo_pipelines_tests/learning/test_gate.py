@@ -1,0 +1,99 @@
+import json
+
+import numpy as np
+import pytest
+
+from litgo_pipelines.learning.gate import Outcome, Rules, decide, population_stability
+
+RULES = Rules(min_queries=100, slice_min_queries=30)
+
+
+def results(gain: float, queries: int = 200, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    baseline = draw.uniform(0.3, 0.7, queries)
+    return baseline * (1 + gain) + draw.normal(0, noise, queries), baseline
+
+
+def test_a_clear_gain_passes() -> None:
+    decision = decide(*results(0.2), RULES)
+    assert decision.outcome == Outcome.PASSED
+    assert decision.lift is not None
+    assert decision.lift > 0.05
+
+
+def test_a_gain_below_the_lift_is_rejected_even_when_certain() -> None:
+    decision = decide(*results(0.03, noise=0.001), RULES)
+    assert decision.difference is not None
+    assert decision.difference.low > 0
+    assert decision.outcome == Outcome.REJECTED
+
+
+def test_a_large_but_uncertain_gain_is_rejected() -> None:
+    draw = np.random.default_rng(1)
+    baseline = np.full(100, 0.3)
+    candidate = np.where(draw.random(100) < 0.37, 1.0, 0.0)
+    decision = decide(candidate, baseline, RULES)
+    assert decision.lift is not None
+    assert decision.lift >= 0.05
+    assert decision.outcome == Outcome.REJECTED
+    assert "chance" in decision.reasons[0]
+
+
+def test_too_few_scored_queries_are_not_enough_evidence() -> None:
+    candidate, baseline = results(0.5, queries=150)
+    candidate[:60] = baseline[:60] = np.nan
+    decision = decide(candidate, baseline, RULES)
+    assert decision.outcome == Outcome.NOT_ENOUGH_EVIDENCE
+    assert (decision.queries, decision.skipped) == (90, 60)
+    assert decide(np.full(5, np.nan), np.full(5, np.nan), RULES).outcome == Outcome.NOT_ENOUGH_EVIDENCE
+
+
+def test_without_a_baseline_nothing_passes() -> None:
+    assert decide(results(1.0)[0], None, RULES).outcome == Outcome.REJECTED
+
+
+def test_a_model_that_changed_on_the_way_never_passes() -> None:
+    assert decide(*results(0.5), RULES, reload_problems=("another prediction",)).outcome == Outcome.REJECTED
+
+
+def test_different_queries_are_an_error() -> None:
+    candidate, baseline = results(0.2)
+    with pytest.raises(ValueError, match="same queries"):
+        decide(candidate[:-1], baseline, RULES)
+    candidate[0] = np.nan
+    with pytest.raises(ValueError, match="different queries"):
+        decide(candidate, baseline, RULES)
+
+
+def test_a_slice_that_is_clearly_worse_vetoes_and_a_small_one_cannot() -> None:
+    candidate, baseline = results(0.3, queries=400, noise=0.02)
+    big, small = np.arange(400) < 60, np.arange(400) >= 390
+    candidate[big] = baseline[big] * 0.7
+    candidate[small] = baseline[small] * 0.7
+    slices = {"uf AC": small, "area Civil": ~big & ~small}
+    assert decide(candidate, baseline, RULES, slices=slices).outcome == Outcome.PASSED
+    decision = decide(candidate, baseline, RULES, slices={**slices, "area Penal": big})
+    assert decision.outcome == Outcome.REJECTED
+    assert [r.name for r in decision.slices if r.veto] == ["area Penal"]
+
+
+def test_many_slices_do_not_veto_by_chance() -> None:
+    draw = np.random.default_rng(7)
+    baseline = draw.uniform(0.2, 0.8, 1000)
+    candidate = baseline + 0.05 + draw.normal(0, 0.2, 1000)
+    slices = {f"slice {n}": np.arange(1000) // 40 == n for n in range(25)}
+    assert not [r for r in decide(candidate, baseline, RULES, slices=slices).slices if r.veto]
+
+
+def test_the_decision_is_plain_json() -> None:
+    decision = decide(*results(0.2), RULES, slices={"all": np.ones(200, dtype=bool)})
+    assert json.loads(json.dumps(decision.as_dict(), allow_nan=False))["outcome"] == "passed"
+
+
+def test_population_stability() -> None:
+    draw = np.random.default_rng(0)
+    before = draw.random(5000)
+    assert population_stability(before, draw.random(5000)) < 0.02
+    assert population_stability(before, draw.random(5000) ** 3) > 0.25
+    assert population_stability(before, np.where(draw.random(5000) < 0.5, np.nan, before)) > 0.25
+    assert np.isnan(population_stability([], before))

@@ -1,0 +1,295 @@
+"""The four assets in real Dagster runs, with a real Postgres and a real MLflow server."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from litgo_pipelines.database import connect
+from litgo_pipelines.learning import bundle, evaluation, retrainings
+from litgo_pipelines.learning.assets import (
+    assets,
+    candidate_model,
+    model_evaluation,
+    registered_model,
+    training_snapshot,
+)
+from litgo_pipelines.learning.checks import checks
+from litgo_pipelines.learning.training_data import read_rows
+from litgo_pipelines.lifecycle import ledger, projection, registry
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.settings import settings
+from litgo_pipelines_tests.learning import AS_OF
+from litgo_pipelines_tests.learning.conftest import Marketplace, free_port
+
+CONFIG: dict[str, Any] = {"ops": {"training_snapshot": {"config": {"as_of": AS_OF.isoformat()}}}}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("LITGO_HOME", str(tmp_path))
+    monkeypatch.setenv("LEARNING_TRAIN_SEEDS", "2")
+    monkeypatch.setenv("GATE_MIN_QUERIES", "30")
+    return tmp_path
+
+
+def run(
+    url: str,
+    tracking_uri: str,
+    selection: Sequence[dg.AssetsDefinition] = tuple(assets),
+    config: dict[str, Any] | None = None,
+) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        [*assets, *checks],
+        selection=dg.AssetSelection.assets(*selection) | dg.AssetSelection.checks_for_assets(*selection),
+        resources={"postgres": Postgres(url=url), "mlflow": MLflow(tracking_uri=tracking_uri)},
+        run_config=CONFIG if config is None else config,
+        raise_on_error=False,
+    )
+
+
+def row_of(url: str, root: str) -> retrainings.Retraining:
+    with connect(url) as connection, connection.cursor() as cursor:
+        return retrainings.get(cursor, root)
+
+
+def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    return {k: v.value for k, v in result.asset_materializations_for_node(asset)[0].metadata.items()}
+
+
+def failure(result: dg.ExecuteInProcessResult, step: str) -> str:
+    (event,) = [e for e in result.all_events if e.is_step_failure and e.step_key == step]
+    error = event.step_failure_data.error
+    assert error is not None
+    return error.to_string()
+
+
+@pytest.mark.slow
+def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketplace, mlflow_server: str) -> None:
+    url, mlflow = learnable_market.url, MLflow(tracking_uri=mlflow_server)
+    result = run(url, mlflow_server)
+    assert result.success
+    row = row_of(url, result.run_id)
+    assert row.mlflow_version is not None
+    assert row.mlflow_run_id is not None
+    assert row.evaluation is not None
+    assert row.evaluation["decision"]["outcome"] == "passed"
+    assert row.evaluation["baseline"] == "hand weights"
+    assert metadata(result, "model_evaluation")["champion now"] == f"litgo-ranker/{row.mlflow_version}"
+
+    # The ledger says so, and the alias follows it.
+    with connect(url) as connection, connection.cursor() as cursor:
+        champion = ledger.current_champion(cursor)
+        assert champion is not None
+        assert champion.version == row.mlflow_version
+        assert ledger.head(cursor) == 2
+    client = mlflow.client()
+    assert client.get_model_version_by_alias("litgo-ranker", "champion").version == row.mlflow_version
+
+    # What a run must hold.
+    page = client.get_run(row.mlflow_run_id)
+    assert page.info.status == "FINISHED"
+    assert page.data.params["snapshot_sha256"] == row.snapshot_sha256
+    assert page.data.params["snapshot_rows"] == "2400"
+    assert page.data.tags["dagster_run_id"] == result.run_id
+    assert result.run_id in page.data.tags["dagster_run_link"]
+    assert page.data.tags["gate"] == "passed"
+    for k in (1, 3, 5, 10):
+        low, mean, high = (page.data.metrics[f"holdout_ndcg_{k}{end}"] for end in ("_low", "", "_high"))
+        assert low <= mean <= high
+    names = {file.path for file in client.list_artifacts(row.mlflow_run_id, "bundle")}
+    expected = ("learning_curve.png", "importance.png", "shap.png", "calibration.png", "model_card.md", "model-1.txt")
+    assert {f"bundle/{name}" for name in expected} <= names
+    assert "evaluation.json" in {file.path for file in client.list_artifacts(row.mlflow_run_id)}
+    assert row.mlflow_run_id in metadata(result, "registered_model")["mlflow run"]
+    assert metadata(result, "candidate_model")["importance"].startswith("![plot](data:image/png;base64,iVBOR")
+
+    # What comes back from the registry is what went in, whatever the order of the caller's columns.
+    assert row.snapshot_path is not None
+    features = read_rows(settings().home / row.snapshot_path, "holdout").features
+    features[::3, 2] = np.nan
+    model = registry.load(mlflow, row.mlflow_version)
+    own = bundle.load(settings().home / str(row.bundle_path))
+    assert own is not None
+    scores = np.asarray(own.boosters()[0].predict(features))
+    assert registry.reload_problems(model, features, scores) == ()
+    assert "predicts something else" in registry.reload_problems(model, features, scores + 1e-9)[0]
+
+    # The same data again: nothing is trained, uploaded or decided a second time.
+    again = run(url, mlflow_server)
+    assert again.success
+    second = row_of(url, again.run_id)
+    assert (second.candidate_key, second.mlflow_version) == (row.candidate_key, row.mlflow_version)
+    assert second.evaluation == row.evaluation
+    versions = client.search_model_versions(f"name = 'litgo-ranker' and tags.candidate_key = '{row.candidate_key}'")
+    assert len(versions) == 1
+    with connect(url) as connection, connection.cursor() as cursor:
+        assert ledger.head(cursor) == 2
+
+    # Another candidate of the same data is no better than the champion, and does not replace it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEARNING_TRAIN_SEEDS", "1")
+        third_run = run(url, mlflow_server)
+    third = row_of(url, third_run.run_id)
+    assert third_run.success
+    assert third.mlflow_version != row.mlflow_version
+    assert third.evaluation is not None
+    assert third.evaluation["baseline"] == f"litgo-ranker/{row.mlflow_version}"
+    assert third.evaluation["decision"]["outcome"] == "rejected"
+    assert client.get_model_version_by_alias("litgo-ranker", "champion").version == row.mlflow_version
+
+    # A champion that cannot be loaded is no baseline, and without a baseline nothing passes.
+    lost = ledger.Entry(9, "champion", "k", "9999", {}, "r")
+    decision = evaluation.evaluate(mlflow, third, lost, settings())["decision"]
+    assert decision["outcome"] == "rejected"
+    assert "9999" in decision["reasons"][-1]
+
+    # An alias set by hand is put right from the ledger.
+    assert third.mlflow_version is not None
+    client.set_registered_model_alias("litgo-ranker", "champion", third.mlflow_version)
+    with connect(url) as connection, connection.cursor() as cursor:
+        assert projection.project(mlflow, cursor) == row.mlflow_version
+    assert client.get_model_version_by_alias("litgo-ranker", "champion").version == row.mlflow_version
+
+
+@pytest.mark.slow
+def test_mlflow_down_loses_nothing_and_a_later_run_goes_on(learnable_market: Marketplace, mlflow_server: str) -> None:
+    url = learnable_market.url
+    result = run(url, f"http://127.0.0.1:{free_port()}")
+    assert not result.success
+    assert "litgo up" in failure(result, "registered_model")
+    row = row_of(url, result.run_id)
+    folder = settings().home / str(row.bundle_path)
+    trained_at = (folder / "metrics.json").stat().st_mtime_ns
+    assert row.mlflow_version is None
+    with connect(url) as connection, connection.cursor() as cursor:
+        assert retrainings.pending_registrations(cursor) == [result.run_id]
+        assert ledger.head(cursor) == 0
+
+    step = {"config": {"retraining": result.run_id}}
+    later = run(
+        url,
+        mlflow_server,
+        [registered_model, model_evaluation],
+        {"ops": {"registered_model": step, "model_evaluation": step}},
+    )
+    assert later.success
+    assert (folder / "metrics.json").stat().st_mtime_ns == trained_at
+    row = row_of(url, result.run_id)
+    assert row.mlflow_version is not None
+    assert row.evaluation is not None
+    with connect(url) as connection, connection.cursor() as cursor:
+        assert retrainings.pending_registrations(cursor) == []
+
+
+def test_a_server_that_is_down_is_told_quickly() -> None:
+    with pytest.raises(MLflowUnavailable, match="is it running"):
+        MLflow(tracking_uri=f"http://127.0.0.1:{free_port()}").client()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("UPDATE offers SET status = 'declined'; DELETE FROM reviews; DELETE FROM contracts", "labels are equal"),
+        ("DELETE FROM reviews; DELETE FROM contracts; DELETE FROM offers", "no rows"),
+        (
+            "UPDATE case_matches SET features = jsonb_set(features, '{R}', '1.5') "
+            "WHERE case_id = (SELECT case_id FROM offers ORDER BY sent_at LIMIT 1)",
+            "feature R: 6 values outside [0, 1]",
+        ),
+    ],
+)
+def test_an_unsound_snapshot_is_not_learned_from(
+    learnable_market: Marketplace, environment: Path, change: str, problem: str
+) -> None:
+    learnable_market.execute(change)
+    result = run(learnable_market.url, "sqlite:///nowhere", [training_snapshot, candidate_model])
+    assert not result.success
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert problem in str(check.description)
+    assert not (environment / "models").exists()
+    assert row_of(learnable_market.url, result.run_id).bundle_path is None
+
+
+def test_a_step_without_its_retraining_says_what_to_do(market: Marketplace) -> None:
+    result = run(market.url, "sqlite:///nowhere", [candidate_model], {})
+    assert "run training_snapshot with it" in failure(result, "candidate_model")
+
+
+@pytest.mark.parametrize("as_of", ["2026-06-01T00:00:00", "yesterday"])
+def test_an_instant_that_is_none_is_refused(market: Marketplace, as_of: str) -> None:
+    config = {"ops": {"training_snapshot": {"config": {"as_of": as_of}}}}
+    assert as_of in failure(run(market.url, "sqlite:///nowhere", [training_snapshot], config), "training_snapshot")
+
+
+def test_without_as_of_the_run_s_start_is_the_instant(market: Marketplace) -> None:
+    result = run(market.url, "sqlite:///nowhere", [training_snapshot], {})
+    ((began,),) = market.execute("SELECT as_of <= started_at AND as_of > started_at - interval '5 minutes' "
+                                 "FROM litgo.retrainings WHERE root_run_id = %s", (result.run_id,))  # fmt: skip
+    assert began
+
+
+KILLED = """
+import os, signal
+from litgo_pipelines_tests.learning import test_pipeline
+from {module} import {owner} as owner
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, {attribute!r}, kill)
+test_pipeline.run({url!r}, {tracking_uri!r})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "owner", "attribute"),
+    [
+        ("litgo_pipelines.learning", "snapshot", "file_sha256"),  # the partial file is written, not yet named
+        ("litgo_pipelines.learning", "bundle", "model_card"),  # models written, the folder not complete
+        ("litgo_pipelines.lifecycle", "registry", "_log_model"),  # the MLflow run is open
+        ("litgo_pipelines.learning", "retrainings", "pending_registrations"),  # never called: no kill, the control
+        ("litgo_pipelines.lifecycle", "projection", "project"),  # promoted in the ledger, the alias not set
+    ],
+)
+def test_a_kill_at_any_step_and_a_rerun_end_the_same(
+    learnable_market: Marketplace, mlflow_server: str, environment: Path, module: str, owner: str, attribute: str
+) -> None:
+    url, mlflow = learnable_market.url, MLflow(tracking_uri=mlflow_server)
+    names = {"module": module, "owner": owner, "attribute": attribute, "url": url, "tracking_uri": mlflow_server}
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(KILLED).format(**names)],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+    assert finished.returncode == (0 if attribute == "pending_registrations" else -signal.SIGKILL), finished.stderr
+
+    result = run(url, mlflow_server)
+    assert result.success
+    row = row_of(url, result.run_id)
+    with connect(url) as connection, connection.cursor() as cursor:
+        champion = ledger.current_champion(cursor)
+        assert ledger.head(cursor) == 2
+    assert champion is not None
+    client = mlflow.client()
+    assert client.get_model_version_by_alias("litgo-ranker", "champion").version == champion.version
+    assert len(list((environment / "snapshots").glob("[!.]*"))) == 1
+    assert len(list((environment / "models").glob("[!.]*"))) == 1
+    filter_ = f"tags.candidate_key = '{row.candidate_key}'"
+    assert [v.version for v in client.search_model_versions(f"name = 'litgo-ranker' and {filter_}")] == [
+        champion.version
+    ]
+    runs = client.search_runs([mlflow.experiment_id()], filter_)
+    assert sorted(r.info.status for r in runs) == (
+        ["FINISHED", "KILLED"] if attribute == "_log_model" else ["FINISHED"]
+    )

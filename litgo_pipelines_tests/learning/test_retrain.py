@@ -1,0 +1,70 @@
+from datetime import timedelta
+
+import pytest
+
+from litgo_pipelines.database import connect
+from litgo_pipelines.learning import retrainings
+from litgo_pipelines.learning.retrain import Request, count_new_reviews, decide
+from litgo_pipelines_tests.learning import AS_OF
+from litgo_pipelines_tests.learning.conftest import SENT, Marketplace
+
+DAY = timedelta(days=1)
+
+
+def count(market: Marketplace) -> tuple[int, object]:
+    with connect(market.url) as connection, connection.cursor() as cursor:
+        return count_new_reviews(cursor, AS_OF)
+
+
+def test_counts_only_what_a_ranker_could_learn_from(market: Marketplace) -> None:
+    market.execute("ALTER TABLE reviews DROP CONSTRAINT reviews_contract_id_key")
+    closed = market.contract(market.offer("interested"), "closed")
+    market.review(closed)
+    market.review(closed, 2)  # a contract counts once
+    market.review(market.contract(market.offer("interested"), "active"))
+    market.review(market.contract(market.offer("interested", match=False), "closed"))
+    market.review(market.contract(market.offer("interested"), "closed"), created_at=AS_OF + DAY)
+    assert count(market) == (1, None)
+
+
+def test_the_watermark_is_that_of_the_last_trained_candidate(market: Marketplace) -> None:
+    for days in (5, 10, 15):
+        market.review(market.contract(market.offer("interested"), "closed"), created_at=SENT + days * DAY)
+    with connect(market.url) as connection, connection.cursor() as cursor:
+        for root, days, bundle in (("a", 5, "models/a"), ("failed", 15, None)):
+            retrainings.begin(cursor, root, AS_OF)
+            retrainings.record(cursor, root, watermark=SENT + days * DAY, bundle_path=bundle)
+    assert count(market) == (2, SENT + 5 * DAY)
+
+
+def test_a_failed_count_is_an_error_not_zero(market: Marketplace) -> None:
+    market.execute("DROP TABLE reviews")
+    with pytest.raises(Exception, match="reviews"):
+        count(market)
+
+
+def test_a_request_comes_once_for_every_minimum_of_reviews() -> None:
+    assert decide(499, 500, None) is None
+    assert decide(500, 500, None) == Request("reviews-after-the-beginning-1")
+    assert decide(999, 500, AS_OF) == Request("reviews-after-2026-06-01T00:00:00+00:00-1")
+    assert decide(1000, 500, AS_OF) == Request("reviews-after-2026-06-01T00:00:00+00:00-2")
+
+
+def test_a_retraining_keeps_the_instant_it_began_with(market: Marketplace) -> None:
+    with connect(market.url) as connection, connection.cursor() as cursor:
+        retrainings.begin(cursor, "root", AS_OF)
+        assert retrainings.begin(cursor, "root", AS_OF + DAY).as_of == AS_OF
+        with pytest.raises(retrainings.StepMissing, match="bundle_path"):
+            retrainings.get(cursor, "root").require("bundle_path")
+        with pytest.raises(retrainings.StepMissing, match="has not begun"):
+            retrainings.get(cursor, "another")
+        with pytest.raises(ValueError, match="not columns"):
+            retrainings.record(cursor, "root", nonsense=1)
+
+
+def test_pending_registrations_are_trained_and_not_in_the_registry(market: Marketplace) -> None:
+    with connect(market.url) as connection, connection.cursor() as cursor:
+        for root, bundle, version in (("a", "models/a", "1"), ("b", "models/b", None), ("c", None, None)):
+            retrainings.begin(cursor, root, AS_OF)
+            retrainings.record(cursor, root, bundle_path=bundle, mlflow_version=version)
+        assert retrainings.pending_registrations(cursor) == ["b"]

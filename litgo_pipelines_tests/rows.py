@@ -1,0 +1,67 @@
+"""Puts hand-written rows into a test's marketplace, with defaults for whatever a test does not care about."""
+
+import json
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg2.extras import execute_values
+
+
+class Marketplace:
+    """Inserts as attributes named after the tables; each returns the new row's id as text."""
+
+    def __init__(self, connection: Any, now: datetime) -> None:
+        self.connection, self.now = connection, now
+
+    def _insert(self, table: str, **values: Any) -> str:
+        row = {"id": str(uuid.uuid4()), **values}
+        if table == "case_matches":
+            row.pop("id")
+        adapted = {k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()}
+        with self.connection.cursor() as cursor:
+            execute_values(cursor, f"INSERT INTO {table} ({', '.join(row)}) VALUES %s", [tuple(adapted.values())])
+        return str(row.get("id", ""))
+
+    def lawyer(self, **values: Any) -> str:
+        defaults = {
+            "name": "Ana", "primary_area": "Civil", "tags_expertise": ["Civil"], "geo_latlon": "(-46.63,-23.55)",
+            "created_at": self.now - timedelta(days=400),
+        }  # fmt: skip
+        return self._insert("lawyers", **{**defaults, **values})
+
+    def case(self, **values: Any) -> str:
+        client = values.pop("client_id", None) or self._insert("profiles")
+        defaults = {
+            "client_id": client, "area": "Civil", "coords": "(-46.63,-23.55)",
+            "created_at": self.now - timedelta(days=10),
+        }  # fmt: skip
+        return self._insert("cases", **{**defaults, **values})
+
+    def offer(self, case: str, lawyer: str, **values: Any) -> str:
+        sent = values.pop("sent_at", self.now - timedelta(days=9))
+        defaults = {"case_id": case, "lawyer_id": lawyer, "sent_at": sent, "expires_at": sent + timedelta(hours=24)}
+        return self._insert("offers", **{**defaults, **values})
+
+    def match(self, case: str, lawyer: str, **values: Any) -> None:
+        defaults = {
+            "case_id": case, "lawyer_id": lawyer, "created_at": self.now - timedelta(days=9, hours=1),
+            "features": dict.fromkeys("ASTGQURC", 0.5),
+        }  # fmt: skip
+        self._insert("case_matches", **{**defaults, **values})
+
+    def contract(self, case: str, lawyer: str, **values: Any) -> str:
+        client = self._insert("profiles")
+        defaults = {
+            "case_id": case, "lawyer_id": lawyer, "client_id": client, "status": "active",
+            "created_at": self.now - timedelta(days=8),
+        }  # fmt: skip
+        return self._insert("contracts", **{**defaults, **values})
+
+    def review(self, contract: str, lawyer: str, **values: Any) -> str:
+        client = self._insert("profiles")
+        defaults = {
+            "contract_id": contract, "lawyer_id": lawyer, "client_id": client, "rating": 5, "outcome": "won",
+            "created_at": self.now - timedelta(days=1),
+        }  # fmt: skip
+        return self._insert("reviews", **{**defaults, **values})

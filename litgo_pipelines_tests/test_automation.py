@@ -1,0 +1,133 @@
+"""What starts by itself: the pure decisions, and the sensors and the schedule on a real instance and database."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from litgo_pipelines.automation import LATE_AFTER, missed_nights, missed_nights_sensor, review_volume_sensor, schedules
+from litgo_pipelines.database import DatabaseUnavailable
+from litgo_pipelines.definitions import build_defs, defs
+from litgo_pipelines.equity.assets import NIGHTS
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines_tests.conftest import execute
+
+TICK = datetime(2026, 3, 10, 12, tzinfo=UTC)
+ENDED = {f"2026-03-{day:02}": datetime(2026, 3, day + 1, 5, tzinfo=UTC) for day in range(1, 20)}
+
+
+def ticks(context: dg.SensorEvaluationContext) -> list[Any]:
+    return list(cast(Iterator[Any], missed_nights_sensor(context)))
+
+
+def test_with_nothing_done_only_the_newest_night_is_missed() -> None:
+    assert missed_nights(ENDED, [], [], TICK, 30) == ["2026-03-09"]
+
+
+def test_gaps_are_filled_newest_first_and_nothing_before_the_first() -> None:
+    missed = missed_nights(ENDED, ["2026-03-04", "2026-03-06"], ["2026-03-08"], TICK, 30)
+    assert missed == ["2026-03-09", "2026-03-07", "2026-03-05"]
+
+
+def test_the_schedule_has_half_an_hour_before_a_night_is_late() -> None:
+    end = ENDED["2026-03-09"]
+    assert missed_nights(ENDED, ["2026-03-08"], [], end + LATE_AFTER - timedelta(seconds=1), 30) == []
+    assert missed_nights(ENDED, ["2026-03-08"], [], end + LATE_AFTER, 30) == ["2026-03-09"]
+
+
+@given(
+    done=st.sets(st.sampled_from(sorted(ENDED))),
+    running=st.sets(st.sampled_from(sorted(ENDED))),
+    limit=st.integers(1, 25),
+)
+def test_what_is_missed_is_over_and_neither_done_nor_running(done: set[str], running: set[str], limit: int) -> None:
+    missed = missed_nights(ENDED, done, running, TICK, limit)
+    assert len(missed) <= limit
+    for night in missed:
+        assert ENDED[night] <= TICK
+        assert night not in done | running
+    assert missed == sorted(missed, reverse=True)
+
+
+def test_the_schedule_runs_at_two_for_the_day_that_ended() -> None:
+    (schedule,) = schedules
+    resolved = defs.resolve_schedule_def(schedule.name)
+    assert (resolved.cron_schedule, resolved.execution_timezone) == ("0 2 * * *", "America/Sao_Paulo")
+    assert resolved.default_status == dg.DefaultScheduleStatus.RUNNING
+    two_o_clock = datetime(2026, 3, 10, 5, tzinfo=UTC)
+    tick = resolved.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=two_o_clock))
+    assert tick.run_requests
+    assert [request.partition_key for request in tick.run_requests] == ["2026-03-09"]
+    assert NIGHTS.time_window_for_partition_key("2026-03-09").end == two_o_clock
+    tags = dict(resolved.job.tags or {})
+    assert tags["dagster/max_retries"] == "2"
+    assert int(tags["dagster/max_runtime"]) > 0
+
+
+def test_the_night_follows_the_clock_of_sao_paulo_through_its_old_summer_time() -> None:
+    old = dg.DailyPartitionsDefinition(start_date="2017-01-01", timezone="America/Sao_Paulo", hour_offset=2)
+    summer, winter = (old.time_window_for_partition_key(day).end for day in ("2018-01-10", "2018-06-10"))
+    assert (summer.astimezone(UTC).hour, winter.astimezone(UTC).hour) == (4, 5)
+
+
+def test_the_sensor_requests_the_newest_night_and_then_rests(database_url: str) -> None:
+    postgres = Postgres(url=database_url)
+    with dg.DagsterInstance.ephemeral() as instance:
+        with dg.build_sensor_context(instance=instance, resources={"postgres": postgres}) as context:
+            (request,) = ticks(context)
+        assert isinstance(request, dg.RunRequest)
+        newest = NIGHTS.get_partition_keys(datetime.now(UTC) - LATE_AFTER)[-1]
+        assert request.partition_key == newest
+        execute(
+            database_url,
+            f"INSERT INTO litgo.equity_history VALUES ('{newest}', gen_random_uuid(), now(), 0, 1, NULL, 0, 0)",
+            "INSERT INTO litgo.offer_distribution (night, as_of, lawyers, offers, cases, pools) "
+            f"VALUES ('{newest}', now(), 0, 0, 0, '[]')",
+        )
+        with dg.build_sensor_context(instance=instance, resources={"postgres": postgres}) as context:
+            (skipped,) = ticks(context)
+        assert isinstance(skipped, dg.SkipReason)
+
+
+def test_a_night_in_flight_is_not_requested_again(database_url: str) -> None:
+    newest = NIGHTS.get_partition_keys(datetime.now(UTC) - LATE_AFTER)[-1]
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.create_run_for_job(
+            build_defs(postgres=Postgres(url=database_url)).resolve_job_def("nightly_equity"),
+            status=dg.DagsterRunStatus.STARTED,
+            tags={"dagster/asset_partition_range_start": newest, "dagster/asset_partition_range_end": newest},
+        )
+        resources = {"postgres": Postgres(url=database_url)}
+        with dg.build_sensor_context(instance=instance, resources=resources) as context:
+            (skipped,) = ticks(context)
+    assert isinstance(skipped, dg.SkipReason)
+
+
+@pytest.mark.parametrize("sensor", [missed_nights_sensor, review_volume_sensor])
+def test_a_failed_read_raises_and_requests_nothing(sensor: dg.SensorDefinition) -> None:
+    resources = {"postgres": Postgres(url="postgresql://nobody@127.0.0.1:1/none")}
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.build_sensor_context(instance=instance, resources=resources) as context,
+        pytest.raises(Exception, match="no connection to Postgres") as caught,
+    ):
+        sensor.evaluate_tick(context)
+    assert isinstance(caught.value, DatabaseUnavailable) or isinstance(caught.value.__cause__, DatabaseUnavailable)
+
+
+def test_everything_that_should_run_by_itself_is_running() -> None:
+    repository = build_defs().get_repository_def()
+    assert all(s.default_status == dg.DefaultSensorStatus.RUNNING for s in repository.sensor_defs)
+    assert all(s.default_status == dg.DefaultScheduleStatus.RUNNING for s in repository.schedule_defs)
+
+
+def test_every_asset_says_who_what_and_why() -> None:
+    for key, spec in ((s.key, s) for s in build_defs().resolve_all_asset_specs()):
+        assert spec.owners, key
+        assert spec.group_name not in (None, "default"), key
+        assert spec.kinds, key
+        assert spec.description, key
