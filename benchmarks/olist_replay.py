@@ -290,8 +290,8 @@ def _frame(cursor: Any, query: str) -> pd.DataFrame:
 def compare(replay: Replay, home: Path) -> None:
     """NDCG of every ranker on the snapshot's held-out cases, on exactly the same rows.
 
-    WITH_POPULARITY is the model's own recipe with popularity as a ninth feature: it tells a limit of the features from
-    a limit of the training. It is neither registered nor served.
+    WITH_POPULARITY is the model's own recipe and at most as many rounds, with popularity as a ninth feature: it tells a
+    limit of the features from a limit of the training. It is neither registered nor served.
     """
     from litgo_pipelines.learning import bundle, training_data
     from litgo_pipelines.learning.ranker import Recipe, Rows, train
@@ -310,7 +310,7 @@ def compare(replay: Replay, home: Path) -> None:
         columns = np.column_stack([rows.features, np.log1p(sales)])
         return Rows(columns, rows.labels, rows.groups, names=(*rows.names, "popularity"))
 
-    informed = train(with_popularity("train"), Recipe(), model.seeds)
+    informed = train(with_popularity("train"), Recipe(max_rounds=model.metrics["rounds"]), model.seeds)
     rows, sales = split["holdout"]
     scores = {
         MODEL: [np.asarray(booster.predict(rows.features)) for booster in model.boosters()],

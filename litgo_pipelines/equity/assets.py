@@ -13,10 +13,18 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, settings
 
-GROUP = "equity"
 NIGHTS = dg.DailyPartitionsDefinition(start_date=settings().equity_first_night, timezone=TIMEZONE, hour_offset=2)
-FRESHNESS = dg.FreshnessPolicy.cron(deadline_cron="0 4 * * *", lower_bound_delta=timedelta(hours=2), timezone=TIMEZONE)
-RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+NIGHTLY: dict[str, Any] = {
+    "partitions_def": NIGHTS,
+    "backfill_policy": dg.BackfillPolicy.single_run(),
+    "freshness_policy": dg.FreshnessPolicy.cron(
+        deadline_cron="0 4 * * *", lower_bound_delta=timedelta(hours=2), timezone=TIMEZONE
+    ),
+    "retry_policy": dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+    "group_name": "equity",
+    "owners": [Owner.DATA],
+    "pool": "equity",
+}
 
 
 class EquityConfig(dg.Config):
@@ -35,14 +43,8 @@ def nights(context: dg.AssetExecutionContext) -> list[tuple[str, date, datetime]
 
 @dg.asset(
     deps=["lawyers", "offers", "contracts", "cases"],
-    partitions_def=NIGHTS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    freshness_policy=FRESHNESS,
-    retry_policy=RETRY,
-    group_name=GROUP,
-    owners=[Owner.DATA],
+    **NIGHTLY,
     kinds={"postgres", "sql"},
-    pool="equity",
     description="Per lawyer and night: cases_30d, capacidade_mensal, last_offered_at and load = cases / capacity. "
     "Every night goes to litgo.equity_history; the newest one also to the marketplace's `lawyers`.",
     metadata={"dagster/table_name": "litgo.equity_history"},
@@ -106,14 +108,8 @@ def load_pictures(connection: Any, night: date) -> tuple[str, str]:
 
 @dg.asset(
     deps=[lawyer_load, "cases", "lawyers"],
-    partitions_def=NIGHTS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    freshness_policy=FRESHNESS,
-    retry_policy=RETRY,
-    group_name=GROUP,
-    owners=[Owner.DATA],
+    **NIGHTLY,
     kinds={"postgres", "python"},
-    pool="equity",
     description="How evenly offers were spread over the 30 days before the night: Gini of utilisation, coverage beside "
     "its bound, and the spread inside each pool (same area and state).",
     metadata={"dagster/table_name": "litgo.offer_distribution"},

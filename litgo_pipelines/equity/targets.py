@@ -29,7 +29,8 @@ def explain(target: Target, row: Mapping[str, Any]) -> str:
     """One sentence for the check: the figure, the target, and what was attainable."""
     value = row[target.column]
     if value is None:
-        return f"night {row['night']}: no figure, nobody could have got an offer in the window"
+        why = "no pool is large enough" if target.column == "spread_points" else "nobody could have got an offer"
+        return f"night {row['night']}: no figure, {why} in the window"
     sentence = f"night {row['night']}: {value:.3g} — target: {target.text}"
     if target.column == "coverage":
         sentence += f"; at most {row['coverage_bound']:.3g} was possible with the cases there were"

@@ -4,8 +4,10 @@
 to the state of the nearest capital, which needs no map and is right for most of the population, not near every border.
 """
 
+import csv
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +18,25 @@ UNKNOWN = "??"
 Floats = NDArray[np.float64]
 
 
-@cache
-def states() -> dict[str, NDArray]:
-    """Columns uf, lat, lng, population of `states.csv`, each of shape (27,)."""
-    import csv
+class State(NamedTuple):
+    """One of the 27 federative units; coordinates of its capital in degrees, population of the 2022 census (IBGE)."""
 
+    uf: str
+    name: str
+    capital: str
+    lat: float
+    lng: float
+    population: int
+
+
+@cache
+def states() -> tuple[State, ...]:
+    """The rows of `states.csv`, ordered by `uf`."""
     with files("litgo_pipelines.marketplace").joinpath("states.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {
-        "uf": np.array([r["uf"] for r in rows]),
-        **{name: np.array([float(r[name]) for r in rows]) for name in ("lat", "lng", "population")},
-    }
+        return tuple(
+            State(r["uf"], r["name"], r["capital"], float(r["lat"]), float(r["lng"]), int(r["population"]))
+            for r in csv.DictReader(file)
+        )
 
 
 def unit_vectors(lat: Floats, lng: Floats) -> Floats:
@@ -44,6 +54,8 @@ def nearest_state(lat: Floats, lng: Floats) -> NDArray[np.str_]:
     """Two-letter state of each place, shape (n,); '??' where a coordinate is missing (NaN)."""
     known = np.isfinite(lat) & np.isfinite(lng)
     result = np.full(len(lat), UNKNOWN, dtype="<U2")
-    capitals = unit_vectors(states()["lat"], states()["lng"])
-    result[known] = states()["uf"][np.argmax(unit_vectors(lat[known], lng[known]) @ capitals.T, axis=1)]
+    capitals = unit_vectors(np.array([s.lat for s in states()]), np.array([s.lng for s in states()]))
+    result[known] = np.array([s.uf for s in states()])[
+        np.argmax(unit_vectors(lat[known], lng[known]) @ capitals.T, axis=1)
+    ]
     return result

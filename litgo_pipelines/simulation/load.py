@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 VERSION = 1  # raise it when the same parameters would give other rows
 TABLES = ("profiles", "lawyers", "cases", "case_matches", "offers", "contracts", "reviews")
+DERIVED = ("equity_history", "offer_distribution", "retrainings")
 ROWS_PER_COPY = 100_000
 
 
@@ -126,6 +127,8 @@ def _load(cursor: Any, world: Any, progress: bool) -> dict[str, int]:
 
     cursor.execute("SET LOCAL maintenance_work_mem = '256MB'")
     cursor.execute(f"TRUNCATE {', '.join(f'public.{table}' for table in TABLES)}")
+    # what was computed from the marketplace before; the ledger is append-only and stays
+    cursor.execute(f"TRUNCATE {', '.join(f'{SCHEMA}.{table}' for table in DERIVED)}")
     market = Market(world)
     with (
         tqdm(total=world.cases, unit=" cases", desc="simulating", disable=not progress, mininterval=0.5) as bar,

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from litgo_pipelines.marketplace.geo import states
 from litgo_pipelines.matching.hand_weights import FEATURES, HAND_WEIGHTS
 from litgo_pipelines.simulation import words
 from litgo_pipelines.simulation.truth import DAY, EQUITY_WEIGHT, Events, Market, World, sigmoid
@@ -110,7 +111,7 @@ def lawyers(market: Market) -> tuple[pa.Table, pa.Table]:
     rng, n = world.rng(5), world.lawyers
     ids, full_name = uuids(LAWYER, np.arange(n), world.seed), names(rng, n)
     everything = np.arange(n)
-    uf = [state.uf for state in words.states()]
+    uf = [state.uf for state in states()]
     rate = np.round((market.won + 1) / (market.concluded + 2), 3)
     mean = np.round(market.stars / np.maximum(market.reviews, 1), 2)
     best_rate = np.round(sigmoid(np.log(rate / (1 - rate)) + 0.4), 3)
@@ -186,7 +187,7 @@ def cases(a: dict[str, NDArray], seed: int) -> pa.Table:
     subareas = [subarea for _, all_of_it in words.AREAS.values() for subarea in all_of_it]
     first = np.cumsum([0, *(len(all_of_it) for _, all_of_it in words.AREAS.values())])
     subarea = first[a["area"]] + a["subarea"]
-    capitals = [state.capital for state in words.states()]
+    capitals = [state.capital for state in states()]
     # Every text there is, once; a case picks its own.
     titles = [f"{name} — {capital}" for name in subareas for capital in capitals]
     stories = [

@@ -21,8 +21,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.marketplace.geo import states, unit_vectors
 from litgo_pipelines.matching import hand_weights
-from litgo_pipelines.simulation.words import AREAS, states
+from litgo_pipelines.simulation.words import AREAS
 
 Events = dict[str, dict[str, NDArray]]  # table → column → values, all of one length within a table
 
@@ -131,17 +132,11 @@ class Lawyers:
     @cached_property
     def position(self) -> NDArray:
         """(n, 3) on the unit sphere."""
-        return unit_vector(self.lat, self.lng)
+        return unit_vectors(self.lat, self.lng)
 
 
 def sigmoid(x: NDArray) -> NDArray:
     return 0.5 * (1 + np.tanh(x / 2))  # the form that does not overflow
-
-
-def unit_vector(lat: NDArray, lng: NDArray) -> NDArray:
-    """Degrees, shape (n,) → (n, 3). The haversine distance is 2 R asin(chord / 2)."""
-    phi, lam = np.radians(lat), np.radians(lng)
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
 
 
 def scatter(rng: np.random.Generator, uf: NDArray) -> tuple[NDArray, NDArray]:
@@ -331,7 +326,7 @@ class Market:
         start = self._pool_start[pool]
         picks = sample_without_replacement(rng, self._pool_start[pool + 1] - start, CANDIDATES_PER_CASE)
         who = np.where(picks >= 0, self._members[start[:, None] + picks], -1)
-        chord = np.linalg.norm(lawyers.position[who] - unit_vector(cases["lat"], cases["lng"])[:, None], axis=2)
+        chord = np.linalg.norm(lawyers.position[who] - unit_vectors(cases["lat"], cases["lng"])[:, None], axis=2)
         km = 2 * 6371.0 * np.arcsin(np.minimum(chord / 2, 1))
         # Not yet there, or too far away to be asked.
         who = np.where((lawyers.joined[who] >= cases["created"][:, None]) | (km > RADIUS_KM), -1, who)

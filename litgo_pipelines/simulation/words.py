@@ -1,34 +1,7 @@
-"""What the simulated marketplace is made of, as data: states, areas of law, names and text templates.
+"""What the simulated marketplace is made of, as data: areas of law, names and text templates.
 
 Pure. Every name is a random combination and every e-mail ends in example.com: no row describes a real person.
 """
-
-import csv
-from functools import cache
-from importlib.resources import files
-from typing import NamedTuple
-
-
-class State(NamedTuple):
-    """One of the 27 federative units; coordinates of its capital in degrees, population of the 2022 census (IBGE)."""
-
-    uf: str
-    name: str
-    capital: str
-    lat: float
-    lng: float
-    population: int
-
-
-@cache
-def states() -> tuple[State, ...]:
-    """The rows of `marketplace/states.csv`, ordered by `uf`."""
-    with files("litgo_pipelines.marketplace").joinpath("states.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return tuple(
-        State(r["uf"], r["name"], r["capital"], float(r["lat"]), float(r["lng"]), int(r["population"])) for r in rows
-    )
-
 
 # area → (share of the cases, subareas)
 AREAS: dict[str, tuple[float, tuple[str, ...]]] = {

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from litgo_pipelines.marketplace.geo import states, unit_vectors
 from litgo_pipelines.matching import hand_weights
 from litgo_pipelines.simulation import truth
-from litgo_pipelines.simulation.words import states
 
 END = datetime(2026, 6, 30, 5, tzinfo=UTC)
 
@@ -75,7 +75,7 @@ def test_demand_follows_the_week_and_the_day() -> None:
 
 def test_lawyers_live_where_people_do() -> None:
     lawyers = truth.draw_lawyers(world(lawyers=20_000))
-    capitals = truth.unit_vector(np.array([s.lat for s in states()]), np.array([s.lng for s in states()]))
+    capitals = unit_vectors(np.array([s.lat for s in states()]), np.array([s.lng for s in states()]))
     nearest = np.argmax(lawyers.position @ capitals.T, axis=1)
     np.testing.assert_array_equal(nearest, lawyers.uf)
     km = 2 * 6371 * np.arcsin(np.linalg.norm(lawyers.position - capitals[lawyers.uf], axis=1) / 2)
