@@ -229,7 +229,7 @@ What the table says and does not say:
   share. *{WITH_POPULARITY.capitalize()}* is the same recipe, with at most as many rounds, and that number as a ninth feature; it is neither
   registered nor served, and tells a limit of the features from a limit of the training. {_informed_sentence(replay)}
 - The split is over whole cases by time. Some labels to learn from were settled after the first held-out case came: a review
-  can take weeks. No feature was.
+  can take weeks. No feature knows of anything after its own case.
 - The gate asks for less than this table: it compares with what would serve otherwise, the hand weights.
 - Each case has one bought seller, so NDCG depends only on the place that seller gets (NDCG@1 is the share of cases with that
   seller first), and labels 2 and 3 differ only in what training weighs more.
@@ -257,7 +257,7 @@ def _informed_sentence(replay: Replay) -> str:
     if rule <= model:
         return ""
     closed = (informed - model) / (rule - model)
-    rest = " What is left is the training's: it has the rule's number and ranks worse by it." if closed < 1 else ""
+    rest = " What is left lies in the training, or in what changed between the two periods." if closed < 1 else ""
     return f"It closes {closed:.0%} of the gap.{rest}"
 
 

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
 
     min_reviews_for_retrain: int = Field(default=500, ge=1)
     learning_train_seeds: int = Field(default=5, ge=1, le=50)
+    learning_min_cases: int = Field(default=100, ge=1)
     learning_holdout_share: float = Field(default=0.2, gt=0, lt=1)
     gate_min_queries: int = Field(default=120, ge=2)
     gate_min_lift: float = Field(default=0.05, ge=0)

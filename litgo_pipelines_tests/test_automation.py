@@ -1,7 +1,9 @@
 """What starts by itself: the pure decisions, and the sensors and the schedule on a real instance and database."""
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, cast
 
 import dagster as dg
@@ -9,15 +11,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgo_pipelines.automation import LATE_AFTER, missed_nights, missed_nights_sensor, review_volume_sensor, schedules
+from litgo_pipelines.automation import (
+    LATE_AFTER,
+    missed_nights,
+    missed_nights_sensor,
+    pending_registration_sensor,
+    review_volume_sensor,
+    schedules,
+)
 from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.definitions import build_defs, defs
 from litgo_pipelines.equity.assets import NIGHTS
+from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.conftest import execute
 
 TICK = datetime(2026, 3, 10, 12, tzinfo=UTC)
 ENDED = {f"2026-03-{day:02}": datetime(2026, 3, day + 1, 5, tzinfo=UTC) for day in range(1, 20)}
+
+
+@pytest.fixture
+def health_url() -> Iterator[str]:
+    """A server on loopback that answers every GET with 200, as MLflow's health page does."""
+
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    server = HTTPServer(("127.0.0.1", 0), Healthy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
 
 
 def ticks(context: dg.SensorEvaluationContext) -> list[Any]:
@@ -131,3 +157,26 @@ def test_every_asset_says_who_what_and_why() -> None:
         assert spec.group_name not in (None, "default"), key
         assert spec.kinds, key
         assert spec.description, key
+
+
+def test_a_trained_model_waits_until_mlflow_answers(database_url: str, health_url: str) -> None:
+    execute(
+        database_url,
+        "INSERT INTO litgo.retrainings (root_run_id, as_of, bundle_path) VALUES ('waiting', now(), 'models/x')",
+        "INSERT INTO litgo.retrainings (root_run_id, as_of, bundle_path, evaluation) "
+        "VALUES ('done', now(), 'models/y', '{}')",
+    )
+
+    def requests(uri: str) -> list[Any]:
+        resources = {"postgres": Postgres(url=database_url), "mlflow": MLflow(tracking_uri=uri)}
+        with (
+            dg.DagsterInstance.ephemeral() as instance,
+            dg.build_sensor_context(instance=instance, resources=resources) as context,
+        ):
+            return list(cast(Iterator[Any], pending_registration_sensor(context)))
+
+    (skipped,) = requests("http://127.0.0.1:1")
+    assert "1 trained models wait" in str(skipped.skip_message)
+    (request,) = requests(health_url)
+    assert request.run_config["ops"]["registered_model"]["config"] == {"retraining": "waiting"}
+    assert set(request.run_config["ops"]) == {"registered_model", "model_evaluation"}

@@ -8,12 +8,6 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
 
 
-class SoundnessConfig(StepConfig):
-    """min_cases: fewest cases to train on."""
-
-    min_cases: int = 100
-
-
 @dg.asset_check(
     asset=training_snapshot,
     blocking=True,
@@ -22,7 +16,7 @@ class SoundnessConfig(StepConfig):
     "is still the one that was written.",
 )
 def training_snapshot_is_sound(
-    context: dg.AssetCheckExecutionContext, config: SoundnessConfig, postgres: Postgres
+    context: dg.AssetCheckExecutionContext, config: StepConfig, postgres: Postgres
 ) -> dg.AssetCheckResult:
     from litgo_pipelines.learning import training_data
 
@@ -32,7 +26,7 @@ def training_snapshot_is_sound(
     path = settings().home / str(row.snapshot_path)
     if not path.exists():
         return dg.AssetCheckResult(passed=False, description=f"{row.snapshot_path} is gone: run the snapshot again")
-    found = training_data.examine(path, sha256=row.snapshot_sha256, min_cases=config.min_cases)
+    found = training_data.examine(path, sha256=row.snapshot_sha256, min_cases=settings().learning_min_cases)
     return dg.AssetCheckResult(
         passed=not found.problems,
         description="; ".join(found.problems) or "sound",

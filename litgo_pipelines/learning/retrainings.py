@@ -88,12 +88,12 @@ def record(cursor: Any, root_run_id: str, **values: Any) -> None:
 
 
 def pending_registrations(cursor: Any) -> list[str]:
-    """Root runs whose trained model is not in the registry yet, oldest first: the registry was down, or a kill came.
+    """Root runs whose trained model is not registered and evaluated yet, oldest first: MLflow was down, or a kill came.
 
     A retraining that is running at this moment is among them for a short while: a caller looks at its run first.
     """
     cursor.execute(
-        "SELECT root_run_id FROM litgo.retrainings WHERE bundle_path IS NOT NULL AND mlflow_version IS NULL "
+        "SELECT root_run_id FROM litgo.retrainings WHERE bundle_path IS NOT NULL AND evaluation IS NULL "
         "ORDER BY started_at, root_run_id"
     )
     return [root_run_id for (root_run_id,) in cursor.fetchall()]

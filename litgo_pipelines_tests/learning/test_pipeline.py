@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.database import connect
+from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.learning import bundle, evaluation, retrainings
 from litgo_pipelines.learning.assets import (
     assets,
@@ -189,6 +190,63 @@ def test_mlflow_down_loses_nothing_and_a_later_run_goes_on(learnable_market: Mar
     assert row.evaluation is not None
     with connect(url) as connection, connection.cursor() as cursor:
         assert retrainings.pending_registrations(cursor) == []
+
+
+def retraining_job() -> dg.JobDefinition:
+    return build_defs().resolve_job_def("retraining")
+
+
+@pytest.mark.slow
+def test_a_re_execution_from_failure_goes_on_with_its_root_s_row(
+    learnable_market: Marketplace, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = learnable_market.url
+    monkeypatch.setenv("LITGO_DATABASE_URL", url)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    job = dg.reconstructable(retraining_job)
+    with dg.instance_for_test() as instance:
+        with dg.execute_job(job, instance, run_config=CONFIG, raise_on_error=False) as failed:
+            assert not failed.success
+            root = failed.dagster_run.run_id
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+        options = dg.ReexecutionOptions.from_failure(root, instance)
+        with dg.execute_job(job, instance, run_config=CONFIG, reexecution_options=options) as again:
+            assert again.success
+            assert again.dagster_run.root_run_id == root
+            steps = {event.step_key for event in again.all_events if event.is_step_success}
+    assert steps == {"registered_model", "model_evaluation"}
+    assert row_of(url, root).evaluation is not None
+    assert learnable_market.execute("SELECT count(*) FROM litgo.retrainings") == [(1,)]
+
+
+@pytest.mark.slow
+def test_two_retrainings_at_once_make_one_version(learnable_market: Marketplace, mlflow_server: str) -> None:
+    url = learnable_market.url
+    code = (
+        "import sys; from litgo_pipelines_tests.learning.test_pipeline import run\n"
+        "sys.exit(not run(*sys.argv[1:]).success)"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", code, url, mlflow_server], stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert [process.wait(timeout=150) for process in both] == [0, 0]
+    rows = learnable_market.execute("SELECT DISTINCT candidate_key, mlflow_version, evaluation FROM litgo.retrainings")
+    assert len(rows) == 1
+    assert (
+        len(MLflow(tracking_uri=mlflow_server).client().search_model_versions(f"tags.candidate_key = '{rows[0][0]}'"))
+        == 1
+    )
+    assert learnable_market.execute("SELECT transition FROM litgo.model_ledger ORDER BY sequence") == [
+        ("candidate",), ("champion",),
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_no_database_at_the_start_is_a_clear_error(mlflow_server: str) -> None:
+    result = run("postgresql://nobody@127.0.0.1:1/none", mlflow_server)
+    assert not result.success
+    assert "no connection to Postgres" in failure(result, "training_snapshot")
 
 
 def test_a_server_that_is_down_is_told_quickly() -> None:

@@ -62,9 +62,14 @@ def test_a_retraining_keeps_the_instant_it_began_with(market: Marketplace) -> No
             retrainings.record(cursor, "root", nonsense=1)
 
 
-def test_pending_registrations_are_trained_and_not_in_the_registry(market: Marketplace) -> None:
+def test_pending_registrations_are_trained_and_not_registered_and_judged(market: Marketplace) -> None:
     with connect(market.url) as connection, connection.cursor() as cursor:
-        for root, bundle, version in (("a", "models/a", "1"), ("b", "models/b", None), ("c", None, None)):
+        for root, bundle, version, verdict in (
+            ("a", "models/a", "1", {"decision": {}}),
+            ("b", "models/b", None, None),
+            ("c", None, None, None),
+            ("d", "models/d", "2", None),
+        ):
             retrainings.begin(cursor, root, AS_OF)
-            retrainings.record(cursor, root, bundle_path=bundle, mlflow_version=version)
-        assert retrainings.pending_registrations(cursor) == ["b"]
+            retrainings.record(cursor, root, bundle_path=bundle, mlflow_version=version, evaluation=verdict)
+        assert retrainings.pending_registrations(cursor) == ["b", "d"]
