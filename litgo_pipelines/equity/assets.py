@@ -66,11 +66,11 @@ def lawyer_load(context: dg.AssetExecutionContext, config: EquityConfig, postgre
         table, plot = load_pictures(connection, results[0].night)
     return dg.MaterializeResult(
         metadata={
+            "load of the newest night": dg.MetadataValue.md(table),
+            "load histogram": dg.MetadataValue.md(plot),
             "newest night": results[0].night.isoformat(),
             "nights in this run": len(results),
             "capacity rules": dg.MetadataValue.json(rules),
-            "load of the newest night": dg.MetadataValue.md(table),
-            "load histogram": dg.MetadataValue.md(plot),
         }
     )
 

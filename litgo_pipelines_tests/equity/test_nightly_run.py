@@ -54,6 +54,9 @@ HISTORY = (
 )
 
 
+DISTRIBUTION = "SELECT * FROM litgo.offer_distribution ORDER BY night"
+
+
 def test_a_backfill_is_one_run_with_plots_checks_and_json_lines(filled_url: str, capfd: pytest.CaptureFixture) -> None:
     result = run(filled_url)
     assert result.success
@@ -80,9 +83,9 @@ def test_a_backfill_is_one_run_with_plots_checks_and_json_lines(filled_url: str,
 
 def test_a_second_run_changes_nothing(filled_url: str) -> None:
     run(filled_url)
-    before = rows(filled_url, HISTORY), rows(filled_url, "SELECT * FROM litgo.offer_distribution ORDER BY 1")
+    before = rows(filled_url, HISTORY), rows(filled_url, DISTRIBUTION)
     again = run(filled_url)
-    assert (rows(filled_url, HISTORY), rows(filled_url, "SELECT * FROM litgo.offer_distribution ORDER BY 1")) == before
+    assert (rows(filled_url, HISTORY), rows(filled_url, DISTRIBUTION)) == before
     assert again.asset_materializations_for_node("lawyer_load")[0].metadata["rows_changed"].value == 0
 
 
@@ -140,13 +143,14 @@ sys.exit(0 if run(sys.argv[1]).success else 1)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["process", "connection"])
-def test_killed_in_the_middle_nothing_is_half_written(filled_url: str, victim: str) -> None:
-    """A trigger holds the run inside the second night's statement; there the process or its connection is killed."""
+@pytest.mark.parametrize("table", ["equity_history", "offer_distribution"])
+def test_killed_in_the_middle_nothing_is_half_written(filled_url: str, table: str, victim: str) -> None:
+    """A trigger holds an asset inside the second night's statement; there the process or its connection is killed."""
     execute(
         filled_url,
         "CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         f"IF NEW.night = '{KEYS[1]}' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$",
-        "CREATE TRIGGER stall BEFORE INSERT ON litgo.equity_history FOR EACH ROW EXECUTE FUNCTION stall()",
+        f"CREATE TRIGGER stall BEFORE INSERT ON litgo.{table} FOR EACH ROW EXECUTE FUNCTION stall()",
     )
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, filled_url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -159,18 +163,19 @@ def test_killed_in_the_middle_nothing_is_half_written(filled_url: str, victim: s
     if victim == "process":
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-    execute(filled_url, f"SELECT pg_terminate_backend({found[0][0]})", "DROP TRIGGER stall ON litgo.equity_history")
-    written = {night.isoformat() for (night,) in rows(filled_url, "SELECT DISTINCT night FROM litgo.equity_history")}
+    execute(filled_url, f"SELECT pg_terminate_backend({found[0][0]})", f"DROP TRIGGER stall ON litgo.{table}")
+    written = {night.isoformat() for (night,) in rows(filled_url, f"SELECT DISTINCT night FROM litgo.{table}")}
     if victim == "process":
         assert written == {KEYS[2]}
         assert run(filled_url).success
     else:
         assert child.wait(timeout=90) == 0  # the step was tried again
     assert len(rows(filled_url, HISTORY)) == 25 * 3
-    stored = rows(filled_url, HISTORY)
-    execute(filled_url, "TRUNCATE litgo.equity_history")
+    stored = rows(filled_url, HISTORY), rows(filled_url, DISTRIBUTION)
+    assert len(stored[1]) == 3
+    execute(filled_url, "TRUNCATE litgo.equity_history, litgo.offer_distribution")
     run(filled_url)
-    assert rows(filled_url, HISTORY) == stored
+    assert (rows(filled_url, HISTORY), rows(filled_url, DISTRIBUTION)) == stored
     assert rows(filled_url, "SELECT DISTINCT equity_updated_at FROM lawyers") == [(END,)]
 
 
