@@ -7,8 +7,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 TIMEZONE = "America/Sao_Paulo"
 
@@ -17,10 +16,10 @@ class SettingsError(ValueError):
     """A setting has a value that cannot be used; the message names it."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Field `x_y` is read from the environment variable `X_Y`."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     litgo_home: Path = Field(default=Path(".litgo"), description="embedded database, snapshots, models, logs")
     litgo_database_url: str | None = Field(default=None, description="marketplace database; unset: the embedded server")
@@ -49,7 +48,7 @@ class Settings(BaseSettings):
 @cache
 def _read(environment: tuple[tuple[str, str], ...]) -> Settings:
     try:
-        return Settings()
+        return Settings.model_validate({name.lower(): value for name, value in environment})
     except ValidationError as error:
         problems = [f"{str(e['loc'][0]).upper()}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
         raise SettingsError("environment not usable — " + "; ".join(problems)) from error

@@ -4,7 +4,9 @@ Pure: arrays in, boosters out; numpy and LightGBM only. Where the rows come from
 elsewhere. Rows of one query stand together; queries are in order of time wherever time exists.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +42,7 @@ class Recipe:
     max_threads: int = 2
 
     def parameters(self, seed: int, rows: int = 0) -> dict[str, Any]:
-        """LightGBM parameters. The same seed gives the same trees, with any number of threads; bins have no seed.
-
-        Below a quarter of a million rows a second thread waits more than it works, above all on a busy machine.
-        """
+        """LightGBM parameters. The same seed gives the same trees, with any number of threads; bins have no seed."""
         return {
             "objective": "lambdarank",
             "metric": "ndcg",
@@ -60,9 +59,13 @@ class Recipe:
             "data_random_seed": 1,
             "deterministic": True,
             "force_row_wise": True,
-            "num_threads": min(self.max_threads, 1 + rows // 250_000),
+            "num_threads": self.threads(rows),
             "verbosity": -1,
         }
+
+    def threads(self, rows: int) -> int:
+        """Threads of one model. Below a quarter of a million rows a second one waits more than it works."""
+        return min(self.max_threads, 1 + rows // 250_000)
 
     def as_dict(self) -> dict[str, Any]:
         """What decides the result: without the number of threads."""
@@ -154,6 +157,11 @@ def require_preferences(rows: Rows, recipe: Recipe) -> None:
 
 def cross_validate(rows: Rows, recipe: Recipe, folds: Folds, seed: int) -> Curve:
     """Train all folds in step and record their validation NDCG@10 until its mean stops growing."""
+
+    def another_round(booster: "Booster") -> float:
+        booster.update()
+        return booster.eval_valid()[0][2]
+
     import lightgbm as lgb
 
     parameters = recipe.parameters(seed, len(rows.labels))
@@ -167,15 +175,14 @@ def cross_validate(rows: Rows, recipe: Recipe, folds: Folds, seed: int) -> Curve
         boosters.append(booster)
     history: list[list[float]] = []
     best, best_round = -np.inf, 0
-    for number in range(recipe.max_rounds):
-        for booster in boosters:
-            booster.update()
-        history.append([booster.eval_valid()[0][2] for booster in boosters])
-        mean = float(np.mean(history[-1]))
-        if mean > best:
-            best, best_round = mean, number
-        elif number - best_round >= recipe.patience:
-            break
+    with _side_by_side(recipe, len(rows.labels)) as each:
+        for number in range(recipe.max_rounds):
+            history.append(list(each(another_round, boosters)))
+            mean = float(np.mean(history[-1]))
+            if mean > best:
+                best, best_round = mean, number
+            elif number - best_round >= recipe.patience:
+                break
     values = np.array(history)
     return Curve(values.mean(axis=1), values.std(axis=1))
 
@@ -198,14 +205,29 @@ def train(rows: Rows, recipe: Recipe, seeds: Iterable[int], folds: Folds | None 
     rounds = curves[chosen].best_round
     final = rows if uses_position else rows.without_position()
     count = len(rows.labels)
-    dataset = _dataset(final, recipe.parameters(seeds[0], count))  # binned once for all seeds
-    boosters = [lgb.train(recipe.parameters(seed, count), dataset, num_boost_round=rounds) for seed in seeds]
+    dataset = _dataset(final, recipe.parameters(seeds[0], count)).construct()  # binned once for all seeds
+    with _side_by_side(recipe, count) as each:
+        boosters = list(each(lambda seed: lgb.train(recipe.parameters(seed, count), dataset, rounds), seeds))
     return Trained(boosters, rounds, uses_position, curves)
 
 
 def seed_averaged_ndcg(boosters: Iterable["Booster"], rows: Rows, ks: tuple[int, ...]) -> NDArray[np.float64]:
     """Per-query NDCG@k averaged over boosters, shape (queries, len(ks)); NaN where a query has no relevant document."""
     return np.mean([ndcg(rows.labels, booster.predict(rows.features), rows.groups, ks) for booster in boosters], axis=0)
+
+
+@contextmanager
+def _side_by_side(recipe: Recipe, rows: int) -> Iterator[Any]:
+    """A `map` over models that trains as many at a time as there are threads left.
+
+    LightGBM works outside the interpreter's lock, and a model's trees depend on nothing but its own data and seed.
+    """
+    models = recipe.max_threads // recipe.threads(rows)
+    if models == 1:
+        yield map
+    else:
+        with ThreadPoolExecutor(models) as pool:
+            yield pool.map
 
 
 def _dataset(rows: Rows, parameters: dict[str, Any], reference: Any = None) -> Any:
