@@ -11,7 +11,7 @@ demo: .venv/installed  ## simulated marketplace, 30 nights of equity, one retrai
 	$(BIN)/litgo demo
 
 test: .venv/installed lint  ## lint, types, definitions, all tests (fast ones first)
-	$(BIN)/python -m pytest -m "not slow" && $(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest
 
 up: .venv/installed  ## Dagster, MLflow and Postgres on loopback until Ctrl-C
 	@exec $(BIN)/litgo up
@@ -24,6 +24,9 @@ lint: .venv/installed  ## ruff, mypy, dagster definitions validate
 
 fast: .venv/installed  ## the fast tests only
 	$(BIN)/python -m pytest -m "not slow"
+
+bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (20 minutes)
+	for name in equity_nightly training_snapshot retraining import_time; do $(BIN)/python -m benchmarks.$$name; done
 
 clean:  ## remove the environment and all local state
 	rm -rf .venv .litgo

@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 
 from litgo_pipelines import supervisor
-from litgo_pipelines.settings import settings
+from litgo_pipelines.database import DatabaseUnavailable
+from litgo_pipelines.database.migrate import MigrationError
+from litgo_pipelines.settings import SettingsError, settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -170,5 +172,23 @@ def _shown(value: float | None, kind: str) -> str:
     return "–" if value is None else format(value, kind)
 
 
+def main() -> None:
+    """The command's entry: an error whose message says what to do is shown as that message, others as they are."""
+    from litgo_pipelines.simulation.load import NotOurMarketplace, OtherSimulation
+
+    told = (
+        SettingsError,
+        DatabaseUnavailable,
+        MigrationError,
+        supervisor.StartError,
+        NotOurMarketplace,
+        OtherSimulation,
+    )
+    try:
+        app()
+    except told as error:
+        sys.exit(f"litgo: {error}")
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from litgo_pipelines.database import normalise
+from litgo_pipelines.database import normalise, open_connection
 from litgo_pipelines.database.embedded import embedded_server
 from litgo_pipelines.database.migrate import migrate
 from litgo_pipelines.settings import settings
@@ -67,10 +67,8 @@ def _create_database(url: str, server: str) -> None:
     from psycopg2 import sql
     from sqlalchemy.engine import make_url
 
-    from litgo_pipelines.database import libpq
-
     name = make_url(url).database
-    connection = psycopg2.connect(libpq(server))
+    connection = open_connection(server)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:

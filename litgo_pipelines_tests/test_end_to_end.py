@@ -147,7 +147,7 @@ def test_a_taken_port_is_a_clear_error(environment: dict[str, str], demo: str) -
             check=False,
         )  # fmt: skip
     assert done.returncode != 0
-    assert f"port {port} is taken" in done.stdout + done.stderr
+    assert f"litgo: port {port} is taken" in done.stderr
     assert not processes_of(environment["LITGO_HOME"])
 
 
@@ -158,6 +158,7 @@ def test_a_setting_that_cannot_be_used_stops_the_start_by_name() -> None:
     )  # fmt: skip
     assert done.returncode != 0
     assert "MIN_REVIEWS_FOR_RETRAIN='many'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_own_database_is_migrated_and_left_running(database_url: str, tmp_path: Path) -> None:

@@ -41,29 +41,33 @@ def libpq(url: str) -> str:
     return normalise(url).replace("postgresql+psycopg2://", "postgresql://", 1)
 
 
-@contextmanager
-def connect(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Iterator[Any]:
-    """One connection, one transaction: commits at the end, rolls back on an error.
+def open_connection(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Any:
+    """A psycopg2 connection the caller closes. Sessions run in UTC, so that no statement depends on a server's zone.
 
-    Sessions run in UTC, so that no statement depends on a server's time zone.
     Raises DatabaseUnavailable after `attempts` tries with growing pauses.
     """
+    from sqlalchemy.engine import make_url
+
     for attempt in range(1, attempts + 1):
         try:
-            connection = psycopg2.connect(
+            return psycopg2.connect(
                 libpq(url), application_name=application_name, connect_timeout=10, options="-c timezone=UTC"
             )
-            break
         except psycopg2.OperationalError as error:
             if attempt == attempts:
-                from sqlalchemy.engine import make_url
-
                 host = make_url(url).host or make_url(url).query.get("host") or "the local socket"
                 raise DatabaseUnavailable(
                     f"no connection to Postgres at {host} after {attempts} attempts: {str(error).strip()} — "
                     "is it running? `litgo up` starts the embedded one; LITGO_DATABASE_URL names another."
                 ) from error
             time.sleep(0.5 * 2**attempt)
+    raise ValueError("attempts must be at least 1")
+
+
+@contextmanager
+def connect(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Iterator[Any]:
+    """One connection, one transaction: commits at the end, rolls back on an error. Raises as `open_connection`."""
+    connection = open_connection(url, application_name=application_name, attempts=attempts)
     try:
         with connection:
             yield connection

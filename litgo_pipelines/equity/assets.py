@@ -141,7 +141,10 @@ def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) ->
             newest,
         )
         history = cursor.fetchall()
-    return dg.MaterializeResult(metadata=distribution_pictures(newest, history))
+        _, histogram = load_pictures(connection, newest["night"])
+    return dg.MaterializeResult(
+        metadata={**distribution_pictures(newest, history), "load histogram": dg.MetadataValue.md(histogram)}
+    )
 
 
 def distribution_pictures(newest: dict[str, Any], history: list[tuple[date, float | None]]) -> dict[str, Any]:
