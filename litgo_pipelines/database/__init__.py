@@ -51,7 +51,11 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
     for attempt in range(1, attempts + 1):
         try:
             return psycopg2.connect(
-                libpq(url), application_name=application_name, connect_timeout=10, options="-c timezone=UTC"
+                libpq(url),
+                application_name=application_name,
+                connect_timeout=10,
+                client_encoding="UTF8",
+                options="-c timezone=UTC",
             )
         except psycopg2.OperationalError as error:
             if attempt == attempts:
