@@ -50,7 +50,7 @@ def platform() -> Iterator[dict[str, str]]:
         for name in ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL"):
             _create_database(environment[name], server)
         for line in migrate(url):
-            print(f"migrate: {line}")
+            print(f"migrate: {line}", flush=True)
         yield environment
 
 
@@ -205,7 +205,8 @@ def watch(services: list[Service], environment: Mapping[str, str]) -> None:
                 pause = min(2.0**service.starts, 30.0)
                 if time.monotonic() - since[service.name] > 600:
                     service.starts, pause = 0, 1.0
-                print(f"{service.name} ended with code {service.process.returncode}; starting again in {pause:.0f} s")
+                code = service.process.returncode
+                print(f"{service.name} ended with code {code}; starting again in {pause:.0f} s", flush=True)
                 service.stop(patience=2)
                 time.sleep(pause)
                 service.start(environment, logs)
