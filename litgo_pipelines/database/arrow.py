@@ -10,71 +10,75 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def read(cursor: Any, query: str, parameters: Mapping[str, Any], types: Mapping[str, "pa.DataType"]) -> "pa.Table":
+    """The whole result as one table; `types` names every column in order."""
+    import pyarrow as pa
+
+    with stream(cursor, cursor.mogrify(query, parameters).decode(), types) as batches:
+        return pa.Table.from_batches(batches, schema=pa.schema(list(types.items())))
+
+
 @contextmanager
 def stream(
-    cursor: Any, query: str, parameters: Mapping[str, Any], types: Mapping[str, "pa.DataType"]
+    cursor: Any, query: str, types: Mapping[str, "pa.DataType"], block_bytes: int = 8 << 20
 ) -> Iterator[Iterator["pa.RecordBatch"]]:
-    """Record batches of `query` while the server still sends them; memory bounded by a few batches.
+    """Record batches of `query` (complete SQL) while the server still sends them; memory bounded by a few blocks.
 
-    `types` names every column in order. An empty text is null. Raises what the database raised, at the latest when the
-    block ends: a stream that broke off is never taken for a short result.
+    Raises what the database raised, at the latest when the block ends: a stream that broke off is never taken for a
+    short result.
     """
-    import pyarrow.csv as csv
+    with _copied(cursor, query) as source:
+        yield _batches(source, types, block_bytes)
 
-    copy = f"COPY ({cursor.mogrify(query, parameters).decode()}) TO STDOUT (FORMAT csv)"
-    read, write = os.pipe()
+
+@contextmanager
+def _copied(cursor: Any, query: str) -> Iterator[Any]:
+    """The query's rows as a CSV stream. Raises what the database raised, whatever the reader made of it."""
+    read_end, write_end = os.pipe()
     failures: list[BaseException] = []
 
-    def pump() -> None:
-        with os.fdopen(write, "wb", buffering=1 << 20) as sink:
-            try:
-                cursor.copy_expert(copy, sink, size=1 << 18)
-            except BrokenPipeError:
-                pass  # the reader stopped early; its own error is the one to see
-            except BaseException as error:
-                failures.append(error)
+    def copy() -> None:
+        try:
+            with os.fdopen(write_end, "wb", buffering=1 << 20) as sink:
+                cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", sink)
+        except BaseException as error:
+            failures.append(error)
 
-    thread = threading.Thread(target=pump, name="copy", daemon=True)
+    thread = threading.Thread(target=copy, name="copy", daemon=True)
+    source = os.fdopen(read_end, "rb", buffering=1 << 20)
     thread.start()
     try:
-        with os.fdopen(read, "rb", buffering=1 << 20) as source:
-            yield _batches(csv, source, types)
+        yield source
     except BaseException as error:
-        thread.join()
-        if failures:
+        thread.join(timeout=1)
+        if failures:  # the database broke off, and what the reader saw is only the consequence
             raise failures[0] from error
+        cursor.connection.cancel()  # the reader gave up
+        source.close()
+        thread.join()
         raise
+    source.close()
     thread.join()
     if failures:
         raise failures[0]
 
 
-def _batches(csv: Any, source: Any, types: Mapping[str, "pa.DataType"]) -> Iterator["pa.RecordBatch"]:
+def _batches(source: Any, types: Mapping[str, "pa.DataType"], block_bytes: int) -> Iterator["pa.RecordBatch"]:
     import pyarrow as pa
+    import pyarrow.csv as csv
 
-    try:
-        reader = csv.open_csv(
-            source,
-            read_options=csv.ReadOptions(column_names=list(types), block_size=8 << 20),
-            parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types=dict(types),
-                null_values=[""],
-                strings_can_be_null=True,
-                true_values=["t"],
-                false_values=["f"],
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        if "Empty CSV file" in str(error):  # a query without rows sends no byte
-            return
-        raise
-    yield from reader
-
-
-def read(cursor: Any, query: str, parameters: Mapping[str, Any], types: Mapping[str, "pa.DataType"]) -> "pa.Table":
-    """The whole result as one table."""
-    import pyarrow as pa
-
-    with stream(cursor, query, parameters, types) as batches:
-        return pa.Table.from_batches(batches, schema=pa.schema(list(types.items())))
+    if not source.peek(1):  # Arrow refuses an empty CSV; a query without rows sends no byte
+        return
+    yield from csv.open_csv(
+        pa.PythonFile(source, mode="r"),
+        read_options=csv.ReadOptions(column_names=list(types), block_size=block_bytes),
+        convert_options=csv.ConvertOptions(
+            column_types=dict(types),
+            null_values=[""],
+            true_values=["t"],
+            false_values=["f"],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+        parse_options=csv.ParseOptions(newlines_in_values=True),  # a text may hold anything
+    )

@@ -7,16 +7,15 @@ What a row is stands in `snapshot_view.sql` and `snapshot_rows.sql`; reading and
 import contextlib
 import errno
 import os
-import threading
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from litgo_pipelines.database import sql
+from litgo_pipelines.database.arrow import stream
 from litgo_pipelines.learning.retrain import matured_reviews
 from litgo_pipelines.learning.training_data import SCHEMA_VERSION, file_schema, file_sha256
 from litgo_pipelines.matching.hand_weights import FEATURES
@@ -113,86 +112,38 @@ def write(cursor: Any, as_of: datetime, holdout_share: float, folder: Path) -> S
 
 
 def _stream(cursor: Any, query: str, path: Path, as_of: datetime, watermark: datetime | None) -> int:
-    """COPY in a thread → pipe → Arrow's CSV reader → Parquet; returns the number of rows."""
+    """The query's rows into a Parquet file, block by block; returns their number."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = 0
-    with _copied(cursor, query) as stream:
-        schema = file_schema().with_metadata(
-            {
-                "litgo.schema_version": str(SCHEMA_VERSION),
-                "litgo.as_of": as_of.isoformat(),
-                "litgo.watermark": watermark.isoformat() if watermark else "",
-            }
-        )
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for batch in _batches(stream):
-                writer.write_table(pa.Table.from_arrays(batch, schema=schema))
-                rows += len(batch[0])
+    schema = file_schema().with_metadata(
+        {
+            "litgo.schema_version": str(SCHEMA_VERSION),
+            "litgo.as_of": as_of.isoformat(),
+            "litgo.watermark": watermark.isoformat() if watermark else "",
+        }
+    )
+    with (
+        stream(cursor, query, _copy_columns(), _BLOCK_BYTES) as batches,
+        pq.ParquetWriter(path, schema, compression="zstd") as writer,
+    ):
+        for batch in batches:
+            writer.write_table(pa.Table.from_arrays(_file_columns(batch), schema=schema))
+            rows += batch.num_rows
     return rows
 
 
-@contextlib.contextmanager
-def _copied(cursor: Any, query: str) -> Iterator[Any]:
-    """The query's rows as a CSV stream. Raises what the database raised, whatever the reader made of it."""
-    read_end, write_end = os.pipe()
-    failures: list[BaseException] = []
-
-    def copy() -> None:
-        try:
-            with os.fdopen(write_end, "wb", buffering=1 << 20) as sink:
-                cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", sink)
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=copy, name="copy", daemon=True)
-    source = os.fdopen(read_end, "rb", buffering=1 << 20)
-    thread.start()
-    try:
-        yield source
-    except BaseException as error:
-        thread.join(timeout=1)
-        if failures:  # the database broke off, and what the reader saw is only the consequence
-            raise failures[0] from error
-        cursor.connection.cancel()  # the reader gave up
-        source.close()
-        thread.join()
-        raise
-    source.close()
-    thread.join()
-    if failures:
-        raise failures[0]
-
-
-def _batches(stream: Any) -> Iterator[list[Any]]:
-    """Arrow arrays of each block of rows, in the order of the file's columns."""
+def _file_columns(batch: Any) -> list[Any]:
+    """A block of rows as arrays in the order of the file's columns; the state is worked out from the place."""
     import pyarrow as pa
-    import pyarrow.csv as csv
 
     from litgo_pipelines.marketplace.geo import nearest_state
 
-    columns = _copy_columns()
-    if not stream.peek(1):  # Arrow refuses an empty CSV; a table without rows is a snapshot without rows
-        return
-    reader = csv.open_csv(
-        pa.PythonFile(stream, mode="r"),
-        read_options=csv.ReadOptions(column_names=list(columns), block_size=_BLOCK_BYTES),
-        convert_options=csv.ConvertOptions(
-            column_types=columns,
-            null_values=[""],
-            true_values=["t"],
-            false_values=["f"],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        ),
-        parse_options=csv.ParseOptions(newlines_in_values=True),  # an area may hold anything
-    )
-    for batch in reader:
-        place = [batch.column(name).to_numpy(zero_copy_only=False) for name in ("lat", "lng")]
-        states = pa.array(nearest_state(*place).tolist(), pa.string())
-        arrays = {name: batch.column(name) for name in batch.schema.names} | {"uf": states}
-        yield [arrays[field.name].cast(field.type) for field in file_schema()]
+    place = [batch.column(name).to_numpy(zero_copy_only=False) for name in ("lat", "lng")]
+    states = pa.array(nearest_state(*place).tolist(), pa.string())
+    arrays = {name: batch.column(name) for name in batch.schema.names} | {"uf": states}
+    return [arrays[field.name].cast(field.type) for field in file_schema()]
 
 
 def _copy_columns() -> dict[str, Any]:

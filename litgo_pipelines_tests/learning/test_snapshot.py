@@ -10,7 +10,7 @@ import psycopg2
 import pyarrow.parquet as pq
 import pytest
 
-from litgo_pipelines.database import connect
+from litgo_pipelines.database import arrow, connect
 from litgo_pipelines.learning import snapshot
 from litgo_pipelines.learning.training_data import examine, file_schema, read_rows, read_slices
 from litgo_pipelines_tests.learning import AS_OF
@@ -222,10 +222,10 @@ def test_a_database_that_goes_away_in_the_middle_is_an_error(
     learnable_market: Marketplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "_BLOCK_BYTES", 20_000)
-    original = snapshot._batches
+    original = arrow._batches
 
-    def killing(stream: Any) -> Any:
-        for number, batch in enumerate(original(stream)):
+    def killing(*arguments: Any) -> Any:
+        for number, batch in enumerate(original(*arguments)):
             if number == 0:
                 learnable_market.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -233,7 +233,7 @@ def test_a_database_that_goes_away_in_the_middle_is_an_error(
                 )
             yield batch
 
-    monkeypatch.setattr(snapshot, "_batches", killing)
+    monkeypatch.setattr(arrow, "_batches", killing)
     prepare = snapshot.prepare
 
     def repeated(*arguments: Any) -> Any:
