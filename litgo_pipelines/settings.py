@@ -5,9 +5,11 @@ Belongs here: every variable the project reads. Does not belong here: anything t
 
 import os
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 TIMEZONE = "America/Sao_Paulo"
 
@@ -37,8 +39,29 @@ class Settings(BaseModel):
     gate_min_queries: int = Field(default=120, ge=2)
     gate_min_lift: float = Field(default=0.05, ge=0)
 
+    matching_batch_size: int = Field(default=500, ge=1, le=5000)
+    matching_radii_km: tuple[float, ...] = Field(default=(50, 100, 200, 500), description="steps, then anywhere")
+    matching_preset: str = Field(default="balanced", pattern="^(balanced|fast|expert|economic)$")
+    matching_rounds: int = Field(default=3, ge=1)
+    offer_hours: int = Field(default=24, ge=1)
+    exploration_share: float = Field(default=0.02, ge=0, le=0.5)
+    allocation_lambda: float = Field(default=0.6, ge=0, le=10, description="until a calibration has found one")
+    allocation_keep: float = Field(default=0.7, ge=0, le=1)
+
     dagster_port: int = Field(default=3000, ge=0, le=65535)
     mlflow_port: int = Field(default=5000, ge=0, le=65535)
+
+    @field_validator("matching_radii_km", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else value
+
+    @field_validator("matching_radii_km")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or value[0] <= 0 or any(a >= b for a, b in pairwise(value)):
+            raise ValueError("rising distances above 0 in km, like 50,100,200")
+        return value
 
     @property
     def home(self) -> Path:

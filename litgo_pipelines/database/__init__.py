@@ -81,8 +81,25 @@ def connect(url: str, *, application_name: str = "litgo", attempts: int = 3) -> 
 
 def advisory_lock(cursor: Any, name: str) -> None:
     """Wait until no other transaction holds the lock `name`; released when this transaction ends."""
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_key(name),))
+
+
+@contextmanager
+def session_lock(connection: Any, name: str) -> Iterator[None]:
+    """Hold the lock `name` over several transactions of one connection; a connection that dies lets it go."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (_lock_key(name),))
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.rollback()
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", (_lock_key(name),))
+
+
+def _lock_key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def sql(package: str, name: str) -> str:

@@ -1,7 +1,7 @@
 """`litgo migrate`: brings a database to what this version needs, and says what it did.
 
 Two rules. What is ours lives in the schema `litgo`, by ordered, checksummed migrations. What is the marketplace's is
-created only where there is no marketplace at all; in an existing one only missing equity columns are added.
+created only where there is no marketplace at all; in an existing one only missing equity columns and indexes are added.
 """
 
 import hashlib
@@ -34,7 +34,9 @@ def migrate(url: str) -> list[str]:
     """
     with connect(url, application_name="litgo-migrate") as connection, connection.cursor() as cursor:
         advisory_lock(cursor, "migrate")
-        return [*_own_schema(cursor), *_marketplace(cursor)]
+        done = [*_own_schema(cursor), *_marketplace(cursor)]
+        cursor.execute(sql("litgo_pipelines.marketplace", "indexes.sql"))
+        return done
 
 
 def _own_schema(cursor: Any) -> list[str]:

@@ -80,15 +80,15 @@ forgotten AS (
     RETURNING 1
 ),
 written_back AS (
-    -- the marketplace sees the newest night only, and only rows that change
+    -- the marketplace sees the newest night only, and only rows that change; an offer made since stays the last one
     UPDATE lawyers l
-    SET cases_30d = c.cases_30d, capacidade_mensal = c.capacidade_mensal, last_offered_at = c.last_offered_at,
-        equity_updated_at = %(as_of)s
+    SET cases_30d = c.cases_30d, capacidade_mensal = c.capacidade_mensal, equity_updated_at = %(as_of)s,
+        last_offered_at = CASE WHEN l.last_offered_at >= %(as_of)s THEN l.last_offered_at ELSE c.last_offered_at END
     FROM computed c
     WHERE l.id = c.lawyer_id
       AND NOT EXISTS (SELECT FROM litgo.equity_history later WHERE later.night > %(night)s)
-      AND (l.cases_30d, l.capacidade_mensal, l.last_offered_at)
-          IS DISTINCT FROM (c.cases_30d, c.capacidade_mensal, c.last_offered_at)
+      AND ((l.cases_30d, l.capacidade_mensal) IS DISTINCT FROM (c.cases_30d, c.capacidade_mensal)
+           OR (l.last_offered_at IS DISTINCT FROM c.last_offered_at AND l.last_offered_at >= %(as_of)s IS NOT TRUE))
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM computed) AS lawyers,

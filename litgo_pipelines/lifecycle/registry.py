@@ -3,6 +3,8 @@
 Which version serves is the ledger's business; this module only moves models.
 """
 
+import contextlib
+import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +99,28 @@ def load(mlflow: MLflow, version: str) -> Any:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"):
             raise VersionMissing(f"{MODEL_NAME} version {version} cannot be loaded: {error.message}") from error
         raise
+
+
+def load_kept(mlflow: MLflow, version: str, folder: Path) -> Any:
+    """As `load`, from a copy kept under `folder` once it was downloaded: serving goes on while the registry is down.
+
+    Raises MLflowUnavailable when there is no copy and the server does not answer, VersionMissing as `load`.
+    """
+    # the same number means another model in another registry
+    name = f"{MODEL_NAME}-{version}-{hashlib.sha256(mlflow.tracking_uri.encode()).hexdigest()[:8]}"
+    kept = folder / name
+    if not kept.exists():
+        module = mlflow.module()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
+            try:
+                local = module.artifacts.download_artifacts(f"models:/{MODEL_NAME}/{version}", dst_path=partial)
+            except (module.exceptions.MlflowException, OSError) as error:
+                mlflow.probe()
+                raise VersionMissing(f"{MODEL_NAME} version {version} cannot be had: {error}") from error
+            with contextlib.suppress(FileExistsError, OSError):  # somebody else was faster
+                Path(local).rename(kept)
+    return mlflow.library().pyfunc.load_model(str(kept))
 
 
 def seed_boosters(mlflow: MLflow, version: str) -> list["Booster"]:

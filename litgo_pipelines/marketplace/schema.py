@@ -47,7 +47,12 @@ TABLES: dict[str, dict[str, str]] = {
     "cases": {
         "id": "uuid",
         "client_id": "uuid",
+        "title": "text",
+        "description": "text",
         "area": "text",
+        "subarea": "text",
+        "urgency_h": "number",
+        "complexity": "text",
         "coords": "point",
         "status": "text",
         "created_at": "instant",
@@ -55,7 +60,13 @@ TABLES: dict[str, dict[str, str]] = {
     "case_matches": {
         "case_id": "uuid",
         "lawyer_id": "uuid",
+        "fair_score": "number",
+        "equity_score": "number",
+        "raw_score": "number",
         "features": "json",
+        "breakdown": "json",
+        "weights_used": "json",
+        "preset_used": "text",
         "created_at": "instant",
     },
     "offers": {
@@ -66,7 +77,11 @@ TABLES: dict[str, dict[str, str]] = {
         "sent_at": "instant",
         "responded_at": "instant",
         "expires_at": "instant",
+        "fair_score": "number",
         "raw_score": "number",
+        "equity_weight": "number",
+        "last_offered_at": "instant",
+        "created_at": "instant",
     },
     "contracts": {
         "id": "uuid",

@@ -32,6 +32,10 @@ class MLflow(dg.ConfigurableResource):
     def module(self) -> Any:
         """The `mlflow` module, set up for this URI, once the server has answered. Raises MLflowUnavailable."""
         self.probe()
+        return self.library()
+
+    def library(self) -> Any:
+        """The `mlflow` module, set up for this URI, without asking the server: for what lies on disk."""
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         import mlflow

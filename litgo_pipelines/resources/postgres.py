@@ -1,20 +1,26 @@
 """The marketplace database as a Dagster resource."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.database import connect
+from litgo_pipelines.database import connect, open_connection
 
 
 class Postgres(dg.ConfigurableResource):
-    """Short-lived connections: each `connect()` is one transaction, committed at its end."""
+    """Short-lived connections: `connect()` is one transaction, committed at its end; `session()` is for several."""
 
     url: str
 
     @contextmanager
     def connect(self) -> Iterator[Any]:
         with connect(self.url, application_name="litgo-dagster") as connection:
+            yield connection
+
+    @contextmanager
+    def session(self) -> Iterator[Any]:
+        """One connection for several transactions, which the caller ends; closed at the end."""
+        with closing(open_connection(self.url, application_name="litgo-dagster")) as connection:
             yield connection

@@ -1,0 +1,182 @@
+"""Who of a case's eligible lawyers is offered it: the relative-load price with a client guarantee. Pure.
+
+A lawyer's score is relevance + λ · (1 − load relative to the pool), so that lower load earns more offers; λ is lowered
+until the five offered keep a share θ of the relevance the best five would have had. The offers made so far are the only
+state. Method, defaults and what it reaches: docs/evaluation.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+OFFERS_A_CASE = 5
+STEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)  # of λ, tried in this order
+NEVER = -np.inf  # last_offered of a lawyer who never got an offer: sorts first
+_NOISE = 1e-9  # below it two sums of relevance are the same
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Parameters. Raises ValueError for values the rule is not defined for."""
+
+    weight: float = 0.6  # λ: what a load difference of one pool mean is worth in relevance
+    keep: float = 0.7  # θ: share of the best five's relevance that the offered five keep
+    cases_weight: float = 0.1  # share of contracts in the load; the rest are offers
+    grid: float = 0.01  # scores are rounded to it, so that ties are exact
+    cap: float = 2.0  # relative load above it counts as it
+
+    def __post_init__(self) -> None:
+        for name, value, high in (("weight", self.weight, 10), ("keep", self.keep, 1),
+                                  ("cases_weight", self.cases_weight, 1)):  # fmt: skip
+            if not 0 <= value <= high:
+                raise ValueError(f"{name} must lie in 0…{high}, not {value!r}")
+        if not (self.grid > 0 and self.cap >= 1):
+            raise ValueError("grid must be above 0 and cap at least 1")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One λ that was tried and the five it gave, best score first."""
+
+    weight: float
+    top: Ints
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Indices into the pool's arrays. `chosen`: who is offered, most relevant first; `rungs`: every λ tried, the one
+    used last; `best`: the most relevant five."""
+
+    chosen: Ints
+    best: Ints
+    rungs: tuple[Rung, ...]
+
+    @property
+    def weight(self) -> float:
+        """The λ that was used."""
+        return self.rungs[-1].weight
+
+
+def relative_load(
+    offers_30d: Floats, cases_30d: Floats, capacity: Floats, active_share: Floats, rule: Rule
+) -> tuple[Floats, float]:
+    """(z, pool mean): each lawyer's load against the pool's mean, all 1 when nobody has any; shapes (n,).
+
+    load = ((1 − w) · offers / 5 + w · cases) / capacity; mean = Σ load · capacity / Σ capacity · active share of the
+    window. Capacity above 0.
+    """
+    work = (1 - rule.cases_weight) / OFFERS_A_CASE * offers_30d + rule.cases_weight * cases_30d
+    room = float(capacity @ active_share)
+    mean = float(work.sum()) / room if room > 0 else 0.0
+    if mean <= 0:
+        return np.ones(len(work)), 0.0
+    return work / capacity / mean, mean
+
+
+def equity_term(z: Floats, rule: Rule) -> Floats:
+    """1 for no load, 0 at the pool's mean, 1 − cap for the most loaded; times λ it is added to relevance."""
+    return 1 - np.minimum(z, rule.cap)
+
+
+def choose(relevance: Floats, z: Floats, last_offered: Floats, tie: Ints, rule: Rule, k: int = OFFERS_A_CASE) -> Choice:
+    """The k to be offered out of a pool; all of a pool of k or fewer. Arrays of shape (n,), in any order.
+
+    relevance in [0, 1]; last_offered in seconds, NEVER for none; tie: distinct numbers that settle what is still equal.
+    Raises ValueError for a relevance outside [0, 1] or NaN.
+    """
+    if not ((relevance >= 0) & (relevance <= 1)).all():
+        raise ValueError("relevance must lie in [0, 1]")
+    best = _top(relevance, last_offered, tie, k)
+    term = equity_term(z, rule)
+    enough = rule.keep * relevance[best].sum() - _NOISE
+    rungs = []
+    for step in STEPS:
+        weight = rule.weight * step
+        top = best if weight == 0 else _top(_on_grid(relevance + weight * term, rule), last_offered, tie, k)
+        rungs.append(Rung(weight, top))
+        if weight == 0 or relevance[top].sum() >= enough:
+            break
+    order = np.lexsort((tie[top], last_offered[top], -relevance[top]))
+    return Choice(top[order], best, tuple(rungs))
+
+
+def _on_grid(score: Floats, rule: Rule) -> Floats:
+    # The inner rounding takes away what floating point added, so that equal scores are equal.
+    return np.rint(np.round(score / rule.grid, 6))
+
+
+def _top(score: Floats, last_offered: Floats, tie: Ints, k: int) -> Ints:
+    """The k highest scores, then who has waited longest, then the lower number; best first."""
+    n = len(score)
+    rows = np.arange(n) if n <= k else np.flatnonzero(score >= np.partition(score, n - k)[n - k])
+    return rows[np.lexsort((tie[rows], last_offered[rows], -score[rows]))[:k]]
+
+
+def load_for_offer(
+    i: int, choice: Choice, relevance: Floats, z: Floats, last_offered: Floats, tie: Ints, rule: Rule
+) -> float | None:
+    """The highest relative load at which lawyer `i`, not chosen, would have been; None when no load would have done.
+
+    Everything else held fixed, the pool's mean too. At a λ that was tried, entering means passing the last of its five
+    and leaving a set that keeps enough relevance.
+    """
+    enough = rule.keep * relevance[choice.best].sum() - _NOISE
+    found = None
+    for rung in choice.rungs:
+        last = int(rung.top[-1])
+        if i in rung.top or relevance[rung.top].sum() - relevance[last] + relevance[i] < enough or rung.weight == 0:
+            continue
+        pair = np.array([i, last])
+        bar = _on_grid(relevance[pair] + rung.weight * equity_term(z[pair], rule), rule)[1]
+        wins_tie = (last_offered[i], tie[i]) < (last_offered[last], tie[last])
+        # the lowest score that rounds to the bar (or to the next step, where the tie is lost)
+        needed = (bar + (0 if wins_tie else 1) - 0.5) * rule.grid
+        load = 1 - (needed - relevance[i]) / rung.weight
+        # beyond the cap more load changes nothing: a lawyer who would pass there would have been chosen
+        if load >= 0:
+            found = max(found or 0.0, min(float(load), rule.cap))
+    return found
+
+
+def next_best(
+    choice: Choice, relevance: Floats, z: Floats, last_offered: Floats, tie: Ints, rule: Rule, k: int, besides: Ints
+) -> Ints:
+    """The k who come next at the λ that was used, leaving out `besides`; best first."""
+    score = _on_grid(relevance + choice.weight * equity_term(z, rule), rule)
+    following = _top(score, last_offered, tie, k + len(besides))
+    return following[~np.isin(following, besides)][:k]
+
+
+def explore(
+    choice: Choice, n: int, share: float, generator: Callable[[], np.random.Generator], k: int = OFFERS_A_CASE
+) -> tuple[Ints, Floats, NDArray[np.bool_]]:
+    """(offered, propensity, by chance): each position is given, with probability `share`, to somebody of the pool who
+    was not chosen, all of them alike. n: size of the pool; the generator is made only where chance has a say.
+
+    A lawyer's propensity is the probability to be among the offered. With r = n − k others and X = min(B, r), B ~
+    Binomial(k, share), it is 1 − E[X] / k for a chosen one and E[X] / r for any other. A pool of k or fewer has no
+    others: everybody is offered, with propensity 1.
+    """
+    chosen = choice.chosen
+    others = n - len(chosen)
+    if share <= 0 or others == 0:
+        return chosen, np.ones(len(chosen)), np.zeros(len(chosen), bool)
+    rng = generator()
+    moved = min(int(rng.binomial(k, share)), others)
+    expected = float(sum(min(x, others) * _binomial(k, x, share) for x in range(k + 1)))
+    offered = chosen.copy()
+    by_chance = np.zeros(k, bool)
+    if moved:
+        by_chance[rng.choice(k, moved, replace=False)] = True
+        offered[by_chance] = rng.choice(np.setdiff1d(np.arange(n), chosen), moved, replace=False)
+    return offered, np.where(by_chance, expected / others, 1 - expected / k), by_chance
+
+
+def _binomial(n: int, x: int, p: float) -> float:
+    return comb(n, x) * p**x * (1 - p) ** (n - x)

@@ -1,0 +1,408 @@
+"""One batch of pending cases, from candidates to committed offers.
+
+The order of work: claim a batch (or the one a killed run left) → read everything once → decide case by case, each
+seeing the reservations of those before it, each committed in a transaction of its own. Knows the database, not Dagster.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import psycopg2
+from psycopg2.extensions import TransactionRollbackError
+
+from litgo_pipelines.database import session_lock, sql
+from litgo_pipelines.matching.allocation import (
+    Rule,
+    choose,
+    equity_term,
+    explore,
+    load_for_offer,
+    next_best,
+    relative_load,
+)  # fmt: skip
+from litgo_pipelines.matching.candidates import PACKAGE, Cases, Lawyers, Reach, pairs, read_cases, search
+from litgo_pipelines.matching.features import impute
+from litgo_pipelines.matching.hand_weights import FEATURES
+from litgo_pipelines.matching.ranking import ModelBroken, Ranker
+from litgo_pipelines.observability.metrics import add, columns, count, observe
+
+LOCK = "matching"
+CHUNK = 64  # cases whose features are computed together: bounds memory
+ATTEMPTS = 3  # then a case waits for a person
+RETRY = timedelta(minutes=5)  # times the number of failed attempts
+NEXT = 5  # lawyers explained beyond the offered
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TYPES = ("uuid", "int", "bigint", "timestamptz", "int", "float8", "float8", "float8", "jsonb",
+          "uuid[]", "float8[]", "float8[]", "float8[]", "jsonb[]", "jsonb[]",
+          "jsonb", "text", "text", "text", "interval", "text[]", "jsonb[]", "float8[]")  # fmt: skip
+_EXECUTE = f"EXECUTE make_offers ({', '.join(f'%s::{kind}' for kind in _TYPES)})"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides the offers besides the data; kept with the batch."""
+
+    rule: Rule = field(default_factory=Rule)
+    rule_version: int | None = None  # of litgo.allocation_parameters; None: the default
+    exploration: float = 0.02
+    radii_km: tuple[float, ...] = (50.0, 100.0, 200.0, 500.0)
+    preset: str = "balanced"
+    offer_hours: int = 24
+    rounds: int = 3
+    round_days: int = 14  # a case older than this gets no further round
+    limit: int = 500
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> "Plan":
+        return cls(**{**stored, "rule": Rule(**stored["rule"]), "radii_km": tuple(stored["radii_km"])})
+
+
+@dataclass(frozen=True)
+class Batch:
+    batch_id: int
+    as_of: datetime
+    case_ids: list[str]
+    rounds: list[int]
+    plan: Plan
+    model_version: str | None
+
+
+@dataclass
+class Result:
+    """What a batch came to; `failures`: case → reason."""
+
+    batch_id: int
+    as_of: datetime
+    resumed: bool = False
+    matched: int = 0
+    offers: int = 0
+    explored: int = 0
+    widened: int = 0
+    candidates: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    ranker: str = ""
+    problem: str = ""  # why the champion does not rank
+    kept: list[float] = field(default_factory=list)  # share of the best five's relevance, a case
+
+    def figures(self) -> dict[str, Any]:
+        """For logs and tables: numbers only."""
+        figures = {name: value for name, value in asdict(self).items() if name not in ("failures", "kept", "problem")}
+        kept = {"relevance_kept": round(float(np.mean(self.kept)), 4)} if self.kept else {}
+        return {**figures, **kept, "failed": len(self.failures), "seconds": round(self.seconds, 3)}
+
+
+def match_pending(
+    connection: Any,
+    plan: Plan,
+    ranker_for: Callable[[Any, Batch | None], Ranker],
+    as_of: datetime,
+    run_id: str,
+    progress: Callable[[int], None] = lambda cases: None,
+) -> Iterator[Result]:
+    """Match what is pending as of the instant: first the batch a killed run left open, then one of at most plan.limit.
+
+    `connection`: in no transaction; one matcher works at a time, others wait. `ranker_for(cursor, batch)`: the ranker
+    of an open batch, or (None) of a new one. Raises what the database raised when it is not one case's fault.
+    """
+    with session_lock(connection, LOCK):
+        while True:
+            with connection, connection.cursor() as cursor:
+                left = _open_batch(cursor)
+                instant, found = (left.as_of, []) if left else _pending_now(cursor, plan, as_of)
+                if not (left or found):
+                    return
+                ranker = ranker_for(cursor, left)
+                batch = left or _claim(cursor, plan, ranker, instant, found, run_id)
+                if ranker.fallback:
+                    add(cursor, [count("ranker_fallback_total", reason=ranker.fallback)])
+            result = match_batch(connection, batch, ranker, progress)
+            result.resumed = left is not None
+            yield result
+            if left is None:
+                return
+
+
+def match_batch(
+    connection: Any, batch: Batch, ranker: Ranker, progress: Callable[[int], None] = lambda cases: None
+) -> Result:
+    """Match the cases of a claimed batch that are not matched yet, and close it. The caller holds the lock."""
+    started = time.monotonic()
+    result = Result(batch.batch_id, batch.as_of)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '64MB'")
+        todo = _todo(cursor, batch)
+        if todo:
+            turns, case_ids, rounds = (list(column) for column in zip(*todo, strict=True))
+            cases = read_cases(cursor, case_ids, rounds, batch.plan.preset)
+            lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
+    if todo:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+            cursor.execute(sql(PACKAGE, "offers.sql"))
+        # A crash of the server may take back the last moment's cases. The batch is still open then, and is done again
+        # with the same offers; closing it, below, is durable and makes everything before it so.
+        connection.cursor().execute("SET synchronous_commit = off")
+        connection.commit()
+        work = _Work(connection, batch, ranker, cases, lawyers, reach, turns, result)
+        for first in range(0, len(turns), CHUNK):
+            rows = list(range(first, min(first + CHUNK, len(turns))))
+            work.chunk(rows)
+            progress(len(rows))
+        ranker = work.ranker
+        connection.cursor().execute("SET synchronous_commit = on")
+        connection.commit()
+    with connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE litgo.matching_batches SET finished_at = now() WHERE batch_id = %s", (batch.batch_id,))
+    result.ranker, result.problem = ranker.version or ranker.kind, ranker.problem
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def pending(cursor: Any, plan: Plan, as_of: datetime) -> list[tuple[str, int, datetime]]:
+    """(case, round, created_at) of the cases whose turn it is, at most plan.limit."""
+    cursor.execute(
+        sql(PACKAGE, "pending.sql"),
+        {"as_of": as_of, "rounds": plan.rounds, "round_days": plan.round_days, "limit": plan.limit},
+    )
+    return cursor.fetchall()
+
+
+def _open_batch(cursor: Any) -> Batch | None:
+    cursor.execute(
+        "SELECT batch_id, as_of, case_ids::text[], rounds, parameters, model_version "
+        "FROM litgo.matching_batches WHERE finished_at IS NULL"
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    batch_id, as_of, case_ids, rounds, stored, version = row
+    return Batch(batch_id, as_of, case_ids, rounds, Plan.load(stored), version)
+
+
+def _pending_now(cursor: Any, plan: Plan, as_of: datetime) -> tuple[datetime, list[tuple[str, int, datetime]]]:
+    # Offers of a batch are microseconds after its instant: two batches must be further apart.
+    cursor.execute("SELECT GREATEST(%s, max(as_of) + interval '1 second') FROM litgo.matching_batches", (as_of,))
+    (instant,) = cursor.fetchone()
+    return instant, pending(cursor, plan, instant)
+
+
+def _claim(
+    cursor: Any, plan: Plan, ranker: Ranker, as_of: datetime, found: list[tuple[str, int, datetime]], run_id: str
+) -> Batch:
+    case_ids, rounds, _ = (list(column) for column in zip(*found, strict=True))
+    cursor.execute(
+        "INSERT INTO litgo.matching_batches (as_of, case_ids, rounds, parameters, ranker, model_version, run_id) "
+        "VALUES (%s, %s::uuid[], %s, %s, %s, %s, %s) RETURNING batch_id",
+        (as_of, case_ids, rounds, json.dumps(asdict(plan)), ranker.kind, ranker.version, run_id),
+    )
+    (batch_id,) = cursor.fetchone()
+    return Batch(batch_id, as_of, case_ids, rounds, plan, ranker.version)
+
+
+def _todo(cursor: Any, batch: Batch) -> list[tuple[int, str, int]]:
+    """(turn, case, round) of what is left: not matched, not failed in this batch, still pending."""
+    cursor.execute(
+        "SELECT b.turn, b.case_id::text, b.round "
+        "FROM unnest(%(case_ids)s::uuid[], %(rounds)s::int[]) WITH ORDINALITY AS b (case_id, round, turn) "
+        "JOIN cases c ON c.id = b.case_id AND c.status = 'pending_assignment' "
+        "WHERE NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = b.case_id AND m.round = b.round) "
+        "AND NOT EXISTS (SELECT FROM litgo.matching_failures f WHERE f.case_id = b.case_id AND f.retry_at > %(as_of)s) "
+        "ORDER BY b.turn",
+        {"case_ids": batch.case_ids, "rounds": batch.rounds, "as_of": batch.as_of},
+    )
+    return cursor.fetchall()
+
+
+@dataclass
+class _Work:
+    """The state of a batch while it runs."""
+
+    connection: Any
+    batch: Batch
+    ranker: Ranker
+    cases: Cases
+    lawyers: Lawyers
+    reach: Reach
+    turns: list[int]  # of each case: its place in the batch, also when a part of it is done already
+    result: Result
+
+    def chunk(self, rows: Sequence[int]) -> None:
+        """Match some cases; one that cannot be matched is put aside and does not hold up the others."""
+        fit = []
+        for row in rows:
+            if (problem := self._problem(row)) is None:
+                fit.append(row)
+            else:
+                self._fail(row, problem)
+        if not fit:
+            return
+        try:
+            found = pairs(self.cases, self.lawyers, fit, self.reach)
+            features, imputed = impute(found.features, found.starts[:-1])
+            relevance = self.ranker.relevance(
+                features,
+                [self.cases.preset[row] for row in fit],
+                [self.cases.complexity[row] for row in fit],
+                np.diff(found.starts),
+            )
+        except ModelBroken as error:  # no case's fault: the rest of the batch is ranked by hand
+            self.ranker = Ranker(fallback="broken", problem=str(error))
+            with self.connection, self.connection.cursor() as cursor:
+                add(cursor, [count("ranker_fallback_total", reason="broken")])
+            self.chunk(fit)
+            return
+        except Exception as error:
+            if len(fit) > 1:  # whose fault it was shows when each is alone
+                for row in fit:
+                    self.chunk([row])
+            else:
+                self._fail(fit[0], f"{type(error).__name__}: {error}")
+            return
+        for k, row in enumerate(fit):
+            here = slice(found.starts[k], found.starts[k + 1])
+            try:
+                self._match(row, found.lawyer[here], features[here], imputed[here], relevance[here])
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                raise  # the database's trouble, not this case's
+            except Exception as error:
+                self.connection.rollback()
+                self._fail(row, f"{type(error).__name__}: {error}")
+
+    def _problem(self, row: int) -> str | None:
+        lat, lng = self.cases.lat[row], self.cases.lng[row]
+        if not (np.isnan(lat) or (abs(lat) <= 90 and abs(lng) <= 180)):
+            return f"the case's place ({lng}, {lat}) is none on Earth: correct cases.coords"
+        if not len(self.reach.found[row][0]):
+            return f"no eligible lawyer for {self.cases.area_names[self.cases.area[row]]!r} anywhere"
+        return None
+
+    def _match(self, row: int, who: Any, features: Any, imputed: Any, relevance: Any) -> None:
+        started = time.monotonic()
+        plan, lawyers, batch = self.batch.plan, self.lawyers, self.batch
+        last = lawyers.last_offered[who]
+        z, mean = relative_load(
+            lawyers.offers_30d[who], lawyers.cases_30d[who], lawyers.capacity[who], lawyers.active_share[who], plan.rule
+        )
+        choice = choose(relevance, z, last, who, plan.rule)
+        case_id, round_number = self.cases.ids[row], self.cases.rounds[row]
+        offered, propensity, by_chance = explore(
+            choice, len(who), plan.exploration, lambda: _generator(case_id, round_number)
+        )
+        order = np.lexsort((who[offered], -relevance[offered]))  # shown by relevance
+        offered, propensity, by_chance = offered[order], propensity[order], by_chance[order]
+        term = equity_term(z, plan.rule)
+        others = next_best(choice, relevance, z, last, who, plan.rule, NEXT, besides=offered)
+        considered: list[dict[str, Any]] = []
+        for i in [*offered.tolist(), *others.tolist()]:
+            place = len(considered)
+            is_offered = place < len(offered)
+            entry = {
+                "lawyer_id": lawyers.ids[who[i]],
+                "offered": is_offered,
+                "relevance": round(float(relevance[i]), 4),
+                "rank_by_relevance": 1 + int((relevance > relevance[i]).sum()),
+                "equity_term": round(float(term[i]), 4),
+                "score": round(float(relevance[i] + choice.weight * term[i]), 4),
+                "load": round(float(z[i]), 4),
+                "features": {
+                    key: None if np.isnan(value) else value
+                    for key, value in zip(FEATURES, features[i].tolist(), strict=True)
+                },
+                "imputed": [key for key, flag in zip(FEATURES, imputed[i].tolist(), strict=True) if flag],
+            }
+            if is_offered:
+                entry |= {"propensity": round(float(propensity[place]), 6), "by_chance": bool(by_chance[place])}
+            else:
+                entry["offered_at_load"] = load_for_offer(i, choice, relevance, z, last, who, plan.rule)
+            considered.append(entry)
+        turn = self.turns[row]
+        sent_at = batch.as_of + timedelta(microseconds=turn)
+        preset, complexity = self.cases.preset[row], self.cases.complexity[row]
+        radius = float(self.reach.radius_km[row])
+        made = considered[: len(offered)]
+        explored = int(by_chance.sum())
+        deltas = [
+            count("matches_found_total"),
+            count("offers_created_total", len(made)),
+            count("offers_explored_total", explored),
+            count("ranker_used_total", ranker=self.ranker.kind),
+            *observe("matching_duration_seconds", time.monotonic() - started),
+        ]
+        parameters = (
+            case_id, round_number, batch.batch_id, sent_at, len(who), None if np.isinf(radius) else radius,
+            choice.weight, mean, json.dumps(considered),
+            [e["lawyer_id"] for e in made], [e["score"] for e in made], [e["equity_term"] for e in made],
+            [e["relevance"] for e in made], [json.dumps(e["features"]) for e in made],
+            [json.dumps(_breakdown(e, place, choice.weight)) for place, e in enumerate(made, start=1)],
+            json.dumps(self.ranker.weights_used(preset, complexity)), self.ranker.kind, self.ranker.version,
+            preset if self.ranker.model is None else None, timedelta(hours=plan.offer_hours), *columns(deltas),
+        )  # fmt: skip
+        offers = self._commit(parameters)
+        if not offers:  # matched by a run before the kill, or no longer pending
+            return
+        rows = who[offered]
+        lawyers.offers_30d[rows] += 1
+        lawyers.last_offered[rows] = _microseconds(sent_at)
+        result = self.result
+        result.matched += 1
+        result.offers += offers
+        result.explored += explored
+        result.candidates += len(who)
+        result.widened += bool(radius > plan.radii_km[0] and np.isfinite(self.cases.lat[row]))
+        best = float(relevance[choice.best].sum())
+        result.kept.append(float(relevance[offered].sum()) / best if best else 1.0)
+
+    def _commit(self, parameters: tuple[Any, ...]) -> int:
+        """One transaction; a deadlock or a serialisation failure is nobody's fault and is tried again."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self.connection, self.connection.cursor() as cursor:
+                    cursor.execute(_EXECUTE, parameters)
+                    return cursor.fetchone()[0]
+            except TransactionRollbackError:
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("not reached")
+
+    def _fail(self, row: int, reason: str) -> None:
+        case_id, as_of = self.cases.ids[row], self.batch.as_of
+        with self.connection, self.connection.cursor() as cursor:
+            dead = record_failure(cursor, case_id, reason, as_of)
+            add(cursor, [count("matching_failures_total", outcome="dead" if dead else "retried")])
+        self.result.failures[case_id] = reason
+
+
+def record_failure(cursor: Any, case_id: str, reason: str, as_of: datetime) -> bool:
+    """One more failed try of a case; True when it was the last one."""
+    cursor.execute(
+        "INSERT INTO litgo.matching_failures AS f "
+        "(case_id, attempts, reason, first_failed_at, last_failed_at, retry_at, dead) "
+        "VALUES (%(case)s, 1, %(reason)s, %(at)s, %(at)s, %(at)s + %(retry)s, false) "
+        "ON CONFLICT (case_id) DO UPDATE SET attempts = f.attempts + 1, reason = excluded.reason, "
+        "last_failed_at = excluded.last_failed_at, retry_at = excluded.last_failed_at + %(retry)s * (f.attempts + 1), "
+        "dead = f.attempts + 1 >= %(attempts)s RETURNING dead",
+        {"case": case_id, "reason": reason[:1000], "at": as_of, "retry": RETRY, "attempts": ATTEMPTS},
+    )
+    return cursor.fetchone()[0]
+
+
+def _breakdown(entry: dict[str, Any], place: int, weight: float) -> dict[str, Any]:
+    keys = ("rank_by_relevance", "equity_term", "load", "imputed", "propensity", "by_chance")
+    return {"rank": place, "lambda": weight, **{key: entry[key] for key in keys}}
+
+
+def _generator(case_id: str, round_number: int) -> np.random.Generator:
+    """The same draws for the same case and round, whenever and wherever it is matched."""
+    seed = hashlib.sha256(f"{case_id}:{round_number}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(seed[:16], "big"))
+
+
+def _microseconds(instant: datetime) -> float:
+    return float((instant - EPOCH) // timedelta(microseconds=1))

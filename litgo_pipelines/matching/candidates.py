@@ -1,0 +1,329 @@
+"""Which lawyers are eligible for which case of a batch, and the features of each pair.
+
+One query brings everybody near the batch's cases as columns, by spatial and array index; distances, eligibility and
+features are then arrays. Knows the database, not Dagster. Formulas of features: `features.py`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litgo_pipelines.database import sql
+from litgo_pipelines.database.arrow import read
+from litgo_pipelines.equity.capacity import DEFAULT_RULES
+from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
+from litgo_pipelines.matching import features
+from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE
+from litgo_pipelines.matching.hand_weights import FEATURES
+
+PACKAGE = "litgo_pipelines.matching"
+TILE_DEGREES = 1.0  # cases of one tile share a region of the query
+KM_A_DEGREE = 111.0  # of latitude, at least: boxes must not be too small
+ANYWHERE = np.inf  # as a radius
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The batch's cases as columns, in the order of their turn; `area`, `subarea`: numbers into the names."""
+
+    ids: list[str]
+    clients: list[str]
+    rounds: list[int]
+    area_names: list[str]
+    subarea_names: list[tuple[str, str]]  # (area, subarea)
+    area: Ints
+    subarea: Ints
+    urgency_h: Floats
+    complexity: list[str]
+    preset: list[str]
+    lat: Floats  # degrees; NaN: served from anywhere
+    lng: Floats
+
+    def take(self, rows: Ints) -> "Cases":
+        """Some of the cases."""
+        columns = {
+            name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
+            for name, values in vars(self).items()
+            if not name.endswith("_names")
+        }
+        return replace(self, **columns)
+
+
+@dataclass(frozen=True)
+class Lawyers:
+    """The lawyers near a batch as columns, ordered by id, so that a row number settles ties as the id does."""
+
+    ids: list[str]
+    position: Floats  # (n, 3) on the unit sphere, NaN when unknown
+    lat: Floats
+    capacity: Floats
+    cases_30d: Floats
+    active_share: Floats
+    offers_30d: Floats  # changed by reservations
+    last_offered: Floats  # microseconds, NEVER for none; changed by reservations
+    success: Floats  # T over all subareas
+    response_h: Floats
+    reviews: Floats  # R
+    softskill: Floats  # C
+    members: list[Ints]  # area number → its lawyers by latitude
+    qualification: list[Floats]  # area number → Q of its members
+    success_in: dict[int, Floats]  # subarea number → T there, NaN without evidence
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Per case: the radius that was needed (infinite: anywhere), and who is eligible within it, as `eligible` says."""
+
+    radius_km: Floats
+    found: list[tuple[Ints, Floats]]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Eligible pairs of some cases: rows `starts[k]:starts[k + 1]` are those of the k-th case, by row number."""
+
+    starts: Ints  # (cases + 1,)
+    lawyer: Ints
+    features: Floats  # (pairs, 8), NaN where there is no evidence
+
+
+def read_cases(cursor: Any, case_ids: Sequence[str], rounds: Sequence[int], preset: str) -> Cases:
+    """Cases in the given order; `preset` for those that chose none."""
+    has_preset = "preset" in _columns(cursor, "cases")
+    # a marketplace may let the client choose; older ones have no such column
+    query = sql(PACKAGE, "cases.sql").replace(
+        "{preset}", f"coalesce({'c.preset' if has_preset else 'NULL'}, %(preset)s)"
+    )
+    cursor.execute(query, {"case_ids": list(case_ids), "rounds": list(rounds), "preset": preset})
+    rows = cursor.fetchall()
+    if len(rows) != len(case_ids):
+        raise LookupError(f"{len(case_ids) - len(rows)} cases of the batch are gone from the marketplace")
+    ids, clients, area, subarea, urgency, complexity, lng, lat, presets, numbers = (
+        list(c) for c in zip(*rows, strict=True)
+    )
+    area_names = sorted(set(area))
+    subarea_names = sorted(set(zip(area, subarea, strict=True)))
+    return Cases(
+        ids, clients, numbers, area_names, subarea_names,
+        np.array([area_names.index(a) for a in area]),
+        np.array([subarea_names.index(pair) for pair in zip(area, subarea, strict=True)]),
+        np.array(urgency, dtype=float), complexity, presets, np.array(lat, dtype=float), np.array(lng, dtype=float),
+    )  # fmt: skip
+
+
+def read_lawyers(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) -> Lawyers:
+    """Everybody who could be eligible for one of the cases within its radius, as of the instant."""
+    import pyarrow as pa
+
+    columns = _columns(cursor, "lawyers")
+    active = [
+        condition
+        for column, condition in (("status", "coalesce(l.status, 'active') = 'active'"),
+                                  ("is_approved", "coalesce(l.is_approved, true)"))
+        if column in columns
+    ]  # fmt: skip
+    names = ["area", "degree", "lng", "lat", "capacity", "cases_30d", "active_share", "offers_30d", "last_offered",
+             "concluded", "won", "years", "publications", "response_h", "stars", "reviews", "softskill"]  # fmt: skip
+    regions, anywhere = _regions(cases, radius_km)
+    rows = read(
+        cursor,
+        sql(PACKAGE, "candidates.sql").replace("{active}", " AND ".join(active) or "true"),
+        {
+            "regions": json.dumps(regions),
+            "anywhere": anywhere,
+            "areas": cases.area_names,
+            "as_of": as_of,
+            "until": as_of + timedelta(seconds=1),  # a batch's own offers are microseconds after its instant
+            "base_capacity": DEFAULT_RULES["base"],
+        },
+        {"lawyer_id": pa.string(), **dict.fromkeys(names, pa.float64())},
+    )
+    identity = rows["lawyer_id"].to_numpy(zero_copy_only=False)
+    c = {name: rows[name].to_numpy() for name in names}
+    first = np.ones(len(identity), dtype=bool)
+    first[1:] = identity[1:] != identity[:-1]
+    number = np.cumsum(first) - 1
+    ids = identity[first].tolist()
+    one = {name: values[first] for name, values in c.items()}
+    members, qualification = [], []
+    for area in range(1, len(cases.area_names) + 1):
+        (here,) = np.nonzero(c["area"] == area)
+        here = here[np.argsort(c["lat"][here], kind="stable")]  # NaN last
+        members.append(number[here])
+        qualification.append(features.qualification(c["years"][here], c["degree"][here], c["publications"][here]))
+    return Lawyers(
+        ids=ids,
+        position=unit_vectors(one["lat"], one["lng"]),
+        lat=one["lat"],
+        capacity=one["capacity"],
+        cases_30d=one["cases_30d"],
+        active_share=one["active_share"],
+        offers_30d=one["offers_30d"].copy(),
+        last_offered=np.where(np.isnan(one["last_offered"]), NEVER, one["last_offered"]),
+        success=features.success(one["won"], one["concluded"]),
+        response_h=one["response_h"],
+        reviews=features.review_score(one["stars"], one["reviews"]),
+        softskill=features.soft_skills(one["softskill"]),
+        members=members,
+        qualification=qualification,
+        success_in=_success_in_subareas(cursor, cases, ids),
+    )
+
+
+def offered_before(cursor: Any, cases: Cases, lawyers: Lawyers) -> dict[int, Ints]:
+    """Case (row number) → lawyers (row numbers) who were offered it already."""
+    cursor.execute(
+        "SELECT case_id::text, lawyer_id::text FROM offers WHERE case_id = ANY(%s::uuid[]) ORDER BY 1, 2", (cases.ids,)
+    )
+    case_row = {case: row for row, case in enumerate(cases.ids)}
+    lawyer_row = {lawyer: row for row, lawyer in enumerate(lawyers.ids)} if cursor.rowcount else {}
+    found: dict[int, list[int]] = {}
+    for case, lawyer in cursor.fetchall():
+        if lawyer in lawyer_row:
+            found.setdefault(case_row[case], []).append(lawyer_row[lawyer])
+    return {case: np.array(rows) for case, rows in found.items()}
+
+
+def eligible(cases: Cases, lawyers: Lawyers, case: int, radius_km: float, before: Ints | None) -> tuple[Ints, Floats]:
+    """(positions among the area's members, km) of who can be offered the case; km is NaN for a case without a place."""
+    members = lawyers.members[cases.area[case]]
+    placed = np.isfinite(cases.lat[case])
+    if np.isinf(radius_km) or not placed:
+        positions = np.arange(len(members))
+    else:
+        band = radius_km / KM_A_DEGREE
+        low, high = np.searchsorted(lawyers.lat[members], [cases.lat[case] - band, cases.lat[case] + band])
+        positions = np.arange(low, high)
+    km = np.full(len(positions), np.nan)
+    if placed:
+        here = unit_vectors(cases.lat[case : case + 1], cases.lng[case : case + 1])[0]
+        km = EARTH_RADIUS_KM * np.arccos(np.clip(lawyers.position[members[positions]] @ here, -1, 1))
+        if np.isfinite(radius_km):
+            near = km <= radius_km
+            positions, km = positions[near], km[near]
+    if before is not None:
+        new = ~np.isin(members[positions], before)
+        positions, km = positions[new], km[new]
+    return positions, km
+
+
+def pairs(cases: Cases, lawyers: Lawyers, rows: Sequence[int], reach: Reach) -> Pairs:
+    """The eligible pairs of some cases (none without candidates) with their features.
+
+    S waits for embeddings and is missing for everybody.
+    """
+    found = [reach.found[case] for case in rows]
+    areas, subareas = cases.area[list(rows)], cases.subarea[list(rows)]
+    sizes = np.array([len(positions) for positions, _ in found])
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    of_case = np.repeat(np.arange(len(rows)), sizes)
+    lawyer = np.concatenate([lawyers.members[a][positions] for a, (positions, _) in zip(areas, found, strict=True)])
+    radius = np.where(np.isinf(reach.radius_km), np.nan, reach.radius_km)[list(rows)]
+    matrix = np.empty((len(lawyer), len(FEATURES)))
+    matrix[:, 0] = 1.0  # A: who is eligible works in the area
+    matrix[:, 1] = np.nan  # S
+    matrix[:, 2] = lawyers.success[lawyer]
+    for k, number in enumerate(subareas.tolist()):
+        if number in lawyers.success_in:
+            here = slice(starts[k], starts[k + 1])
+            there = lawyers.success_in[number][lawyer[here]]
+            matrix[here, 2] = np.where(np.isnan(there), matrix[here, 2], there)
+    matrix[:, 3] = features.closeness(np.concatenate([km for _, km in found]), radius[of_case])
+    matrix[:, 4] = np.concatenate(
+        [lawyers.qualification[a][positions] for a, (positions, _) in zip(areas, found, strict=True)]
+    )
+    matrix[:, 5] = features.urgency_capacity(lawyers.response_h[lawyer], cases.urgency_h[list(rows)][of_case])
+    matrix[:, 6] = lawyers.reviews[lawyer]
+    matrix[:, 7] = lawyers.softskill[lawyer]
+    return Pairs(starts, lawyer, matrix)
+
+
+def search(cursor: Any, cases: Cases, radii_km: Sequence[float], as_of: datetime) -> tuple[Lawyers, Reach]:
+    """The lawyers, and for each case the smallest radius with five eligible ones, in steps, in the end anywhere."""
+    steps = np.array([*radii_km, ANYWHERE])
+    level = np.where(np.isfinite(cases.lat), 0, len(radii_km))
+    lawyers, reach = _reach(cursor, cases, steps[level], as_of)
+    short = _short(reach, level, radii_km)
+    if not len(short):
+        return lawyers, reach
+    # Only the cases that are short ask again; then everybody is read once more with the radii found.
+    while len(short):
+        level[short] += 1
+        _, wider = _reach(cursor, cases.take(short), steps[level[short]], as_of)
+        short = short[_short(wider, level[short], radii_km)]
+    return _reach(cursor, cases, steps[level], as_of)
+
+
+def _reach(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) -> tuple[Lawyers, Reach]:
+    lawyers = read_lawyers(cursor, cases, radius_km, as_of)
+    before = offered_before(cursor, cases, lawyers)
+    found = [eligible(cases, lawyers, case, float(radius_km[case]), before.get(case)) for case in range(len(cases.ids))]
+    return lawyers, Reach(radius_km, found)
+
+
+def _short(reach: Reach, level: Ints, radii_km: Sequence[float]) -> Ints:
+    """Cases with fewer than five eligible lawyers whose radius can still grow."""
+    return np.flatnonzero(
+        (np.array([len(positions) for positions, _ in reach.found]) < OFFERS_A_CASE) & (level < len(radii_km))
+    )
+
+
+def _regions(cases: Cases, radius_km: Floats) -> tuple[list[dict[str, Any]], list[str]]:
+    """Boxes that hold everything within the radius of the cases of a tile, with their areas; areas without a place."""
+    tiles: dict[tuple[int, int, float], set[str]] = {}
+    anywhere: set[str] = set()
+    for area, lat, lng, radius in zip(cases.area, cases.lat, cases.lng, radius_km, strict=True):
+        name = cases.area_names[area]
+        if np.isinf(radius) or not np.isfinite(lat):
+            anywhere.add(name)
+        else:
+            tiles.setdefault((int(lat // TILE_DEGREES), int(lng // TILE_DEGREES), float(radius)), set()).add(name)
+    regions = []
+    for (row, column, radius), areas in sorted(tiles.items()):
+        south, north = row * TILE_DEGREES - radius / KM_A_DEGREE, (row + 1) * TILE_DEGREES + radius / KM_A_DEGREE
+        # a degree of longitude is shortest at the edge farther from the equator
+        narrow = KM_A_DEGREE * np.cos(np.radians(min(max(abs(south), abs(north)), 89.0)))
+        west, east = column * TILE_DEGREES - radius / narrow, (column + 1) * TILE_DEGREES + radius / narrow
+        regions.append({"box": f"({west},{south}),({east},{north})", "areas": sorted(areas - anywhere)})
+    return [region for region in regions if region["areas"]], sorted(anywhere)
+
+
+def _success_in_subareas(cursor: Any, cases: Cases, ids: list[str]) -> dict[int, Floats]:
+    import pyarrow as pa
+
+    rows = read(
+        cursor,
+        sql(PACKAGE, "subareas.sql"),
+        {"areas": [a for a, _ in cases.subarea_names], "subareas": [s for _, s in cases.subarea_names]},
+        {"lawyer_id": pa.string(), "subarea": pa.int64(), "concluded": pa.float64(), "won": pa.float64()},
+    )
+    subarea = rows["subarea"].to_numpy() - 1
+    lawyer_ids = rows["lawyer_id"].to_numpy(zero_copy_only=False).astype(str)
+    sorted_ids = np.array(ids, dtype=str)
+    where = np.searchsorted(sorted_ids, lawyer_ids)
+    here = where < len(ids)
+    here[here] = sorted_ids[where[here]] == lawyer_ids[here]
+    rate = features.success(rows["won"].to_numpy(), rows["concluded"].to_numpy())
+    found = {}
+    for number in np.unique(subarea[here]).tolist():
+        values = np.full(len(ids), np.nan)
+        rows_here = here & (subarea == number)
+        values[where[rows_here]] = rate[rows_here]
+        found[number] = values
+    return found
+
+
+def _columns(cursor: Any, table: str) -> set[str]:
+    cursor.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        (f"public.{table}",),
+    )
+    return {name for (name,) in cursor.fetchall()}

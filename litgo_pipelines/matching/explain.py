@@ -1,0 +1,132 @@
+"""Why a case was offered to whom, in words and numbers, from what was written when it was matched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from litgo_pipelines.matching.hand_weights import FEATURES
+
+
+class NotMatched(LookupError):
+    """There is no matching to explain."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One matching. `considered`: the offered in the order they were shown, then the next; see `batch.py`."""
+
+    case_id: str
+    round: int
+    matched_at: datetime
+    candidates: int
+    radius_km: float | None
+    weight: float  # λ used
+    batch_weight: float  # λ of the batch's rule
+    pool_load: float
+    ranker: str
+    model_version: str | None
+    weights_used: dict[str, Any]
+    preset: str | None
+    considered: list[dict[str, Any]]
+
+
+def read(cursor: Any, case_id: str) -> list[Explained]:
+    """Every round of a case, oldest first. Raises NotMatched with what is known of the case instead."""
+    cursor.execute(
+        "SELECT m.case_id::text, m.round, m.matched_at, m.candidates, m.radius_km, m.lambda, "
+        "(b.parameters -> 'rule' ->> 'weight')::float8, m.pool_load, e.ranker, e.model_version, "
+        "coalesce(w.weights_used, '{}'), w.preset_used, m.considered "
+        "FROM litgo.matchings m JOIN litgo.matching_batches b USING (batch_id) "
+        "JOIN litgo.exposures e USING (case_id, round) "
+        "LEFT JOIN case_matches w ON w.case_id = m.case_id AND w.lawyer_id = (m.considered -> 0 ->> 'lawyer_id')::uuid "
+        "WHERE m.case_id::text = %s ORDER BY m.round",
+        (case_id,),
+    )
+    rows = cursor.fetchall()
+    if rows:
+        return [Explained(*row) for row in rows]
+    cursor.execute(
+        "SELECT c.status, c.area, f.reason, f.attempts, f.dead FROM cases c "
+        "LEFT JOIN litgo.matching_failures f ON f.case_id = c.id WHERE c.id::text = %s",
+        (case_id,),
+    )
+    found = cursor.fetchone()
+    if found is None:
+        raise NotMatched(f"there is no case {case_id}")
+    status, area, reason, attempts, dead = found
+    if reason:
+        then = f"`litgo retry {case_id}` tries it again" if dead else "it is tried again by itself"
+        raise NotMatched(f"case {case_id} could not be matched ({attempts} tries): {reason} — {then}")
+    if area is None:
+        raise NotMatched(f"case {case_id} has no area yet: triage has not classified it (see `litgo review`)")
+    raise NotMatched(f"case {case_id} ({status}) was not matched by these pipelines")
+
+
+def contributions(entry: dict[str, Any], weights: dict[str, Any]) -> dict[str, float] | None:
+    """What each feature adds to a hand-weighted relevance; they sum to it. None for a learned model's."""
+    if set(weights) != set(FEATURES):
+        return None
+    known = {key: value for key, value in entry["features"].items() if value is not None}
+    total = sum(weights[key] for key in known)
+    return {key: weights[key] * value / total for key, value in known.items()} if total else {}
+
+
+def sentences(e: Explained) -> list[str]:
+    """The matching in a few lines."""
+    ranker = f"model version {e.model_version}" if e.ranker == "model" else f"hand weights ({e.preset})"
+    reach = "anywhere" if e.radius_km is None else f"within {e.radius_km:g} km"
+    lines = [
+        f"Case {e.case_id}, round {e.round}, matched {e.matched_at:%Y-%m-%d %H:%M:%S %Z}",
+        f"{e.candidates} eligible lawyers {reach}; ranked by {ranker}; mean load of the pool {e.pool_load:.3f}",
+    ]
+    if e.weight < e.batch_weight:
+        lines.append(
+            f"lambda {e.weight:.2f} instead of {e.batch_weight:.2f}: with more weight on load the five offered would "
+            "have kept too little relevance"
+        )
+    else:
+        lines.append(f"lambda {e.weight:.2f}")
+    return lines
+
+
+HEADER = ("lawyer", "offered", "relevance", "rank by it", "equity term", "score", "load / pool", "note", *FEATURES)
+
+
+def table(e: Explained) -> list[Sequence[str]]:
+    """Rows under HEADER: a feature's value, and its part of the relevance where that is a sum; ° marks imputed."""
+    return [_row(entry, e) for entry in e.considered]
+
+
+def _row(entry: dict[str, Any], e: Explained) -> Sequence[str]:
+    parts = contributions(entry, e.weights_used)
+    if entry["offered"]:
+        note = f"by chance, propensity {entry['propensity']:.4f}" if entry["by_chance"] else ""
+    elif (load := entry["offered_at_load"]) is None:
+        note = "at no load"
+    else:
+        note = f"offered at load ≤ {load:.2f}"
+    values = []
+    for key in FEATURES:
+        value = entry["features"][key]
+        text = "–" if value is None else f"{value:.2f}" + ("°" if key in entry["imputed"] else "")
+        values.append(text if value is None or parts is None else f"{text} ({parts[key]:.3f})")
+    return (
+        entry["lawyer_id"], "yes" if entry["offered"] else "", f"{entry['relevance']:.3f}",
+        str(entry["rank_by_relevance"]), f"{entry['equity_term']:+.3f}", f"{entry['score']:.3f}",
+        f"{entry['load']:.2f}", note, *values,
+    )  # fmt: skip
+
+
+def markdown(e: Explained) -> str:
+    """For asset metadata."""
+    rows = [HEADER, tuple("---" for _ in HEADER), *table(e)]
+    return "  \n".join(sentences(e)) + "\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def text(e: Explained) -> str:
+    """For a terminal: a column as wide as its widest value."""
+    rows = [HEADER, *table(e)]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(HEADER))]
+    lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*sentences(e), "", *lines, "", "° imputed: the pool's mean, for want of evidence"])

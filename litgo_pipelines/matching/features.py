@@ -1,0 +1,69 @@
+"""The eight ranking features, each in [0, 1], NaN where there is no evidence. Pure; the only place that computes them.
+
+Matching, the simulator and replays call these functions; training reads what was logged. Values are rounded to
+DECIMALS before anything uses them, so that a logged feature is exactly what the ranker saw.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+DECIMALS = 3
+FULL_TRUST_REVIEWS = 5
+NEUTRAL = 0.5  # R before it is trusted, C without data
+
+Floats = NDArray[np.float64]
+
+
+def bounded(values: Floats) -> Floats:
+    """Clipped to [0, 1] and rounded; NaN stays NaN."""
+    return np.asarray(np.round(np.clip(values, 0.0, 1.0), DECIMALS), dtype=np.float64)
+
+
+def success(won: Floats, concluded: Floats) -> Floats:
+    """T: (won + 1) / (concluded + 2), the posterior mean under Beta(1, 1); NaN without a concluded case."""
+    return bounded(np.where(concluded > 0, (won + 1) / (concluded + 2), np.nan))
+
+
+def closeness(km: Floats, radius_km: Floats | float) -> Floats:
+    """G: 1 − distance / radius; NaN where the distance is unknown (a case served from anywhere)."""
+    return bounded(1 - km / radius_km)
+
+
+def qualification(years: Floats, degree: Floats, publications: Floats) -> Floats:
+    """Q: half for twenty years of practice, .1 a degree level in the area (specialist 1, master 2, doctor 3), a fifth
+    for five publications; NaN without a curriculum (years NaN)."""
+    return bounded(0.5 * np.minimum(years / 20, 1) + 0.1 * degree + 0.2 * np.minimum(publications / 5, 1))
+
+
+def urgency_capacity(response_h: Floats, urgency_h: Floats) -> Floats:
+    """U: 1 − usual response time / urgency, both in hours; NaN when either is unknown."""
+    return bounded(1 - response_h / urgency_h)
+
+
+def review_score(stars: Floats, reviews: Floats) -> Floats:
+    """R: mean stars (1–5) on [0, 1], drawn to .5 until there are five reviews; NaN without a review."""
+    trust = np.minimum(reviews / FULL_TRUST_REVIEWS, 1)
+    return bounded(np.where(reviews > 0, trust * (stars - 1) / 4 + (1 - trust) * NEUTRAL, np.nan))
+
+
+def soft_skills(softskill: Floats) -> Floats:
+    """C: as measured from review sentiment; .5 without data."""
+    return bounded(np.where(np.isnan(softskill), NEUTRAL, softskill))
+
+
+def impute(features: Floats, starts: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Missing values become the mean of the case's pool: (features without gaps, where a value was imputed).
+
+    features: (pairs, 8), the pairs of a case side by side; starts: first row of each case, ascending, no case empty.
+    A feature nobody in the pool has stays NaN: rankers leave it out. It is flagged all the same.
+    """
+    missing = np.isnan(features)
+    if not missing.any():
+        return features, missing
+    sums = np.add.reduceat(np.where(missing, 0.0, features), starts)
+    known = np.add.reduceat((~missing).astype(np.float64), starts)
+    mean = np.round(np.divide(sums, known, out=np.full(sums.shape, np.nan), where=known > 0), DECIMALS)
+    row, column = np.nonzero(missing)
+    filled = features.copy()
+    filled[row, column] = mean[np.searchsorted(starts, row, side="right") - 1, column]
+    return filled, missing

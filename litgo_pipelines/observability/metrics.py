@@ -1,0 +1,97 @@
+"""Metric state: what the pipelines count, kept as rows so that it outlives the short processes that do the work.
+
+Belongs here: every metric with its labels and buckets, and the one statement that increments rows. Work adds its deltas
+in its own transaction: what is rolled back was never counted, what is run again is counted once.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+# One row of litgo.metric_state and what to add to it: name, labels, value.
+Delta = tuple[str, Mapping[str, str], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`labels`: label → the values it may take, so that the number of series is bounded; `buckets`: of a histogram."""
+
+    help: str
+    labels: Mapping[str, tuple[str, ...]]
+    buckets: tuple[float, ...] = ()
+
+
+METRICS: dict[str, Metric] = {
+    "triage_requests_total": Metric("Cases triaged.", {"status": ("classified", "review", "failed")}),
+    "triage_source_total": Metric("Who classified a case.", {"source": ("openai", "local")}),
+    "triage_duration_seconds": Metric("Seconds to triage one case.", {}, SECONDS),
+    "matches_found_total": Metric("Cases for which at least one lawyer was found.", {}),
+    "matching_failures_total": Metric("Tries to match a case that failed.", {"outcome": ("retried", "dead")}),
+    "ranker_used_total": Metric("Cases ranked, by what ranked them.", {"ranker": ("model", "hand_weights")}),
+    "ranker_fallback_total": Metric(
+        "Batches ranked by hand weights although a champion exists.", {"reason": ("unavailable", "broken")}
+    ),
+    "offers_created_total": Metric("Offers made to lawyers.", {}),
+    "offers_explored_total": Metric("Offers made by chance, with known propensity.", {}),
+    "offers_expired_total": Metric("Offers not answered in time.", {}),
+    "matching_duration_seconds": Metric("Seconds from a case's turn to its committed offers.", {}, SECONDS),
+}
+
+
+def count(name: str, value: float = 1, **labels: str) -> Delta:
+    """`value` more of a counter. Raises ValueError for a metric, label or label value that METRICS does not have."""
+    metric = METRICS.get(name)
+    if metric is None or metric.buckets:
+        raise ValueError(f"no counter {name!r}: add it to METRICS")
+    _check(name, metric, labels)
+    if not value >= 0:
+        raise ValueError(f"{name}: a counter only grows, not by {value!r}")
+    return name, labels, value
+
+
+def observe(name: str, value: float, **labels: str) -> list[Delta]:
+    """One observation of a histogram: its bucket (kept apart, not cumulated) and its sum. Raises as `count`."""
+    metric = METRICS.get(name)
+    if metric is None or not metric.buckets:
+        raise ValueError(f"no histogram {name!r}: add it to METRICS")
+    _check(name, metric, labels)
+    bucket = next((f"{limit:g}" for limit in metric.buckets if value <= limit), "+Inf")
+    return [(f"{name}_bucket", {**labels, "le": bucket}, 1), (f"{name}_sum", labels, value)]
+
+
+def _check(name: str, metric: Metric, labels: Mapping[str, str]) -> None:
+    if set(labels) != set(metric.labels):
+        raise ValueError(f"{name} has the labels {sorted(metric.labels)}, not {sorted(labels)}")
+    for label, value in labels.items():
+        if value not in metric.labels[label]:
+            raise ValueError(f"{name}: {label}={value!r} is not one of {metric.labels[label]}")
+
+
+def columns(deltas: Iterable[Delta]) -> tuple[list[str], list[str], list[float]]:
+    """Deltas, summed by row, as the three arrays `ADD` unnests: names, labels as JSON, values.
+
+    In one order everywhere, so that transactions that touch the same rows cannot deadlock.
+    """
+    rows: dict[tuple[str, str], float] = {}
+    for name, labels, value in deltas:
+        key = name, json.dumps(dict(labels), sort_keys=True)
+        rows[key] = rows.get(key, 0) + value
+    ordered = sorted(rows)
+    return [name for name, _ in ordered], [labels for _, labels in ordered], [rows[key] for key in ordered]
+
+
+ADD = """
+INSERT INTO litgo.metric_state AS m (name, labels, value)
+SELECT * FROM unnest(%s::text[], %s::jsonb[], %s::float8[])
+ON CONFLICT (name, labels) DO UPDATE SET value = m.value + excluded.value
+"""
+
+
+def add(cursor: Any, deltas: Iterable[Delta]) -> None:
+    """Add to the rows, in the caller's transaction."""
+    names, labels, values = columns(deltas)
+    if names:
+        cursor.execute(ADD, (names, labels, values))
