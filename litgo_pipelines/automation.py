@@ -2,14 +2,16 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
+from litgo_pipelines.database import sql
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.learning import retrain, retrainings
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines.settings import settings
+from litgo_pipelines.settings import TIMEZONE, settings
 
 LATE_AFTER = timedelta(minutes=30)
 
@@ -41,7 +43,43 @@ registration = dg.define_asset_job(
     tags=run_tags(60),
     description="Uploads a trained model that MLflow could not take at the time, and evaluates it.",
 )
-jobs = [nightly_equity, retraining, registration]
+matching = dg.define_asset_job(
+    "matching",
+    selection=dg.AssetSelection.assets("case_offers"),
+    tags=run_tags(30),
+    description="New cases → triage → offers. The tables' contract is checked every night, not here.",
+)
+offer_expiry = dg.define_asset_job(
+    "offer_expiry",
+    selection=dg.AssetSelection.assets("expired_offers"),
+    tags=run_tags(30),
+    description="Offers nobody answered in time.",
+)
+evidence = dg.define_asset_job(
+    "evidence",
+    selection=dg.AssetSelection.groups("evidence") | CONTRACT,
+    tags=run_tags(60),
+    description="What is known of each lawyer: outcomes, curriculum, response time, reviews.",
+)
+allocation_calibration = dg.define_asset_job(
+    "allocation_calibration",
+    selection=dg.AssetSelection.assets("allocation_parameters"),
+    tags=run_tags(120),
+    description="The smallest lambda that would have spread the last weeks' offers evenly enough.",
+)
+jobs = [nightly_equity, retraining, registration, matching, offer_expiry, evidence, allocation_calibration]
+
+
+def every(job: Any, cron: str, description: str) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name=f"{job.name}_schedule",
+        job=job,
+        cron_schedule=cron,
+        execution_timezone=TIMEZONE,
+        description=description,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+
 
 schedules = [
     dg.build_schedule_from_partitioned_job(
@@ -49,7 +87,10 @@ schedules = [
         name="nightly_equity_at_02h",
         description="02:00 America/Sao_Paulo, every night.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-    )
+    ),
+    every(offer_expiry, "5 * * * *", "Every hour."),
+    every(evidence, "30 2 * * *", "02:30 America/Sao_Paulo, every night."),
+    every(allocation_calibration, "0 4 * * 0", "Sundays, 04:00 America/Sao_Paulo."),
 ]
 
 
@@ -162,4 +203,36 @@ def pending_registration_sensor(
         )
 
 
-sensors = [missed_nights_sensor, review_volume_sensor, pending_registration_sensor]
+def look_back(tick: datetime, round_days: int) -> datetime:
+    """Since when a tick looks at cases: two weeks, and once an hour everything, for rows that come very late."""
+    if tick.minute == 0:
+        return datetime.min.replace(tzinfo=UTC)
+    return tick - timedelta(days=max(14, round_days))
+
+
+@dg.sensor(
+    job=matching,
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests a matching when cases wait, one at a time. The cursor shows the newest case seen; what is "
+    "unhandled decides, so that a row that becomes visible late is not skipped.",
+)
+def pending_cases_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
+    tick = datetime.now(UTC)
+    values = settings()
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            sql("litgo_pipelines.matching", "pending.sql"),
+            {"as_of": tick, "since": look_back(tick, values.matching_round_days), "rounds": values.matching_rounds,
+             "round_days": values.matching_round_days, "limit": values.matching_batch_size},
+        )  # fmt: skip
+        waiting = [f"{created_at.isoformat()}|{case_id}" for case_id, _, created_at in cursor.fetchall()]
+    if not waiting:
+        return dg.SkipReason("no case waits")
+    context.update_cursor(max([*waiting, context.cursor or ""]))
+    if context.instance.get_runs_count(dg.RunsFilter(job_name=matching.name, statuses=UNFINISHED)):
+        return dg.SkipReason(f"{len(waiting)} cases wait for the matching that is running")
+    return dg.RunRequest(tags={"litgo/waiting": str(len(waiting))})
+
+
+sensors = [missed_nights_sensor, review_volume_sensor, pending_registration_sensor, pending_cases_sensor]

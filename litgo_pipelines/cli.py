@@ -75,7 +75,7 @@ def exec(context: typer.Context) -> None:
 
 @app.command()
 def demo(lawyers: Lawyers = 2000, cases: CasesOption = 20_000, days: Days = 120, seed: Seed = 7) -> None:
-    """A simulated marketplace, 30 nights of equity as one backfill and one retraining, through real Dagster runs."""
+    """A simulated marketplace, 30 nights of equity, one retraining and one matching, through real Dagster runs."""
     from litgo_pipelines.equity.assets import NIGHTS
     from litgo_pipelines.simulation.load import simulate as load
 
@@ -93,9 +93,66 @@ def demo(lawyers: Lawyers = 2000, cases: CasesOption = 20_000, days: Days = 120,
             })  # fmt: skip
             typer.echo("retraining …")
             _execute("retraining", environment, {})
+            typer.echo("what is known of each lawyer, then offers for the cases that wait …")
+            _execute("evidence", environment, {})
+            _execute("matching", environment, {})
         _summary(environment["LITGO_DATABASE_URL"])
     typer.echo("\nTo look at it: `make up`, then open")
     _addresses()
+
+
+@app.command()
+def explain(case_id: str) -> None:
+    """Why a case was offered to whom: features, load, and what it would have taken for the next five."""
+    from litgo_pipelines.database import connect
+    from litgo_pipelines.matching import explain as explaining
+    from litgo_pipelines.matching.serving import Rankers
+    from litgo_pipelines.resources.mlflow import MLflow
+
+    with supervisor.platform() as environment:
+        with connect(environment["LITGO_DATABASE_URL"]) as connection, connection.cursor() as cursor:
+            rounds = explaining.read(cursor, case_id)
+        rankers = Rankers(MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), settings().served_models)
+        for found in rounds:
+            parts = explaining.contributions(found, rankers.parts(found.model_version))
+            typer.echo(explaining.text(found, parts) + "\n")
+
+
+@app.command("dead-letters")
+def dead_letters() -> None:
+    """Cases that could not be matched in three tries, with the reason."""
+    from litgo_pipelines.database import connect
+
+    with (
+        supervisor.platform() as environment,
+        connect(environment["LITGO_DATABASE_URL"]) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(
+            "SELECT case_id::text, last_failed_at, reason FROM litgo.matching_failures "
+            "WHERE dead ORDER BY last_failed_at, case_id"
+        )
+        for case_id, failed_at, reason in cursor.fetchall():
+            typer.echo(f"{case_id}  {failed_at:%Y-%m-%d %H:%M}  {reason}")
+        typer.echo(
+            f"{cursor.rowcount} dead letters" + ("; `litgo retry CASE_ID` lets one go again" * bool(cursor.rowcount))
+        )
+
+
+@app.command()
+def retry(case_id: str) -> None:
+    """Let a dead letter go again: the next matching takes it."""
+    from litgo_pipelines.database import connect
+
+    with (
+        supervisor.platform() as environment,
+        connect(environment["LITGO_DATABASE_URL"]) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("DELETE FROM litgo.matching_failures WHERE case_id::text = %s", (case_id,))
+        if not cursor.rowcount:
+            raise typer.BadParameter(f"{case_id} is no dead letter: `litgo dead-letters` lists them")
+    typer.echo(f"{case_id} is matched with the next batch")
 
 
 def _last_night() -> datetime:
@@ -152,6 +209,13 @@ def _summary(url: str) -> None:
             "ORDER BY started_at DESC LIMIT 1"
         )
         snapshot, candidate, version, evaluation = cursor.fetchone()
+        cursor.execute(
+            "SELECT count(*), coalesce(sum(candidates), 0), max(case_id::text), "
+            "(SELECT count(*) FROM litgo.outbox WHERE kind = 'offer'), "
+            "(SELECT string_agg(DISTINCT coalesce('model version ' || model_version, 'hand weights'), ', ') "
+            "FROM litgo.exposures) FROM litgo.matchings"
+        )
+        matched, candidates, some_case, made, ranker = cursor.fetchone()
     typer.echo(
         f"\nMarketplace  {lawyers:,} lawyers, {cases:,} cases, {offers:,} offers (simulated)\n"
         f"Equity       {nights} nights; {night}: Gini {_shown(gini, '.3f')} (target < 0.3), "
@@ -166,6 +230,11 @@ def _summary(url: str) -> None:
         f"{evaluation['baseline']} {decision['baseline_ndcg_10']:.3f} ({decision['lift']:+.1%})\n"
         f"             {decision['outcome']}; MLflow litgo-ranker version {version}"
     )
+    if matched:
+        typer.echo(
+            f"Matching     {matched:,} waiting cases, {candidates / matched:.0f} eligible lawyers each, "
+            f"{made:,} offers; ranked by {ranker}\n             why: .venv/bin/litgo explain {some_case}"
+        )
 
 
 def _shown(value: float | None, kind: str) -> str:
@@ -174,9 +243,11 @@ def _shown(value: float | None, kind: str) -> str:
 
 def main() -> None:
     """The command's entry: an error whose message says what to do is shown as that message, others as they are."""
+    from litgo_pipelines.matching.explain import NotMatched
     from litgo_pipelines.simulation.load import NotOurMarketplace, OtherSimulation
 
     told = (
+        NotMatched,
         SettingsError,
         DatabaseUnavailable,
         MigrationError,

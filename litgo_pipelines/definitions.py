@@ -10,10 +10,14 @@ import dagster as dg
 from litgo_pipelines import automation
 from litgo_pipelines.equity import assets as equity_assets
 from litgo_pipelines.equity import checks as equity_checks
+from litgo_pipelines.evidence import assets as evidence_assets
+from litgo_pipelines.evidence import checks as evidence_checks
 from litgo_pipelines.learning import assets as learning_assets
 from litgo_pipelines.learning import checks as learning_checks
 from litgo_pipelines.marketplace import assets as marketplace_assets
 from litgo_pipelines.marketplace import checks as marketplace_checks
+from litgo_pipelines.matching import assets as matching_assets
+from litgo_pipelines.matching import checks as matching_checks
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 
@@ -21,8 +25,20 @@ from litgo_pipelines.resources.postgres import Postgres
 def build_defs(**overrides: Any) -> dg.Definitions:
     """The whole project as Dagster definitions; `overrides` replace resources by name (tests, other deployments)."""
     return dg.Definitions(
-        assets=[*marketplace_assets.assets, *equity_assets.assets, *learning_assets.assets],
-        asset_checks=[*marketplace_checks.checks, *equity_checks.checks, *learning_checks.checks],
+        assets=[
+            *marketplace_assets.assets,
+            *equity_assets.assets,
+            *evidence_assets.assets,
+            *matching_assets.assets,
+            *learning_assets.assets,
+        ],
+        asset_checks=[
+            *marketplace_checks.checks,
+            *equity_checks.checks,
+            *evidence_checks.checks,
+            *matching_checks.checks,
+            *learning_checks.checks,
+        ],
         jobs=automation.jobs,
         schedules=automation.schedules,
         sensors=automation.sensors,

@@ -43,6 +43,7 @@ class Settings(BaseModel):
     matching_radii_km: tuple[float, ...] = Field(default=(50, 100, 200, 500), description="steps, then anywhere")
     matching_preset: str = Field(default="balanced", pattern="^(balanced|fast|expert|economic)$")
     matching_rounds: int = Field(default=3, ge=1)
+    matching_round_days: int = Field(default=14, ge=0)
     offer_hours: int = Field(default=24, ge=1)
     exploration_share: float = Field(default=0.02, ge=0, le=0.5)
     allocation_lambda: float = Field(default=0.6, ge=0, le=10, description="until a calibration has found one")
@@ -66,6 +67,11 @@ class Settings(BaseModel):
     @property
     def home(self) -> Path:
         return self.litgo_home.expanduser().resolve()
+
+    @property
+    def served_models(self) -> Path:
+        """Where copies of the models that rank are kept, so that matching outlives MLflow's outages."""
+        return self.home / "models" / "served"
 
 
 @cache

@@ -17,7 +17,6 @@ from litgo_pipelines.automation import (
     missed_nights_sensor,
     pending_registration_sensor,
     review_volume_sensor,
-    schedules,
 )
 from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.definitions import build_defs, defs
@@ -80,8 +79,7 @@ def test_what_is_missed_is_over_and_neither_done_nor_running(done: set[str], run
 
 
 def test_the_schedule_runs_at_two_for_the_day_that_ended() -> None:
-    (schedule,) = schedules
-    resolved = defs.resolve_schedule_def(schedule.name)
+    resolved = defs.resolve_schedule_def("nightly_equity_at_02h")
     assert (resolved.cron_schedule, resolved.execution_timezone) == ("0 2 * * *", "America/Sao_Paulo")
     assert resolved.default_status == dg.DefaultScheduleStatus.RUNNING
     two_o_clock = datetime(2026, 3, 10, 5, tzinfo=UTC)

@@ -35,6 +35,7 @@ TABLES: dict[str, dict[str, str]] = {
         "geo_latlon": "point",
         "is_available": "boolean",
         "kpi": "json",
+        "kpi_subarea": "json",
         "curriculo_json": "json",
         "max_concurrent_cases": "number",
         "oab_inscription_date": "date",
@@ -97,6 +98,7 @@ TABLES: dict[str, dict[str, str]] = {
         "contract_id": "uuid",
         "rating": "number",
         "outcome": "text",
+        "comment": "text",
         "created_at": "instant",
     },
 }

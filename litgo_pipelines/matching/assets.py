@@ -48,12 +48,13 @@ def plan(cursor: Any, values: Settings) -> Any:
         preset=values.matching_preset,
         offer_hours=values.offer_hours,
         rounds=values.matching_rounds,
+        round_days=values.matching_round_days,
         limit=values.matching_batch_size,
     )
 
 
 @dg.asset(
-    deps=["cases", "lawyers", "offers", "contracts", "case_matches"],
+    deps=["cases", "lawyers", "offers", "contracts", "lawyer_evidence", "allocation_parameters"],
     group_name=GROUP,
     owners=[Owner.DATA],
     kinds={"postgres", "python"},
@@ -67,28 +68,28 @@ def case_offers(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult:
     from litgo_pipelines.matching.batch import match_pending
-    from litgo_pipelines.matching.serving import ranker_for
+    from litgo_pipelines.matching.serving import Rankers
 
     values = settings()
     with postgres.connect() as connection, connection.cursor() as cursor:
         parameters = plan(cursor, values)
-    serving = ranker_for(mlflow, values.home / "models" / "served")
+    rankers = Rankers(mlflow, values.served_models)
     results = []
     with postgres.session() as connection:
         for _ in range(BATCHES_A_RUN):
-            found = list(match_pending(connection, parameters, serving, config.instant(), context.run.run_id))
+            found = list(match_pending(connection, parameters, rankers, config.instant(), context.run.run_id))
             for result in found:
                 log_json(context.log, "case_offers", run_id=context.run.run_id, **result.figures())
             results += found
             if sum(result.matched + len(result.failures) for result in found) < parameters.limit:
                 break
     with postgres.connect() as connection:
-        return dg.MaterializeResult(metadata=offer_pictures(connection, results))
+        return dg.MaterializeResult(metadata=offer_pictures(connection, results, rankers))
 
 
-def offer_pictures(connection: Any, results: list[Any]) -> dict[str, Any]:
+def offer_pictures(connection: Any, results: list[Any], rankers: Any) -> dict[str, Any]:
     """What a person wants to see of a run: its batches, the share of relevance kept, why one case went to whom."""
-    from litgo_pipelines.matching.explain import markdown, read
+    from litgo_pipelines.matching.explain import contributions, markdown, read
     from litgo_pipelines.observability.plots import figure, markdown_image
 
     with connection.cursor() as cursor:
@@ -102,7 +103,7 @@ def offer_pictures(connection: Any, results: list[Any]) -> dict[str, Any]:
         "cases matched": sum(result.matched for result in results),
         "offers": sum(result.offers for result in results),
         "offers by chance": sum(result.explored for result in results),
-        "cases that waited for a wider radius": sum(result.widened for result in results),
+        "cases that looked beyond the first radius": sum(result.widened for result in results),
         "cases failed": len(failures),
         "dead letters": dead,
         "seconds": round(sum(result.seconds for result in results), 3),
@@ -120,7 +121,9 @@ def offer_pictures(connection: Any, results: list[Any]) -> dict[str, Any]:
     if failures:
         metadata["failures"] = dg.MetadataValue.json(dict(list(failures.items())[:50]))
     if explained:
-        metadata["the newest case explained"] = dg.MetadataValue.md(markdown(explained))
+        metadata["the newest case explained"] = dg.MetadataValue.md(
+            markdown(explained, contributions(explained, rankers.parts(explained.model_version)))
+        )
     return metadata
 
 
@@ -141,4 +144,70 @@ def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgr
     return dg.MaterializeResult(metadata={"offers expired": offers, "cases": cases, "as of": as_of.isoformat()})
 
 
-assets = [case_offers, expired_offers]
+@dg.asset(
+    deps=["cases", "lawyers", "lawyer_evidence"],
+    group_name=GROUP,
+    owners=[Owner.DATA],
+    kinds={"postgres", "python"},
+    pool="calibration",
+    retry_policy=RETRY,
+    description="The weight of load in the allocation: the smallest lambda with a Gini of at most .28 on a replay of "
+    "the last weeks. Every calibration is a version; the newest is used, and logged with every match.",
+    metadata={"dagster/table_name": "litgo.allocation_parameters"},
+)
+def allocation_parameters(
+    context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
+) -> dg.MaterializeResult:
+    from tqdm import tqdm
+
+    from litgo_pipelines.matching import calibration
+    from litgo_pipelines.matching.serving import Rankers
+
+    values, as_of = settings(), config.instant()
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        using = plan(cursor, values)
+        ranker = Rankers(mlflow, values.served_models)(cursor, None)
+        with tqdm(desc="replaying", unit=" cases", mininterval=5) as bar:
+            done = calibration.run(
+                cursor, as_of, using.rule, ranker, values.matching_radii_km[0], values.matching_preset, bar.update
+            )
+        chosen = calibration.record(cursor, as_of, done, using.rule, ranker, context.run.run_id)
+    log_json(context.log, "allocation_parameters", run_id=context.run.run_id, as_of=as_of, cases=done.cases,
+             lawyers=done.lawyers, share=done.share, **{"lambda": chosen})  # fmt: skip
+    return dg.MaterializeResult(metadata=calibration_pictures(done, using.rule.weight, chosen))
+
+
+def calibration_pictures(done: Any, before: float, chosen: float | None) -> dict[str, Any]:
+    from litgo_pipelines.observability.plots import figure, markdown_image
+
+    metadata: dict[str, Any] = {
+        "cases replayed": done.cases,
+        "lawyers": done.lawyers,
+        "share of the marketplace": round(done.share, 3),
+        "lambda in use": before if chosen is None else chosen,
+    }
+    if done.found is None:
+        return {**metadata, "decision": "too few cases for a replay: lambda stays"}
+    if done.found.weight is None:
+        metadata["decision"] = "no lambda reached a Gini of .28 with the cases there were: lambda stays"
+    else:
+        metadata["decision"] = f"lambda {before:g} → {chosen:g}"
+    rows = [
+        f"| {weight:.2f} | {f.gini:.3f} | {f.coverage:.1%} | {f.kept:.1%} | {f.kept_p5:.1%} |"
+        for weight, f in done.found.curve
+    ]
+    metadata["replays"] = dg.MetadataValue.md(
+        "\n".join(["| lambda | Gini | coverage | relevance kept | 5th percentile |", "|--:|--:|--:|--:|--:|", *rows])
+    )
+    drawn, axes = figure("Replay of the last weeks", "lambda", "")
+    weights = [weight for weight, _ in done.found.curve]
+    axes.plot(weights, [f.gini for _, f in done.found.curve], marker="o", label="Gini")
+    axes.plot(weights, [f.kept for _, f in done.found.curve], marker="o", label="relevance kept")
+    axes.axhline(0.28, color="tab:red", linewidth=1, label="Gini wanted")
+    axes.set_ylim(0, 1)
+    axes.legend(frameon=False, fontsize=8)
+    metadata["replays, drawn"] = dg.MetadataValue.md(markdown_image(drawn, "Gini and relevance kept by lambda"))
+    return metadata
+
+
+assets = [case_offers, expired_offers, allocation_parameters]

@@ -169,7 +169,13 @@ def pending(cursor: Any, plan: Plan, as_of: datetime) -> list[tuple[str, int, da
     """(case, round, created_at) of the cases whose turn it is, at most plan.limit."""
     cursor.execute(
         sql(PACKAGE, "pending.sql"),
-        {"as_of": as_of, "rounds": plan.rounds, "round_days": plan.round_days, "limit": plan.limit},
+        {
+            "as_of": as_of,
+            "since": datetime.min.replace(tzinfo=UTC),
+            "rounds": plan.rounds,
+            "round_days": plan.round_days,
+            "limit": plan.limit,
+        },
     )
     return cursor.fetchall()
 

@@ -109,12 +109,13 @@ def read_cases(cursor: Any, case_ids: Sequence[str], rounds: Sequence[int], pres
     ids, clients, area, subarea, urgency, complexity, lng, lat, presets, numbers = (
         list(c) for c in zip(*rows, strict=True)
     )
-    area_names = sorted(set(area))
-    subarea_names = sorted(set(zip(area, subarea, strict=True)))
+    area_number = {name: number for number, name in enumerate(sorted(set(area)))}
+    pairs_there = list(zip(area, subarea, strict=True))
+    subarea_number = {pair: number for number, pair in enumerate(sorted(set(pairs_there)))}
     return Cases(
-        ids, clients, numbers, area_names, subarea_names,
-        np.array([area_names.index(a) for a in area]),
-        np.array([subarea_names.index(pair) for pair in zip(area, subarea, strict=True)]),
+        ids, clients, numbers, list(area_number), list(subarea_number),
+        np.array([area_number[name] for name in area]),
+        np.array([subarea_number[pair] for pair in pairs_there]),
         np.array(urgency, dtype=float), complexity, presets, np.array(lat, dtype=float), np.array(lng, dtype=float),
     )  # fmt: skip
 

@@ -1,9 +1,12 @@
 """Why a case was offered to whom, in words and numbers, from what was written when it was matched."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from litgo_pipelines.matching.hand_weights import FEATURES
 
@@ -63,13 +66,27 @@ def read(cursor: Any, case_id: str) -> list[Explained]:
     raise NotMatched(f"case {case_id} ({status}) was not matched by these pipelines")
 
 
-def contributions(entry: dict[str, Any], weights: dict[str, Any]) -> dict[str, float] | None:
-    """What each feature adds to a hand-weighted relevance; they sum to it. None for a learned model's."""
-    if set(weights) != set(FEATURES):
-        return None
-    known = {key: value for key, value in entry["features"].items() if value is not None}
-    total = sum(weights[key] for key in known)
-    return {key: weights[key] * value / total for key, value in known.items()} if total else {}
+Parts = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # features (n, 8) → what each adds to the log-odds, (n, 8)
+
+
+def contributions(e: Explained, model_parts: Parts | None = None) -> list[dict[str, float]]:
+    """What each feature adds, for each of the considered; empty for a model whose `model_parts` are not given.
+
+    By hand weights they sum to the relevance. A model's are SHAP values (Lundberg et al. 2018) and sum, with a
+    constant, to the log-odds of the relevance.
+    """
+    if e.ranker == "model":
+        if model_parts is None:
+            return []
+        values = [[entry["features"][key] for key in FEATURES] for entry in e.considered]
+        parts = model_parts(np.array(values, dtype=float))
+        return [dict(zip(FEATURES, row, strict=True)) for row in parts.tolist()]
+    found = []
+    for entry in e.considered:
+        known = {key: value for key, value in entry["features"].items() if value is not None}
+        total = sum(e.weights_used[key] for key in known)
+        found.append({key: e.weights_used[key] * value / total for key, value in known.items()} if total else {})
+    return found
 
 
 def sentences(e: Explained) -> list[str]:
@@ -93,40 +110,49 @@ def sentences(e: Explained) -> list[str]:
 HEADER = ("lawyer", "offered", "relevance", "rank by it", "equity term", "score", "load / pool", "note", *FEATURES)
 
 
-def table(e: Explained) -> list[Sequence[str]]:
-    """Rows under HEADER: a feature's value, and its part of the relevance where that is a sum; ° marks imputed."""
-    return [_row(entry, e) for entry in e.considered]
+def table(e: Explained, parts: Sequence[dict[str, float]]) -> list[Sequence[str]]:
+    """Rows under HEADER; a feature with what it adds, where `parts` has it; ° marks imputed."""
+    filled = parts or [{}] * len(e.considered)
+    return [_row(entry, added) for entry, added in zip(e.considered, filled, strict=True)]
 
 
-def _row(entry: dict[str, Any], e: Explained) -> Sequence[str]:
-    parts = contributions(entry, e.weights_used)
+def _row(entry: dict[str, Any], added: dict[str, float]) -> Sequence[str]:
     if entry["offered"]:
         note = f"by chance, propensity {entry['propensity']:.4f}" if entry["by_chance"] else ""
     elif (load := entry["offered_at_load"]) is None:
         note = "at no load"
     else:
-        note = f"offered at load ≤ {load:.2f}"
+        note = f"offered at load ≤ {load:.3f}"
     values = []
     for key in FEATURES:
         value = entry["features"][key]
         text = "–" if value is None else f"{value:.2f}" + ("°" if key in entry["imputed"] else "")
-        values.append(text if value is None or parts is None else f"{text} ({parts[key]:.3f})")
+        values.append(f"{text} ({added[key]:+.3f})" if key in added else text)
     return (
         entry["lawyer_id"], "yes" if entry["offered"] else "", f"{entry['relevance']:.3f}",
         str(entry["rank_by_relevance"]), f"{entry['equity_term']:+.3f}", f"{entry['score']:.3f}",
-        f"{entry['load']:.2f}", note, *values,
+        f"{entry['load']:.3f}", note, *values,
     )  # fmt: skip
 
 
-def markdown(e: Explained) -> str:
+def legend(e: Explained, parts: Sequence[dict[str, float]]) -> str:
+    if not parts:
+        added = "what each feature adds needs the model's files, which cannot be had: is MLflow up?"
+    else:
+        added = "in brackets what a feature adds to the " + ("log-odds of the " * (e.ranker == "model")) + "relevance"
+    return f"° imputed: the pool's mean, for want of evidence; {added}"
+
+
+def markdown(e: Explained, parts: Sequence[dict[str, float]]) -> str:
     """For asset metadata."""
-    rows = [HEADER, tuple("---" for _ in HEADER), *table(e)]
-    return "  \n".join(sentences(e)) + "\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [HEADER, tuple("---" for _ in HEADER), *table(e, parts)]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "  \n".join(sentences(e)) + f"\n\n{lines}\n\n{legend(e, parts)}"
 
 
-def text(e: Explained) -> str:
+def text(e: Explained, parts: Sequence[dict[str, float]]) -> str:
     """For a terminal: a column as wide as its widest value."""
-    rows = [HEADER, *table(e)]
+    rows = [HEADER, *table(e, parts)]
     widths = [max(len(row[k]) for row in rows) for k in range(len(HEADER))]
     lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*sentences(e), "", *lines, "", "° imputed: the pool's mean, for want of evidence"])
+    return "\n".join([*sentences(e), "", *lines, "", legend(e, parts)])

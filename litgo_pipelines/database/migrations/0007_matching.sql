@@ -36,6 +36,7 @@ CREATE TABLE litgo.matchings (
     PRIMARY KEY (case_id, round)
 );
 CREATE INDEX matchings_batch ON litgo.matchings (batch_id);
+CREATE INDEX matchings_newest ON litgo.matchings (matched_at);
 
 -- Whose request was ranked by what; experiment and arm are null outside an experiment.
 CREATE TABLE litgo.exposures (
@@ -49,6 +50,7 @@ CREATE TABLE litgo.exposures (
     exposed_at timestamptz NOT NULL,
     PRIMARY KEY (case_id, round)
 );
+CREATE INDEX exposures_newest ON litgo.exposures (exposed_at);
 CREATE INDEX exposures_client ON litgo.exposures (client_id, exposed_at);
 
 -- Cases that could not be matched; `dead` after the third try, until a person lets them go again.

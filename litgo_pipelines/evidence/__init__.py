@@ -1,0 +1,1 @@
+"""What is known of each lawyer: outcomes, curriculum, response time, reviews and their tone."""

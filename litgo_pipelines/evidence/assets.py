@@ -1,0 +1,85 @@
+"""The evidence as an asset: refreshed as often as automation asks, for whoever matches next."""
+
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from litgo_pipelines.database import sql
+from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.owners import Owner
+from litgo_pipelines.resources.postgres import Postgres
+
+FEATURES = {"T": "success rate", "Q": "curriculum", "U": "response time", "R": "reviews", "C": "soft skills"}
+
+
+class EvidenceConfig(dg.Config):
+    as_of: str | None = Field(default=None, description="ISO 8601 instant with offset; default: now")
+
+    def instant(self) -> datetime | None:
+        """Raises dg.Failure, which is not tried again, for what is no instant."""
+        if self.as_of is None:
+            return None
+        try:
+            found = datetime.fromisoformat(self.as_of)
+        except ValueError:
+            found = None
+        if found is None or found.tzinfo is None:
+            raise dg.Failure(
+                f"as_of must be an instant with offset, like 2026-03-10T02:00:00-03:00, not {self.as_of!r}",
+                allow_retries=False,
+            )
+        return found
+
+
+@dg.asset(
+    deps=["lawyers", "cases", "offers", "contracts", "reviews"],
+    group_name="evidence",
+    owners=[Owner.DATA],
+    kinds={"postgres", "sql"},
+    pool="evidence",
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+    description="What is known of each lawyer, overall and by subarea: outcomes, curriculum, response time, stars and "
+    "tone of the comments. The raw material of the features T, Q, U, R and C.",
+    metadata={"dagster/table_name": "litgo.lawyer_evidence"},
+)
+def lawyer_evidence(
+    context: dg.AssetExecutionContext, config: EvidenceConfig, postgres: Postgres
+) -> dg.MaterializeResult:
+    from litgo_pipelines.evidence.refresh import refresh
+
+    as_of = config.instant()
+    with postgres.connect() as connection:
+        figures = refresh(connection, as_of).as_dict()
+        known = coverage(connection)
+    log_json(context.log, "lawyer_evidence", run_id=context.run.run_id, **figures)
+    return dg.MaterializeResult(metadata={**figures, **coverage_pictures(*known)})
+
+
+def coverage(connection: Any) -> tuple[int, dict[str, int]]:
+    """(lawyers, feature → lawyers of whom something is known)."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql("litgo_pipelines.evidence", "coverage.sql"))
+        lawyers, *known = cursor.fetchone()
+    return lawyers, dict(zip(FEATURES, known, strict=True))
+
+
+def coverage_pictures(lawyers: int, known: dict[str, int]) -> dict[str, Any]:
+    from litgo_pipelines.observability.plots import figure, markdown_image
+
+    drawn, axes = figure("Lawyers with evidence, by feature", "share of lawyers", "")
+    share = {key: count / max(lawyers, 1) for key, count in known.items()}
+    axes.barh([f"{key} {FEATURES[key]}" for key in share], list(share.values()))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    rows = [f"| {key} | {FEATURES[key]} | {n:,} | {lawyers - n:,} | {share[key]:.0%} |" for key, n in known.items()]
+    return {
+        "evidence": dg.MetadataValue.md(
+            "\n".join(["| feature | from | with | without | share |", "|---|---|--:|--:|--:|", *rows])
+        ),
+        "coverage": dg.MetadataValue.md(markdown_image(drawn, "share of lawyers with evidence, by feature")),
+    }
+
+
+assets = [lawyer_evidence]

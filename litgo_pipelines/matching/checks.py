@@ -1,0 +1,64 @@
+"""Checks on the offers: what must never be, and what a person should look at."""
+
+import dagster as dg
+
+from litgo_pipelines.database import sql
+from litgo_pipelines.matching.assets import case_offers
+from litgo_pipelines.resources.postgres import Postgres
+
+
+@dg.asset_check(
+    asset=case_offers,
+    description="The newest batches' offers are whole: at most five a case and round, no more than were eligible, each "
+    "with its logged features and propensity, and with its message.",
+)
+def offers_are_whole(postgres: Postgres) -> dg.AssetCheckResult:
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(sql("litgo_pipelines.matching", "offers_check.sql"))
+        cases, *wrong = cursor.fetchone()
+    found = dict(
+        zip(
+            ("with a wrong number of offers", "offers without features", "offers without a message"), wrong, strict=True
+        )
+    )
+    return dg.AssetCheckResult(
+        passed=not any(wrong),
+        description=f"{cases} cases: " + ", ".join(f"{n} {what}" for what, n in found.items()),
+        metadata={"cases": cases, **found},
+    )
+
+
+@dg.asset_check(asset=case_offers, description="The champion ranks, where there is one.")
+def champion_ranks(postgres: Postgres) -> dg.AssetCheckResult:
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT version FROM litgo.model_ledger WHERE transition = 'champion' "
+            "ORDER BY sequence DESC LIMIT 1), (SELECT ranker FROM litgo.exposures ORDER BY exposed_at DESC LIMIT 1)"
+        )
+        champion, ranker = cursor.fetchone()
+    passed = champion is None or ranker in (None, "model")
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"champion {champion or 'none yet'}, newest case ranked by {ranker or 'nothing'}"
+        + ("" if passed else ": is MLflow up, and does the version load? The run's metadata has the reason"),
+    )
+
+
+@dg.asset_check(asset=case_offers, description="No case waits for a person because matching it failed three times.")
+def no_dead_letters(postgres: Postgres) -> dg.AssetCheckResult:
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*), min(reason) FROM litgo.matching_failures f JOIN cases c ON c.id = f.case_id "
+            "WHERE f.dead AND c.status = 'pending_assignment'"
+        )
+        dead, reason = cursor.fetchone()
+    return dg.AssetCheckResult(
+        passed=not dead,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{dead} cases; one of them: {reason} — `litgo dead-letters` lists them" if dead else "none",
+        metadata={"dead letters": dead},
+    )
+
+
+checks = [offers_are_whole, champion_ranks, no_dead_letters]
