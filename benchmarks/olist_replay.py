@@ -3,7 +3,8 @@
     python benchmarks/olist_replay.py [folder with the Olist files] [--home FOLDER] [--docs FOLDER]
 
 Everything happens on an embedded Postgres with a database of its own and an MLflow server on a free loopback port,
-under a temporary folder unless `--home` names one to keep. Writes `evaluation.md` and two plots to `--docs`.
+under a temporary folder unless `--home` names one to keep. Writes its parts of `evaluation.md` and two plots to
+`--docs`. The last part, the allocation replayed, needs neither: `olist_allocation.py` writes it alone.
 
 What the rows mean, the candidates and their features: `olist_marketplace.py`. What is said of it: `olist_report.py`.
 """
@@ -31,6 +32,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, only its own folder is on the path
 
+from benchmarks import olist_allocation
+from benchmarks.olist_allocation import DEFAULT_FOLDER, PROJECT
 from benchmarks.olist_marketplace import TIMEZONE, Candidates, Olist, candidates, read
 from benchmarks.olist_report import MODEL, POPULARITY, TIE_BREAKS, WITH_POPULARITY, Replay, write_report
 from litgo_pipelines.database import connect, libpq, normalise
@@ -38,8 +41,6 @@ from litgo_pipelines.database.migrate import migrate
 from litgo_pipelines.learning.metrics import KS, ndcg
 from litgo_pipelines.matching.hand_weights import FEATURES, score
 
-PROJECT = Path(__file__).resolve().parent.parent
-DEFAULT_FOLDER = PROJECT.parent / "shared" / "data" / "olist"
 DATABASE = "litgo_olist"
 FIRST_NIGHT = "2016-09-01"
 NIGHTS = 90
@@ -364,7 +365,9 @@ def main() -> None:
     if not (arguments.folder / "olist_orders_dataset.csv").exists():
         raise SystemExit(f"{arguments.folder}: no Olist files there; give the folder that holds them")
     with nullcontext(arguments.home) if arguments.home else tempfile.TemporaryDirectory(prefix="olist-") as home:
-        page = write_report(run(arguments.folder, Path(home).resolve()), arguments.docs)
+        replay = run(arguments.folder, Path(home).resolve())
+    write_report(replay, arguments.docs)
+    page = olist_allocation.write(replay.olist, replay.found, arguments.docs)
     print(page.read_text(encoding="utf-8"))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.evaluation_page import write_part
 from benchmarks.olist_marketplace import NEW_TO_CATEGORY, RADIUS_KM, TIMEZONE, Candidates, Olist
 from litgo_pipelines.learning.metrics import KS, Interval, bootstrap, paired_difference
 
@@ -47,16 +48,12 @@ class Replay:
 
 
 def write_report(replay: Replay, docs: Path) -> Path:
-    """`evaluation.md` and its plots in `docs`; returns the page."""
-    docs.mkdir(parents=True, exist_ok=True)
+    """This part of `evaluation.md`, and its plots, in `docs`; returns the page."""
+    sections = [data_section(replay), features_section(), equity_section(replay), ranking_section(replay),
+                runtime_section(replay)]  # fmt: skip
+    page = write_part(docs, "olist", "\n\n".join(sections))
     equity_plot(replay.nights).savefig(docs / "olist_equity.png")
     ranker_plot(replay.rankers).savefig(docs / "olist_ndcg.png")
-    page = docs / "evaluation.md"
-    page.write_text(
-        "\n\n".join([data_section(replay), features_section(), equity_section(replay), ranking_section(replay),
-                     runtime_section(replay)]) + "\n",
-        encoding="utf-8",
-    )  # fmt: skip
     return page
 
 
@@ -67,12 +64,12 @@ def data_section(replay: Replay) -> str:
     first, *_, last = orders["purchased"].dt.tz_convert(TIMEZONE).dt.strftime("%Y-%m-%d")
     rows = "\n".join(f"| {table} | {n:,} |" for table, n in counts.items())
     several = len(replay.olist.sales.drop_duplicates(["order", "seller"])) - int((orders["seller"] >= 0).sum())
-    return f"""# Evaluation on real orders
+    return f"""## Real orders: Olist
 
-Written by `python benchmarks/olist_replay.py [folder with the Olist files]`, which repeats everything on this page; only
-the times differ from run to run.
+Written by `python benchmarks/olist_replay.py [folder with the Olist files]`, which repeats everything from here to the end of the
+page; only the times differ from run to run.
 
-## Data
+### Data
 
 A sample of the Olist Brazilian e-commerce data set: {len(orders):,} orders from {first} to {last} with their items, reviews,
 customers and sellers, about a fifth of the real volume. Olist's own repository is under MIT, the Kaggle release under
@@ -97,7 +94,7 @@ seasonal data with real people's choices in them. **No figure on this page is ev
 Instants are local times of São Paulo in the files and are read with the daylight saving time of those years. {several:,} further
 sellers of orders with several sellers have no contract here; their sales count in the features.
 
-## Reconstructed offers
+### Reconstructed offers
 
 Olist logs no list of candidates, no exposure, no accepting and no declining. The offers are made up from what was
 possible: the candidates of an order are the sellers who sold something in its category in the 180 days before the purchase.
@@ -114,7 +111,7 @@ The cases that fell out are those of sellers new to a category, so nothing here 
 
 
 def features_section() -> str:
-    return f"""## Features, and what they may know
+    return f"""### Features, and what they may know
 
 Every feature uses only events strictly before the purchase: sales by their instant, deliveries by theirs, reviews from
 the moment they were answered (which is after their creation date: the score does not exist before). An order's own
@@ -150,7 +147,7 @@ def equity_section(replay: Replay) -> str:
     here = replay.olist.sellers["first_sale"] < last.as_of
     gone = (newest_sale.reindex(replay.olist.sellers.index)[here] < last.as_of - timedelta(days=180)).mean()
     bought = sales.drop_duplicates(["order", "seller"])["seller"].value_counts().to_numpy(dtype=float)
-    return f"""## Nightly equity
+    return f"""### Nightly equity
 
 The {len(nights)} nights to {last.night}, the last day on which the files are full, computed by the nightly job as one backfill.
 Gini lay between {nights.gini.min():.3f} and {nights.gini.max():.3f} (mean {nights.gini.mean():.3f}), coverage between
@@ -162,7 +159,7 @@ Gini lay between {nights.gini.min():.3f} and {nights.gini.max():.3f} (mean {nigh
 
 ![Gini and coverage over {len(nights)} nights](olist_equity.png)
 
-- No allocation took place. The Gini is that of the reconstructed lists, in which everybody active in a category is offered
+- No allocation took place here (*Allocation replayed*, at the end, is another replay). The Gini is that of the reconstructed lists, in which everybody active in a category is offered
   every case of it: it shows how unevenly demand falls on categories, not how fair anybody was. The target (below 0.3) is
   for offers that were allocated, five a case. The purchases themselves have a Gini of {gini(bought):.2f} over sellers.
 - Coverage stays below 80 % because nothing in the files says that a seller left: all count as available for ever, and
@@ -195,7 +192,7 @@ def ranking_section(replay: Replay) -> str:
     judged = sum(s["difference"] is not None for s in decision["slices"])
     worst = max(evaluation["drift"], key=lambda name: evaluation["drift"][name])
     popular = paired_difference(replay.rankers[POPULARITY][:, at_10], replay.rankers[MODEL][:, at_10])
-    return f"""## Ranking
+    return f"""### Ranking
 
 One retraining as of {replay.retraining["as_of"]:%Y-%m-%d} through the project's own assets. The newest fifth of the cases is held out:
 {cut:,} cases to learn from ({purchased.iloc[0]:%Y-%m-%d} to {purchased.iloc[cut - 1]:%Y-%m-%d}, {replay.list_lengths["train"]:.0f} candidates a case),
@@ -266,7 +263,7 @@ def runtime_section(replay: Replay) -> str:
 
     rows = "\n".join(f"| {step} | {seconds:,.0f} |" for step, seconds in replay.seconds.items())
     packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "mlflow", "lightgbm", "pandas"))
-    return f"""## Time
+    return f"""### Time
 
 {os.cpu_count()} processors; {packages}.
 

@@ -15,14 +15,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import olist_replay
+from benchmarks import olist_allocation, olist_replay
+from benchmarks.evaluation_page import write_part
 from benchmarks.olist_marketplace import Candidates, Olist, Past, candidates, read, utc
 from litgo_pipelines.database import connect
 from litgo_pipelines.equity.capacity import capacity_rules
 from litgo_pipelines.equity.distribution import distribution
 from litgo_pipelines.equity.load import read_window, run_night
 from litgo_pipelines.learning import snapshot, training_data
+from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.hand_weights import FEATURES, score
+from litgo_pipelines.matching.replay import price, replay
 
 FOLDER = olist_replay.DEFAULT_FOLDER
 ORDERS = 1500
@@ -296,3 +299,47 @@ def test_loaded_it_is_a_marketplace_to_run_a_night_and_a_snapshot_on(
     assert sound.problems == []
     assert sound.counts["missing_feature_share"]["S"] == sound.counts["missing_feature_share"]["C"] == 1
     assert sound.counts["missing_feature_share"]["A"] == 0
+
+
+@needs_files
+def test_the_lists_become_cases_in_order_of_purchase(olist: Olist, found: Candidates) -> None:
+    cases, lawyers, bought = olist_allocation.as_cases(olist, found)
+    pairs = found.pairs
+    assert (np.diff(cases.at) >= 0).all()
+    assert cases.starts[-1] == len(pairs)
+    assert cases.lawyer[cases.starts[:-1] + bought].tolist() == pairs.loc[pairs["bought"], "seller"].tolist()
+    at = olist.orders["purchased"].iloc[pairs["case"].unique()]
+    assert cases.at.tolist() == [instant.timestamp() for instant in at]
+    # a list never holds a seller from before their first sale
+    assert (lawyers.joined[cases.lawyer] < np.repeat(cases.at, np.diff(cases.starts))).all()
+    complete = pairs[["A", "T", "G", "Q", "U", "R"]].notna().all(axis=1)
+    assert cases.relevance[complete] == pytest.approx(pairs.loc[complete, "raw_score"], abs=1e-3)
+
+
+@needs_files
+def test_what_happened_and_the_rule_are_replayed_on_the_same_cases(olist: Olist, found: Candidates) -> None:
+    cases, lawyers, bought = olist_allocation.as_cases(olist, found)
+    happened = replay(cases, lawyers, olist_allocation.as_bought(bought), 1)
+    sellers = found.pairs.loc[found.pairs["bought"], "seller"]
+    assert [one.tolist() for one in happened.offered] == [[seller] for seller in sellers]
+    end = float(cases.at[-1])
+    ours, best = (replay(cases, lawyers, price(rule, 1), 1).figures(end) for rule in (Rule(), Rule(weight=0)))
+    assert ours.gini < happened.figures(end).gini < best.gini
+    assert best.kept == pytest.approx(1)
+    assert 0.7 <= ours.kept_p5 <= ours.kept < 1
+    counted = np.isfinite(ours.utilisation)
+    assert counted.tolist() == np.isfinite(best.utilisation).tolist()
+
+
+def test_a_part_of_the_page_is_rewritten_and_the_others_stay(tmp_path: Path) -> None:
+    write_part(tmp_path, "olist-allocation", "## C\n\n1 % <!-- a remark -->")
+    write_part(tmp_path, "fair-allocation", "## A\n")
+    page = write_part(tmp_path, "olist-allocation", "## C, again \\1")
+    text = page.read_text(encoding="utf-8")
+    assert text.index("## A") < text.index("## C, again \\1")
+    assert "1 %" not in text
+    assert write_part(tmp_path, "fair-allocation", "## A").read_text(encoding="utf-8") == text
+    page.write_text("# Somebody's own page", encoding="utf-8")
+    with pytest.raises(ValueError, match="no markers"):
+        write_part(tmp_path, "olist", "x")
+    assert page.read_text(encoding="utf-8") == "# Somebody's own page"

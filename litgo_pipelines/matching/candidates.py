@@ -49,7 +49,7 @@ class Cases:
 
     def take(self, rows: Ints) -> "Cases":
         """Some of the cases."""
-        columns = {
+        columns: dict[str, Any] = {
             name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
             for name, values in vars(self).items()
             if not name.endswith("_names")

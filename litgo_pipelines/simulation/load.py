@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 
     from litgo_pipelines.simulation.truth import Events
 
-VERSION = 1  # raise it when the same parameters would give other rows
+VERSION = 2  # raise it when the same parameters would give other rows
 TABLES = ("profiles", "lawyers", "cases", "case_matches", "offers", "contracts", "reviews")
-DERIVED = ("equity_history", "offer_distribution", "retrainings")
+# What was computed from a marketplace: it goes with it. Ledger and counters are append-only and stay.
+DERIVED = (
+    "equity_history", "offer_distribution", "retrainings",
+    "lawyer_evidence", "lawyer_subarea_evidence", "evidence_refresh", "review_sentiment",
+    "allocation_parameters", "matching_batches", "matchings", "exposures", "matching_failures", "outbox",
+)  # fmt: skip
 ROWS_PER_COPY = 100_000
 
 
@@ -127,7 +132,6 @@ def _load(cursor: Any, world: Any, progress: bool) -> dict[str, int]:
 
     cursor.execute("SET LOCAL maintenance_work_mem = '256MB'")
     cursor.execute(f"TRUNCATE {', '.join(f'public.{table}' for table in TABLES)}")
-    # what was computed from the marketplace before; the ledger is append-only and stays
     cursor.execute(f"TRUNCATE {', '.join(f'{SCHEMA}.{table}' for table in DERIVED)}")
     market = Market(world)
     with (

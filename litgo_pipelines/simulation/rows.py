@@ -24,6 +24,9 @@ _HYPHENS = (8, 13, 18, 23)
 _DIGITS = np.array([i for i in range(36) if i not in _HYPHENS])
 # Logged features have three decimals: 1,001 texts and one for "no evidence".
 _FEATURE_TEXT = pa.array([*(f"{i / 1000:g}" for i in range(1001)), "null"])
+# What was imputed, as a bit a feature; then the rank, as digits of base 256.
+_IMPUTED = [json.dumps([key for bit, key in enumerate(FEATURES) if mask >> bit & 1]) for mask in range(256)]
+_BREAKDOWN = pa.array([f'{{"rank": {rank}, "imputed": {keys}}}' for rank in range(6) for keys in _IMPUTED])
 _AREA_NAMES = list(words.AREAS)
 _WEIGHTS_USED = json.dumps({key: round(w / sum(HAND_WEIGHTS.values()), 4) for key, w in HAND_WEIGHTS.items()})
 
@@ -229,7 +232,7 @@ def case_matches(a: dict[str, NDArray], seed: int) -> pa.Table:
             "features": json_object(
                 (key, _FEATURE_TEXT.take(pa.array(logged[:, column]))) for column, key in enumerate(FEATURES)
             ),
-            "breakdown": pick([f'{{"rank": {rank}}}' for rank in range(6)], a["rank"]),
+            "breakdown": _BREAKDOWN.take(pa.array(a["rank"] * 256 + a["imputed"] @ (1 << np.arange(len(FEATURES))))),
             "weights_used": pa.repeat(_WEIGHTS_USED, n),
             "preset_used": pa.repeat("balanced", n),
             "created_at": instants(a["matched"]),

@@ -4,7 +4,8 @@ Pure: arrays in, arrays out, numpy only. Identifiers, texts and table columns be
 
 Everything follows from `World`: the same values give the same arrays, whatever the machine's clock says. Time is in
 whole seconds since the epoch, UTC. The market runs day by day, because what was known at the start of a day (reviews
-written, offers sent) decides what is logged and offered on that day; within a day all cases are handled together.
+written, offers sent) decides what is logged and offered on that day; within a day all cases are handled together. A
+policy given from outside may decide them one after the other.
 
 The hidden truth is what a ranking model can learn a part of. A pair (case, lawyer) has an affinity, a lawyer a quality
 and a readiness to answer; none is logged. The logged features are noisy, partly missing views of them, and they matter
@@ -12,7 +13,7 @@ in ways fixed weights cannot express: closeness stops mattering beyond half an h
 turn small cases down, and how fast a lawyer answers decides far more than its hand-set weight says.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.marketplace.geo import states, unit_vectors
+from litgo_pipelines.matching import features as evidence
 from litgo_pipelines.matching import hand_weights
 from litgo_pipelines.simulation.words import AREAS
 
@@ -33,6 +35,7 @@ CANDIDATES_PER_CASE = 20
 RADIUS_KM = 50.0
 EQUITY_WEIGHT = 0.1
 EXPLORATION = 0.06  # standard deviation added to the fair score before the top five are taken
+CHANGE_DAYS = 64  # what happens to a case changes cases_30d within so many days
 BLOCK = 8192  # cases handled at once: bounds memory, part of what a seed means
 
 # Relative demand by local weekday (Monday first) and by local hour: it follows the working week.
@@ -53,13 +56,17 @@ WON, LOST, SETTLED, ONGOING = range(4)  # reviews.outcome
 
 @dataclass(frozen=True)
 class World:
-    """Size and place in time of a simulated marketplace: `days` before `end` (timezone-aware; cut to the second)."""
+    """Size and place in time of a simulated marketplace: `days` before `end` (timezone-aware; cut to the second).
+
+    `pool`: state and area (numbers) in which everybody works and every case arises; None: the whole country.
+    """
 
     seed: int
     lawyers: int
     cases: int
     days: int
     end: datetime
+    pool: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -126,8 +133,7 @@ class Lawyers:
     @cached_property
     def qualification(self) -> NDArray:
         """Feature Q; NaN without a curriculum."""
-        value = 0.5 * np.minimum(self.years / 20, 1) + 0.1 * self.degree + 0.2 * np.minimum(self.publications / 5, 1)
-        return np.where(self.profile, value, np.nan)
+        return evidence.qualification(np.where(self.profile, self.years, np.nan), self.degree, self.publications)
 
     @cached_property
     def position(self) -> NDArray:
@@ -149,7 +155,9 @@ def scatter(rng: np.random.Generator, uf: NDArray) -> tuple[NDArray, NDArray]:
     return lat.round(5), lng.round(5)
 
 
-def draw_states(rng: np.random.Generator, n: int) -> NDArray:
+def draw_states(world: World, rng: np.random.Generator, n: int) -> NDArray:
+    if world.pool:
+        return np.full(n, world.pool[0])
     people = np.array([s.population for s in states()], float)
     return rng.choice(len(people), n, p=people / people.sum())
 
@@ -158,13 +166,15 @@ def draw_lawyers(world: World) -> Lawyers:
     """The lawyers of a world. 15 % join within the window: they have no record yet, as do their first cases."""
     rng, n = world.rng(1), world.lawyers
     quality = rng.normal(size=n)
-    uf = draw_states(rng, n)
+    uf = draw_states(world, rng, n)
     lat, lng = scatter(rng, uf)
     # Gumbel noise on the log share: areas in order of a weighted draw without replacement.
     order = np.argsort(-(np.log(AREA_SHARE) + rng.gumbel(size=(n, len(AREA_SHARE)))), axis=1)
     wanted = 1 + rng.binomial(2, 0.45, n)
     areas = np.zeros(order.shape, bool)
     np.put_along_axis(areas, order, np.arange(len(AREA_SHARE)) < wanted[:, None], axis=1)
+    if world.pool:
+        areas[:], order[:, 0] = np.arange(len(AREA_SHARE)) == world.pool[1], world.pool[1]
 
     newcomer = rng.random(n) < 0.15
     joined = np.where(
@@ -219,26 +229,41 @@ def sample_without_replacement(rng: np.random.Generator, sizes: NDArray, k: int)
 
     Floyd's algorithm (Bentley & Floyd, CACM 30(9), 1987), one step for all rows at a time.
     """
+    every = np.arange(k)
+    if sizes.max(initial=0) <= k:
+        return np.where(every < sizes[:, None], every, -1)
     picks = np.full((len(sizes), k), -1)
     for i in range(k):
         top = sizes - k + i
         drawn = (rng.random(len(sizes)) * (top + 1)).astype(np.int64)
         taken = (picks[:, :i] == drawn[:, None]).any(axis=1)
         picks[:, i] = np.where(taken, top, drawn)
-    every = np.arange(k)
     return np.where(sizes[:, None] < k, np.where(every < sizes[:, None], every, -1), picks)
+
+
+# Who is offered what: (market, generator, cases, who, raw) → columns of the offered, shape (cases, 5), best raw first.
+# `who` (cases, candidates) holds lawyers, -1 for none; `raw` their relevance. Where a case has fewer than five, what is
+# left over is -1 or points at nobody.
+Policy = Callable[["Market", np.random.Generator, dict[str, NDArray], NDArray, NDArray], NDArray]
 
 
 class Market:
     """One run of the market: `events()` yields what happened, in the order of the cases.
 
+    `policy` decides who is offered a case, out of `candidates` drawn from those eligible, or (None) out of all of them.
+
     The only mutable thing here: what the lawyers have been offered and what was said of them so far. After the last
-    event `reviews`, `stars`, `concluded` and `won` (shape (lawyers,)) are what is known of each lawyer at the end.
+    event `reviews`, `stars`, `concluded` and `won` (shape (lawyers,)) are what is known of each lawyer at the end;
+    `cases_30d` is what the nightly equity would know at the start of the day, changed in place.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(
+        self, world: World, policy: Policy | None = None, candidates: int | None = CANDIDATES_PER_CASE
+    ) -> None:
         n = world.lawyers
         self.world = world
+        self._policy = policy or by_day
+        self._wanted = candidates
         self.lawyers = draw_lawyers(world)
         self.reviews = np.zeros(n, np.int64)
         self.stars = np.zeros(n, np.int64)
@@ -246,6 +271,8 @@ class Market:
         self.won = self.lawyers.won.copy()
         self._offers_by_day = np.zeros((30, n), np.int32)
         self._offers_30d = np.zeros(n, np.int64)
+        self.cases_30d = np.zeros(n)
+        self._cases_change = np.zeros((CHANGE_DAYS, n), np.int16)  # of cases_30d at the start of a day to come
         self._last_offer = np.full(n, -1, np.int64)
         self._due: dict[int, list[dict[str, NDArray]]] = {}
         self._offers = self._contracts = self._reviews = 0
@@ -271,6 +298,8 @@ class Market:
         """Forget the offers of 30 days ago, learn of the reviews written until now."""
         self._offers_30d -= self._offers_by_day[day % 30]
         self._offers_by_day[day % 30] = 0
+        self.cases_30d += self._cases_change[day % CHANGE_DAYS]
+        self._cases_change[day % CHANGE_DAYS] = 0
         for due in self._due.pop(day, []):
             n, who = len(self.reviews), due["lawyer"]
             ended = due["outcome"] != ONGOING
@@ -282,13 +311,13 @@ class Market:
     def _block(self, day: int, first: int, created: NDArray) -> Events:
         rng = self.world.rng(3, first)
         cases = self._draw_cases(rng, first, created)
-        who, features, hidden = self._candidates(rng, cases)
-        raw = hand_weights.score(features.reshape(-1, len(hand_weights.FEATURES))).reshape(who.shape)
-        chosen = self._offer(rng, who, raw)
-        take = {"who": who, "raw": raw, **hidden}
-        shown = {name: np.take_along_axis(values, chosen, axis=1) for name, values in take.items()}
-        shown["features"] = np.take_along_axis(features, chosen[:, :, None], axis=1)
-        shown["equity"] = self._equity_score()[shown["who"]]
+        who, pairs = self._candidates(rng, cases)
+        # A generator of its own: the market's other draws do not depend on the policy.
+        chosen = self._policy(self, self.world.rng(6, first), cases, who, pairs["raw"])
+        rows = np.arange(len(who))[:, None]
+        shown = {name: values[rows, chosen] for name, values in pairs.items()}
+        shown["who"] = np.where(chosen >= 0, who[rows, chosen], -1)
+        shown["equity"] = self.equity_score()[shown["who"]]
         shown["last_offer"] = self._last_offer[shown["who"]]
         answers = self._answer(rng, cases, shown)
         contracts, reviews = self._follow_up(rng, cases, shown, answers)
@@ -297,7 +326,10 @@ class Market:
 
     def _draw_cases(self, rng: np.random.Generator, first: int, created: NDArray) -> dict[str, NDArray]:
         n = len(created)
-        uf, area = draw_states(rng, n), rng.choice(len(AREA_SHARE), n, p=AREA_SHARE)
+        uf = draw_states(self.world, rng, n)
+        area = rng.choice(len(AREA_SHARE), n, p=AREA_SHARE)
+        if self.world.pool:
+            area[:] = self.world.pool[1]
         lat, lng = scatter(rng, uf)
         hurry = np.minimum(rng.binomial(6, np.where(URGENT[area], 0.3, 0.55)), 6)
         return {
@@ -316,15 +348,16 @@ class Market:
             "status": np.full(n, WAITING),
         }
 
-    def _candidates(
-        self, rng: np.random.Generator, cases: dict[str, NDArray]
-    ) -> tuple[NDArray, NDArray, dict[str, NDArray]]:
-        """Up to 20 lawyers of the case's state and area: who (cases, 20) with -1 for none, features (cases, 20, 8)
-        as known at the start of the day, and what stays hidden: each pair's affinity, and its distance in km."""
+    def _candidates(self, rng: np.random.Generator, cases: dict[str, NDArray]) -> tuple[NDArray, dict[str, NDArray]]:
+        """Lawyers of the case's state and area, (cases, candidates) with -1 for none, and of each pair: the features
+        as known at the start of the day and whether they were imputed, (…, 8); the raw score; and what stays hidden:
+        its affinity, and its distance in km."""
         lawyers = self.lawyers
         pool = cases["uf"] * len(AREA_SHARE) + cases["area"]
         start = self._pool_start[pool]
-        picks = sample_without_replacement(rng, self._pool_start[pool + 1] - start, CANDIDATES_PER_CASE)
+        sizes = self._pool_start[pool + 1] - start
+        wanted = max(OFFERS_PER_CASE, int(sizes.max())) if self._wanted is None else self._wanted
+        picks = sample_without_replacement(rng, sizes, wanted)
         who = np.where(picks >= 0, self._members[start[:, None] + picks], -1)
         chord = np.linalg.norm(lawyers.position[who] - unit_vectors(cases["lat"], cases["lng"])[:, None], axis=2)
         km = 2 * 6371.0 * np.arcsin(np.minimum(chord / 2, 1))
@@ -334,37 +367,34 @@ class Market:
         special = lawyers.speciality[who, cases["area"][:, None]] == cases["subarea"][:, None]
         affinity = 0.9 * special + rng.normal(size=who.shape)
         similarity = 0.45 + 0.13 * affinity + 0.07 * rng.normal(size=who.shape)
-        concluded, reviews = self.concluded[who], self.reviews[who]
-        trust = np.minimum(reviews / 5, 1)
-        seen = reviews > 0
-        features = np.empty((*who.shape, len(hand_weights.FEATURES)))
-        features[..., 0] = 1.0  # every candidate works in the area
-        features[..., 1] = np.where(concluded > 0, similarity, np.nan)  # no past case, nothing to compare with
-        features[..., 2] = np.where(concluded > 0, (self.won[who] + 1) / (concluded + 2), np.nan)
-        features[..., 3] = 1 - km / RADIUS_KM
-        features[..., 4] = lawyers.qualification[who]
-        features[..., 5] = 1 - lawyers.response_h[who] / cases["urgency_h"][:, None]
-        mean = (self.stars[who] / np.maximum(reviews, 1) - 1) / 4
-        features[..., 6] = np.where(seen, trust * mean + (1 - trust) * 0.5, np.nan)
-        features[..., 7] = np.where(np.isnan(lawyers.softskill[who]), 0.5, lawyers.softskill[who])
-        # As logged: three decimals; scores are computed from the logged values.
-        features = np.round(np.clip(features, 0, 1), 3)
-        return who, features, {"affinity": affinity, "km": km}
 
-    def _equity_score(self) -> NDArray:
+        real = who >= 0
+        case, lawyer = np.nonzero(real)[0], who[real]
+        rate = evidence.success(self.won, self.concluded)
+        stars = evidence.review_score(self.stars / np.maximum(self.reviews, 1), self.reviews.astype(float))
+        known = np.empty((len(lawyer), len(hand_weights.FEATURES)))
+        known[:, 0] = 1.0  # every candidate works in the area
+        # no past case, nothing to compare with
+        known[:, 1] = np.where(self.concluded[lawyer] > 0, evidence.bounded(similarity[real]), np.nan)
+        known[:, 2] = rate[lawyer]
+        known[:, 3] = evidence.closeness(km[real], RADIUS_KM)
+        known[:, 4] = lawyers.qualification[lawyer]
+        known[:, 5] = evidence.urgency_capacity(lawyers.response_h[lawyer], cases["urgency_h"][case])
+        known[:, 6] = stars[lawyer]
+        known[:, 7] = evidence.soft_skills(lawyers.softskill)[lawyer]
+        # As logged: scores are computed from the logged values.
+        known, missing = evidence.impute(known, np.flatnonzero(np.diff(case, prepend=-1)))
+        features = np.full((*who.shape, known.shape[1]), np.nan)
+        imputed = np.zeros(features.shape, bool)
+        raw = np.zeros(who.shape)
+        features[real], imputed[real], raw[real] = known, missing, hand_weights.score(known)
+        return who, {"features": features, "imputed": imputed, "raw": raw, "affinity": affinity, "km": km}
+
+    def equity_score(self) -> NDArray:
         """1 for a lawyer without offers in 30 days, .5 at the mean load, 0 from twice the mean on; shape (lawyers,)."""
         load = self._offers_30d / (OFFERS_PER_CASE * self.lawyers.capacity)
         mean = load.mean()
         return np.ones(len(load)) if mean == 0 else np.round(1 - np.minimum(load / mean, 2) / 2, 3)
-
-    def _offer(self, rng: np.random.Generator, who: NDArray, raw: NDArray) -> NDArray:
-        """The logging policy: hand weights, some equity, exploration. Columns of the five chosen, best raw first."""
-        fair = (1 - EQUITY_WEIGHT) * raw + EQUITY_WEIGHT * self._equity_score()[who]
-        tried = np.where(who >= 0, fair + EXPLORATION * rng.normal(size=who.shape), -np.inf)
-        chosen = np.argsort(-tried, axis=1, kind="stable")[:, :OFFERS_PER_CASE]
-        real = np.take_along_axis(who, chosen, axis=1) >= 0
-        order = np.argsort(np.where(real, -np.take_along_axis(raw, chosen, axis=1), np.inf), axis=1, kind="stable")
-        return np.take_along_axis(chosen, order, axis=1)
 
     def _answer(
         self, rng: np.random.Generator, cases: dict[str, NDArray], shown: dict[str, NDArray]
@@ -442,6 +472,9 @@ class Market:
         written = np.where(early, both + 4 * DAY, ended + rng.exponential(3 * DAY, n).astype(np.int64))
         reviewed = (rng.random(n) < 0.7) & (status >= ACTIVE) & (status < CANCELED) & (written <= stop)
 
+        self._count_cases(
+            shown["who"], answers, made[status < CANCELED], who[status < CANCELED], created[status < CANCELED]
+        )
         number = self._contracts + np.arange(n)
         self._contracts += n
         contracts = {
@@ -482,6 +515,23 @@ class Market:
             self._due.setdefault(min(int(day), self.world.days), []).append(part)
         return contracts, reviews
 
+    def _count_cases(
+        self, shown: NDArray, answers: dict[str, NDArray], case: NDArray, who: NDArray, at: NDArray
+    ) -> None:
+        """Note how cases_30d will change: a contract counts from its creation, a yes from the answer until the case has
+        a contract (made with `who` for the row `case`, `at` an instant), either for 30 days at most."""
+        signed = np.full(len(shown), np.iinfo(np.int64).max)
+        signed[case] = at
+        row, column = np.nonzero((answers["status"] == INTERESTED) & (shown >= 0))
+        yes = answers["responded"][row, column]
+        lawyer = np.concatenate([shown[row, column], who])
+        for instant, change in (
+            (np.concatenate([yes, at]), 1),
+            (np.concatenate([np.minimum(yes + 30 * DAY, signed[row]), at + 30 * DAY]), -1),
+        ):
+            day = (instant - self.world.start - 1) // DAY + 1  # the first that starts at the instant or later
+            np.add.at(self._cases_change, (day % CHANGE_DAYS, lawyer), change)
+
     def _record(
         self, day: int, cases: dict[str, NDArray], shown: dict[str, NDArray], answers: dict[str, NDArray]
     ) -> dict[str, NDArray]:
@@ -504,6 +554,7 @@ class Market:
             "lawyer": who,
             "rank": column + 1,
             "features": shown["features"][real],
+            "imputed": shown["imputed"][real],
             "raw": shown["raw"][real].round(4),
             "equity": shown["equity"][real],
             "fair": ((1 - EQUITY_WEIGHT) * shown["raw"][real] + EQUITY_WEIGHT * shown["equity"][real]).round(4),
@@ -513,3 +564,13 @@ class Market:
             "responded": answers["responded"][real],
             "status": answers["status"][real],
         }
+
+
+def by_day(market: Market, rng: np.random.Generator, cases: dict[str, NDArray], who: NDArray, raw: NDArray) -> NDArray:
+    """The logging policy: hand weights, some equity, exploration; a day's cases do not see each other. A `Policy`."""
+    fair = (1 - EQUITY_WEIGHT) * raw + EQUITY_WEIGHT * market.equity_score()[who]
+    tried = np.where(who >= 0, fair + EXPLORATION * rng.normal(size=who.shape), -np.inf)
+    chosen = np.argsort(-tried, axis=1, kind="stable")[:, :OFFERS_PER_CASE]
+    real = np.take_along_axis(who, chosen, axis=1) >= 0
+    order = np.argsort(np.where(real, -np.take_along_axis(raw, chosen, axis=1), np.inf), axis=1, kind="stable")
+    return np.take_along_axis(chosen, order, axis=1)

@@ -10,7 +10,7 @@ import pytest
 
 from litgo_pipelines.database import connect, sql
 from litgo_pipelines.database.migrate import migrate
-from litgo_pipelines.simulation.load import TABLES, NotOurMarketplace, OtherSimulation, simulate
+from litgo_pipelines.simulation.load import DERIVED, TABLES, NotOurMarketplace, OtherSimulation, simulate
 from litgo_pipelines_tests.conftest import execute
 from litgo_pipelines_tests.simulation.conftest import END, SMALL
 
@@ -62,6 +62,8 @@ NEVER = {
         WHERE o.id IS NULL""",
     "a feature outside [0, 1]": """SELECT count(*) FROM case_matches, jsonb_each(features)
         WHERE value <> 'null' AND NOT value::numeric BETWEEN 0 AND 1""",
+    "a missing feature that is not flagged": """SELECT count(*) FROM case_matches, jsonb_each(features)
+        WHERE value = 'null' AND NOT breakdown->'imputed' ? key""",
     "other features than the eight": """SELECT count(*) FROM case_matches WHERE
         (SELECT string_agg(key, '' ORDER BY key) FROM jsonb_object_keys(features) key) <> 'ACGQRSTU'""",
     "an offer before the case": """SELECT count(*) FROM offers o JOIN cases c ON c.id = case_id
@@ -111,7 +113,10 @@ def test_everything_a_marketplace_has_occurs(simulated_url: str) -> None:
     assert {s for (s,) in query(simulated_url, "SELECT DISTINCT outcome FROM reviews")} == {
         "won", "lost", "settled", "ongoing",
     }  # fmt: skip
-    assert query(simulated_url, "SELECT count(*) > 100 FROM case_matches WHERE features->'R' = 'null'") == [(True,)]
+    assert query(
+        simulated_url,
+        "SELECT count(*) > 100, bool_or(features->'R' <> 'null') FROM case_matches WHERE breakdown->'imputed' ? 'R'",
+    ) == [(True, True)]
     assert query(
         simulated_url,
         "SELECT bool_or(max_concurrent_cases IS NULL) AND bool_or(curriculo_json IS NULL) AND "
@@ -159,6 +164,22 @@ def test_other_parameters_are_refused_unless_replace(database_url: str) -> None:
         simulate(database_url, **TINY | {"cases": 200})
     assert digest(database_url) == before
     assert simulate(database_url, **TINY | {"cases": 200}, replace=True)["cases"] == rows(database_url)["cases"] == 200
+
+
+def test_what_was_computed_from_a_replaced_marketplace_goes_with_it(database_url: str) -> None:
+    simulate(database_url, **TINY)
+    batch = "INSERT INTO litgo.matching_batches (as_of, case_ids, rounds, parameters, ranker, run_id)"
+    execute(
+        database_url,
+        f"{batch} SELECT now(), array_agg(id), array_agg(1), '{{}}', 'hand_weights', 'x' FROM cases",
+        "INSERT INTO litgo.matchings SELECT id, 1, 1, now(), 5, 50, 0.6, 0, '[]' FROM cases",
+        "INSERT INTO litgo.evidence_refresh (as_of) VALUES (now())",
+        "INSERT INTO litgo.metric_state VALUES ('offers_created_total', '{}', 5)",
+    )
+    simulate(database_url, **TINY | {"seed": 6}, replace=True)
+    for table in DERIVED:
+        assert query(database_url, f"SELECT count(*) FROM litgo.{table}") == [(0,)], table
+    assert query(database_url, "SELECT value FROM litgo.metric_state") == [(5,)]
 
 
 def test_two_loads_at_once_load_once(database_url: str) -> None:

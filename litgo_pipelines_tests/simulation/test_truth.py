@@ -102,20 +102,101 @@ def test_silent_lawyers_hardly_answer_and_newcomers_have_no_record() -> None:
     assert answered[silent[who]].mean() < 0.1
     assert answered[~silent[who]].mean() > 0.7
     newcomer = market.lawyers.concluded == 0
-    features = np.concatenate([o["features"] for o in offers])
+    imputed = np.concatenate([o["imputed"] for o in offers])
     assert newcomer.any()
-    # A newcomer's first offers carry no success rate; evidence comes with time.
+    # A newcomer's first offers carry no success rate of their own; evidence comes with time.
     first = {lawyer: row for row, lawyer in reversed(list(enumerate(who.tolist())))}
     t = hand_weights.FEATURES.index("T")
-    assert all(np.isnan(features[first[i], t]) for i in np.flatnonzero(newcomer).tolist() if i in first)
-    assert (~np.isnan(features[newcomer[who], t])).any()
+    assert all(imputed[first[i], t] for i in np.flatnonzero(newcomer).tolist() if i in first)
+    assert not imputed[:, t].all()
+
+
+def test_missing_evidence_is_logged_as_the_pool_s_mean() -> None:
+    market = truth.Market(world(), candidates=None)
+    cases = market._draw_cases(np.random.default_rng(0), 0, market.world.start + np.arange(600) * 60)
+    who, pairs = market._candidates(np.random.default_rng(1), cases)
+    features, imputed = pairs["features"], pairs["imputed"]
+    checked = 0
+    for row, column, key in zip(*np.nonzero(imputed), strict=True):
+        known = features[row, (who[row] >= 0) & ~imputed[row, :, key], key]
+        expected = known.mean() if len(known) else np.nan
+        assert features[row, column, key] == pytest.approx(expected, abs=5.1e-4, nan_ok=True)
+        checked += len(known) > 0
+    assert checked > 100
+    assert not imputed[who < 0].any()
+    # every lawyer of the place and area who has joined is there
+    lawyers = market.lawyers
+    for row in range(600):
+        could = lawyers.areas[:, cases["area"][row]] & lawyers.available & (lawyers.uf == cases["uf"][row])
+        assert set(who[row]) - {-1} <= set(np.flatnonzero(could & (lawyers.joined < cases["created"][row])))
+
+
+def test_a_policy_decides_and_the_market_goes_on_with_its_choice() -> None:
+    def first_two(
+        market: truth.Market, rng: np.random.Generator, cases: dict[str, NDArray], who: NDArray, raw: NDArray
+    ) -> NDArray:
+        columns = np.full((len(who), 5), -1)
+        for row, lawyers in enumerate(who):
+            (real,) = np.nonzero(lawyers >= 0)
+            real = real[np.argsort(-raw[row, real], kind="stable")][:2]
+            columns[row, : len(real)] = real
+        return columns
+
+    blocks = list(truth.Market(world(), first_two, candidates=None).events())
+    case, lawyer = (np.concatenate([b["offers"][name] for b in blocks]) for name in ("case", "lawyer"))
+    assert np.bincount(case).max() == 2
+    assert len(np.unique(case * 500 + lawyer)) == len(case)
+    # the cases are the same whoever is offered them
+    cases = np.concatenate([b["cases"]["lat"] for b in blocks])
+    np.testing.assert_array_equal(cases, run(world())["cases"]["lat"])
+
+
+def test_a_pool_is_one_area_and_one_state() -> None:
+    w = world(lawyers=40, pool=(24, 3))
+    lawyers = truth.draw_lawyers(w)
+    assert (lawyers.uf == 24).all()
+    assert (lawyers.primary_area == 3).all()
+    assert (lawyers.areas.sum(axis=1) == 1).all()
+    assert lawyers.areas[:, 3].all()
+    cases = run(w)["cases"]
+    assert set(cases["area"]) == {3}
+    assert set(cases["uf"]) == {24}
+
+
+def test_cases_30d_counts_contracts_and_open_interest_of_thirty_days() -> None:
+    w = world(lawyers=100, cases=1500, days=70)
+    market = truth.Market(w)
+    at_start = {}
+    seen = []
+    for block in market.events():
+        seen.append(block)
+        day = int((block["cases"]["created"][0] - w.start) // truth.DAY)
+        at_start[day] = market.cases_30d.copy()
+    events = {
+        table: {name: np.concatenate([b[table][name] for b in seen]) for name in seen[0][table]}
+        for table in ("offers", "contracts")
+    }
+    offers, contracts = events["offers"], events["contracts"]
+    kept = contracts["status"] != truth.CANCELED
+    created = dict(zip(contracts["case"][kept].tolist(), contracts["created"][kept].tolist(), strict=True))
+    for day in (5, 33, 65):
+        now = w.start + day * truth.DAY
+        expected = np.zeros(100, int)
+        for lawyer, at in zip(contracts["lawyer"][kept], contracts["created"][kept], strict=True):
+            expected[lawyer] += now - 30 * truth.DAY < at <= now
+        yes = offers["status"] == truth.INTERESTED
+        for case, lawyer, at in zip(
+            offers["case"][yes].tolist(), offers["lawyer"][yes], offers["responded"][yes], strict=True
+        ):
+            expected[lawyer] += now - 30 * truth.DAY < at <= now < created.get(case, now + 1)
+        np.testing.assert_array_equal(at_start[day], expected)
 
 
 def test_the_policy_prefers_lawyers_who_had_fewer_offers() -> None:
     market = truth.Market(world(lawyers=40))
     market._offers_30d[:20] = 50
     who = np.tile(np.arange(20) * 2, (2000, 1))  # ten of them loaded
-    chosen = market._offer(np.random.default_rng(1), who, np.full(who.shape, 0.5))
+    chosen = truth.by_day(market, np.random.default_rng(1), {}, who, np.full(who.shape, 0.5))
     assert (np.take_along_axis(who, chosen, axis=1) >= 20).mean() > 0.6
 
 
