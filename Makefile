@@ -7,7 +7,7 @@ BIN := .venv/bin
 help:  ## what can be done here
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
 
-demo: .venv/installed  ## simulated marketplace, 30 nights of equity, one retraining, a summary
+demo: .venv/installed  ## simulated marketplace, 30 nights of equity, one retraining, one matching, a summary
 	$(BIN)/litgo demo
 
 test: .venv/installed lint  ## lint, types, definitions, all tests (fast ones first)
@@ -25,8 +25,8 @@ lint: .venv/installed  ## ruff, mypy, dagster definitions validate
 fast: .venv/installed  ## the fast tests only
 	$(BIN)/python -m pytest -m "not slow"
 
-bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (20 minutes)
-	for name in equity_nightly training_snapshot retraining import_time; do $(BIN)/python -m benchmarks.$$name; done
+bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (40 minutes)
+	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation; do $(BIN)/python -m benchmarks.$$name; done
 
 clean:  ## remove the environment and all local state
 	rm -rf .venv .litgo

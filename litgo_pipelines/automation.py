@@ -45,7 +45,7 @@ registration = dg.define_asset_job(
 )
 matching = dg.define_asset_job(
     "matching",
-    selection=dg.AssetSelection.assets("case_offers"),
+    selection=dg.AssetSelection.assets("triaged_cases", "case_offers"),
     tags=run_tags(30),
     description="New cases → triage → offers. The tables' contract is checked every night, not here.",
 )
@@ -218,6 +218,8 @@ def look_back(tick: datetime, round_days: int) -> datetime:
     "unhandled decides, so that a row that becomes visible late is not skipped.",
 )
 def pending_cases_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
+    from litgo_pipelines.intake.batch import pending as intake_pending
+
     tick = datetime.now(UTC)
     values = settings()
     with postgres.connect() as connection, connection.cursor() as cursor:
@@ -227,12 +229,13 @@ def pending_cases_sensor(context: dg.SensorEvaluationContext, postgres: Postgres
              "round_days": values.matching_round_days, "limit": values.matching_batch_size},
         )  # fmt: skip
         waiting = [f"{created_at.isoformat()}|{case_id}" for case_id, _, created_at in cursor.fetchall()]
-    if not waiting:
+        untriaged = len(intake_pending(cursor, tick, values.matching_batch_size))
+    if not waiting and not untriaged:
         return dg.SkipReason("no case waits")
     context.update_cursor(max([*waiting, context.cursor or ""]))
     if context.instance.get_runs_count(dg.RunsFilter(job_name=matching.name, statuses=UNFINISHED)):
-        return dg.SkipReason(f"{len(waiting)} cases wait for the matching that is running")
-    return dg.RunRequest(tags={"litgo/waiting": str(len(waiting))})
+        return dg.SkipReason(f"{len(waiting) + untriaged} cases wait for the matching that is running")
+    return dg.RunRequest(tags={"litgo/waiting": str(len(waiting)), "litgo/untriaged": str(untriaged)})
 
 
 sensors = [missed_nights_sensor, review_volume_sensor, pending_registration_sensor, pending_cases_sensor]

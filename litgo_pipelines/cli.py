@@ -139,6 +139,29 @@ def dead_letters() -> None:
         )
 
 
+triagem = typer.Typer(no_args_is_help=True, help="A fila de revisão da triagem (docs/triage.md).")
+app.add_typer(triagem, name="triagem")
+
+
+@triagem.command("fila")
+def review_queue() -> None:
+    """Os casos que aguardam uma pessoa, o mais antigo primeiro, e por quê."""
+    from litgo_pipelines.intake import review
+
+    with supervisor.platform() as environment:
+        typer.echo(review.show_queue(environment["LITGO_DATABASE_URL"], datetime.now(UTC)))
+
+
+@triagem.command("decidir")
+def review_decision(caso: str, area: str, subarea: str, por: Annotated[str, typer.Option(help="quem decide")]) -> None:
+    """Decide a área e a subárea de um caso da fila."""
+    from litgo_pipelines.intake import review
+
+    with supervisor.platform() as environment:
+        url = environment["LITGO_DATABASE_URL"]
+        typer.echo(review.take_decision(url, caso, area, subarea, por, datetime.now(UTC)))
+
+
 @app.command()
 def retry(case_id: str) -> None:
     """Let a dead letter go again: the next matching takes it."""
@@ -243,11 +266,15 @@ def _shown(value: float | None, kind: str) -> str:
 
 def main() -> None:
     """The command's entry: an error whose message says what to do is shown as that message, others as they are."""
+    from litgo_pipelines.intake.review import ReviewError
+    from litgo_pipelines.intake.taxonomy import UnknownSubarea
     from litgo_pipelines.matching.explain import NotMatched
     from litgo_pipelines.simulation.load import NotOurMarketplace, OtherSimulation
 
     told = (
         NotMatched,
+        ReviewError,
+        UnknownSubarea,
         SettingsError,
         DatabaseUnavailable,
         MigrationError,

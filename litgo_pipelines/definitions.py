@@ -12,6 +12,8 @@ from litgo_pipelines.equity import assets as equity_assets
 from litgo_pipelines.equity import checks as equity_checks
 from litgo_pipelines.evidence import assets as evidence_assets
 from litgo_pipelines.evidence import checks as evidence_checks
+from litgo_pipelines.intake import assets as intake_assets
+from litgo_pipelines.intake import checks as intake_checks
 from litgo_pipelines.learning import assets as learning_assets
 from litgo_pipelines.learning import checks as learning_checks
 from litgo_pipelines.marketplace import assets as marketplace_assets
@@ -19,16 +21,20 @@ from litgo_pipelines.marketplace import checks as marketplace_checks
 from litgo_pipelines.matching import assets as matching_assets
 from litgo_pipelines.matching import checks as matching_checks
 from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.settings import settings
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
     """The whole project as Dagster definitions; `overrides` replace resources by name (tests, other deployments)."""
+    values = settings()
     return dg.Definitions(
         assets=[
             *marketplace_assets.assets,
             *equity_assets.assets,
             *evidence_assets.assets,
+            *intake_assets.assets,
             *matching_assets.assets,
             *learning_assets.assets,
         ],
@@ -36,6 +42,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *marketplace_checks.checks,
             *equity_checks.checks,
             *evidence_checks.checks,
+            *intake_checks.checks,
             *matching_checks.checks,
             *learning_checks.checks,
         ],
@@ -47,6 +54,11 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         resources={
             "postgres": Postgres(url=dg.EnvVar("LITGO_DATABASE_URL")),
             "mlflow": MLflow(tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI")),
+            "openai": OpenAI(
+                model=values.openai_triage_model,
+                base_url=values.openai_base_url,
+                timeout_seconds=values.openai_timeout,
+            ),
             **overrides,
         },
     )

@@ -39,6 +39,11 @@ class Settings(BaseModel):
     gate_min_queries: int = Field(default=120, ge=2)
     gate_min_lift: float = Field(default=0.05, ge=0)
 
+    triage_min_confidence: float = Field(default=0.65, ge=0, le=1)
+    openai_base_url: str | None = Field(default=None, description="unset: OpenAI's own")
+    openai_timeout: float = Field(default=30, gt=0, le=600)
+    openai_triage_model: str = "gpt-4.1-mini"
+
     matching_batch_size: int = Field(default=500, ge=1, le=5000)
     matching_radii_km: tuple[float, ...] = Field(default=(50, 100, 200, 500), description="steps, then anywhere")
     matching_preset: str = Field(default="balanced", pattern="^(balanced|fast|expert|economic)$")
@@ -67,6 +72,11 @@ class Settings(BaseModel):
     @property
     def home(self) -> Path:
         return self.litgo_home.expanduser().resolve()
+
+    @property
+    def triage_models(self) -> Path:
+        """Where the classifier of each day is kept."""
+        return self.home / "models" / "triage"
 
     @property
     def served_models(self) -> Path:

@@ -87,6 +87,7 @@ def test_the_demo_says_what_it_did(demo: str) -> None:
     assert "Gini 0." in demo
     assert "NDCG@10 0." in demo
     assert "litgo-ranker version 1" in demo
+    assert "ranked by model version 1" in demo
     assert "make up" in demo
 
 
@@ -105,12 +106,30 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
     assert {"jobName": "nightly_equity", "status": "SUCCESS"} in runs
     assert {"jobName": "retraining", "status": "SUCCESS"} in runs
     assets = ask("{assetNodes {id groupName}}")["assetNodes"]
-    assert {node["groupName"] for node in assets} == {"marketplace", "equity", "learning"}
+    groups = {"marketplace", "intake", "evidence", "matching", "equity", "learning"}
+    assert {node["groupName"] for node in assets} == groups
     models = requests.get(
         f"http://127.0.0.1:{environment['MLFLOW_PORT']}/api/2.0/mlflow/registered-models/get",
         params={"name": "litgo-ranker"}, timeout=30,
     ).json()  # fmt: skip
     assert models["registered_model"]["latest_versions"][0]["version"] == "1"
+
+    # a new case gets its offers with nobody doing anything
+    def in_marketplace(query: str) -> list[tuple]:
+        with connect(f"postgresql://postgres@/litgo?host={home}/postgres") as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    ((case,),) = in_marketplace(
+        "INSERT INTO cases (client_id, area, subarea, coords, urgency_h, complexity) "
+        "SELECT client_id, area, subarea, coords, urgency_h, complexity FROM cases ORDER BY id LIMIT 1 "
+        "RETURNING id::text"
+    )
+    wait_until(
+        lambda: in_marketplace(f"SELECT count(*) FROM offers WHERE case_id = '{case}'")[0][0] > 0,
+        120,
+        "offers of a case",
+    )
 
     def daemon() -> list[int]:
         return [pid for pid, command in processes_of(home).items() if "dagster._daemon run" in command]

@@ -1,36 +1,16 @@
 """The evidence as an asset: refreshed as often as automation asks, for whoever matches next."""
 
-from datetime import datetime
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
+from litgo_pipelines.as_of import AsOfConfig
 from litgo_pipelines.database import sql
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 
 FEATURES = {"T": "success rate", "Q": "curriculum", "U": "response time", "R": "reviews", "C": "soft skills"}
-
-
-class EvidenceConfig(dg.Config):
-    as_of: str | None = Field(default=None, description="ISO 8601 instant with offset; default: now")
-
-    def instant(self) -> datetime | None:
-        """Raises dg.Failure, which is not tried again, for what is no instant."""
-        if self.as_of is None:
-            return None
-        try:
-            found = datetime.fromisoformat(self.as_of)
-        except ValueError:
-            found = None
-        if found is None or found.tzinfo is None:
-            raise dg.Failure(
-                f"as_of must be an instant with offset, like 2026-03-10T02:00:00-03:00, not {self.as_of!r}",
-                allow_retries=False,
-            )
-        return found
 
 
 @dg.asset(
@@ -44,9 +24,7 @@ class EvidenceConfig(dg.Config):
     "tone of the comments. The raw material of the features T, Q, U, R and C.",
     metadata={"dagster/table_name": "litgo.lawyer_evidence"},
 )
-def lawyer_evidence(
-    context: dg.AssetExecutionContext, config: EvidenceConfig, postgres: Postgres
-) -> dg.MaterializeResult:
+def lawyer_evidence(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
     from litgo_pipelines.evidence.refresh import refresh
 
     as_of = config.instant()

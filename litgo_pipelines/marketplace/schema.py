@@ -27,7 +27,7 @@ EQUITY_COLUMNS = {
 
 # table → column → family. Only what a statement of ours names.
 TABLES: dict[str, dict[str, str]] = {
-    "profiles": {"id": "uuid"},
+    "profiles": {"id": "uuid", "full_name": "text"},
     "lawyers": {
         "id": "uuid",
         "primary_area": "text",

@@ -5,7 +5,6 @@ until the five offered keep a share θ of the relevance the best five would have
 state. Method, defaults and what it reaches: docs/evaluation.md.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import comb
 
@@ -36,8 +35,8 @@ class Rule:
                                   ("cases_weight", self.cases_weight, 1)):  # fmt: skip
             if not 0 <= value <= high:
                 raise ValueError(f"{name} must lie in 0…{high}, not {value!r}")
-        if not (self.grid > 0 and self.cap >= 1):
-            raise ValueError("grid must be above 0 and cap at least 1")
+        if not (self.grid > 0 and 1 <= self.cap <= 2):
+            raise ValueError("grid must be above 0 and cap lie in 1…2")
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,15 @@ def choose(relevance: Floats, z: Floats, last_offered: Floats, tie: Ints, rule: 
     """
     if not ((relevance >= 0) & (relevance <= 1)).all():
         raise ValueError("relevance must lie in [0, 1]")
+    if not (z >= 0).all():
+        raise ValueError("load must not be below 0")
     best = _top(relevance, last_offered, tie, k)
     term = equity_term(z, rule)
     enough = rule.keep * relevance[best].sum() - _NOISE
     rungs = []
     for step in STEPS:
         weight = rule.weight * step
-        top = best if weight == 0 else _top(_on_grid(relevance + weight * term, rule), last_offered, tie, k)
+        top = best if weight == 0 else _top(_score(relevance, weight, term, rule), last_offered, tie, k)
         rungs.append(Rung(weight, top))
         if weight == 0 or relevance[top].sum() >= enough:
             break
@@ -106,9 +107,12 @@ def choose(relevance: Floats, z: Floats, last_offered: Floats, tie: Ints, rule: 
     return Choice(top[order], best, tuple(rungs))
 
 
-def _on_grid(score: Floats, rule: Rule) -> Floats:
-    # The inner rounding takes away what floating point added, so that equal scores are equal.
-    return np.rint(np.round(score / rule.grid, 6))
+def _score(relevance: Floats, weight: float, term: Floats, rule: Rule) -> Floats:
+    if weight == 0:  # the price is off: no grid either, the most relevant are the best
+        return relevance
+    # The inner rounding takes away what floating point added, so that equal scores are equal. Halves go up: the lowest
+    # score of a step belongs to it (`load_for_offer`).
+    return np.floor(np.round((relevance + weight * term) / rule.grid, 6) + 0.5)
 
 
 def _top(score: Floats, last_offered: Floats, tie: Ints, k: int) -> Ints:
@@ -118,13 +122,23 @@ def _top(score: Floats, last_offered: Floats, tie: Ints, k: int) -> Ints:
     return rows[np.lexsort((tie[rows], last_offered[rows], -score[rows]))[:k]]
 
 
+def ties(offers_30d: Floats, number: Ints) -> Ints:
+    """Tie numbers for `choose`: fewer offers first, then the lower number (below 2³²).
+
+    Lawyers who were offered the same case wait equally long. By number alone the same one of two alike would win every
+    time, and they would come apart by more than one offer.
+    """
+    return (offers_30d.astype(np.int64) << 32) + number
+
+
 def load_for_offer(
     i: int, choice: Choice, relevance: Floats, z: Floats, last_offered: Floats, tie: Ints, rule: Rule
 ) -> float | None:
-    """The highest relative load at which lawyer `i`, not chosen, would have been; None when no load would have done.
+    """The highest relative load at which lawyer `i`, not chosen, would have been; None when none would have done at the
+    λ that were tried.
 
-    Everything else held fixed, the pool's mean too. At a λ that was tried, entering means passing the last of its five
-    and leaving a set that keeps enough relevance.
+    Everything else held fixed, the pool's mean too. Entering means passing the last of a λ's five and leaving a set
+    that keeps enough relevance.
     """
     enough = rule.keep * relevance[choice.best].sum() - _NOISE
     found = None
@@ -133,14 +147,13 @@ def load_for_offer(
         if i in rung.top or relevance[rung.top].sum() - relevance[last] + relevance[i] < enough or rung.weight == 0:
             continue
         pair = np.array([i, last])
-        bar = _on_grid(relevance[pair] + rung.weight * equity_term(z[pair], rule), rule)[1]
+        bar = _score(relevance[pair], rung.weight, equity_term(z[pair], rule), rule)[1]
         wins_tie = (last_offered[i], tie[i]) < (last_offered[last], tie[last])
         # the lowest score that rounds to the bar (or to the next step, where the tie is lost)
         needed = (bar + (0 if wins_tie else 1) - 0.5) * rule.grid
         load = 1 - (needed - relevance[i]) / rung.weight
-        # beyond the cap more load changes nothing: a lawyer who would pass there would have been chosen
-        if load >= 0:
-            found = max(found or 0.0, min(float(load), rule.cap))
+        if load > -_NOISE:  # 0, but for floating point
+            found = max(found or 0.0, float(load))
     return found
 
 
@@ -148,35 +161,38 @@ def next_best(
     choice: Choice, relevance: Floats, z: Floats, last_offered: Floats, tie: Ints, rule: Rule, k: int, besides: Ints
 ) -> Ints:
     """The k who come next at the λ that was used, leaving out `besides`; best first."""
-    score = _on_grid(relevance + choice.weight * equity_term(z, rule), rule)
+    score = _score(relevance, choice.weight, equity_term(z, rule), rule)
     following = _top(score, last_offered, tie, k + len(besides))
     return following[~np.isin(following, besides)][:k]
 
 
 def explore(
-    choice: Choice, n: int, share: float, generator: Callable[[], np.random.Generator], k: int = OFFERS_A_CASE
+    choice: Choice, number: Ints, share: float, seed: int, k: int = OFFERS_A_CASE
 ) -> tuple[Ints, Floats, NDArray[np.bool_]]:
     """(offered, propensity, by chance): each position is given, with probability `share`, to somebody of the pool who
-    was not chosen, all of them alike. n: size of the pool; the generator is made only where chance has a say.
+    was not chosen, all of them alike. number: of each lawyer of the pool, the order draws go by; seed: 128 bits.
 
     A lawyer's propensity is the probability to be among the offered. With r = n − k others and X = min(B, r), B ~
     Binomial(k, share), it is 1 − E[X] / k for a chosen one and E[X] / r for any other. A pool of k or fewer has no
     others: everybody is offered, with propensity 1.
     """
     chosen = choice.chosen
-    others = n - len(chosen)
+    others = len(number) - len(chosen)
     if share <= 0 or others == 0:
         return chosen, np.ones(len(chosen)), np.zeros(len(chosen), bool)
-    rng = generator()
-    moved = min(int(rng.binomial(k, share)), others)
-    expected = float(sum(min(x, others) * _binomial(k, x, share) for x in range(k + 1)))
+    weights = [comb(k, x) * share**x * (1 - share) ** (k - x) for x in range(k + 1)]
+    expected = sum(min(x, others) * weight for x, weight in enumerate(weights))
+    # The inverse of the distribution function: a generator is made only where something moves.
+    drawn, below = (seed >> 64) / 2**64, 0.0
+    moved = 0
+    while moved < k and drawn >= (below := below + weights[moved]):
+        moved += 1
+    moved = min(moved, others)
     offered = chosen.copy()
     by_chance = np.zeros(k, bool)
     if moved:
+        rng = np.random.default_rng(seed)
         by_chance[rng.choice(k, moved, replace=False)] = True
-        offered[by_chance] = rng.choice(np.setdiff1d(np.arange(n), chosen), moved, replace=False)
+        rest = np.setdiff1d(np.arange(len(number)), chosen)
+        offered[by_chance] = rng.choice(rest[np.argsort(number[rest])], moved, replace=False)
     return offered, np.where(by_chance, expected / others, 1 - expected / k), by_chance
-
-
-def _binomial(n: int, x: int, p: float) -> float:
-    return comb(n, x) * p**x * (1 - p) ** (n - x)

@@ -1,11 +1,10 @@
 """From pending cases to offers, and what keeps them in order: expiry, and the weekly calibration of the allocation."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
+from litgo_pipelines.as_of import AsOfConfig
 from litgo_pipelines.database import sql
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
@@ -16,21 +15,6 @@ from litgo_pipelines.settings import Settings, settings
 GROUP = "matching"
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 BATCHES_A_RUN = 20
-
-
-class AsOfConfig(dg.Config):
-    """The instant the work is for; unset: when it starts."""
-
-    as_of: str | None = Field(default=None, description="ISO 8601 with a zone, for replays")
-
-    def instant(self) -> datetime:
-        """Raises ValueError for an instant without a zone."""
-        if self.as_of is None:
-            return datetime.now(UTC)
-        instant = datetime.fromisoformat(self.as_of)
-        if instant.tzinfo is None:
-            raise ValueError(f"as_of={self.as_of} has no zone: write it like 2026-01-31T02:00:00-03:00")
-        return instant
 
 
 def plan(cursor: Any, values: Settings) -> Any:
@@ -54,7 +38,7 @@ def plan(cursor: Any, values: Settings) -> Any:
 
 
 @dg.asset(
-    deps=["cases", "lawyers", "offers", "contracts", "lawyer_evidence", "allocation_parameters"],
+    deps=["triaged_cases", "cases", "lawyers", "offers", "contracts", "lawyer_evidence", "allocation_parameters"],
     group_name=GROUP,
     owners=[Owner.DATA],
     kinds={"postgres", "python"},

@@ -25,6 +25,7 @@ from litgo_pipelines.matching.allocation import (
     load_for_offer,
     next_best,
     relative_load,
+    ties,
 )  # fmt: skip
 from litgo_pipelines.matching.candidates import PACKAGE, Cases, Lawyers, Reach, pairs, read_cases, search
 from litgo_pipelines.matching.features import impute
@@ -296,15 +297,14 @@ class _Work:
         z, mean = relative_load(
             lawyers.offers_30d[who], lawyers.cases_30d[who], lawyers.capacity[who], lawyers.active_share[who], plan.rule
         )
-        choice = choose(relevance, z, last, who, plan.rule)
+        tie = ties(lawyers.offers_30d[who], who)
+        choice = choose(relevance, z, last, tie, plan.rule)
         case_id, round_number = self.cases.ids[row], self.cases.rounds[row]
-        offered, propensity, by_chance = explore(
-            choice, len(who), plan.exploration, lambda: _generator(case_id, round_number)
-        )
+        offered, propensity, by_chance = explore(choice, who, plan.exploration, _seed(case_id, round_number))
         order = np.lexsort((who[offered], -relevance[offered]))  # shown by relevance
         offered, propensity, by_chance = offered[order], propensity[order], by_chance[order]
         term = equity_term(z, plan.rule)
-        others = next_best(choice, relevance, z, last, who, plan.rule, NEXT, besides=offered)
+        others = next_best(choice, relevance, z, last, tie, plan.rule, NEXT, besides=offered)
         considered: list[dict[str, Any]] = []
         for i in [*offered.tolist(), *others.tolist()]:
             place = len(considered)
@@ -325,8 +325,10 @@ class _Work:
             }
             if is_offered:
                 entry |= {"propensity": round(float(propensity[place]), 6), "by_chance": bool(by_chance[place])}
+            elif i in choice.chosen:
+                entry["displaced"] = True  # by chance
             else:
-                entry["offered_at_load"] = load_for_offer(i, choice, relevance, z, last, who, plan.rule)
+                entry["offered_at_load"] = load_for_offer(i, choice, relevance, z, last, tie, plan.rule)
             considered.append(entry)
         turn = self.turns[row]
         sent_at = batch.as_of + timedelta(microseconds=turn)
@@ -404,10 +406,9 @@ def _breakdown(entry: dict[str, Any], place: int, weight: float) -> dict[str, An
     return {"rank": place, "lambda": weight, **{key: entry[key] for key in keys}}
 
 
-def _generator(case_id: str, round_number: int) -> np.random.Generator:
+def _seed(case_id: str, round_number: int) -> int:
     """The same draws for the same case and round, whenever and wherever it is matched."""
-    seed = hashlib.sha256(f"{case_id}:{round_number}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(seed[:16], "big"))
+    return int.from_bytes(hashlib.sha256(f"{case_id}:{round_number}".encode()).digest()[:16], "big")
 
 
 def _microseconds(instant: datetime) -> float:

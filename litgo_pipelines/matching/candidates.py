@@ -299,6 +299,7 @@ def _regions(cases: Cases, radius_km: Floats) -> tuple[list[dict[str, Any]], lis
 
 def _success_in_subareas(cursor: Any, cases: Cases, ids: list[str]) -> dict[int, Floats]:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     rows = read(
         cursor,
@@ -307,11 +308,8 @@ def _success_in_subareas(cursor: Any, cases: Cases, ids: list[str]) -> dict[int,
         {"lawyer_id": pa.string(), "subarea": pa.int64(), "concluded": pa.float64(), "won": pa.float64()},
     )
     subarea = rows["subarea"].to_numpy() - 1
-    lawyer_ids = rows["lawyer_id"].to_numpy(zero_copy_only=False).astype(str)
-    sorted_ids = np.array(ids, dtype=str)
-    where = np.searchsorted(sorted_ids, lawyer_ids)
-    here = where < len(ids)
-    here[here] = sorted_ids[where[here]] == lawyer_ids[here]
+    where = pc.index_in(rows["lawyer_id"], value_set=pa.array(ids, pa.string())).fill_null(-1).to_numpy()
+    here = where >= 0
     rate = features.success(rows["won"].to_numpy(), rows["concluded"].to_numpy())
     found = {}
     for number in np.unique(subarea[here]).tolist():

@@ -1,6 +1,6 @@
 -- Every lawyer who could be offered a case of the batch: one row a lawyer and area, ordered by lawyer, with what the
 -- allocation and the features need as of the instant. Regions are boxes around the cases; exact distances come later.
-WITH region AS (
+WITH region AS MATERIALIZED (  -- else the areas are unpacked again for every lawyer
     SELECT r.box::box AS box, ARRAY(SELECT jsonb_array_elements_text(r.areas)) AS areas
     FROM jsonb_to_recordset(%(regions)s) AS r (box text, areas jsonb)
 ),

@@ -62,7 +62,7 @@ def read(cursor: Any, case_id: str) -> list[Explained]:
         then = f"`litgo retry {case_id}` tries it again" if dead else "it is tried again by itself"
         raise NotMatched(f"case {case_id} could not be matched ({attempts} tries): {reason} — {then}")
     if area is None:
-        raise NotMatched(f"case {case_id} has no area yet: triage has not classified it (see `litgo review`)")
+        raise NotMatched(f"case {case_id} has no area yet: triage has not classified it (see `litgo triagem fila`)")
     raise NotMatched(f"case {case_id} ({status}) was not matched by these pipelines")
 
 
@@ -119,8 +119,10 @@ def table(e: Explained, parts: Sequence[dict[str, float]]) -> list[Sequence[str]
 def _row(entry: dict[str, Any], added: dict[str, float]) -> Sequence[str]:
     if entry["offered"]:
         note = f"by chance, propensity {entry['propensity']:.4f}" if entry["by_chance"] else ""
+    elif "displaced" in entry:
+        note = "gave way to chance"
     elif (load := entry["offered_at_load"]) is None:
-        note = "at no load"
+        note = "at no load, with the lambdas tried"
     else:
         note = f"offered at load ≤ {load:.3f}"
     values = []

@@ -37,7 +37,7 @@ def qualification(years: Floats, degree: Floats, publications: Floats) -> Floats
 
 def urgency_capacity(response_h: Floats, urgency_h: Floats) -> Floats:
     """U: 1 − usual response time / urgency, both in hours; NaN when either is unknown."""
-    return bounded(1 - response_h / urgency_h)
+    return bounded(1 - response_h / np.maximum(urgency_h, 0.01))  # overdue: nobody is in time
 
 
 def review_score(stars: Floats, reviews: Floats) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.equity.distribution import LEAST_ACTIVE_SHARE, gini
-from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE, Rule, choose, relative_load
+from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE, Rule, choose, relative_load, ties
 
 WINDOW = 30 * 86_400.0  # seconds
 TARGET_GINI = 0.28
@@ -100,7 +100,7 @@ def price(rule: Rule, k: int = OFFERS_A_CASE) -> Policy:
 
     def policy(pool: Pool) -> Ints:
         z, _ = relative_load(pool.offers_30d, pool.cases_30d, pool.capacity, pool.active_share, rule)
-        return choose(pool.relevance, z, pool.last_offered, pool.lawyer, rule, k).chosen
+        return choose(pool.relevance, z, pool.last_offered, ties(pool.offers_30d, pool.lawyer), rule, k).chosen
 
     return policy
 

@@ -26,7 +26,13 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "triage_requests_total": Metric("Cases triaged.", {"status": ("classified", "review", "failed")}),
-    "triage_source_total": Metric("Who classified a case.", {"source": ("openai", "local")}),
+    "triage_source_total": Metric(
+        "Who decided a case's area and subarea.", {"source": ("openai", "local", "client", "person")}
+    ),
+    "triage_openai_fallback_total": Metric(
+        "Cases the local classifier took because OpenAI gave no usable answer.",
+        {"reason": ("timeout", "unavailable", "rejected", "refused", "invalid", "skipped")},
+    ),
     "triage_duration_seconds": Metric("Seconds to triage one case.", {}, SECONDS),
     "matches_found_total": Metric("Cases for which at least one lawyer was found.", {}),
     "matching_failures_total": Metric("Tries to match a case that failed.", {"outcome": ("retried", "dead")}),
@@ -37,7 +43,7 @@ METRICS: dict[str, Metric] = {
     "offers_created_total": Metric("Offers made to lawyers.", {}),
     "offers_explored_total": Metric("Offers made by chance, with known propensity.", {}),
     "offers_expired_total": Metric("Offers not answered in time.", {}),
-    "matching_duration_seconds": Metric("Seconds from a case's turn to its committed offers.", {}, SECONDS),
+    "matching_duration_seconds": Metric("Seconds from a case's turn to its offers being sent to commit.", {}, SECONDS),
 }
 
 

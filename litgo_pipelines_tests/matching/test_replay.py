@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import floor
 
 import numpy as np
 import pytest
@@ -44,12 +45,13 @@ def by_loops(cases: Cases, lawyers: Lawyers, rule: Rule) -> list[list[int]]:
         room = sum(lawyers.capacity[w] * min((at - lawyers.joined[w]) / WINDOW, 1) for w in relevance)
         mean = sum(work.values()) / room
         z = {w: work[w] / lawyers.capacity[w] / mean if mean else 1.0 for w in relevance}
-        best = sorted(relevance, key=lambda w: (-relevance[w], newest[w], w))[:5]
+        best = sorted(relevance, key=lambda w: (-relevance[w], newest[w], recent[w], w))[:5]
         for step in STEPS:
             score = {
-                w: round(round((relevance[w] + rule.weight * step * (1 - min(z[w], 2))) / 0.01, 6)) for w in relevance
+                w: floor(round((relevance[w] + rule.weight * step * (1 - min(z[w], 2))) / 0.01, 6) + 0.5)
+                for w in relevance
             }
-            top = best if step == 0 else sorted(relevance, key=lambda w: (-score[w], newest[w], w))[:5]
+            top = best if step == 0 else sorted(relevance, key=lambda w: (-score[w], newest[w], recent[w], w))[:5]
             if sum(relevance[w] for w in top) >= rule.keep * sum(relevance[w] for w in best) - 1e-9:
                 break
         result.append(sorted(top))

@@ -1,0 +1,28 @@
+"""The instant a step works for, as run configuration of every step that takes one."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+from pydantic import Field
+
+
+class AsOfConfig(dg.Config):
+    """Unset: when the step starts. Set: for replays, and to repeat what another run did."""
+
+    as_of: str | None = Field(default=None, description="ISO 8601 with a zone, like 2026-01-31T02:00:00-03:00")
+
+    def given(self) -> datetime | None:
+        """The instant that was asked for. Raises Failure, which no retry mends, for what is none or has no zone."""
+        if self.as_of is None:
+            return None
+        try:
+            instant = datetime.fromisoformat(self.as_of)
+        except ValueError as error:
+            raise dg.Failure(f"as_of={self.as_of!r} is no ISO 8601 instant", allow_retries=False) from error
+        if instant.tzinfo is None:
+            raise dg.Failure(f"as_of={self.as_of!r} has no zone: 2026-01-31T02:00:00-03:00", allow_retries=False)
+        return instant
+
+    def instant(self) -> datetime:
+        """The instant that was asked for, else this one. Raises as `given`."""
+        return self.given() or datetime.now(UTC)

@@ -1,0 +1,268 @@
+"""Triage of the pending cases, one transaction a case. Knows the database, not Dagster.
+
+Belongs here: reading, writing, failures, the choice between OpenAI and the local classifier. What decides a case is
+`triage`'s.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg2
+from psycopg2.extensions import TransactionRollbackError
+
+from litgo_pipelines.database import session_lock, sql
+from litgo_pipelines.intake import remote, taxonomy
+from litgo_pipelines.intake.classifier import VERSION, Model, train
+from litgo_pipelines.intake.masking import mask
+from litgo_pipelines.intake.rules import COMPLEXITY, URGENCY_H
+from litgo_pipelines.intake.taxonomy import Subarea
+from litgo_pipelines.intake.text import LONGEST, clean
+from litgo_pipelines.intake.triage import Case, Decision, Opinion, decide, local_opinion
+from litgo_pipelines.observability.metrics import Delta, add, count, observe
+from litgo_pipelines.resources.openai import OpenAIFailed
+
+PACKAGE = "litgo_pipelines.intake"
+LOCK = "triage"
+ATTEMPTS = 3  # then a person looks
+RETRY = timedelta(minutes=5)  # times the number of failed attempts
+OPENAI_FAILURES = 3  # one after the other, then the rest of the run does without it
+CAP = 30  # the marketplace's own texts a subarea, at most
+KEPT_MODELS = 3
+
+
+class Structured(Protocol):
+    """What triage needs of `resources.openai.OpenAI`."""
+
+    @property
+    def configured(self) -> bool: ...
+
+    def structured(self, *, instructions: str, text: str, name: str, schema: dict[str, Any]) -> str: ...
+
+
+@dataclass
+class Result:
+    """What a run came to. `confidence`: of each area a classifier gave or did not dare to."""
+
+    as_of: datetime
+    classifier: str
+    statuses: Counter[str] = field(default_factory=Counter)  # classified, review, failed, changed
+    sources: Counter[str] = field(default_factory=Counter)
+    areas: Counter[tuple[str, str]] = field(default_factory=Counter)  # (status, area)
+    fallbacks: Counter[str] = field(default_factory=Counter)  # why OpenAI did not decide
+    confidence: list[float] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)  # case → kind of error
+    seconds: float = 0.0
+
+    def figures(self) -> dict[str, Any]:
+        """For logs: numbers only."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "classifier": self.classifier,
+            **{name: self.statuses[name] for name in ("classified", "review", "failed", "changed")},
+            "sources": dict(self.sources),
+            "openai_fallbacks": dict(self.fallbacks),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def local_model(connection: Any, directory: Path, as_of: datetime) -> tuple[str, Model]:
+    """(version, model) of the instant's day: the saved one, or trained now on what was chosen before that day (UTC).
+
+    A file that cannot be read is replaced. The newest KEPT_MODELS stay.
+    """
+    day = as_of.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    version = f"{VERSION}-{taxonomy.digest()}-{day:%Y%m%d}"
+    path = directory / f"triage-{version}.npz"
+    try:
+        return version, Model.load(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, EOFError):  # half a disk, or none of our files
+        path.unlink()
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql(PACKAGE, "training.sql"), {"as_of": day, "cap": CAP, "longest": LONGEST})
+        labelled = [(Subarea(area, subarea), clean(title, text)) for area, subarea, title, text in cursor.fetchall()]
+    model = train(labelled)
+    model.save(path)
+    for old in sorted(directory.glob("triage-*.npz"), key=lambda file: file.stat().st_mtime)[:-KEPT_MODELS]:
+        old.unlink(missing_ok=True)
+    return version, model
+
+
+def pending(cursor: Any, as_of: datetime, limit: int, *, names: bool = False) -> list[Case]:
+    """The cases whose turn it is, oldest first; with their clients' names only where a text is to be masked."""
+    cursor.execute(sql(PACKAGE, "pending.sql"), {"as_of": as_of, "limit": limit, "names": names})
+    return [Case(*row) for row in cursor.fetchall()]
+
+
+def triage_pending(
+    connection: Any,
+    as_of: datetime,
+    *,
+    limit: int,
+    threshold: float,
+    version: str,
+    model: Model,
+    openai: Structured | None = None,
+    warn: Callable[[str], None] = lambda message: None,
+    progress: Callable[[int], None] = lambda cases: None,
+) -> Result:
+    """Triage what is pending as of the instant, at most `limit` cases. `connection`: in no transaction.
+
+    One run works at a time, others wait. A case that raises is put aside and does not hold up the others. Raises
+    ValueError for a naive instant, and what the database raised when the connection is gone.
+    """
+    if as_of.tzinfo is None:
+        raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
+    started = time.monotonic()
+    work = _Work(connection, Result(as_of, version), threshold, model, openai, warn)
+    with session_lock(connection, LOCK):
+        with connection, connection.cursor() as cursor:
+            cases = pending(cursor, as_of, limit, names=work.remote)
+        for case in cases:
+            work.case(case)
+            progress(1)
+    work.result.seconds = time.monotonic() - started
+    return work.result
+
+
+@dataclass
+class _Work:
+    connection: Any
+    result: Result
+    threshold: float
+    model: Model
+    openai: Structured | None
+    warn: Callable[[str], None]
+    failed_in_a_row: int = 0
+
+    @property
+    def remote(self) -> bool:
+        return self.openai is not None and self.openai.configured
+
+    def case(self, case: Case) -> None:
+        started = time.monotonic()
+        deltas: list[Delta] = []
+        try:
+            decision = decide(case, self._classifier(case, deltas), self.threshold)
+            source = decision.classified_by or ("client" if decision.status == "classified" else None)
+            deltas.append(count("triage_requests_total", status=decision.status))
+            if source in ("openai", "local", "client"):
+                deltas.append(count("triage_source_total", source=source))
+            deltas += observe("triage_duration_seconds", time.monotonic() - started)
+            written = self._write(case, decision, deltas)
+        except Exception as error:  # whatever a text brings about is that case's affair
+            if self.connection.closed or isinstance(error, psycopg2.InterfaceError):
+                raise
+            self._fail(case, kind(error))
+            return
+        result = self.result
+        result.statuses[decision.status if written else "changed"] += 1
+        if written:
+            result.areas[decision.status, decision.area or "–"] += 1
+            if source:
+                result.sources[source] += 1
+            if decision.area_confidence is not None:
+                result.confidence.append(decision.area_confidence)
+
+    def _classifier(self, case: Case, deltas: list[Delta]) -> Callable[[str, list[Subarea]], Opinion]:
+        def classify(text: str, possible: list[Subarea]) -> Opinion:
+            found = self._ask(case, text, possible, deltas) if self.remote else None
+            return found or local_opinion(self.model.probabilities(text), possible)
+
+        return classify
+
+    def _ask(self, case: Case, text: str, possible: list[Subarea], deltas: list[Delta]) -> Opinion | None:
+        """OpenAI's opinion; None, counted and told, where it has none that can be used."""
+        assert self.openai is not None
+        if self.failed_in_a_row >= OPENAI_FAILURES:
+            reason = "skipped"
+        else:
+            try:
+                answer = self.openai.structured(
+                    instructions=remote.INSTRUCTIONS,
+                    text=mask(text, [case.client_name])[: remote.LONGEST],
+                    name=remote.NAME,
+                    schema=remote.schema(possible),
+                )
+                opinion = remote.opinion(answer, possible)
+                self.failed_in_a_row = 0
+                return opinion
+            except OpenAIFailed as error:
+                reason = error.reason
+                self.warn(f"OpenAI did not triage case {case.case_id}, the local classifier does: {reason}, {error}")
+            except ValueError:
+                reason = "invalid"
+                self.warn(f"OpenAI's answer for case {case.case_id} is not of the schema, the local classifier decides")
+            self.failed_in_a_row = 0 if reason in ("refused", "invalid") else self.failed_in_a_row + 1
+        deltas.append(count("triage_openai_fallback_total", reason=reason))
+        self.result.fallbacks[reason] += 1
+        return None
+
+    def _write(self, case: Case, decision: Decision, deltas: list[Delta]) -> bool:
+        parameters = {
+            "case_id": case.case_id, "as_of": self.result.as_of, "status": decision.status, "area": decision.area,
+            "subarea": decision.subarea, "urgency_h": decision.urgency_h, "complexity": decision.complexity,
+            "sources": json.dumps(decision.sources), "area_confidence": decision.area_confidence,
+            "subarea_confidence": decision.subarea_confidence, "reason": decision.reason,
+            "alternatives": json.dumps([
+                {"area": label.area, "subarea": label.subarea, "confidence": round(p, 4)}
+                for label, p in decision.alternatives
+            ]),
+            "classifier": self.result.classifier if decision.classified_by == "local" else decision.classified_by,
+            "was_area": case.area, "was_subarea": case.subarea, "was_urgency_h": case.urgency_h,
+            "was_complexity": case.complexity,
+        }  # fmt: skip
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self.connection, self.connection.cursor() as cursor:
+                    cursor.execute(sql(PACKAGE, "decision.sql"), parameters)
+                    written = cursor.fetchone()[0] == 1
+                    if written:
+                        add(cursor, deltas)
+                    return written
+            except TransactionRollbackError:  # a deadlock is nobody's fault
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("not reached")
+
+    def _fail(self, case: Case, reason: str) -> None:
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute(FAILED, {"case": case.case_id, "reason": reason, "at": self.result.as_of, "retry": RETRY})
+            (attempts,) = cursor.fetchone()
+            deltas = [count("triage_requests_total", status="failed")]
+            if attempts >= ATTEMPTS:
+                cursor.execute(GIVEN_UP, {"case": case.case_id, "at": self.result.as_of})
+                deltas.append(count("triage_requests_total", status="review"))
+            add(cursor, deltas)
+        self.result.statuses["failed"] += 1
+        self.result.failures[case.case_id] = reason
+
+
+def kind(error: Exception) -> str:
+    """What went wrong without a word of the text: the error's type, and what Postgres calls it."""
+    if isinstance(error, psycopg2.Error):
+        return " ".join(filter(None, (type(error).__name__, error.pgcode, error.diag.constraint_name)))
+    return type(error).__name__
+
+
+FAILED = """
+INSERT INTO litgo.triage_failures AS f (case_id, attempts, reason, first_failed_at, last_failed_at, retry_at)
+VALUES (%(case)s, 1, %(reason)s, %(at)s, %(at)s, %(at)s + %(retry)s)
+ON CONFLICT (case_id) DO UPDATE SET attempts = f.attempts + 1, reason = excluded.reason,
+    last_failed_at = excluded.last_failed_at, retry_at = excluded.last_failed_at + %(retry)s * (f.attempts + 1)
+RETURNING attempts
+"""
+GIVEN_UP = f"""
+INSERT INTO litgo.triage (case_id, as_of, status, urgency_h, complexity, sources, alternatives, reason)
+SELECT id, %(at)s, 'review', coalesce(urgency_h, {URGENCY_H}), coalesce(complexity, '{COMPLEXITY}'), '{{}}', '[]',
+       'failed'
+FROM cases WHERE id = %(case)s
+ON CONFLICT (case_id) DO NOTHING
+"""

@@ -1,0 +1,133 @@
+"""The review queue: which cases wait for a person, and the person's decision. Its messages are in Portuguese.
+
+Knows the database, not Dagster. Shows no personal data and no text: who reviews reads the case in the marketplace.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from litgo_pipelines.database import connect
+from litgo_pipelines.intake import taxonomy
+from litgo_pipelines.observability.metrics import add, count
+
+REASONS = {
+    "too_short": "texto vazio ou curto demais",
+    "outside_taxonomy": "nenhuma subárea conhecida se aplica",
+    "area_uncertain": "área incerta",
+    "subarea_uncertain": "subárea incerta",
+    "failed": "a triagem falhou três vezes",
+}
+_QUEUED = """
+FROM litgo.triage t JOIN cases c ON c.id = t.case_id
+WHERE t.status = 'review' AND c.status = 'pending_assignment' AND (c.area IS NULL OR c.subarea IS NULL)
+  AND t.as_of <= %(as_of)s
+"""
+
+
+class ReviewError(ValueError):
+    """A decision that cannot be taken; the message says why, in Portuguese."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    case_id: str
+    since: datetime
+    hours: float
+    reason: str  # a key of REASONS
+    area: str | None
+    alternatives: list[dict[str, Any]]
+
+
+def queue(cursor: Any, as_of: datetime, limit: int = 50) -> list[Waiting]:
+    """The open cases that wait for a person as of the instant, longest wait first."""
+    cursor.execute(
+        "SELECT t.case_id::text, t.as_of, extract(epoch FROM %(as_of)s - t.as_of)::float8 / 3600, t.reason, c.area, "
+        f"t.alternatives {_QUEUED} ORDER BY t.as_of, t.case_id LIMIT %(limit)s",
+        {"as_of": as_of, "limit": limit},
+    )
+    return [Waiting(*row) for row in cursor.fetchall()]
+
+
+def waiting(cursor: Any, as_of: datetime, older_than_h: float = 0) -> int:
+    """How many wait as of the instant, for at least `older_than_h` hours."""
+    cursor.execute(
+        f"SELECT count(*) {_QUEUED} AND t.as_of <= %(as_of)s - %(hours)s * interval '1 hour'",
+        {"as_of": as_of, "hours": older_than_h},
+    )
+    return cursor.fetchone()[0]
+
+
+def markdown(cases: list[Waiting]) -> str:
+    rows = [
+        f"| {case.case_id} | {case.hours:.1f} | {REASONS[case.reason]} | {case.area or '–'} | {_likely(case)} |"
+        for case in cases
+    ]
+    return "\n".join(["| caso | horas | motivo | área | mais prováveis |", "|---|--:|---|---|---|", *rows])
+
+
+def _likely(case: Waiting) -> str:
+    return "; ".join(f"{a['area']}/{a['subarea']} {a['confidence']:.0%}" for a in case.alternatives) or "–"
+
+
+def decide(cursor: Any, case_id: str, area: str, subarea: str, who: str, as_of: datetime) -> taxonomy.Subarea:
+    """A person's decision, in the caller's transaction: into the case and its triage, with who and when.
+
+    What the client chose is kept, unless the taxonomy does not have it. Returns the subarea as the taxonomy writes it.
+    Raises UnknownSubarea or ReviewError.
+    """
+    if as_of.tzinfo is None:
+        raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
+    if not who.strip():
+        raise ReviewError("diga quem decide")
+    label = taxonomy.find(area, subarea)
+    try:
+        case_id = str(UUID(case_id))
+    except ValueError as error:
+        raise ReviewError(f"{case_id!r} não é o identificador de um caso") from error
+    cursor.execute(
+        "SELECT t.status, t.sources, c.status, c.area, c.subarea FROM litgo.triage t JOIN cases c ON c.id = t.case_id "
+        "WHERE t.case_id = %s::uuid FOR UPDATE",
+        (case_id,),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        raise ReviewError(f"o caso {case_id} não passou pela triagem")
+    status, sources, case_status, case_area, case_subarea = row
+    if status != "review":
+        raise ReviewError(f"o caso {case_id} não está na fila de revisão")
+    if case_status != "pending_assignment":
+        raise ReviewError(f"o caso {case_id} não está mais aberto (status {case_status})")
+    known = {"area": taxonomy.areas(), "subarea": [each.subarea for each in taxonomy.subareas()]}
+    for name, found, wanted in (("area", case_area, label.area), ("subarea", case_subarea, label.subarea)):
+        ours = sources.get(name) in ("openai", "local", "rule")
+        if found in known[name] and found != wanted and not ours:
+            raise ReviewError(f"o cliente escolheu {found}: essa escolha não pode ser trocada aqui")
+    cursor.execute("UPDATE cases SET area = %s, subarea = %s WHERE id = %s::uuid", (*label, case_id))
+    chosen = {
+        name: sources.get(name) if found == wanted and sources.get(name) == "client" else "person"
+        for name, found, wanted in (("area", case_area, label.area), ("subarea", case_subarea, label.subarea))
+    }
+    cursor.execute(
+        "UPDATE litgo.triage SET status = 'classified', area = %s, subarea = %s, sources = sources || %s::jsonb, "
+        "reviewer = %s, reviewed_at = %s WHERE case_id = %s::uuid",
+        (*label, json.dumps(chosen), who.strip(), as_of, case_id),
+    )
+    add(cursor, [count("triage_source_total", source="person")])
+    return label
+
+
+def show_queue(url: str, as_of: datetime) -> str:
+    """`litgo triagem fila`: how many wait, and the first of them."""
+    with connect(url) as connection, connection.cursor() as cursor:
+        number, cases = waiting(cursor, as_of), queue(cursor, as_of)
+    return f"casos que aguardam revisão: {number}\n\n{markdown(cases)}" if number else "nenhum caso aguarda revisão"
+
+
+def take_decision(url: str, case_id: str, area: str, subarea: str, who: str, as_of: datetime) -> str:
+    """`litgo triagem decidir`: writes the decision and says so. Raises as `decide`."""
+    with connect(url) as connection, connection.cursor() as cursor:
+        label = decide(cursor, case_id, area, subarea, who, as_of)
+    return f"caso {case_id}: {label.area} / {label.subarea}, decidido por {who.strip()}"

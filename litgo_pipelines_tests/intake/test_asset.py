@@ -1,0 +1,122 @@
+"""The asset as Dagster runs it, in one process, on a real Postgres."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from litgo_pipelines.database import connect
+from litgo_pipelines.intake.assets import assets
+from litgo_pipelines.intake.checks import checks
+from litgo_pipelines.resources.openai import OpenAI
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines_tests.conftest import execute
+from litgo_pipelines_tests.intake.test_batch import DISMISSED, add_case, rows
+from litgo_pipelines_tests.rows import Marketplace
+
+AS_OF = "2026-03-10T09:00:00-03:00"
+
+
+def run(url: str, openai: OpenAI | None = None, **config: object) -> dg.ExecuteInProcessResult:
+    defs = dg.Definitions(
+        assets=assets, asset_checks=checks, resources={"postgres": Postgres(url=url), "openai": openai or OpenAI()}
+    )
+    return defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        raise_on_error=False, run_config={"ops": {"triaged_cases": {"config": {"as_of": AS_OF, **config}}}}
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for the module: the day's classifier is trained once."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("LITGO_HOME", str(home))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def test_metadata_shows_counts_and_the_queue_but_no_text(database_url: str, capfd: pytest.CaptureFixture) -> None:
+    add_case(database_url, DISMISSED)
+    waiting = add_case(database_url, "segredo 123.456.789-09")
+    result = run(database_url)
+    assert result.success
+    metadata = result.asset_materializations_for_node("triaged_cases")[0].metadata
+    assert (metadata["classified"].value, metadata["review"].value) == (1, 1)
+    assert "| classified | Trabalhista | 1 |" in str(metadata["by area"].value)
+    assert waiting in str(metadata["review queue"].value)
+    assert "data:image/png;base64," in str(metadata["confidence"].value)
+    printed = "".join(capfd.readouterr())
+    assert '"event": "triaged_cases"' in printed
+    for output in (printed, str(metadata)):
+        assert "123.456" not in output
+        assert "demitido" not in output
+
+
+def test_an_old_case_in_review_warns(database_url: str) -> None:
+    add_case(database_url, "oi", created_at=datetime.now(UTC) - timedelta(days=3))
+    overdue = run(database_url, as_of=(datetime.now(UTC) - timedelta(days=2)).isoformat())
+    (check,) = overdue.get_asset_check_evaluations()
+    assert overdue.success
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    execute(database_url, "UPDATE litgo.triage SET as_of = now()")
+    (check,) = run(database_url).get_asset_check_evaluations()
+    assert check.passed
+
+
+def test_an_empty_marketplace_and_a_limit(database_url: str) -> None:
+    assert run(database_url).success
+    with connect(database_url) as connection:
+        market = Marketplace(connection, datetime.fromisoformat(AS_OF))
+        for _ in range(3):
+            market.case(area=None, description=DISMISSED)
+    assert run(database_url, limit=2).success
+    assert rows(database_url, "SELECT count(*) FROM litgo.triage") == [(2,)]
+
+
+@pytest.mark.parametrize("as_of", ["2026-03-10T09:00:00", "yesterday"])
+def test_an_instant_must_have_a_zone(database_url: str, as_of: str) -> None:
+    assert not run(database_url, as_of=as_of).success
+
+
+CHILD = """
+import sys
+from litgo_pipelines_tests.intake.test_asset import run
+sys.exit(0 if run(sys.argv[1]).success else 1)
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_a_second_run_finishes(database_url: str) -> None:
+    """A trigger holds the run inside its third case; there the process is killed."""
+    cases = [add_case(database_url, DISMISSED) for _ in range(6)]
+    execute(
+        database_url,
+        "CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF (SELECT count(*) FROM litgo.triage) >= 3 THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$",
+        "CREATE TRIGGER stall BEFORE UPDATE ON cases FOR EACH ROW EXECUTE FUNCTION stall()",
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, database_url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    stalled = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+    deadline = time.monotonic() + 60
+    while not (found := rows(database_url, stalled)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert found, "the run never reached its third case"
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    execute(database_url, f"SELECT pg_terminate_backend({found[0][0]})", "DROP TRIGGER stall ON cases")
+    assert rows(database_url, "SELECT count(*) FROM litgo.triage") == [(2,)]
+    assert run(database_url).success
+    assert rows(database_url, "SELECT count(*) FROM litgo.triage WHERE status = 'classified'") == [(len(cases),)]
+    counted = "SELECT value FROM litgo.metric_state WHERE name = 'triage_requests_total'"
+    assert rows(database_url, counted) == [(len(cases),)]

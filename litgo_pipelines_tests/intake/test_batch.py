@@ -1,0 +1,355 @@
+"""Triage on a real Postgres: what is written, what is kept, and what happens when something goes wrong."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.intake import batch
+from litgo_pipelines.intake.batch import Result, Structured, local_model, triage_pending
+from litgo_pipelines.intake.classifier import Model
+from litgo_pipelines.intake.review import (
+    ReviewError,
+    decide,
+    markdown,
+    queue,
+    show_queue,
+    take_decision,
+    waiting,
+)
+from litgo_pipelines.intake.taxonomy import UnknownSubarea
+from litgo_pipelines.resources.openai import OpenAI
+from litgo_pipelines_tests.conftest import execute
+from litgo_pipelines_tests.intake.conftest import GOOD, Loopback, completion
+from litgo_pipelines_tests.intake.test_triage import HOSTILE
+from litgo_pipelines_tests.rows import Marketplace
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+DISMISSED = "Fui demitido sem justa causa e a empresa não pagou as verbas rescisórias"
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Any]:
+    with closing(open_connection(database_url)) as opened:
+        yield opened
+
+
+def add_case(url: str, description: str | None, **values: Any) -> str:
+    with connect(url) as connection:
+        market = Marketplace(connection, NOW)
+        return market.case(**{"area": None, "description": description, "created_at": NOW, **values})
+
+
+def run(connection: Any, model: Model, as_of: datetime = NOW, limit: int = 100, **more: Any) -> Result:
+    return triage_pending(connection, as_of, limit=limit, threshold=0.65, version="test", model=model, **more)
+
+
+def rows(url: str, query: str, *parameters: Any) -> list[tuple]:
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        return cursor.fetchall()
+
+
+CASE = "SELECT area, subarea, urgency_h, complexity FROM cases WHERE id = %s"
+TRIAGE = "SELECT status, area, subarea, reason, sources FROM litgo.triage WHERE case_id = %s"
+EVERYTHING = (
+    "SELECT c.id, c.area, c.subarea, c.urgency_h, c.complexity, to_jsonb(t) FROM cases c "
+    "LEFT JOIN litgo.triage t ON t.case_id = c.id ORDER BY 1"
+)
+
+
+def metrics(url: str) -> dict[str, float]:
+    found = rows(url, "SELECT name, labels, value FROM litgo.metric_state WHERE name LIKE 'triage%%'")
+    return {" ".join([name, *labels.values()]): value for name, labels, value in found if not name.endswith("bucket")}
+
+
+def test_a_clear_case_is_classified_and_a_vague_one_waits(database_url: str, connection: Any, model: Model) -> None:
+    clear = add_case(database_url, DISMISSED + ", tenho audiência amanhã")
+    vague = add_case(database_url, "boa tarde, preciso muito conversar sobre uma coisa")
+    result = run(connection, model)
+    assert rows(database_url, CASE, clear) == [("Trabalhista", "Rescisão", 24, "MEDIUM")]
+    assert rows(database_url, TRIAGE, clear) == [
+        ("classified", "Trabalhista", "Rescisão", None,
+         {"area": "local", "subarea": "local", "urgency_h": "rule", "complexity": "default"})
+    ]  # fmt: skip
+    assert rows(database_url, CASE, vague) == [(None, None, 72, "MEDIUM")]
+    ((status, area, subarea, reason, _),) = rows(database_url, TRIAGE, vague)
+    assert (status, area, subarea) == ("review", None, None)
+    assert reason in ("area_uncertain", "outside_taxonomy")
+    assert result.statuses == {"classified": 1, "review": 1}
+    counted = metrics(database_url)
+    assert counted.pop("triage_duration_seconds_sum") > 0
+    assert counted == {
+        "triage_requests_total classified": 1, "triage_requests_total review": 1, "triage_source_total local": 2
+    }  # fmt: skip
+
+
+def test_only_what_is_open_is_filled(database_url: str, connection: Any, model: Model) -> None:
+    chosen = add_case(database_url, DISMISSED, area="Família", subarea="Guarda", urgency_h=5)
+    part = add_case(database_url, DISMISSED, area="Trabalhista", complexity="HIGH")
+    complete = add_case(
+        database_url, DISMISSED, area="Civil", subarea="Contratos", urgency_h=9, complexity="LOW"
+    )  # fmt: skip
+    later = add_case(database_url, DISMISSED, created_at=NOW + timedelta(seconds=1))
+    closed = add_case(database_url, DISMISSED, status="closed")
+    run(connection, model)
+    assert rows(database_url, CASE, chosen) == [("Família", "Guarda", 5, "MEDIUM")]
+    assert rows(database_url, CASE, part) == [("Trabalhista", "Rescisão", 72, "HIGH")]
+    for untouched in (complete, later, closed):
+        assert rows(database_url, TRIAGE, untouched) == []
+    assert rows(database_url, CASE, later) == [(None, None, None, None)]
+
+
+def test_a_second_run_changes_nothing(database_url: str, connection: Any, model: Model) -> None:
+    add_case(database_url, DISMISSED)
+    add_case(database_url, "oi")
+    run(connection, model)
+    before = rows(database_url, EVERYTHING), metrics(database_url)
+    again = run(connection, model, NOW + timedelta(hours=1))
+    assert not again.statuses
+    assert (rows(database_url, EVERYTHING), metrics(database_url)) == before
+
+
+def test_two_runs_at_once_triage_each_case_once(database_url: str, model: Model) -> None:
+    for _ in range(12):
+        add_case(database_url, DISMISSED)
+    results: list[Result] = []
+
+    def work() -> None:
+        with closing(open_connection(database_url)) as connection:
+            results.append(run(connection, model))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(result.statuses["classified"] for result in results) == 12
+    assert metrics(database_url)["triage_requests_total classified"] == 12
+
+
+def test_hostile_texts_leave_the_database_as_it_was(database_url: str, connection: Any, model: Model) -> None:
+    texts = [text.replace("\x00", "") for text in HOSTILE]
+    cases = [add_case(database_url, text, title=text[:200]) for text in texts]
+    result = run(connection, model)
+    assert result.statuses["classified"] + result.statuses["review"] == len(cases)
+    stored = dict(rows(database_url, "SELECT id::text, description FROM cases"))
+    assert [stored[case] for case in cases] == texts
+    assert rows(database_url, "SELECT count(*) FROM litgo.triage") == [(len(cases),)]
+
+
+class Meddler:
+    """A classifier's end of the line at which the client chooses something just then."""
+
+    configured = True
+
+    def __init__(self, url: str, statement: str) -> None:
+        self.url, self.statement = url, statement
+
+    def structured(self, **_: Any) -> str:
+        execute(self.url, self.statement)
+        return json.dumps(GOOD)
+
+
+def test_what_the_client_chooses_meanwhile_wins(database_url: str, connection: Any, model: Model) -> None:
+    case = add_case(database_url, DISMISSED)
+    meddler: Structured = Meddler(database_url, f"UPDATE cases SET area = 'Civil' WHERE id = '{case}'")
+    first = run(connection, model, openai=meddler)
+    assert first.statuses == {"changed": 1}
+    assert rows(database_url, TRIAGE, case) == []
+    assert rows(database_url, CASE, case) == [("Civil", None, None, None)]
+    assert metrics(database_url) == {}
+    run(connection, model)
+    ((area, *_),) = rows(database_url, CASE, case)
+    assert area == "Civil"
+
+
+def test_a_case_that_fails_three_times_goes_to_a_person(database_url: str, connection: Any, model: Model) -> None:
+    bad, good = add_case(database_url, DISMISSED), add_case(database_url, DISMISSED)
+    execute(
+        database_url,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF NEW.id = '{bad}' THEN RAISE check_violation USING MESSAGE = 'segredo: ' || NEW.description; END IF; "
+        "RETURN NEW; END $$",
+        "CREATE TRIGGER refuse BEFORE UPDATE ON cases FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    first = run(connection, model)
+    assert (first.statuses["classified"], first.statuses["failed"]) == (1, 1)
+    assert first.failures == {bad: "CheckViolation 23514"}  # no word of the message, which quotes the text
+    assert rows(database_url, CASE, good)[0][0] == "Trabalhista"
+    assert not run(connection, model).statuses  # not before its time
+    for hours in (1, 2):
+        assert run(connection, model, NOW + timedelta(hours=hours)).statuses["failed"] == 1
+    assert rows(database_url, TRIAGE, bad)[0][:4] == ("review", None, None, "failed")
+    assert rows(database_url, "SELECT attempts, reason FROM litgo.triage_failures") == [(3, "CheckViolation 23514")]
+    assert not run(connection, model, NOW + timedelta(hours=9)).statuses
+    counted = metrics(database_url)
+    assert (counted["triage_requests_total failed"], counted["triage_requests_total review"]) == (3, 1)
+
+
+def test_a_lost_connection_is_nobodys_fault(database_url: str, connection: Any, model: Model) -> None:
+    add_case(database_url, DISMISSED)
+    pid = connection.get_backend_pid()
+    killer: Structured = Meddler(database_url, f"SELECT pg_terminate_backend({pid})")
+    with pytest.raises(Exception, match=r"terminat|closed"):
+        run(connection, model, openai=killer)
+    assert rows(database_url, "SELECT count(*) FROM litgo.triage_failures") == [(0,)]
+    with closing(open_connection(database_url)) as other:
+        assert run(other, model).statuses == {"classified": 1}
+
+
+def test_openai_decides_and_never_sees_who(
+    database_url: str, connection: Any, model: Model, openai: OpenAI, loopback: Loopback
+) -> None:
+    case = add_case(database_url, "Sou Ana Lúcia, CPF 123.456.789-09, minha ex não deixa eu ver meu filho")
+    execute(database_url, "UPDATE profiles SET full_name = 'Ana Lúcia Prado', email = 'ana@example.com'")
+    result = run(connection, model, openai=openai)
+    assert result.sources == {"openai": 1}
+    assert rows(database_url, CASE, case) == [("Família", "Guarda", 24, "HIGH")]
+    sent = json.dumps(loopback.requests, ensure_ascii=False)
+    assert "Ana" not in sent
+    assert "123.456" not in sent
+    assert "não deixa eu ver meu filho" in sent
+    assert metrics(database_url)["triage_source_total openai"] == 1
+
+
+def test_openai_is_offered_only_what_agrees_with_the_client(
+    database_url: str, connection: Any, model: Model, openai: OpenAI, loopback: Loopback
+) -> None:
+    add_case(database_url, DISMISSED, area="Trabalhista")
+    result = run(connection, model, openai=openai)
+    offered = loopback.requests[0]["response_format"]["json_schema"]["schema"]["properties"]["category"]["enum"]
+    assert offered[:-1] == [f"Trabalhista: {s}" for s in ("Rescisão", "Horas extras", "Assédio moral",
+                                                          "Acidente de trabalho")]  # fmt: skip
+    assert result.fallbacks == {"invalid": 1}  # the server said Família all the same
+    assert result.sources == {"local": 1}
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Loopback.answer(b"{}", 500), "unavailable"),
+        (Loopback.answer(completion('{"category": "Hacker"}')), "invalid"),
+        (Loopback.answer(completion(None, refusal="no")), "refused"),
+    ],
+)
+def test_without_a_usable_answer_the_local_classifier_decides_aloud(
+    database_url: str, connection: Any, model: Model, openai: OpenAI, loopback: Loopback, reply: Any, reason: str
+) -> None:
+    case = add_case(database_url, DISMISSED)
+    loopback.reply = reply
+    said: list[str] = []
+    result = run(connection, model, openai=openai, warn=said.append)
+    assert rows(database_url, CASE, case)[0][:2] == ("Trabalhista", "Rescisão")
+    assert (result.sources, result.fallbacks) == ({"local": 1}, {reason: 1})
+    assert metrics(database_url)[f"triage_openai_fallback_total {reason}"] == 1
+    assert len(said) == 1
+    assert case in said[0]
+    assert "demitido" not in said[0]
+
+
+def test_a_run_stops_asking_when_nobody_answers(
+    database_url: str, connection: Any, model: Model, openai: OpenAI, loopback: Loopback
+) -> None:
+    for _ in range(6):
+        add_case(database_url, DISMISSED)
+    loopback.reply = Loopback.answer(b"{}", 503)
+    result = run(connection, model, openai=openai)
+    assert len(loopback.requests) == batch.OPENAI_FAILURES
+    assert result.fallbacks == {"unavailable": 3, "skipped": 3}
+    assert result.statuses == {"classified": 6}
+
+
+def test_the_model_learns_what_people_chose_and_not_what_it_guessed(
+    database_url: str, connection: Any, model: Model, tmp_path: Path
+) -> None:
+    text = "O zingarelho do meu quintal ficou avariado"
+    before = NOW - timedelta(days=2)
+    for _ in range(3):
+        add_case(database_url, text, area="Imobiliário", subarea="Condomínio", created_at=before)
+    guessed = add_case(database_url, "trambolho " * 3 + DISMISSED, created_at=before)
+    run(connection, model)
+    assert rows(database_url, TRIAGE, guessed)[0][0] == "classified"
+    version, learned = local_model(connection, tmp_path, NOW)
+    assert "zingarelho" in learned.vocabulary
+    assert "trambolho" not in learned.vocabulary
+    again, loaded = local_model(connection, tmp_path, NOW + timedelta(hours=2))
+    assert again == version
+    assert loaded.probabilities(text) == learned.probabilities(text)
+    (saved,) = tmp_path.iterdir()
+    saved.write_bytes(b"half a file")
+    assert local_model(connection, tmp_path, NOW)[1].probabilities(text) == learned.probabilities(text)
+
+
+def test_the_queue_and_a_persons_decision(database_url: str, connection: Any, model: Model) -> None:
+    case = add_case(database_url, "oi")
+    run(connection, model)
+    tomorrow = NOW + timedelta(hours=25)
+    with connection, connection.cursor() as cursor:
+        (entry,) = queue(cursor, tomorrow)
+        assert (entry.case_id, entry.hours, entry.reason) == (case, 25, "too_short")
+        assert "texto vazio ou curto demais" in markdown([entry])
+        assert (waiting(cursor, tomorrow, 24), waiting(cursor, tomorrow, 26), waiting(cursor, NOW)) == (1, 0, 1)
+        with pytest.raises(UnknownSubarea):
+            decide(cursor, case, "Família", "Herança", "bia", tomorrow)
+        with pytest.raises(ReviewError, match="quem"):
+            decide(cursor, case, "Família", "Guarda", " ", tomorrow)
+        assert decide(cursor, case, "familia", "guarda", "bia", tomorrow) == ("Família", "Guarda")
+    assert rows(database_url, CASE, case) == [("Família", "Guarda", 72, "MEDIUM")]
+    ((status, area, subarea, reason, sources),) = rows(database_url, TRIAGE, case)
+    assert (status, area, subarea, reason) == ("classified", "Família", "Guarda", "too_short")
+    assert (sources["area"], sources["subarea"], sources["urgency_h"]) == ("person", "person", "default")
+    assert rows(database_url, "SELECT reviewer, reviewed_at FROM litgo.triage") == [("bia", tomorrow)]
+    assert metrics(database_url)["triage_source_total person"] == 1
+    with connection, connection.cursor() as cursor:
+        assert queue(cursor, tomorrow) == []
+        with pytest.raises(ReviewError, match="não está na fila"):
+            decide(cursor, case, "Família", "Guarda", "bia", tomorrow)
+        for unknown, told in (("0" * 32, "não passou"), ("'; DROP TABLE cases; --", "não é o identificador")):
+            with pytest.raises(ReviewError, match=told):
+                decide(cursor, unknown, "Família", "Guarda", "bia", tomorrow)
+
+
+def test_a_person_keeps_what_the_client_chose(database_url: str, connection: Any, model: Model) -> None:
+    case = add_case(database_url, "oi", area="Família")
+    gone = add_case(database_url, "oi")
+    run(connection, model)
+    execute(database_url, f"UPDATE cases SET status = 'cancelled' WHERE id = '{gone}'")
+    with connection, connection.cursor() as cursor:
+        assert [entry.case_id for entry in queue(cursor, NOW)] == [case]
+        with pytest.raises(ReviewError, match="não está mais aberto"):
+            decide(cursor, gone, "Família", "Guarda", "bia", NOW)
+        with pytest.raises(ReviewError, match="o cliente escolheu Família"):
+            decide(cursor, case, "Civil", "Contratos", "bia", NOW)
+        decide(cursor, case, "Família", "Guarda", "bia", NOW)
+    assert rows(database_url, TRIAGE, case)[0][4]["area"] == "client"
+    odd = add_case(database_url, DISMISSED, subarea="Multa ambiental")
+    meanwhile = add_case(database_url, "oi")
+    run(connection, model)
+    execute(database_url, f"UPDATE cases SET area = 'Civil', subarea = 'Contratos' WHERE id = '{meanwhile}'")
+    with connection, connection.cursor() as cursor:
+        assert [entry.case_id for entry in queue(cursor, NOW)] == [odd]
+        decide(cursor, odd, "Tributário", "Execução fiscal", "bia", NOW)
+        with pytest.raises(ReviewError, match="o cliente escolheu Civil"):
+            decide(cursor, meanwhile, "Família", "Guarda", "bia", NOW)
+    assert rows(database_url, CASE, odd)[0][:2] == ("Tributário", "Execução fiscal")
+    assert rows(database_url, CASE, case)[0][:2] == ("Família", "Guarda")
+
+
+def test_what_the_command_line_says(database_url: str, connection: Any, model: Model) -> None:
+    assert show_queue(database_url, NOW) == "nenhum caso aguarda revisão"
+    case = add_case(database_url, "oi, segredo")
+    run(connection, model)
+    shown = show_queue(database_url, NOW)
+    assert shown.startswith("casos que aguardam revisão: 1\n")
+    assert case in shown
+    assert "segredo" not in shown
+    said = take_decision(database_url, case, "civil", "cobranca", "bia", NOW)
+    assert said == f"caso {case}: Civil / Cobrança, decidido por bia"
+    assert show_queue(database_url, NOW) == "nenhum caso aguarda revisão"

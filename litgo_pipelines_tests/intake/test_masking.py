@@ -1,0 +1,84 @@
+"""Nothing that names a person leaves: by form, by name, and on real court texts."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from litgo_pipelines.intake.masking import NAME, mask
+
+COURT_TEXTS = Path(__file__).parents[3] / "shared" / "data" / "tj_themes" / "tjrj.parquet"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("cpf 123.456.789-09.", "cpf [CPF]."),
+        ("cpf 12345678909", "cpf [CPF]"),
+        ("cpf １２３.４５６.７８９-０９", "cpf [CPF]"),
+        ("CNPJ 12.345.678/0001-95", "CNPJ [CNPJ]"),
+        ("CNPJ 12.ABC.345/01DE-35", "CNPJ [CNPJ]"),
+        ("minha OAB/SP 123.456 e", "minha [OAB] e"),
+        ("OAB nº 98.765/MG", "[OAB]"),
+        ("ligue (11) 98765-4321", "ligue [TELEFONE]"),
+        ("ligue +55 11 98765 4321", "ligue [TELEFONE]"),
+        ("ligue 3333-4444", "ligue [TELEFONE]"),
+        ("mande para joao.s+x@mail.com.br!", "mande para [E-MAIL]!"),
+        ("joao (arroba) gmail.com", "[E-MAIL]"),
+        ("processo 0001234-56.2023.8.26.0100", "processo [PROCESSO]"),
+        ("processo 00012345620238260100", "processo [PROCESSO]"),
+        ("CEP 01310-100", "CEP [CEP]"),
+        ("RG 12.345.678-X", "RG [NÚMERO]"),
+        ("pix 123e4567-e89b-12d3-a456-426614174000", "pix [CHAVE]"),
+        ("R$ 1.234.567,89 em 12/03/2024", "R$ 1.234.567,89 em 12/03/2024"),
+        ("trabalhei 12 anos, art. 483 da CLT", "trabalhei 12 anos, art. 483 da CLT"),
+    ],
+)
+def test_forms(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+def test_names_whatever_their_accents_and_case() -> None:
+    text = "Sou JOAO da silva e o João, filho da Conceição Dias, mora aqui há dias"
+    assert mask(text, ["João da Silva", None, ""]) == (
+        f"Sou {NAME} da {NAME} e o {NAME}, filho da Conceição Dias, mora aqui há dias"
+    )
+
+
+digits = st.text("0123456789", min_size=11, max_size=11)
+
+
+@settings(deadline=None)
+@given(digits, st.text(max_size=40), st.text(max_size=40))
+def test_a_cpf_never_survives(cpf: str, before: str, after: str) -> None:
+    written = f"{cpf[:3]}.{cpf[3:6]}.{cpf[6:9]}-{cpf[9:]}"
+    for form in (written, cpf):
+        assert form not in mask(f"{before} {form} {after}")
+
+
+@settings(deadline=None)
+@given(st.text(max_size=300), st.lists(st.text(max_size=20), max_size=3))
+def test_any_text_is_masked_once_and_for_all(text: str, names: list[str]) -> None:
+    once = mask(text, [name for name in names if "nome" not in name.lower()])
+    assert mask(once) == once
+
+
+def test_real_court_texts() -> None:
+    if not COURT_TEXTS.exists():
+        pytest.skip(f"{COURT_TEXTS.name} of the shared data is not here")
+    import pyarrow.parquet as pq
+
+    texts = pq.read_table(COURT_TEXTS, columns=["text"])["text"].to_pylist()[:400]
+    masked = [mask(text) for text in texts]
+    joined = "\n".join(masked)
+    assert re.search(r"\d{7}-?\d{2}\.?\d{4}\.?\d\.?\d{2}\.?\d{4}", "\n".join(texts))
+    for form in (
+        r"\d{7}-?\d{2}\.?\d{4}\.?\d\.?\d{2}\.?\d{4}",
+        r"\d{3}\.\d{3}\.\d{3}-\d{2}",
+        r"\w@\w",
+        r"(?<!\d)\d{9,}",
+    ):
+        assert not re.search(form, joined)
+    assert len(joined) > 0.97 * len("\n".join(texts))  # the law is still there

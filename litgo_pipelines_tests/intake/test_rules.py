@@ -1,0 +1,48 @@
+import pytest
+
+from litgo_pipelines.intake import rules
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("Tenho audiência amanhã às 9h", 24),
+        ("minha audiencia vai ser amanha cedo", 24),
+        ("Meu irmão foi preso em flagrante", 12),
+        ("Meu prazo de 5 dias está correndo", 120),
+        ("prazo de cinco dias", 120),
+        ("prazo de 3 horas e prazo de 5 dias", 3),
+        ("prazo de 0 dias", rules.LEAST_H),
+        ("prazo de 999 dias", rules.MOST_H),
+        ("recebi uma ordem de despejo", 24),
+        ("quero uma liminar", 24),
+        ("só queria tirar uma dúvida", 168),
+        ("não tenho audiência amanhã", None),
+        ("nunca foi preso em flagrante", None),
+        ("não consigo dormir, audiência amanhã", 24),
+        ("até hoje não recebi o acerto", None),
+        ("", None),
+    ],
+)
+def test_urgency(text: str, hours: int | None) -> None:
+    assert rules.urgency_h(text) == hours
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("Divórcio consensual", "LOW"),
+        ("divórcio amigável com bens no exterior", "HIGH"),
+        ("a dívida é de 3 milhões", "HIGH"),
+        ("não é consensual", None),
+        ("bateram no meu carro", None),
+    ],
+)
+def test_complexity(text: str, level: str | None) -> None:
+    assert rules.complexity(text) == level
+
+
+def test_every_rule_can_apply() -> None:
+    for rule in rules.rules():
+        assert rule.value in rules.LEVELS if rule.field == "complexity" else int(rule.value) > 0
+        assert rule.field in ("urgency", "complexity")
