@@ -46,13 +46,13 @@ registration = dg.define_asset_job(
 matching = dg.define_asset_job(
     "matching",
     selection=dg.AssetSelection.assets("triaged_cases", "case_offers"),
-    tags=run_tags(30),
+    tags=run_tags(10),  # one that was killed holds up the next until it is ended
     description="New cases → triage → offers. The tables' contract is checked every night, not here.",
 )
 offer_expiry = dg.define_asset_job(
     "offer_expiry",
     selection=dg.AssetSelection.assets("expired_offers"),
-    tags=run_tags(30),
+    tags=run_tags(10),
     description="Offers nobody answered in time.",
 )
 evidence = dg.define_asset_job(

@@ -146,8 +146,7 @@ def load_for_offer(
         last = int(rung.top[-1])
         if i in rung.top or relevance[rung.top].sum() - relevance[last] + relevance[i] < enough or rung.weight == 0:
             continue
-        pair = np.array([i, last])
-        bar = _score(relevance[pair], rung.weight, equity_term(z[pair], rule), rule)[1]
+        bar = float(_score(relevance[last], rung.weight, equity_term(z[last], rule), rule))
         wins_tie = (last_offered[i], tie[i]) < (last_offered[last], tie[last])
         # the lowest score that rounds to the bar (or to the next step, where the tie is lost)
         needed = (bar + (0 if wins_tie else 1) - 0.5) * rule.grid

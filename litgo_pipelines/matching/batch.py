@@ -40,7 +40,6 @@ RETRY = timedelta(minutes=5)  # times the number of failed attempts
 NEXT = 5  # lawyers explained beyond the offered
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = ("uuid", "int", "bigint", "timestamptz", "int", "float8", "float8", "float8", "jsonb",
-          "uuid[]", "float8[]", "float8[]", "float8[]", "jsonb[]", "jsonb[]",
           "jsonb", "text", "text", "text", "interval", "text[]", "jsonb[]", "float8[]")  # fmt: skip
 _EXECUTE = f"EXECUTE make_offers ({', '.join(f'%s::{kind}' for kind in _TYPES)})"
 
@@ -334,11 +333,10 @@ class _Work:
         sent_at = batch.as_of + timedelta(microseconds=turn)
         preset, complexity = self.cases.preset[row], self.cases.complexity[row]
         radius = float(self.reach.radius_km[row])
-        made = considered[: len(offered)]
         explored = int(by_chance.sum())
         deltas = [
             count("matches_found_total"),
-            count("offers_created_total", len(made)),
+            count("offers_created_total", len(offered)),
             count("offers_explored_total", explored),
             count("ranker_used_total", ranker=self.ranker.kind),
             *observe("matching_duration_seconds", time.monotonic() - started),
@@ -346,10 +344,7 @@ class _Work:
         parameters = (
             case_id, round_number, batch.batch_id, sent_at, len(who), None if np.isinf(radius) else radius,
             choice.weight, mean, json.dumps(considered),
-            [e["lawyer_id"] for e in made], [e["score"] for e in made], [e["equity_term"] for e in made],
-            [e["relevance"] for e in made], [json.dumps(e["features"]) for e in made],
-            [json.dumps(_breakdown(e, place, choice.weight)) for place, e in enumerate(made, start=1)],
-            json.dumps(self.ranker.weights_used(preset, complexity)), self.ranker.kind, self.ranker.version,
+            self.ranker.weights_used(preset, complexity), self.ranker.kind, self.ranker.version,
             preset if self.ranker.model is None else None, timedelta(hours=plan.offer_hours), *columns(deltas),
         )  # fmt: skip
         offers = self._commit(parameters)
@@ -399,11 +394,6 @@ def record_failure(cursor: Any, case_id: str, reason: str, as_of: datetime) -> b
         {"case": case_id, "reason": reason[:1000], "at": as_of, "retry": RETRY, "attempts": ATTEMPTS},
     )
     return cursor.fetchone()[0]
-
-
-def _breakdown(entry: dict[str, Any], place: int, weight: float) -> dict[str, Any]:
-    keys = ("rank_by_relevance", "equity_term", "load", "imputed", "propensity", "by_chance")
-    return {"rank": place, "lambda": weight, **{key: entry[key] for key in keys}}
 
 
 def _seed(case_id: str, round_number: int) -> int:

@@ -2,9 +2,8 @@
 -- this round already or is no longer pending.
 PREPARE make_offers (
     uuid, int, bigint, timestamptz, int, float8, float8, float8, jsonb,    -- 1-9: the matching
-    uuid[], float8[], float8[], float8[], jsonb[], jsonb[],                -- 10-15: the offered
-    jsonb, text, text, text, interval,                                     -- 16-20: how they were ranked; the term
-    text[], jsonb[], float8[]                                              -- 21-23: metric deltas
+    jsonb, text, text, text, interval,                                     -- 10-14: how it was ranked; the offers' term
+    text[], jsonb[], float8[]                                              -- 15-17: metric deltas
 ) AS
 WITH matched AS (
     INSERT INTO litgo.matchings
@@ -14,15 +13,20 @@ WITH matched AS (
     RETURNING case_id
 ),
 chosen AS (
-    SELECT m.case_id, o.*, l.last_offered_at
+    SELECT m.case_id, l.id AS lawyer_id, l.last_offered_at, (e.entry ->> 'score')::float8 AS fair,
+           (e.entry ->> 'equity_term')::float8 AS equity, (e.entry ->> 'relevance')::float8 AS raw,
+           e.entry -> 'features' AS features,
+           jsonb_build_object('rank', e.place, 'lambda', $7)
+               || (e.entry - '{lawyer_id,offered,features,relevance,score}'::text[]) AS breakdown
     FROM matched m
-    CROSS JOIN unnest($10, $11, $12, $13, $14, $15) AS o (lawyer_id, fair, equity, raw, features, breakdown)
-    JOIN lawyers l ON l.id = o.lawyer_id
+    CROSS JOIN jsonb_array_elements($9) WITH ORDINALITY AS e (entry, place)
+    JOIN lawyers l ON l.id = (e.entry ->> 'lawyer_id')::uuid
+    WHERE (e.entry ->> 'offered')::boolean
 ),
 logged AS (
     INSERT INTO case_matches (case_id, lawyer_id, fair_score, equity_score, raw_score, features, breakdown,
                               weights_used, preset_used, created_at)
-    SELECT case_id, lawyer_id, fair, equity, raw, features, breakdown, $16, $19, $4 FROM chosen
+    SELECT case_id, lawyer_id, fair, equity, raw, features, breakdown, $10, $13, $4 FROM chosen
     ON CONFLICT (case_id, lawyer_id) DO UPDATE
     SET fair_score = excluded.fair_score, equity_score = excluded.equity_score, raw_score = excluded.raw_score,
         features = excluded.features, breakdown = excluded.breakdown, weights_used = excluded.weights_used,
@@ -31,7 +35,7 @@ logged AS (
 offered AS (
     INSERT INTO offers (id, case_id, lawyer_id, status, sent_at, expires_at, fair_score, raw_score, equity_weight,
                         last_offered_at, created_at)
-    SELECT gen_random_uuid(), case_id, lawyer_id, 'pending', $4, $4 + $20, fair, raw, $7, last_offered_at, $4 FROM chosen
+    SELECT gen_random_uuid(), case_id, lawyer_id, 'pending', $4, $4 + $14, fair, raw, $7, last_offered_at, $4 FROM chosen
     RETURNING id, case_id, lawyer_id
 ),
 stamped AS (
@@ -40,16 +44,16 @@ stamped AS (
 told AS (
     INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)
     SELECT 'offer', lawyer_id, 'offer:' || case_id || ':' || lawyer_id,
-           jsonb_build_object('offer_id', id, 'case_id', case_id, 'expires_at', $4 + $20), $4
+           jsonb_build_object('offer_id', id, 'case_id', case_id, 'expires_at', $4 + $14), $4
     FROM offered
 ),
 exposed AS (
     INSERT INTO litgo.exposures (case_id, round, client_id, ranker, model_version, exposed_at)
-    SELECT c.id, $2, c.client_id, $17, $18, $4 FROM cases c JOIN matched m ON m.case_id = c.id
+    SELECT c.id, $2, c.client_id, $11, $12, $4 FROM cases c JOIN matched m ON m.case_id = c.id
 ),
 counted AS (
     INSERT INTO litgo.metric_state AS s (name, labels, value)
-    SELECT d.* FROM matched CROSS JOIN unnest($21, $22, $23) AS d
+    SELECT d.* FROM matched CROSS JOIN unnest($15, $16, $17) AS d
     ON CONFLICT (name, labels) DO UPDATE SET value = s.value + excluded.value
 ),
 recovered AS (

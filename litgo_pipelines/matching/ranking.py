@@ -4,8 +4,10 @@ A ranker turns features into relevance in [0, 1], which the allocation weighs ag
 belong to the hand weights and never touch a learned model.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -56,8 +58,13 @@ class Ranker:
             raise ModelBroken(f"model version {self.version} gave no finite score for each lawyer")
         return 0.5 * (1 + np.tanh(score / 2))  # the logistic form that does not overflow
 
-    def weights_used(self, preset: str, complexity: str) -> dict[str, Any]:
-        """What `case_matches.weights_used` says."""
+    def weights_used(self, preset: str, complexity: str) -> str:
+        """What `case_matches.weights_used` says, as JSON."""
         if self.model is not None:
-            return {"model_version": self.version}
-        return dict(zip(FEATURES, hand_weights.weights(preset, complexity).round(4).tolist(), strict=True))
+            return json.dumps({"model_version": self.version})
+        return _weights_json(preset, complexity)
+
+
+@cache
+def _weights_json(preset: str, complexity: str) -> str:
+    return json.dumps(dict(zip(FEATURES, hand_weights.weights(preset, complexity).round(4).tolist(), strict=True)))
