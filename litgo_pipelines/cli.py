@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -121,13 +123,7 @@ def explain(case_id: str) -> None:
 @app.command("dead-letters")
 def dead_letters() -> None:
     """Cases that could not be matched in three tries, with the reason."""
-    from litgo_pipelines.database import connect
-
-    with (
-        supervisor.platform() as environment,
-        connect(environment["LITGO_DATABASE_URL"]) as connection,
-        connection.cursor() as cursor,
-    ):
+    with _marketplace() as cursor:
         cursor.execute(
             "SELECT case_id::text, last_failed_at, reason FROM litgo.matching_failures "
             "WHERE dead ORDER BY last_failed_at, case_id"
@@ -165,6 +161,16 @@ def review_decision(caso: str, area: str, subarea: str, por: Annotated[str, type
 @app.command()
 def retry(case_id: str) -> None:
     """Let a dead letter go again: the next matching takes it."""
+    with _marketplace() as cursor:
+        cursor.execute("DELETE FROM litgo.matching_failures WHERE case_id::text = %s", (case_id,))
+        if not cursor.rowcount:
+            raise typer.BadParameter(f"{case_id} is no dead letter: `litgo dead-letters` lists them")
+    typer.echo(f"{case_id} is matched with the next batch")
+
+
+@contextmanager
+def _marketplace() -> Iterator[Any]:
+    """A cursor in one transaction."""
     from litgo_pipelines.database import connect
 
     with (
@@ -172,10 +178,7 @@ def retry(case_id: str) -> None:
         connect(environment["LITGO_DATABASE_URL"]) as connection,
         connection.cursor() as cursor,
     ):
-        cursor.execute("DELETE FROM litgo.matching_failures WHERE case_id::text = %s", (case_id,))
-        if not cursor.rowcount:
-            raise typer.BadParameter(f"{case_id} is no dead letter: `litgo dead-letters` lists them")
-    typer.echo(f"{case_id} is matched with the next batch")
+        yield cursor
 
 
 def _last_night() -> datetime:

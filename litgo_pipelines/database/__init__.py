@@ -5,14 +5,16 @@ Belongs here: URL normalisation, connecting, locks. SQL of a stage stands beside
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
+from psycopg2.extensions import TransactionRollbackError
 
 SCHEMA = "litgo"
+T = TypeVar("T")
 
 
 class DatabaseUnavailable(RuntimeError):
@@ -77,6 +79,18 @@ def connect(url: str, *, application_name: str = "litgo", attempts: int = 3) -> 
             yield connection
     finally:
         connection.close()
+
+
+def in_transaction(connection: Any, work: Callable[[Any], T], attempts: int = 3) -> T:
+    """`work(cursor)` as one transaction; again after a deadlock or a serialisation failure, nobody's fault."""
+    for attempt in range(1, attempts + 1):
+        try:
+            with connection, connection.cursor() as cursor:
+                return work(cursor)
+        except TransactionRollbackError:
+            if attempt == attempts:
+                raise
+    raise ValueError("attempts must be at least 1")
 
 
 def advisory_lock(cursor: Any, name: str) -> None:

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg2
-from psycopg2.extensions import TransactionRollbackError
 
-from litgo_pipelines.database import session_lock, sql
+from litgo_pipelines.database import in_transaction, session_lock, sql
 from litgo_pipelines.intake import remote, taxonomy
 from litgo_pipelines.intake.classifier import VERSION, Model, train
 from litgo_pipelines.intake.masking import mask
@@ -219,18 +218,15 @@ class _Work:
             "was_area": case.area, "was_subarea": case.subarea, "was_urgency_h": case.urgency_h,
             "was_complexity": case.complexity,
         }  # fmt: skip
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                with self.connection, self.connection.cursor() as cursor:
-                    cursor.execute(sql(PACKAGE, "decision.sql"), parameters)
-                    written = cursor.fetchone()[0] == 1
-                    if written:
-                        add(cursor, deltas)
-                    return written
-            except TransactionRollbackError:  # a deadlock is nobody's fault
-                if attempt == ATTEMPTS:
-                    raise
-        raise AssertionError("not reached")
+
+        def write(cursor: Any) -> bool:
+            cursor.execute(sql(PACKAGE, "decision.sql"), parameters)
+            written = cursor.fetchone()[0] == 1
+            if written:
+                add(cursor, deltas)
+            return written
+
+        return in_transaction(self.connection, write)
 
     def _fail(self, case: Case, reason: str) -> None:
         with self.connection, self.connection.cursor() as cursor:

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 import psycopg2
-from psycopg2.extensions import TransactionRollbackError
 
-from litgo_pipelines.database import session_lock, sql
+from litgo_pipelines.database import in_transaction, session_lock, sql
 from litgo_pipelines.matching.allocation import (
     Rule,
     choose,
@@ -363,16 +362,13 @@ class _Work:
         result.kept.append(float(relevance[offered].sum()) / best if best else 1.0)
 
     def _commit(self, parameters: tuple[Any, ...]) -> int:
-        """One transaction; a deadlock or a serialisation failure is nobody's fault and is tried again."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                with self.connection, self.connection.cursor() as cursor:
-                    cursor.execute(_EXECUTE, parameters)
-                    return cursor.fetchone()[0]
-            except TransactionRollbackError:
-                if attempt == ATTEMPTS:
-                    raise
-        raise AssertionError("not reached")
+        """One transaction: the number of offers made."""
+
+        def write(cursor: Any) -> int:
+            cursor.execute(_EXECUTE, parameters)
+            return cursor.fetchone()[0]
+
+        return in_transaction(self.connection, write)
 
     def _fail(self, row: int, reason: str) -> None:
         case_id, as_of = self.cases.ids[row], self.batch.as_of
