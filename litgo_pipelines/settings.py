@@ -41,7 +41,9 @@ class Settings(BaseModel):
 
     triage_min_confidence: float = Field(default=0.65, ge=0, le=1)
     openai_base_url: str | None = Field(default=None, description="unset: OpenAI's own")
-    openai_timeout: float = Field(default=30, gt=0, le=600)
+    openai_timeout: float = Field(default=30, gt=0, le=600, description="seconds, of one attempt")
+    service_deadline_factor: float = Field(default=2, ge=1, le=10, description="whole call with retries / one attempt")
+    fallback_enabled: bool = Field(default=True, description="off: a failing service's error is raised instead")
     openai_triage_model: str = "gpt-4.1-mini"
 
     matching_batch_size: int = Field(default=500, ge=1, le=5000)

@@ -24,6 +24,7 @@ from litgo_pipelines.intake.taxonomy import Subarea
 from litgo_pipelines.intake.text import LONGEST, clean
 from litgo_pipelines.intake.triage import Case, Decision, Opinion, decide, local_opinion
 from litgo_pipelines.observability.metrics import Delta, add, count, observe
+from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.resources.openai import OpenAIFailed
 
 PACKAGE = "litgo_pipelines.intake"
@@ -40,6 +41,9 @@ class Structured(Protocol):
 
     @property
     def configured(self) -> bool: ...
+
+    @property
+    def fallback_enabled(self) -> bool: ...
 
     def structured(self, *, instructions: str, text: str, name: str, schema: dict[str, Any]) -> str: ...
 
@@ -194,6 +198,10 @@ class _Work:
                 self.failed_in_a_row = 0
                 return opinion
             except OpenAIFailed as error:
+                if not self.openai.fallback_enabled:
+                    raise
+                if isinstance(error.__cause__, ServiceFailure):
+                    deltas.append(count("fallback_usage_total", service="openai", reason=error.__cause__.reason))
                 reason = error.reason
                 self.warn(f"OpenAI did not triage case {case.case_id}, the local classifier does: {reason}, {error}")
             except ValueError:

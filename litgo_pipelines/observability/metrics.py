@@ -46,6 +46,30 @@ METRICS: dict[str, Metric] = {
     "matching_duration_seconds": Metric("Seconds from a case's turn to its offers being sent to commit.", {}, SECONDS),
 }
 
+SERVICES = ("openai", "docusign", "onesignal", "sendgrid")
+OPERATIONS = ("chat_completion", "embeddings", "token", "create_envelope", "read_envelope", "push", "mail")
+FAILURES = ("timeout", "unavailable", "rate_limited", "rejected", "invalid", "certificate")
+METRICS |= {
+    "api_requests_total": Metric(
+        "Calls to external services, retries included, by what they came to.",
+        {"service": SERVICES, "operation": OPERATIONS, "outcome": ("ok", *FAILURES, "circuit_open")},
+    ),
+    "api_attempts_total": Metric(
+        "HTTP requests to external services, each attempt for itself.",
+        {"service": SERVICES, "operation": OPERATIONS, "outcome": ("ok", *FAILURES)},
+    ),
+    "api_timeouts_total": Metric("Attempts without a complete answer in time.", {"service": SERVICES}),
+    "external_api_duration_seconds": Metric(
+        "Seconds of a call to an external service, retries and waits included.",
+        {"service": SERVICES, "operation": OPERATIONS},
+        SECONDS,
+    ),
+    "fallback_usage_total": Metric(
+        "Times the fallback stood in for an external service.",
+        {"service": SERVICES, "reason": (*FAILURES, "circuit_open")},
+    ),
+}
+
 
 def count(name: str, value: float = 1, **labels: str) -> Delta:
     """`value` more of a counter. Raises ValueError for a metric, label or label value that METRICS does not have."""
@@ -83,7 +107,7 @@ def columns(deltas: Iterable[Delta]) -> tuple[list[str], list[str], list[float]]
     """
     rows: dict[tuple[str, str], float] = {}
     for name, labels, value in deltas:
-        key = name, json.dumps(dict(labels), sort_keys=True)
+        key = name, json.dumps(dict(labels), sort_keys=True) if labels else "{}"
         rows[key] = rows.get(key, 0) + value
     ordered = sorted(rows)
     return [name for name, _ in ordered], [labels for _, labels in ordered], [rows[key] for key in ordered]

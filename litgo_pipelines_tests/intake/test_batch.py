@@ -148,6 +148,7 @@ class Meddler:
     """A classifier's end of the line at which the client chooses something just then."""
 
     configured = True
+    fallback_enabled = True
 
     def __init__(self, url: str, statement: str) -> None:
         self.url, self.statement = url, statement
@@ -254,6 +255,16 @@ def test_without_a_usable_answer_the_local_classifier_decides_aloud(
     assert "demitido" not in said[0]
 
 
+def test_with_fallbacks_off_a_case_waits_for_openai(
+    database_url: str, connection: Any, model: Model, loopback: Loopback
+) -> None:
+    add_case(database_url, DISMISSED)
+    loopback.reply = Loopback.answer(b"{}", 401)
+    result = run(connection, model, openai=OpenAI(base_url=loopback.url, fallback_enabled=False))
+    assert result.statuses == {"failed": 1}
+    assert "triage_openai_fallback_total rejected" not in metrics(database_url)
+
+
 def test_a_run_stops_asking_when_nobody_answers(
     database_url: str, connection: Any, model: Model, openai: OpenAI, loopback: Loopback
 ) -> None:
@@ -261,7 +272,7 @@ def test_a_run_stops_asking_when_nobody_answers(
         add_case(database_url, DISMISSED)
     loopback.reply = Loopback.answer(b"{}", 503)
     result = run(connection, model, openai=openai)
-    assert len(loopback.requests) == batch.OPENAI_FAILURES
+    assert len(loopback.requests) == batch.OPENAI_FAILURES * openai.service.attempts
     assert result.fallbacks == {"unavailable": 3, "skipped": 3}
     assert result.statuses == {"classified": 6}
 

@@ -17,6 +17,7 @@ from litgo_pipelines.matching import explain
 from litgo_pipelines.matching.assets import plan
 from litgo_pipelines.matching.serving import Rankers
 from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
 from litgo_pipelines_tests.matching.conftest import AS_OF, ask, fill, match, offers
@@ -215,7 +216,7 @@ def test_the_sensor_wakes_for_waiting_cases_also_late_ones_and_one_batch_at_a_ti
         assert isinstance(late, dg.RunRequest)
         assert kept == cursor
         job = build_defs(
-            postgres=Postgres(url=database_url), mlflow=MLflow(tracking_uri="http://127.0.0.1:1")
+            postgres=Postgres(url=database_url), mlflow=MLflow(tracking_uri="http://127.0.0.1:1"), openai=OpenAI()
         ).resolve_job_def("matching")
         instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         busy, _ = tick(database_url, instance, cursor)

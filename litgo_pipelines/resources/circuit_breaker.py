@@ -1,0 +1,94 @@
+"""A circuit breaker a service, its state one row of litgo.circuit_breakers, so that all processes see the same.
+
+Closed → open after a run of failed attempts → after a pause one process gets a probe (half-open) → closed on success,
+open again on failure. A probe is a lease: when its process dies, the next one gets it after the lease. Each transition
+is one statement and the database's clock is the only one, so that racing processes agree.
+
+pybreaker was looked at: behind a shared storage its half-open state lets every process call, a transition is several
+statements, and it compares with each machine's own clock.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from litgo_pipelines.resources.bounded import BriefDatabase
+
+
+@dataclass(frozen=True)
+class Admission:
+    """`retry_in`: None, the attempt may go ahead; else the seconds until there is a probe to be had."""
+
+    token: str
+    probe: bool
+    retry_in: float | None
+
+
+@dataclass(frozen=True)
+class CircuitBreaker:
+    """`threshold`: failed attempts in a row that open it; `pause_seconds`: from then to the probe.
+
+    Every method raises DatabaseUnavailable: what to do without a breaker is the caller's to decide.
+    """
+
+    service: str
+    database: BriefDatabase
+    threshold: int = 5
+    pause_seconds: float = 30.0
+
+    def admit(self, lease_seconds: float) -> Admission:
+        """May an attempt go ahead? One that is the probe has `lease_seconds` to report."""
+        token = str(uuid.uuid4())
+        row = self.database.row(ADMIT, {"service": self.service, "token": token, "lease": lease_seconds})
+        probe, left = row or (False, None)
+        return Admission(token, probe, None if probe or left is None else max(0.0, left))
+
+    def succeeded(self, admission: Admission) -> bool:
+        """The attempt was answered. True: that closed the breaker, which only its probe can."""
+        row = self.database.row(SUCCEEDED, {"service": self.service, "token": admission.token})
+        return admission.probe and row is not None
+
+    def failed(self, admission: Admission, reason: str, pause_seconds: float = 0.0) -> bool:
+        """The attempt failed. True: that opened the breaker. `pause_seconds`: when the service asks for a longer one.
+
+        An attempt that was admitted before the breaker opened does not prolong the pause.
+        """
+        parameters = {
+            "service": self.service, "token": admission.token, "reason": reason, "threshold": self.threshold,
+            "pause": max(self.pause_seconds, pause_seconds),
+        }  # fmt: skip
+        row = self.database.row(FAILED, parameters)
+        return bool(row and row[0])
+
+
+# Of two that race, the second waits for the first one's row and finds retry_at moved: it gets no probe.
+ADMIT = """
+WITH probe AS (
+    UPDATE litgo.circuit_breakers
+    SET probe = %(token)s::uuid, retry_at = clock_timestamp() + %(lease)s * interval '1 second'
+    WHERE service = %(service)s AND retry_at <= clock_timestamp()
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM probe),
+       (SELECT extract(epoch FROM retry_at - clock_timestamp())::float8
+        FROM litgo.circuit_breakers WHERE service = %(service)s)
+"""
+SUCCEEDED = """
+UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL, probe = NULL
+WHERE service = %(service)s AND (opened_at IS NULL AND failures > 0 OR probe = %(token)s::uuid)
+RETURNING 1
+"""
+FAILED = """
+INSERT INTO litgo.circuit_breakers AS b (service, failures, opened_at, retry_at, last_failed_at, last_reason)
+SELECT %(service)s, 1, CASE WHEN opens THEN at END, CASE WHEN opens THEN at + pause END, at, %(reason)s
+FROM (SELECT clock_timestamp() AS at, %(pause)s * interval '1 second' AS pause, %(threshold)s <= 1 AS opens) AS _
+ON CONFLICT (service) DO UPDATE SET
+    failures = b.failures + 1,
+    opened_at = CASE WHEN b.opened_at IS NULL AND b.failures + 1 >= %(threshold)s THEN clock_timestamp()
+                     ELSE b.opened_at END,
+    retry_at = CASE WHEN b.opened_at IS NULL AND b.failures + 1 >= %(threshold)s OR b.probe = %(token)s::uuid
+                    THEN clock_timestamp() + %(pause)s * interval '1 second' ELSE b.retry_at END,
+    probe = nullif(b.probe, %(token)s::uuid),
+    last_failed_at = excluded.last_failed_at,
+    last_reason = excluded.last_reason
+RETURNING failures = %(threshold)s
+"""

@@ -1,0 +1,303 @@
+"""The one policy for calls to external services: timeouts, retries, circuit breaker, fallback, metrics.
+
+A client of a service says what to ask and how to read the answer; everything that can go wrong on the way is here, and
+what it raises is transient (may pass by itself) or permanent (stays until somebody acts). No message, label or log line
+holds a header, a request's body or an answer's.
+
+Without a database, or while it is down, calls go ahead without a breaker; what could not be counted is logged.
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlencode
+
+from litgo_pipelines.database import DatabaseUnavailable
+from litgo_pipelines.observability.metrics import ADD, Delta, columns, count, observe
+from litgo_pipelines.resources.bounded import Answer, AnswerTooLarge, BriefDatabase, CertificateNotTrusted, send
+from litgo_pipelines.resources.circuit_breaker import Admission, CircuitBreaker
+
+T = TypeVar("T")
+Reason = Literal["timeout", "unavailable", "rate_limited", "rejected", "invalid", "certificate", "circuit_open"]
+RETRIED: tuple[Reason, ...] = ("timeout", "unavailable", "rate_limited")
+RETRIED_STATUS = (408, 409, 425, 429)  # and every 5xx
+LONGEST_PAUSE = 3600.0  # seconds a Retry-After may keep the breaker open
+MOST_BYTES = 32 * 2**20  # of an answer
+LEASE_SLACK = 5.0  # seconds between the end of a probe's attempt and its report
+
+WHAT_TO_DO = {
+    400: "the request is not as the API wants it", 422: "the request is not as the API wants it",
+    401: "check the credentials in the environment", 403: "check the credentials in the environment",
+    404: "check the base URL and the ids in the request",
+}  # fmt: skip
+
+
+class ServiceFailure(RuntimeError):
+    """A call that came to nothing. `attempts`: requests that were sent; `status`: of the answer, where there was one;
+    `retry_after`: seconds the service, or its breaker, wants us to wait."""
+
+    def __init__(
+        self, reason: Reason, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+        self.status = status
+        self.retry_after = retry_after
+        self.attempts = 0
+
+
+class TransientFailure(ServiceFailure):
+    """The same request may succeed later."""
+
+
+class CircuitOpen(TransientFailure):
+    """Not asked, because the service has just failed several times in a row."""
+
+
+class PermanentFailure(ServiceFailure):
+    """The same request will fail again until somebody acts; the message says how."""
+
+
+@dataclass
+class ExternalService:
+    """One external service under the policy. `deadline_seconds` bounds a call with its retries and waits;
+    `database_url`: None, without breaker and metrics. The other figures are for tests."""
+
+    service: str
+    timeout_seconds: float
+    deadline_seconds: float
+    database_url: str | None = None
+    fallback_enabled: bool = True
+    attempts: int = 3
+    backoff_seconds: float = 0.2
+    breaker_threshold: int = 5
+    breaker_pause_seconds: float = 30.0
+    log: Any = field(default_factory=lambda: logging.getLogger(__name__))
+
+    def call(
+        self,
+        operation: str,
+        method: str,
+        url: str,
+        *,
+        read: Callable[[Answer], T],
+        headers: Mapping[str, str] | None = None,
+        json_body: Any = None,
+        form: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+        most_bytes: int = MOST_BYTES,
+    ) -> T:
+        """What `read` makes of the first answer with a 2xx status; `read` raises ValueError for one it cannot use.
+
+        `idempotency_key` goes out as Idempotency-Key, the same on every attempt. Raises TransientFailure, CircuitOpen
+        or PermanentFailure, at the latest after deadline_seconds (and the database's few); ValueError for a request
+        that cannot be sent at all.
+        """
+        import tenacity
+
+        content, all_headers = _request(headers or {}, json_body, form, idempotency_key)
+        count("api_requests_total", 0, service=self.service, operation=operation, outcome="ok")  # known names only
+        started = time.monotonic()
+        outcomes: list[Reason | Literal["ok"]] = []
+
+        def attempt() -> T:
+            admission = self._admit()
+            seconds = min(self.timeout_seconds, started + self.deadline_seconds - time.monotonic())
+            try:
+                answer = _ask(method, url, seconds, most_bytes, all_headers, content, read)
+            except ServiceFailure as failure:
+                outcomes.append(failure.reason)
+                self._report(admission, failure)
+                raise
+            outcomes.append("ok")
+            self._report(admission, None)
+            return answer
+
+        outcome: str | None = None
+        try:
+            result = tenacity.Retrying(
+                stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.deadline_seconds),
+                wait=_wait(
+                    tenacity.wait_exponential_jitter(multiplier=self.backoff_seconds, jitter=self.backoff_seconds)
+                ),
+                retry=tenacity.retry_if_exception(_worth_retrying),
+                reraise=True,
+            )(attempt)
+            outcome = "ok"
+            return result
+        except ServiceFailure as failure:
+            outcome, failure.attempts = failure.reason, len(outcomes)
+            failure.args = (f"{self.service} {operation}: {failure} (attempts: {len(outcomes)})",)
+            raise
+        finally:
+            if outcome:
+                labels: dict[str, Any] = {"service": self.service, "operation": operation}
+                deltas = [count("api_requests_total", **labels, outcome=outcome)]
+                deltas += [count("api_attempts_total", **labels, outcome=each) for each in outcomes]
+                deltas += [count("api_timeouts_total", service=self.service) for each in outcomes if each == "timeout"]
+                if outcomes:  # a call that the breaker stopped took no time of the service's
+                    deltas += observe("external_api_duration_seconds", time.monotonic() - started, **labels)
+                self._add(deltas)
+
+    def with_fallback(self, call: Callable[[], T], fallback: Callable[[ServiceFailure], T]) -> T:
+        """What `call` gives; when it failed and fallbacks are on, what `fallback` gives, counted and logged."""
+        try:
+            return call()
+        except ServiceFailure as failure:
+            if not self.fallback_enabled:
+                raise
+            self._add([count("fallback_usage_total", service=self.service, reason=failure.reason)])
+            self._warn("external_service_fallback", reason=failure.reason, failure=str(failure))
+            return fallback(failure)
+
+    @cached_property
+    def _database(self) -> BriefDatabase | None:
+        return BriefDatabase(self.database_url) if self.database_url else None
+
+    @cached_property
+    def _breaker(self) -> CircuitBreaker | None:
+        if self._database is None:
+            return None
+        return CircuitBreaker(self.service, self._database, self.breaker_threshold, self.breaker_pause_seconds)
+
+    def _admit(self) -> Admission | None:
+        """Raises CircuitOpen. None: without a breaker."""
+        if self._breaker is None:
+            return None
+        try:
+            admission = self._breaker.admit(self.timeout_seconds + LEASE_SLACK)
+        except DatabaseUnavailable as error:
+            self._warn("circuit_breaker_unavailable", error=str(error))
+            return None
+        if admission.retry_in is not None:
+            message = f"not asked, the circuit breaker is open for another {admission.retry_in:.0f} s"
+            raise CircuitOpen("circuit_open", message, retry_after=admission.retry_in)
+        return admission
+
+    def _report(self, admission: Admission | None, failure: ServiceFailure | None) -> None:
+        """A service that answers, if only to reject the request, is up."""
+        if self._breaker is None or admission is None:
+            return
+        try:
+            if failure is None or failure.reason == "rejected" or failure.status == 409:
+                if self._breaker.succeeded(admission):
+                    self._warn("circuit_breaker_closed")
+            elif self._breaker.failed(admission, failure.reason, min(failure.retry_after or 0.0, LONGEST_PAUSE)):
+                self._warn("circuit_breaker_opened", reason=failure.reason)
+        except DatabaseUnavailable as error:
+            self._warn("circuit_breaker_unavailable", error=str(error))
+
+    def _add(self, deltas: list[Delta]) -> None:
+        if self._database is None:
+            return
+        try:
+            self._database.row(ADD, columns(deltas))
+        except DatabaseUnavailable as error:
+            self._warn("metrics_not_counted", error=str(error), deltas=deltas)
+
+    def _warn(self, event: str, **fields: Any) -> None:
+        self.log.warning(json.dumps({"event": event, "service": self.service, **fields}, ensure_ascii=False))
+
+
+def json_of(answer: Answer) -> Any:
+    """The JSON of an answer. Raises ValueError when it says it is something else, is cut off, or holds NaN."""
+    kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise ValueError("an answer that is not JSON")
+    return json.loads(answer.body, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _request(
+    headers: Mapping[str, str], json_body: Any, form: Mapping[str, str] | None, idempotency_key: str | None
+) -> tuple[bytes | None, dict[str, str]]:
+    content, result = None, dict(headers)
+    if json_body is not None:
+        content = json.dumps(json_body, ensure_ascii=False, allow_nan=False).encode()
+        result["Content-Type"] = "application/json"
+    elif form is not None:
+        content = urlencode(form).encode()
+        result["Content-Type"] = "application/x-www-form-urlencoded"
+    if idempotency_key is not None:
+        result["Idempotency-Key"] = idempotency_key
+    return content, result
+
+
+def _ask(
+    method: str,
+    url: str,
+    seconds: float,
+    most_bytes: int,
+    headers: Mapping[str, str],
+    content: bytes | None,
+    read: Callable[[Answer], T],
+) -> T:
+    """One attempt. Raises TransientFailure and PermanentFailure."""
+    try:
+        answer = send(method, url, seconds=seconds, most_bytes=most_bytes, headers=headers, content=content)
+    except TimeoutError as error:
+        raise TransientFailure("timeout", str(error)) from error
+    except CertificateNotTrusted as error:
+        message = "its certificate is not trusted: check the base URL, a proxy in between, the CA certificates here"
+        raise PermanentFailure("certificate", message) from error
+    except ConnectionError as error:
+        raise TransientFailure("unavailable", f"no connection or one that broke ({error})") from error
+    except AnswerTooLarge as error:
+        raise TransientFailure("invalid", str(error)) from error
+    status, wait = answer.status, retry_after(answer.headers)
+    if status in RETRIED_STATUS or status >= 500:
+        reason: Reason = "rate_limited" if status == 429 else "unavailable"
+        asked = "" if wait is None else f", asks to wait {wait:.0f} s"
+        raise TransientFailure(reason, f"HTTP {status}{asked}", status=status, retry_after=wait)
+    if not 200 <= status < 300:
+        message = WHAT_TO_DO.get(status, "a redirect, check the base URL" if 300 <= status < 400 else "not accepted")
+        raise PermanentFailure("rejected", f"HTTP {status}, {message}", status=status)
+    try:
+        return read(answer)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        # from None: the error quotes the answer
+        raise TransientFailure("invalid", f"an answer we cannot read ({type(error).__name__})", status=status) from None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a Retry-After header, given as seconds or as a date; None without one that can be read.
+
+    A date counts from the answer's own Date, so that our clock may be wrong.
+    """
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    until, sent = _date(value), _date(headers.get("date", ""))
+    return None if until is None else max(0.0, math.ceil((until - (sent or datetime.now(UTC))).total_seconds()))
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _worth_retrying(error: BaseException) -> bool:
+    return isinstance(error, TransientFailure) and error.reason in RETRIED
+
+
+def _wait(backoff: Callable[[Any], float]) -> Callable[[Any], float]:
+    """The backoff, or longer when the service asks for it."""
+
+    def seconds(state: Any) -> float:
+        failure = state.outcome.exception()
+        return max(backoff(state), getattr(failure, "retry_after", None) or 0.0)
+
+    return seconds
