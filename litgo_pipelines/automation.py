@@ -61,13 +61,21 @@ evidence = dg.define_asset_job(
     tags=run_tags(60),
     description="What is known of each lawyer: outcomes, curriculum, response time, reviews.",
 )
+embeddings = dg.define_asset_job(
+    "embeddings",
+    selection=dg.AssetSelection.groups("embeddings"),
+    tags=run_tags(180),
+    description="Vectors of texts that have none yet.",
+)
 allocation_calibration = dg.define_asset_job(
     "allocation_calibration",
     selection=dg.AssetSelection.assets("allocation_parameters"),
     tags=run_tags(120),
     description="The smallest lambda that would have spread the last weeks' offers evenly enough.",
 )
-jobs = [nightly_equity, retraining, registration, matching, offer_expiry, evidence, allocation_calibration]
+jobs = [
+    nightly_equity, retraining, registration, matching, offer_expiry, evidence, embeddings, allocation_calibration,
+]  # fmt: skip
 
 
 def every(job: Any, cron: str, description: str) -> dg.ScheduleDefinition:
@@ -90,6 +98,7 @@ schedules = [
     ),
     every(offer_expiry, "5 * * * *", "Every hour."),
     every(evidence, "30 2 * * *", "02:30 America/Sao_Paulo, every night."),
+    every(embeddings, "0 3 * * *", "03:00 America/Sao_Paulo, every night."),
     every(allocation_calibration, "0 4 * * 0", "Sundays, 04:00 America/Sao_Paulo."),
 ]
 

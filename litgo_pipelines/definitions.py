@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 
 from litgo_pipelines import automation
+from litgo_pipelines.embeddings import assets as embeddings_assets
+from litgo_pipelines.embeddings import checks as embeddings_checks
 from litgo_pipelines.equity import assets as equity_assets
 from litgo_pipelines.equity import checks as equity_checks
 from litgo_pipelines.evidence import assets as evidence_assets
@@ -34,6 +36,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *marketplace_assets.assets,
             *equity_assets.assets,
             *evidence_assets.assets,
+            *embeddings_assets.assets,
             *intake_assets.assets,
             *matching_assets.assets,
             *learning_assets.assets,
@@ -42,6 +45,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *marketplace_checks.checks,
             *equity_checks.checks,
             *evidence_checks.checks,
+            *embeddings_checks.checks,
             *intake_checks.checks,
             *matching_checks.checks,
             *learning_checks.checks,
@@ -54,6 +58,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         resources={
             "postgres": Postgres(url=dg.EnvVar("LITGO_DATABASE_URL")),
             "mlflow": MLflow(tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI")),
+            "local_embeddings": embeddings_assets.LocalEmbeddings(model=values.local_embedding_model),
             "openai": OpenAI(
                 model=values.openai_triage_model,
                 base_url=values.openai_base_url,

