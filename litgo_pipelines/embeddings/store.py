@@ -94,7 +94,7 @@ def embed_missing(
 
 
 def _write(cursor: Any, encoder: Encoder, texts: Sequence[tuple[bytes, str]], as_of: datetime) -> None:
-    vectors = encoder.encode([text for _, text in texts])
+    vectors = encoder.encode_cleaned([text for _, text in texts])
     execute_values(
         cursor,
         "INSERT INTO litgo.text_embeddings (text_hash, model, dimension, vector, as_of) VALUES %s "
