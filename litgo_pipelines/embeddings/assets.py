@@ -4,10 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.as_of import AsOfConfig
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.steps import RETRY, AsOfConfig
 
 
 class LocalEmbeddings(dg.ConfigurableResource):
@@ -28,7 +28,7 @@ class LocalEmbeddings(dg.ConfigurableResource):
     owners=[Owner.DATA],
     kinds={"postgres", "python", "onnx"},
     pool="embeddings",
-    retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+    retry_policy=RETRY,
     description="A vector of every text of a waiting case, of a lawyer's concluded cases and curriculum, by the local "
     "models. A text is embedded once; each batch is committed. No text leaves the machine.",
     metadata={"dagster/table_name": "litgo.text_embeddings"},

@@ -12,6 +12,7 @@ from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, settings
+from litgo_pipelines.steps import RETRY
 
 NIGHTS = dg.DailyPartitionsDefinition(start_date=settings().equity_first_night, timezone=TIMEZONE, hour_offset=2)
 NIGHTLY: dict[str, Any] = {
@@ -20,7 +21,7 @@ NIGHTLY: dict[str, Any] = {
     "freshness_policy": dg.FreshnessPolicy.cron(
         deadline_cron="0 4 * * *", lower_bound_delta=timedelta(hours=2), timezone=TIMEZONE
     ),
-    "retry_policy": dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+    "retry_policy": RETRY,
     "group_name": "equity",
     "owners": [Owner.DATA],
     "pool": "equity",

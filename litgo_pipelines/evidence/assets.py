@@ -4,11 +4,11 @@ from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.as_of import AsOfConfig
 from litgo_pipelines.database import sql
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.steps import RETRY, AsOfConfig
 
 FEATURES = {"T": "success rate", "Q": "curriculum", "U": "response time", "R": "reviews", "C": "soft skills"}
 
@@ -19,7 +19,7 @@ FEATURES = {"T": "success rate", "Q": "curriculum", "U": "response time", "R": "
     owners=[Owner.DATA],
     kinds={"postgres", "sql"},
     pool="evidence",
-    retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+    retry_policy=RETRY,
     description="What is known of each lawyer, overall and by subarea: outcomes, curriculum, response time, stars and "
     "tone of the comments. The raw material of the features T, Q, U, R and C.",
     metadata={"dagster/table_name": "litgo.lawyer_evidence"},

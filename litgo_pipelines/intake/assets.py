@@ -6,12 +6,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from litgo_pipelines.as_of import AsOfConfig
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
+from litgo_pipelines.steps import RETRY, AsOfConfig
 
 
 class TriageConfig(AsOfConfig):
@@ -24,7 +24,7 @@ class TriageConfig(AsOfConfig):
     owners=[Owner.DATA],
     kinds={"postgres", "python", "scikitlearn", "openai"},
     pool="intake",
-    retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS),
+    retry_policy=RETRY,
     description="Pending cases get area, subarea, urgency and complexity: what the client chose is kept, OpenAI (where "
     "configured) or the local classifier decides where it is sure enough, everything else waits for a person. One "
     "transaction a case.",

@@ -13,7 +13,6 @@ from litgo_pipelines.intake.text import clean, words
 
 LEAST_WORDS = 3
 ALTERNATIVES = 3
-MIN_CONFIDENCE = 0.65  # measured: docs/triage.md
 REASONS = ("too_short", "outside_taxonomy", "area_uncertain", "subarea_uncertain", "failed")
 
 

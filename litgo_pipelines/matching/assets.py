@@ -4,16 +4,15 @@ from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.as_of import AsOfConfig
 from litgo_pipelines.database import sql
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import Settings, settings
+from litgo_pipelines.steps import RETRY, AsOfConfig
 
 GROUP = "matching"
-RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 BATCHES_A_RUN = 20
 
 

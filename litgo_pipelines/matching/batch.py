@@ -103,7 +103,6 @@ def match_pending(
     ranker_for: Callable[[Any, Batch | None], Ranker],
     as_of: datetime,
     run_id: str,
-    progress: Callable[[int], None] = lambda cases: None,
 ) -> Iterator[Result]:
     """Match what is pending as of the instant: first the batch a killed run left open, then one of at most plan.limit.
 
@@ -121,16 +120,14 @@ def match_pending(
                 batch = left or _claim(cursor, plan, ranker, instant, found, run_id)
                 if ranker.fallback:
                     add(cursor, [count("ranker_fallback_total", reason=ranker.fallback)])
-            result = match_batch(connection, batch, ranker, progress)
+            result = match_batch(connection, batch, ranker)
             result.resumed = left is not None
             yield result
             if left is None:
                 return
 
 
-def match_batch(
-    connection: Any, batch: Batch, ranker: Ranker, progress: Callable[[int], None] = lambda cases: None
-) -> Result:
+def match_batch(connection: Any, batch: Batch, ranker: Ranker) -> Result:
     """Match the cases of a claimed batch that are not matched yet, and close it. The caller holds the lock."""
     started = time.monotonic()
     result = Result(batch.batch_id, batch.as_of)
@@ -151,9 +148,7 @@ def match_batch(
         connection.commit()
         work = _Work(connection, batch, ranker, cases, lawyers, reach, turns, result)
         for first in range(0, len(turns), CHUNK):
-            rows = list(range(first, min(first + CHUNK, len(turns))))
-            work.chunk(rows)
-            progress(len(rows))
+            work.chunk(range(first, min(first + CHUNK, len(turns))))
         ranker = work.ranker
         connection.cursor().execute("SET synchronous_commit = on")
         connection.commit()

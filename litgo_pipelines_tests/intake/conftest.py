@@ -13,7 +13,9 @@ import pytest
 from litgo_pipelines.intake.classifier import Model, train
 from litgo_pipelines.intake.taxonomy import Subarea
 from litgo_pipelines.resources.openai import OpenAI
+from litgo_pipelines.settings import Settings
 
+MIN_CONFIDENCE = Settings().triage_min_confidence  # the default that serves
 GOOD = {"category": "Família: Guarda", "confidence": 0.93, "urgency_h": 24, "complexity": "HIGH"}
 
 

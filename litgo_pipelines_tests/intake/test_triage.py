@@ -9,7 +9,6 @@ from litgo_pipelines.intake.classifier import Model
 from litgo_pipelines.intake.taxonomy import NONE, Subarea
 from litgo_pipelines.intake.text import LONGEST, clean
 from litgo_pipelines.intake.triage import (
-    MIN_CONFIDENCE,
     REASONS,
     Case,
     Classifier,
@@ -18,6 +17,7 @@ from litgo_pipelines.intake.triage import (
     decide,
     local_opinion,
 )
+from litgo_pipelines_tests.intake.conftest import MIN_CONFIDENCE
 
 RESCISAO, HORAS = Subarea("Trabalhista", "Rescisão"), Subarea("Trabalhista", "Horas extras")
 TEXT = "um relato com palavras bastantes"

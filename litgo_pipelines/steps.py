@@ -1,9 +1,11 @@
-"""The instant a step works for, as run configuration of every step that takes one."""
+"""What steps of several stages share: how a failed one is tried again, and the instant it works for."""
 
 from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import Field
+
+RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
 class AsOfConfig(dg.Config):
