@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# a test process a core, each with a Postgres of its own; the fast tests first, a module's tests together
+PARALLEL := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo test up lint fast bench clean
 
@@ -11,7 +13,7 @@ demo: .venv/installed  ## simulated marketplace, 30 nights of equity, one retrai
 	$(BIN)/litgo demo
 
 test: .venv/installed lint  ## lint, types, definitions, all tests (fast ones first)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 up: .venv/installed  ## Dagster, MLflow and Postgres on loopback until Ctrl-C
 	@exec $(BIN)/litgo up
@@ -23,7 +25,7 @@ lint: .venv/installed  ## ruff, mypy, dagster definitions validate
 		$(BIN)/dagster definitions validate -w workspace.yaml && rm -r $$home
 
 fast: .venv/installed  ## the fast tests only
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (50 minutes)
 	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity; do $(BIN)/python -m benchmarks.$$name; done

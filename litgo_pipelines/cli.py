@@ -27,13 +27,17 @@ Seed = Annotated[int, typer.Option(help="same seed and sizes, same marketplace")
 
 @app.command()
 def up() -> None:
-    """Everything on loopback until Ctrl-C: Postgres, MLflow, Dagster webserver and daemon."""
+    """Everything on loopback until Ctrl-C: Postgres, MLflow, Dagster webserver and daemon, /metrics."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` would have it ignored
     try:
         with supervisor.platform() as environment:
             supervisor.initialise_dagster(environment)
-            services = [supervisor.mlflow_service(environment), *supervisor.dagster_services()]
+            services = [
+                supervisor.mlflow_service(environment),
+                *supervisor.dagster_services(),
+                supervisor.exporter_service(),
+            ]
             typer.echo("starting MLflow and Dagster …")
             with supervisor.running(services, environment):
                 _addresses()
@@ -41,6 +45,28 @@ def up() -> None:
                 supervisor.watch(services, environment)
     except KeyboardInterrupt:
         typer.echo("stopped")
+
+
+@app.command()
+def exporter() -> None:
+    """/metrics for Prometheus, /healthz, /readyz on loopback, until stopped. `litgo up` starts one."""
+    from functools import cache
+
+    from litgo_pipelines.observability.exporter import Exporter, serving
+
+    def instance() -> Any:
+        from dagster import DagsterInstance
+
+        return DagsterInstance.get()
+
+    config = settings()
+    if config.litgo_database_url is None:
+        raise SettingsError("LITGO_DATABASE_URL is not set: `litgo up` starts an exporter with all it needs")
+    dagster = cache(instance) if os.environ.get("DAGSTER_HOME") else None
+    source = Exporter(config.litgo_database_url, dagster)
+    with serving(source, supervisor.HOST, config.exporter_port, config.exporter_refresh_seconds) as port:
+        typer.echo(f"http://{supervisor.HOST}:{port}/metrics")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
 @app.command()
@@ -194,6 +220,7 @@ def _last_night() -> datetime:
 def _addresses() -> None:
     typer.echo(f"  Dagster  http://{supervisor.HOST}:{settings().dagster_port}/asset-groups")
     typer.echo(f"  MLflow   http://{supervisor.HOST}:{settings().mlflow_port}")
+    typer.echo(f"  metrics  http://{supervisor.HOST}:{settings().exporter_port}/metrics")
 
 
 def _execute(job: str, environment: dict[str, str], tags: dict[str, str]) -> None:

@@ -49,6 +49,23 @@ class Settings(BaseModel):
     fallback_enabled: bool = Field(default=True, description="off: a failing service's error is raised instead")
     openai_triage_model: str = "gpt-4.1-mini"
 
+    openai_embedding_model: str = "text-embedding-3-small"
+    docusign_base_url: str | None = Field(default=None, description="account's REST base, without /v2.1; unset: off")
+    docusign_auth_url: str = Field(default="https://account.docusign.com", description="of the JWT grant")
+    docusign_account_id: str | None = None
+    docusign_user_id: str | None = Field(default=None, description="who is impersonated")
+    docusign_integration_key: str | None = None
+    docusign_timeout: float = Field(default=45, gt=0, le=600, description="seconds, of one attempt")
+    onesignal_base_url: str | None = Field(default=None, description="unset: OneSignal's own")
+    onesignal_app_id: str | None = Field(default=None, description="unset: no push")
+    onesignal_timeout: float = Field(default=15, gt=0, le=600, description="seconds, of one attempt")
+    sendgrid_base_url: str | None = Field(default=None, description="unset: SendGrid's own")
+    sendgrid_timeout: float = Field(default=15, gt=0, le=600, description="seconds, of one attempt")
+    mail_from: str = Field(default="nao-responda@litgo.example", description="sender of e-mails")
+    team_email: str | None = Field(default=None, description="who acts on manual contracts and models taken back")
+    contract_signing_days: int = Field(default=7, ge=1, description="due date of a manual signature")
+    notification_cooldown_minutes: int = Field(default=5, ge=0)
+
     matching_batch_size: int = Field(default=500, ge=1, le=5000)
     matching_radii_km: tuple[float, ...] = Field(default=(50, 100, 200, 500), description="steps, then anywhere")
     matching_preset: str = Field(default="balanced", pattern="^(balanced|fast|expert|economic)$")
@@ -61,6 +78,8 @@ class Settings(BaseModel):
 
     dagster_port: int = Field(default=3000, ge=0, le=65535)
     mlflow_port: int = Field(default=5000, ge=0, le=65535)
+    exporter_port: int = Field(default=9108, ge=0, le=65535)
+    exporter_refresh_seconds: float = Field(default=10, gt=0, le=300)
 
     @field_validator("matching_radii_km", mode="before")
     @classmethod

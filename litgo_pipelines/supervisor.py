@@ -162,6 +162,10 @@ def dagster_services() -> list[Service]:
     ]
 
 
+def exporter_service() -> Service:
+    return Service("exporter", [sys.executable, "-m", "litgo_pipelines.cli", "exporter"], settings().exporter_port)
+
+
 @contextmanager
 def running(services: list[Service], environment: Mapping[str, str], timeout: float = 120) -> Iterator[None]:
     """The services started and answering; stopped at the end, in reverse order. Raises StartError."""
@@ -169,10 +173,8 @@ def running(services: list[Service], environment: Mapping[str, str], timeout: fl
     try:
         for service in services:
             if service.port and service.answers():
-                raise StartError(
-                    f"port {service.port} is taken: stop what uses it, or choose another "
-                    f"({'MLFLOW_PORT' if service.name == 'mlflow' else 'DAGSTER_PORT'}=…)"
-                )
+                variable = f"{service.name.split('-')[0].upper()}_PORT"
+                raise StartError(f"port {service.port} is taken: stop what uses it, or choose another ({variable}=…)")
             service.start(environment, logs)
         deadline = time.monotonic() + timeout
         for service in services:

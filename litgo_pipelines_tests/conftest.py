@@ -17,8 +17,11 @@ from litgo_pipelines.database.migrate import migrate
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first: most failures show in the first minutes."""
+    """Fast tests first: most failures show in the first minutes. What shares a module's fixtures shares a process."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    for item in items:
+        speed = "slow" if item.get_closest_marker("slow") else "fast"
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}-{item.path.stem}-{speed}"))
 
 
 def execute(url: str, *statements: str) -> None:

@@ -47,7 +47,10 @@ METRICS: dict[str, Metric] = {
 }
 
 SERVICES = ("openai", "docusign", "onesignal", "sendgrid")
-OPERATIONS = ("chat_completion", "embeddings", "token", "create_envelope", "read_envelope", "push", "mail")
+OPERATIONS = (
+    "chat_completion", "embeddings", "token", "create_envelope", "find_envelope", "read_envelope", "void_envelope",
+    "push", "mail",
+)  # fmt: skip
 FAILURES = ("timeout", "unavailable", "rate_limited", "rejected", "invalid", "certificate")
 METRICS |= {
     "api_requests_total": Metric(
@@ -67,6 +70,41 @@ METRICS |= {
     "fallback_usage_total": Metric(
         "Times the fallback stood in for an external service.",
         {"service": SERVICES, "reason": (*FAILURES, "circuit_open")},
+    ),
+}
+
+
+METRICS |= {
+    "embedding_source_total": Metric("Texts embedded, by where.", {"source": ("local", "openai")}),
+    "contract_creation_method_total": Metric(
+        "Contracts brought to signature, by how.", {"method": ("docusign", "manual")}
+    ),
+    "contracts_signed_total": Metric("Contracts that both parties have signed.", {}),
+    "notifications_sent_total": Metric(
+        "Messages, by channel and what came of them; merged: part of another message to the same person.",
+        {"type": ("push", "email"), "status": ("sent", "merged", "failed", "dead")},
+    ),
+    "notifications_possible_duplicates_total": Metric(
+        "Messages sent again because nobody knows whether the first one arrived.", {"type": ("push", "email")}
+    ),
+    "notification_duration_seconds": Metric(
+        "Seconds from a message's row to its delivery.", {"type": ("push", "email")}, (*SECONDS, 300.0, 900.0, 3600.0)
+    ),
+}
+
+OTHER_JOB = "other"  # an ad-hoc materialisation
+JOBS = (
+    "nightly_equity", "retraining", "registration", "matching", "offer_expiry", "evidence", "embeddings",
+    "allocation_calibration", OTHER_JOB,
+)  # fmt: skip
+METRICS |= {
+    "job_executions_total": Metric(
+        "Runs of Dagster jobs that ended.", {"job_name": JOBS, "status": ("success", "failure", "canceled")}
+    ),
+    "job_duration_seconds": Metric(
+        "Seconds from a run's start to its end.",
+        {"job_name": JOBS},
+        (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0),
     ),
 }
 

@@ -1,0 +1,161 @@
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from litgo_pipelines.automation import jobs
+from litgo_pipelines.database import connect
+from litgo_pipelines.observability.exporter import Exporter, serving
+from litgo_pipelines.observability.metrics import JOBS, METRICS, OTHER_JOB, add, count, observe
+from litgo_pipelines_tests.conftest import execute
+
+GIVEN_NAMES = ("active_offers_count ", "pending_contracts_count ")  # gauges whose names others rely on already
+
+
+def get(port: int, path: str = "/metrics") -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+
+
+def samples(text: str) -> dict[str, float]:
+    return {
+        f"{s.name}{sorted(s.labels.items())}": s.value
+        for family in text_string_to_metric_families(text)
+        for s in family.samples
+    }
+
+
+@pytest.fixture
+def exporter(database_url: str) -> Exporter:
+    return Exporter(database_url)
+
+
+@pytest.fixture
+def port(exporter: Exporter) -> Iterator[int]:
+    with serving(exporter, "127.0.0.1", 0, 3600) as number:
+        while get(number, "/readyz")[0] != 200:  # its one read of this hour
+            time.sleep(0.02)
+        yield number
+
+
+def test_counters_and_histograms_are_served_as_they_were_counted(database_url: str) -> None:
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        add(cursor, [count("offers_created_total", 7), count("api_timeouts_total", service="openai")])
+        for seconds in (0.004, 0.3, 500.0):
+            add(cursor, observe("matching_duration_seconds", seconds))
+    exporter = Exporter(database_url)
+    exporter.refresh()
+    with serving(exporter, "127.0.0.1", 0, 3600) as port:
+        _, text = get(port)
+    found = samples(text)
+    assert found["offers_created_total[]"] == 7
+    assert found["api_timeouts_total[('service', 'openai')]"] == 1
+    assert found["matching_duration_seconds_bucket[('le', '0.005')]"] == 1
+    assert found["matching_duration_seconds_bucket[('le', '0.5')]"] == 2
+    assert found["matching_duration_seconds_bucket[('le', '120.0')]"] == 2
+    assert found["matching_duration_seconds_count[]"] == 3
+    assert found["matching_duration_seconds_sum[]"] == pytest.approx(500.304)
+
+
+def test_every_declared_metric_is_there_from_the_start(port: int) -> None:
+    found = samples(get(port)[1])
+    for name, metric in METRICS.items():
+        shown = f"{name}_count" if metric.buckets else name
+        assert any(key.startswith(f"{shown}[") for key in found), name
+    assert found["circuit_breaker_state[('service', 'docusign')]"] == 0
+    assert found["active_offers_count[]"] == 0
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")
+def test_promtool_accepts_it(port: int) -> None:
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=get(port)[1], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith(GIVEN_NAMES)]
+    assert complaints == []
+
+
+def test_a_database_that_went_away_leaves_the_last_values_with_their_age(
+    database_url: str, exporter: Exporter, port: int
+) -> None:
+    before = samples(get(port)[1])
+    exporter.database_url = database_url.replace("litgo_test_", "litgo_gone_")
+    exporter.refresh()
+    after = samples(get(port)[1])
+    assert before["litgo_source_up[('source', 'database')]"] == 1
+    assert after["litgo_source_up[('source', 'database')]"] == 0
+    assert after["litgo_metrics_age_seconds[]"] > before["litgo_metrics_age_seconds[]"]
+    assert after["offers_created_total[]"] == before["offers_created_total[]"] == 0
+
+
+def test_not_ready_before_the_first_read_and_alive_all_the_time(database_url: str) -> None:
+    exporter = Exporter(database_url.replace("litgo_test_", "litgo_gone_"))
+    with serving(exporter, "127.0.0.1", 0, 3600) as port:
+        assert get(port, "/healthz")[0] == 200
+        assert get(port, "/readyz")[0] == 503
+        assert get(port)[0] == 200
+        assert get(port, "/other")[0] == 404
+
+
+def test_a_locked_table_does_not_hold_up_a_scrape(database_url: str) -> None:
+    exporter = Exporter(database_url, statement_seconds=0.2)
+    exporter.refresh()
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE litgo.metric_state IN ACCESS EXCLUSIVE MODE")
+        exporter.refresh()
+    assert samples_of(exporter)["litgo_source_up[('source', 'database')]"] == 0
+    exporter.refresh()
+    assert samples_of(exporter)["litgo_source_up[('source', 'database')]"] == 1
+
+
+def samples_of(exporter: Exporter) -> dict[str, float]:
+    return {f"{s.name}{sorted(s.labels.items())}": s.value for family in exporter.collect() for s in family.samples}
+
+
+def test_each_run_is_counted_once_whatever_the_restarts(database_url: str) -> None:
+    @dg.op
+    def step(context: dg.OpExecutionContext) -> None:
+        if context.run.tags.get("fail"):
+            raise dg.Failure("as asked", allow_retries=False)
+
+    @dg.job(name="matching")
+    def matching_like() -> None:
+        step()
+
+    with dg.instance_for_test() as instance:
+        matching_like.execute_in_process(instance=instance)
+        matching_like.execute_in_process(instance=instance, tags={"fail": "1"}, raise_on_error=False)
+        for _ in range(2):  # a new exporter each time, as after a restart
+            exporter = Exporter(database_url, lambda: instance)
+            exporter.refresh()
+        found = samples_of(exporter)
+        assert found["job_executions_total[('job_name', 'matching'), ('status', 'success')]"] == 1
+        assert found["job_executions_total[('job_name', 'matching'), ('status', 'failure')]"] == 1
+        assert found["job_duration_seconds_count[('job_name', 'matching')]"] == 2
+        assert found["job_last_success_timestamp_seconds[('job_name', 'matching')]"] > 1.7e9
+        instance.delete_run(next(iter(instance.get_runs())).run_id)
+        exporter.refresh()
+        again = samples_of(exporter)
+        assert {k: v for k, v in again.items() if k.startswith("job_")} == {
+            k: v for k, v in found.items() if k.startswith("job_")
+        }
+
+
+def test_every_job_has_its_series() -> None:
+    assert {*JOBS} == {job.name for job in jobs} | {OTHER_JOB}
+
+
+def test_a_gauge_that_cannot_be_read_is_no_zero(database_url: str, exporter: Exporter) -> None:
+    execute(database_url, "ALTER TABLE offers RENAME TO offers_elsewhere")
+    exporter.refresh()
+    assert not exporter.ready
+    assert "active_offers_count[]" not in samples_of(exporter)
