@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from litgo_pipelines import steps
 from litgo_pipelines.database import sql
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.learning import retrain, retrainings
@@ -125,7 +126,7 @@ def missed_nights(
 def missed_nights_sensor(
     context: dg.SensorEvaluationContext, postgres: Postgres
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    tick = datetime.now(UTC)
+    tick = steps.now()
     limit = settings().equity_catch_up_nights
     ended = {w: NIGHTS.time_window_for_partition_key(w).end for w in NIGHTS.get_partition_keys(tick)[-limit:]}
     with postgres.connect() as connection, connection.cursor() as cursor:
@@ -170,7 +171,7 @@ def _nights_in_flight(instance: dg.DagsterInstance) -> set[str]:
     description="Requests a retraining when enough matured reviews came since the last one.",
 )
 def review_volume_sensor(postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
-    tick = datetime.now(UTC)
+    tick = steps.now()
     minimum = settings().min_reviews_for_retrain
     with postgres.connect() as connection, connection.cursor() as cursor:
         count, watermark = retrain.count_new_reviews(cursor, tick)
@@ -189,7 +190,7 @@ def review_volume_sensor(postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
 def pending_registration_sensor(
     context: dg.SensorEvaluationContext, postgres: Postgres, mlflow: MLflow
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    tick = datetime.now(UTC)
+    tick = steps.now()
     with postgres.connect() as connection, connection.cursor() as cursor:
         pending = retrainings.pending_registrations(cursor)
     if pending:
@@ -205,10 +206,10 @@ def pending_registration_sensor(
     if not pending:
         yield dg.SkipReason("no trained model waits for MLflow")
     for root in pending:
-        steps = ("registered_model", "model_evaluation")
+        missing = ("registered_model", "model_evaluation")
         yield dg.RunRequest(
             run_key=f"register-{root}-{tick:%Y%m%dT%H}",
-            run_config={"ops": {step: {"config": {"retraining": root}} for step in steps}},
+            run_config={"ops": {step: {"config": {"retraining": root}} for step in missing}},
         )
 
 
@@ -229,7 +230,7 @@ def look_back(tick: datetime, round_days: int) -> datetime:
 def pending_cases_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
     from litgo_pipelines.intake.batch import pending as intake_pending
 
-    tick = datetime.now(UTC)
+    tick = steps.now()
     values = settings()
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute(

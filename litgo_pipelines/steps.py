@@ -8,6 +8,11 @@ from pydantic import Field
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
+def now() -> datetime:
+    """This instant. Sensors, schedules and steps without a given instant ask here, so that a simulation can answer."""
+    return datetime.now(UTC)
+
+
 class AsOfConfig(dg.Config):
     """Unset: when the step starts. Set: for replays, and to repeat what another run did."""
 
@@ -27,4 +32,4 @@ class AsOfConfig(dg.Config):
 
     def instant(self) -> datetime:
         """The instant that was asked for, else this one. Raises as `given`."""
-        return self.given() or datetime.now(UTC)
+        return self.given() or now()
