@@ -1,0 +1,155 @@
+"""Signatures on paper, recorded by a person: the open tasks, the document, the record. Its messages are in Portuguese.
+
+Knows the database, not Dagster. How the person works is in docs/manual-contracts.md.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+from litgo_pipelines.contracts import records
+from litgo_pipelines.contracts.document import ZONE
+from litgo_pipelines.database import in_transaction
+
+SignedBy = Literal["client", "lawyer", "both"]
+NAMES = {"client": "cliente", "lawyer": "advogado(a)"}
+
+
+class SignatureError(ValueError):
+    """A signature that cannot be recorded; the message says why, in Portuguese."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A contract that waits for a signature on paper. `missing`: who has not signed."""
+
+    contract_id: str
+    due_at: datetime
+    overdue: bool
+    missing: tuple[records.Party, ...]
+    reason: str | None
+
+
+def open_tasks(cursor: Any, as_of: datetime, limit: int = 100) -> list[Task]:
+    """What is to be signed by hand, the most urgent first."""
+    cursor.execute(
+        "SELECT r.contract_id::text, r.due_at, r.due_at < %(as_of)s, c.signed_client IS NULL, c.signed_lawyer IS NULL, "
+        "r.reason FROM litgo.contract_requests r JOIN contracts c ON c.id = r.contract_id "
+        "WHERE r.status = 'manual' AND c.status = 'pending-signature' AND r.requested_at <= %(as_of)s "
+        "ORDER BY r.due_at, r.contract_id LIMIT %(limit)s",
+        {"as_of": as_of, "limit": limit},
+    )
+    return [
+        Task(
+            contract,
+            due,
+            overdue,
+            tuple(party for party, waits in zip(records.PARTIES, (client, lawyer), strict=True) if waits),
+            reason,
+        )
+        for contract, due, overdue, client, lawyer, reason in cursor.fetchall()
+    ]
+
+
+def markdown(tasks: list[Task]) -> str:
+    rows = [
+        f"| {task.contract_id} | {task.due_at.astimezone(ZONE):%d/%m/%Y}{' (vencido)' if task.overdue else ''} "
+        f"| {', '.join(NAMES[party] for party in task.missing)} |"
+        for task in tasks
+    ]
+    return "\n".join(["| contrato | prazo | falta assinar |", "|---|---|---|", *rows])
+
+
+def document(cursor: Any, contract_id: str) -> bytes:
+    """The contract's PDF. Raises SignatureError."""
+    cursor.execute("SELECT pdf FROM litgo.contract_documents WHERE contract_id = %s", (_contract(contract_id),))
+    row = cursor.fetchone()
+    if row is None:
+        raise SignatureError(f"não há documento para o contrato {contract_id}")
+    return bytes(row[0])
+
+
+def record_signature(
+    connection: Any,
+    *,
+    contract_id: str,
+    signed_by: str,
+    signed_at: str,
+    recorded_by: str,
+    sha256: str,
+    as_of: datetime,
+) -> str:
+    """Record who signed the paper and when; says in Portuguese what came of it. `connection`: in no transaction.
+
+    `signed_at`: ISO 8601 with a zone; `sha256`: of the file with the signatures, 64 hexadecimal digits. When both have
+    signed, the contract is active, counted and told. The same once more changes nothing. Raises SignatureError for
+    what is not as it must be, or differs from what is recorded.
+    """
+    contract_id, who = _contract(contract_id), " ".join(recorded_by.split())
+    if signed_by not in get_args(SignedBy):
+        raise SignatureError(f"signed_by={signed_by!r}: escreva client, lawyer ou both")
+    if not who:
+        raise SignatureError("diga quem registra (recorded_by)")
+    digest = sha256.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise SignatureError("sha256: são 64 dígitos hexadecimais, como o comando sha256sum mostra")
+    instant = _instant(signed_at, as_of)
+    parties = [party for party in records.PARTIES if signed_by in (party, "both")]
+    details = {"signed_at": instant.isoformat(), "sha256": digest, "recorded_by": who}
+
+    def write(cursor: Any) -> str:
+        contract = records.locked(cursor, contract_id)
+        if contract is None:
+            raise SignatureError(f"o contrato {contract_id} não existe")
+        missing = [party for party in parties if not _recorded(cursor, contract_id, party, details)]
+        if not missing:
+            return f"contrato {contract_id}: já estava registrado assim, nada mudou"
+        cursor.execute("SELECT status FROM litgo.contract_requests WHERE contract_id = %s", (contract_id,))
+        status = (cursor.fetchone() or ("",))[0]
+        if status != "manual":
+            raise SignatureError(f"o contrato {contract_id} não está em assinatura manual")
+        if contract.status != "pending-signature":
+            raise SignatureError(f"o contrato {contract_id} não espera mais assinatura (status {contract.status})")
+        if instant < contract.created_at:
+            raise SignatureError("signed_at: a assinatura é anterior ao contrato")
+        for party in missing:
+            records.event(cursor, contract_id, f"signed:{party}", as_of, who, **details)
+        active = records.sign(cursor, contract, dict.fromkeys(missing, instant), as_of)
+        names = " e ".join(NAMES[party] for party in missing)
+        return f"contrato {contract_id}: assinatura registrada ({names})" + (
+            ", contrato ativo" if active else ", falta a outra parte"
+        )
+
+    return in_transaction(connection, write)
+
+
+def _recorded(cursor: Any, contract_id: str, party: str, details: dict[str, str]) -> bool:
+    cursor.execute(
+        "SELECT details FROM litgo.contract_events WHERE contract_id = %s AND event = %s",
+        (contract_id, f"signed:{party}"),
+    )
+    row = cursor.fetchone()
+    if row and row[0] != details:
+        raise SignatureError(f"a assinatura de {NAMES[party]} já está registrada, com outros dados")
+    return row is not None
+
+
+def _contract(contract_id: str) -> str:
+    try:
+        return str(UUID(contract_id.strip()))
+    except ValueError as error:
+        raise SignatureError(f"{contract_id!r} não é o identificador de um contrato") from error
+
+
+def _instant(value: str, as_of: datetime) -> datetime:
+    try:
+        instant = datetime.fromisoformat(value.strip())
+    except ValueError as error:
+        raise SignatureError(f"signed_at={value!r}: escreva como 2026-01-31T14:30:00-03:00") from error
+    if instant.tzinfo is None:
+        raise SignatureError(f"signed_at={value!r}: falta o fuso, como em 2026-01-31T14:30:00-03:00")
+    if instant > as_of:
+        raise SignatureError("signed_at: a assinatura está no futuro")
+    return instant.astimezone(UTC)

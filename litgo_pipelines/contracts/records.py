@@ -1,0 +1,97 @@
+"""What every way to a signature writes: events, signatures, the end of a contract. Each in the caller's transaction.
+
+Knows the database, not Dagster and not DocuSign. A contract changes only from 'pending-signature'.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from litgo_pipelines.notifications.outbox import Kind, Message, put
+from litgo_pipelines.observability.metrics import add, count
+
+Party = Literal["client", "lawyer"]
+PARTIES: tuple[Party, Party] = ("client", "lawyer")  # in the order in which they sign
+PIPELINES = "pipelines"
+
+
+@dataclass(frozen=True)
+class Contract:
+    contract_id: str
+    client_id: str
+    lawyer_id: str
+    status: str
+    created_at: datetime
+
+
+def locked(cursor: Any, contract_id: str) -> Contract | None:
+    """The marketplace's row, nobody else's until the transaction ends."""
+    cursor.execute(
+        "SELECT id::text, client_id::text, lawyer_id::text, status, created_at FROM contracts WHERE id = %s::uuid "
+        "FOR UPDATE",
+        (contract_id,),
+    )
+    row = cursor.fetchone()
+    return row and Contract(*row)
+
+
+def event(cursor: Any, contract_id: str, name: str, at: datetime, actor: str = PIPELINES, **details: Any) -> bool:
+    """Append to the contract's history; False when it is there already."""
+    cursor.execute(
+        "INSERT INTO litgo.contract_events (contract_id, event, at, actor, details) VALUES (%s, %s, %s, %s, %s) "
+        "ON CONFLICT (contract_id, event) DO NOTHING",
+        (contract_id, name, at, actor, json.dumps(details)),
+    )
+    return cursor.rowcount == 1
+
+
+def tell(cursor: Any, kind: Kind, contract_id: str, recipients: Iterable[str], at: datetime, **payload: str) -> None:
+    """A message to each recipient, once."""
+    messages = [
+        Message(kind, who, f"{kind}:{contract_id}:{who}", {"contract_id": contract_id, **payload}) for who in recipients
+    ]
+    put(cursor, messages, at)
+
+
+def sign(cursor: Any, contract: Contract, signed: Mapping[Party, datetime], at: datetime) -> bool:
+    """Write who has signed when; True when that makes the contract active, which is counted and told."""
+    cursor.execute(
+        SIGN, {"client": signed.get("client"), "lawyer": signed.get("lawyer"), "contract": contract.contract_id}
+    )
+    row = cursor.fetchone()
+    if row is None or row[0] != "active":
+        return False
+    cursor.execute(
+        "UPDATE litgo.contract_requests SET status = 'signed' WHERE contract_id = %s", (contract.contract_id,)
+    )
+    add(cursor, [count("contracts_signed_total")])
+    tell(cursor, "contract_signed", contract.contract_id, (contract.client_id, contract.lawyer_id), at)
+    return True
+
+
+def cancel(cursor: Any, contract: Contract, reason: str, at: datetime) -> None:
+    """DocuSign's envelope was declined or voided: so is the contract, and both parties hear of it."""
+    cursor.execute(
+        "UPDATE contracts SET status = 'canceled' WHERE id = %s AND status = 'pending-signature'",
+        (contract.contract_id,),
+    )
+    if cursor.rowcount:
+        tell(cursor, "contract_voided", contract.contract_id, (contract.client_id, contract.lawyer_id), at)
+    cursor.execute(
+        "UPDATE litgo.contract_requests SET status = 'canceled', reason = %s, next_check_at = NULL "
+        "WHERE contract_id = %s",
+        (reason, contract.contract_id),
+    )
+
+
+SIGN = """
+UPDATE contracts c SET
+    signed_client = s.client, signed_lawyer = s.lawyer,
+    status = CASE WHEN s.client IS NOT NULL AND s.lawyer IS NOT NULL THEN 'active' ELSE c.status END
+FROM (SELECT coalesce(signed_client, %(client)s) AS client, coalesce(signed_lawyer, %(lawyer)s) AS lawyer
+      FROM contracts WHERE id = %(contract)s) s
+WHERE c.id = %(contract)s AND c.status = 'pending-signature'
+RETURNING c.status
+"""

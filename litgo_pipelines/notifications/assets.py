@@ -1,0 +1,65 @@
+"""Delivery of the outbox as an asset: what waits for lawyers, clients and the team goes out by push or e-mail."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.owners import Owner
+from litgo_pipelines.resources.onesignal import OneSignal
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.resources.sendgrid import SendGrid
+from litgo_pipelines.settings import settings
+from litgo_pipelines.steps import RETRY
+
+
+@dg.asset(
+    deps=["case_offers", "profiles"],
+    group_name="notifications",
+    owners=[Owner.DATA],
+    kinds={"postgres", "python"},
+    pool="notifications",
+    retry_policy=RETRY,
+    description="The outbox goes out: by OneSignal where a person has the app, else by SendGrid. In order, merged, not "
+    "oftener than the cooldown allows; what failed is tried again for a day. Ends after five minutes at most.",
+    metadata={"dagster/table_name": "litgo.deliveries"},
+)
+def delivered_notifications(
+    context: dg.AssetExecutionContext, postgres: Postgres, onesignal: OneSignal, sendgrid: SendGrid
+) -> dg.MaterializeResult:
+    from litgo_pipelines.notifications import queue
+    from litgo_pipelines.notifications.delivery import Deliverer
+
+    values = settings()
+    with postgres.session() as connection:
+        deliverer = Deliverer(connection, onesignal, sendgrid, values.team_email, values.notification_cooldown_minutes)
+        deliverer.run()
+        with connection, connection.cursor() as cursor:
+            left, reasons = queue.waiting(cursor, datetime.now(UTC)), queue.reasons(cursor)
+    figures = {f"{channel} {status}": n for (channel, status), n in sorted(deliverer.statuses.items()) if n}
+    log_json(context.log, "delivered_notifications", run_id=context.run.run_id, **figures, **left._asdict())
+    return dg.MaterializeResult(metadata=pictures(deliverer.statuses, left, reasons))
+
+
+def pictures(statuses: Any, left: Any, reasons: list[tuple[str, int]]) -> dict[str, Any]:
+    """What came of this run's messages by channel, what still waits, and why."""
+    names = ("sent", "merged", "failed", "dead")
+    rows = [f"| {c} | " + " | ".join(f"{statuses[c, n]:,}" for n in names) + " |" for c in ("push", "email")]
+    metadata: dict[str, Any] = {
+        **{name: sum(statuses[channel, name] for channel in ("push", "email")) for name in names},
+        "by channel": dg.MetadataValue.md(
+            "\n".join([f"| channel | {' | '.join(names)} |", "|---|--:|--:|--:|--:|", *rows])
+        ),
+        "waiting": left.messages,
+        "oldest waiting, seconds": round(left.oldest_seconds),
+        "dead letters": left.dead,
+    }
+    if reasons:
+        metadata["why deliveries wait"] = dg.MetadataValue.md(
+            "\n".join(["| reason | deliveries |", "|---|--:|", *(f"| {reason} | {n:,} |" for reason, n in reasons)])
+        )
+    return metadata
+
+
+assets = [delivered_notifications]

@@ -1,0 +1,350 @@
+"""Delivery of the outbox: what waits for a person goes out as one push or e-mail, in order, at least once.
+
+One attempt is three steps: a transaction that says by which channel it may arrive from now on, one HTTP request, a
+transaction with what came of it and its metrics. Killed in between, the row stays in doubt: a push is repeated under
+its idempotency key and arrives once, an e-mail is sent again and counted as a possible duplicate. A lease a row, on the
+database's clock, keeps deliverers that run beside each other apart. Words are `messages`', requests the resources'.
+"""
+
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from litgo_pipelines.database import advisory_lock, in_transaction, sql
+from litgo_pipelines.notifications.messages import Item, Words, ttl_seconds, words
+from litgo_pipelines.notifications.outbox import TEAM
+from litgo_pipelines.observability.metrics import Delta, add, count, observe
+from litgo_pipelines.resources.external_service import LONGEST_PAUSE, CircuitOpen, PermanentFailure, ServiceFailure
+from litgo_pipelines.resources.onesignal import OneSignal
+from litgo_pipelines.resources.sendgrid import SendGrid
+
+PACKAGE = "litgo_pipelines.notifications"
+LIFETIME = timedelta(days=1)  # of a message: the first attempt that fails after it is the last
+IN_DOUBT = timedelta(minutes=10)  # that long a push nobody knows of is repeated as a push, then it becomes an e-mail
+LONGEST_WAIT = 900.0  # seconds between two attempts, unless the service asks for more
+SHORT_WAIT = 10.0  # seconds a run stays for the next attempt
+LEASE = 60.0  # seconds, beyond the deadline of the call that is under way
+WORKERS = 8
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A claimed row of litgo.deliveries with its messages; `in_doubt`: the channel it may have arrived by before."""
+
+    id: str
+    recipient_id: str
+    attempts: int
+    in_doubt: str | None
+    in_doubt_since: datetime | None
+    push_token: str | None
+    email: str | None
+    name: str | None
+    message_ids: list[int]
+    created: list[datetime]
+    messages: list[dict[str, Any]]
+
+    @property
+    def items(self) -> list[Item]:
+        return [Item(**message) for message in self.messages]
+
+    @property
+    def contract_id(self) -> str | None:
+        """Of the contract whose PDF goes with it."""
+        first = self.messages[0]
+        return first["payload"]["contract_id"] if first["kind"] == "contract_manual" else None
+
+
+class NotSubscribed(Exception):
+    """The push token belongs to nobody who wants pushes: nothing was sent."""
+
+
+class NotReady(Exception):
+    """No attempt can be made now; the message says what is missing."""
+
+
+@dataclass
+class Deliverer:
+    """`connection`: for this alone; its caller closes it. `clock` and `pause` are for tests."""
+
+    connection: Any
+    onesignal: OneSignal
+    sendgrid: SendGrid
+    team_email: str | None = None
+    cooldown_minutes: int = 5
+    seconds: float = 300.0
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    pause: Callable[[float], None] = time.sleep
+    statuses: Counter[tuple[str, str]] = field(default_factory=Counter)  # (channel, status) → as in the metrics
+    _token: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def __post_init__(self) -> None:
+        # made here, before threads race for them
+        self._services = {"push": self.onesignal.service, "email": self.sendgrid.service}
+
+    def run(self) -> None:
+        """Until nothing is due within SHORT_WAIT or the time is up; calls under way are waited for."""
+        until = time.monotonic() + self.seconds
+        with ThreadPoolExecutor(WORKERS) as pool:
+            while time.monotonic() < until:
+                claimed = in_transaction(self.connection, self._claim)
+                if claimed:
+                    self._deliver(pool, deque(claimed), until)
+                elif (seconds := in_transaction(self.connection, self._until_next)) is None:
+                    break
+                else:
+                    self.pause(seconds)
+
+    def _claim(self, cursor: Any) -> list[Delivery]:
+        advisory_lock(cursor, "notifications")  # two that open deliveries at once would both see none
+        parameters = {
+            "as_of": self.clock(), "cooldown": self.cooldown_minutes, "limit": BATCH, "token": self._token,
+            "lease": LEASE,
+        }  # fmt: skip
+        cursor.execute(sql(PACKAGE, "claim.sql"), parameters)
+        cursor.execute(sql(PACKAGE, "facts.sql"), parameters)
+        return [Delivery(*row) for row in cursor.fetchall()]
+
+    def _until_next(self, cursor: Any) -> float | None:
+        """Seconds to the next attempt that is worth staying for."""
+        cursor.execute(
+            "SELECT min(next_attempt_at) FROM litgo.deliveries "
+            "WHERE status = 'open' AND (lease_until IS NULL OR lease_until <= clock_timestamp())"
+        )
+        (at,) = cursor.fetchone()
+        seconds = (at - self.clock()).total_seconds() if at else SHORT_WAIT + 1
+        return max(0.05, seconds) if seconds <= SHORT_WAIT else None
+
+    def _deliver(self, pool: ThreadPoolExecutor, waiting: deque[Delivery], until: float) -> None:
+        running: dict[Future[str], tuple[Delivery, list[str]]] = {}
+        while running or (waiting and time.monotonic() < until):
+            while waiting and len(running) < WORKERS and time.monotonic() < until:
+                self._start(pool, running, waiting.popleft(), None)
+            for call in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+                delivery, channels = running.pop(call)
+                self._finish(pool, running, delivery, channels, call)
+        if waiting:
+            in_transaction(self.connection, self._release)
+
+    def _release(self, cursor: Any) -> None:
+        cursor.execute(
+            "UPDATE litgo.deliveries SET claimed_by = NULL, lease_until = NULL "
+            "WHERE status = 'open' AND claimed_by = %s",
+            (self._token,),
+        )
+
+    def _start(
+        self,
+        pool: ThreadPoolExecutor,
+        running: dict[Future[str], tuple[Delivery, list[str]]],
+        delivery: Delivery,
+        channels: list[str] | None,
+        deltas: tuple[Delta, ...] = (),
+    ) -> None:
+        """Say that it may arrive from now on, and let it go. `channels`: what is left to try; None: find out."""
+        try:
+            channels = self._channels(delivery) if channels is None else channels
+            said = self._words(delivery)
+            pdfs = in_transaction(self.connection, lambda cursor: _pdfs(cursor, delivery.contract_id))
+        except NotReady as error:
+            reason = str(error)
+            self._settle(lambda cursor: self._failed(cursor, delivery, None, reason, at_least=LONGEST_WAIT))
+            return
+        if in_transaction(self.connection, lambda cursor: self._begin(cursor, delivery, channels[0], deltas)):
+            send = self._push if channels[0] == "push" else self._mail
+            running[pool.submit(send, delivery, said, pdfs)] = delivery, channels
+
+    def _begin(self, cursor: Any, delivery: Delivery, channel: str, deltas: tuple[Delta, ...]) -> bool:
+        """False: the lease was lost, somebody else has the row."""
+        cursor.execute(
+            "UPDATE litgo.deliveries SET attempts = attempts + 1, channel = %(channel)s, in_doubt = %(channel)s, "
+            "in_doubt_since = coalesce(in_doubt_since, %(at)s), "
+            "lease_until = clock_timestamp() + %(lease)s * interval '1 second' "
+            "WHERE delivery_id = %(id)s AND claimed_by = %(token)s",
+            {
+                "channel": channel, "at": self.clock(), "id": delivery.id, "token": self._token,
+                "lease": self._services[channel].deadline_seconds + LEASE,
+            },
+        )  # fmt: skip
+        if not cursor.rowcount:
+            return False
+        if delivery.in_doubt and not delivery.in_doubt == channel == "push":
+            deltas += (count("notifications_possible_duplicates_total", type=channel),)
+        add(cursor, deltas)
+        return True
+
+    def _channels(self, delivery: Delivery) -> list[str]:
+        """By what to try, in this order. Raises NotReady when there is no way to the person."""
+        team = delivery.recipient_id == TEAM
+        address = self.team_email if team else delivery.email
+        push_missing = ("no push token in the profile" if not delivery.push_token else
+                        self.onesignal.missing and f"{self.onesignal.missing} is not set")  # fmt: skip
+        mail_missing = (("TEAM_EMAIL is not set" if team else "no e-mail address in the profile") if not address else
+                        self.sendgrid.missing and f"{self.sendgrid.missing} is not set")  # fmt: skip
+        usable = [c for c, missing in (("push", push_missing), ("email", mail_missing)) if not missing]
+        if not usable:
+            raise NotReady("; ".join(filter(None, [None if team else push_missing, mail_missing])))
+        if delivery.contract_id:
+            usable.reverse()  # only an e-mail carries the PDF
+        doubt, since = delivery.in_doubt, delivery.in_doubt_since
+        if doubt == "push" and since and self.clock() - since > IN_DOUBT:
+            doubt = "email"
+        return [doubt] if doubt in usable else usable
+
+    def _words(self, delivery: Delivery) -> Words:
+        try:
+            return words(delivery.items, delivery.name, team=delivery.recipient_id == TEAM)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise NotReady(f"cannot be put into words ({type(error).__name__})") from error
+
+    def _push(self, delivery: Delivery, said: Words, _: Mapping[str, bytes]) -> str:
+        identifier = self.onesignal.push(
+            subscription=delivery.push_token or "",
+            title=said.title,
+            text=said.push,
+            idempotency_key=delivery.id,
+            ttl_seconds=ttl_seconds(delivery.items, self.clock()),
+        )
+        if identifier is None:
+            raise NotSubscribed
+        return identifier
+
+    def _mail(self, delivery: Delivery, said: Words, pdfs: Mapping[str, bytes]) -> str:
+        team = delivery.recipient_id == TEAM
+        return self.sendgrid.mail(
+            to=(self.team_email if team else delivery.email) or "",
+            name=None if team else delivery.name,
+            subject=said.subject,
+            text=said.text,
+            html=said.html,
+            reference=delivery.id,
+            reply_to=self.team_email if pdfs and not team else None,
+            pdfs=pdfs,
+        )
+
+    def _finish(
+        self,
+        pool: ThreadPoolExecutor,
+        running: dict[Future[str], tuple[Delivery, list[str]]],
+        delivery: Delivery,
+        channels: list[str],
+        call: Future[str],
+    ) -> None:
+        channel, *rest = channels
+        deltas = [count("notifications_sent_total", type=channel, status="failed")]
+        try:
+            provider_id = call.result()
+        except NotSubscribed:  # the answer of the first attempt, too: nothing is in doubt any more
+            delivery = replace(delivery, in_doubt=None, in_doubt_since=None)
+            reason, seconds, arrived = "the push token is not subscribed any more", LONGEST_WAIT, False
+            rest = [c for c in self._channels(delivery) if c != channel]
+        except ServiceFailure as failure:
+            reason, arrived = str(failure), not never_arrived(failure)
+            seconds = min(failure.retry_after or 0.0, LONGEST_PAUSE)
+            if isinstance(failure, PermanentFailure):
+                seconds = LONGEST_WAIT
+            if arrived or not self.onesignal.fallback_enabled:
+                rest = []
+            if rest:
+                service = self._services[channel].service
+                deltas.append(count("fallback_usage_total", service=service, reason=failure.reason))
+        except ValueError as error:
+            reason, seconds, arrived = f"a request that cannot be sent ({type(error).__name__})", LONGEST_WAIT, False
+        else:
+            self._settle(lambda cursor: self._sent(cursor, delivery, channel, provider_id))
+            return
+        self.statuses[channel, "failed"] += 1
+        if rest:
+            self._start(pool, running, delivery, rest, tuple(deltas))
+            return
+        if arrived:
+            delivery = replace(delivery, in_doubt=channel, in_doubt_since=delivery.in_doubt_since or self.clock())
+        self._settle(lambda cursor: self._failed(cursor, delivery, channel, reason, at_least=seconds, deltas=deltas))
+
+    def _settle(self, work: Callable[[Any], Counter[tuple[str, str]]]) -> None:
+        self.statuses.update(in_transaction(self.connection, work))
+
+    def _sent(self, cursor: Any, delivery: Delivery, channel: str, provider_id: str) -> Counter[tuple[str, str]]:
+        at = self.clock()
+        cursor.execute(
+            "UPDATE litgo.deliveries SET status = 'sent', finished_at = %s, provider_id = %s, reason = NULL, "
+            "in_doubt = NULL, in_doubt_since = NULL, claimed_by = NULL, lease_until = NULL "
+            "WHERE delivery_id = %s AND claimed_by = %s",
+            (at, provider_id, delivery.id, self._token),
+        )
+        if not cursor.rowcount:
+            return Counter()
+        first, *others = delivery.message_ids
+        cursor.execute(
+            "UPDATE litgo.outbox SET status = CASE WHEN message_id = %s THEN 'sent' ELSE 'merged' END, settled_at = %s "
+            "WHERE message_id = ANY(%s)",
+            (first, at, delivery.message_ids),
+        )
+        deltas = [count("notifications_sent_total", type=channel, status="sent")]
+        if others:
+            deltas.append(count("notifications_sent_total", len(others), type=channel, status="merged"))
+        for created in delivery.created:
+            deltas += observe("notification_duration_seconds", max(0.0, (at - created).total_seconds()), type=channel)
+        add(cursor, deltas)
+        return Counter({(channel, "sent"): 1, (channel, "merged"): len(others)})
+
+    def _failed(
+        self,
+        cursor: Any,
+        delivery: Delivery,
+        channel: str | None,
+        reason: str,
+        *,
+        at_least: float,
+        deltas: list[Delta] | None = None,
+    ) -> Counter[tuple[str, str]]:
+        """Wait for the next attempt; what is older than a day is dead. `at_least`: seconds."""
+        at = self.clock()
+        seconds = max(at_least, min(LONGEST_WAIT, 2.0 ** min(delivery.attempts + 1, 12)))
+        cursor.execute(
+            "UPDATE litgo.deliveries SET next_attempt_at = %s, reason = %s, in_doubt = %s, in_doubt_since = %s, "
+            "claimed_by = NULL, lease_until = NULL WHERE delivery_id = %s AND claimed_by = %s",
+            (at + timedelta(seconds=seconds), reason, delivery.in_doubt, delivery.in_doubt_since, delivery.id,
+             self._token),
+        )  # fmt: skip
+        if not cursor.rowcount:
+            return Counter()
+        cursor.execute(
+            "UPDATE litgo.outbox SET status = 'dead', settled_at = %s, reason = %s "
+            "WHERE message_id = ANY(%s) AND coalesce(retried_at, created_at) <= %s",
+            (at, reason, delivery.message_ids, at - LIFETIME),
+        )
+        found: Counter[tuple[str, str]] = Counter()
+        if dead := cursor.rowcount:
+            by = channel or ("push" if delivery.push_token else "email")
+            deltas = [*(deltas or []), count("notifications_sent_total", dead, type=by, status="dead")]
+            found[by, "dead"] = dead
+        if dead == len(delivery.message_ids):
+            cursor.execute(
+                "UPDATE litgo.deliveries SET status = 'dead', finished_at = %s WHERE delivery_id = %s",
+                (at, delivery.id),
+            )
+        add(cursor, deltas or [])
+        return found
+
+
+def never_arrived(failure: ServiceFailure) -> bool:
+    """The one request of this call was not sent, or answered in a way that says it was not taken."""
+    if isinstance(failure, CircuitOpen | PermanentFailure) or failure.reason == "rate_limited":
+        return True
+    return isinstance(failure.__cause__, ConnectionError) and str(failure.__cause__) == "ConnectError"
+
+
+def _pdfs(cursor: Any, contract_id: str | None) -> dict[str, bytes]:
+    if contract_id is None:
+        return {}
+    cursor.execute("SELECT pdf FROM litgo.contract_documents WHERE contract_id = %s", (contract_id,))
+    row = cursor.fetchone()
+    if row is None:
+        raise NotReady("the contract's PDF is not in litgo.contract_documents")
+    return {"contrato.pdf": bytes(row[0])}

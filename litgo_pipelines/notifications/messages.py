@@ -1,0 +1,163 @@
+"""The words of a message, in Portuguese: what the phone shows, what the e-mail says. Pure.
+
+A push is seen by whoever looks at the phone. Nobody is told another person's name: an offer says a case's area,
+complexity and term, a contract's message its fee and term.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from typing import Any
+from zoneinfo import ZoneInfo
+
+ZONE = ZoneInfo("America/Sao_Paulo")
+LONGEST_PUSH = 170  # characters; phones cut what is longer
+COMPLEXITY = {"LOW": "baixa", "MEDIUM": "média", "HIGH": "alta"}
+# kind → one, several
+TITLES = {
+    "offer": ("Nova oferta de caso", "novas ofertas de casos"),
+    "contract_to_sign": ("Contrato pronto para assinar", "contratos prontos para assinar"),
+    "contract_manual": ("Contrato para assinatura manual", "contratos para assinatura manual"),
+    "contract_signed": ("Contrato assinado", "contratos assinados"),
+    "contract_voided": ("Contrato cancelado", "contratos cancelados"),
+    "model_promoted": ("Novo modelo em uso", "novos modelos em uso"),
+    "model_rolled_back": ("Modelo revertido", "modelos revertidos"),
+    "promotion_frozen": ("Promoção de modelos suspensa", "promoções de modelos suspensas"),
+    "experiment_halted": ("Experimento interrompido", "experimentos interrompidos"),
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One message of the outbox. `facts`: what its sentence needs beyond the payload, as `facts.sql` reads it."""
+
+    kind: str
+    payload: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Words:
+    """`title` and `push` for the phone; `subject`, `text`, `html` for the e-mail."""
+
+    title: str
+    push: str
+    subject: str
+    text: str
+    html: str
+
+
+def words(items: Sequence[Item], name: str | None = None, *, team: bool = False) -> Words:
+    """What to say of `items`, in their order, to one person of this name, or to the team.
+
+    Raises LookupError, TypeError or ValueError for a message that cannot be put into words.
+    """
+    sentences = [sentence(item, team=team) for item in items]
+    if len(items) == 1:
+        title, push = TITLES[items[0].kind][0], sentences[0]
+    elif {item.kind for item in items} == {"offer"}:
+        title = f"{len(items)} {TITLES['offer'][1]}"
+        push = f"{title} esperam sua resposta, a primeira até {instant(min(_expiry(item) for item in items))}."
+    else:
+        counts = Counter(item.kind for item in items)
+        title = f"{len(items)} novidades na LITGO"
+        push = "; ".join(f"{n} {TITLES[kind][1]}" if n > 1 else TITLES[kind][0] for kind, n in counts.items())
+    first = (name or "").split()
+    greeting = f"Olá, {first[0]}!" if first else "Olá!"
+    closing = "" if team else "Abra o aplicativo da LITGO para ver os detalhes."
+    parts = [greeting, *([f"{title}:"] if len(items) > 1 else []), *sentences, closing, "Equipe LITGO"]
+    parts = [part for part in parts if part]
+    body = "".join(f"<p>{escape(part)}</p>" for part in parts)
+    return Words(
+        title=title,
+        push=push if len(push) <= LONGEST_PUSH else push[: LONGEST_PUSH - 1].rstrip() + "…",
+        subject=f"LITGO: {title[0].lower() + title[1:]}",
+        text="\n\n".join(parts) + "\n",
+        html=f'<!DOCTYPE html><html lang="pt-BR"><head><meta charset="utf-8"><title>{escape(title)}</title></head>'
+        f"<body>{body}</body></html>",
+    )
+
+
+def sentence(item: Item, *, team: bool = False) -> str:
+    """One message in a sentence or two. Raises as `words`."""
+    payload, facts = item.payload, item.facts
+    match item.kind:
+        case "offer":
+            area, subarea = facts.get("area"), facts.get("subarea")
+            matter = f"Área: {area}{f' ({subarea})' if subarea else ''}. " if area else ""
+            complexity = COMPLEXITY.get(facts.get("complexity") or "")
+            return (
+                "Um caso espera sua resposta. "
+                + matter
+                + (f"Complexidade {complexity}. " if complexity else "")
+                + f"Responda até {instant(_expiry(item))}."
+            )
+        case "contract_to_sign":
+            return "O contrato está pronto. O DocuSign envia por e-mail o link para assinar." + _fee(facts)
+        case "contract_manual":
+            until = day(datetime.fromisoformat(payload["due_at"]))
+            if team:
+                return (
+                    f"O contrato {payload['contract_id']} será assinado sem o DocuSign. "
+                    f"Acompanhe as assinaturas e registre-as até {until}."
+                )
+            return (
+                "O contrato será assinado sem o DocuSign. Assine o documento e devolva-o à equipe da LITGO "
+                f"até {until}." + _fee(facts)
+            )
+        case "contract_signed":
+            return "O contrato foi assinado pelas duas partes e está em vigor."
+        case "contract_voided":
+            return "O contrato que esperava assinatura foi cancelado."
+        case "model_promoted" | "model_rolled_back":
+            before = f" no lugar da {payload['previous']}" if payload.get("previous") else ""
+            return f"{TITLES[item.kind][0]}: versão {payload['version']}{before}. {_why(payload)}"
+        case "promotion_frozen":
+            return f"Nenhum modelo será promovido até que alguém libere. {_why(payload)}"
+        case "experiment_halted":
+            return f"O experimento {payload['experiment']} foi interrompido. {_why(payload)}"
+    raise LookupError(f"no words for the kind {item.kind!r}")
+
+
+def ttl_seconds(items: Sequence[Item], now: datetime) -> int | None:
+    """How long a push may wait for the phone: an offer is of no use once it has expired. None: the provider's own."""
+    if any(item.kind != "offer" for item in items):
+        return None
+    return max(60, int((max(_expiry(item) for item in items) - now).total_seconds()))
+
+
+def instant(at: datetime) -> str:
+    """dd/mm/yyyy HH:MM in São Paulo. Raises ValueError without a zone."""
+    if at.tzinfo is None:
+        raise ValueError("an instant without a zone")
+    return f"{at.astimezone(ZONE):%d/%m/%Y %H:%M}"
+
+
+def day(at: datetime) -> str:
+    """dd/mm/yyyy in São Paulo. Raises as `instant`."""
+    return instant(at).split()[0]
+
+
+def money(value: float) -> str:
+    """Reais as Brazil writes them: R$ 1.234,50."""
+    return "R$ " + f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
+
+
+def _expiry(item: Item) -> datetime:
+    return datetime.fromisoformat(item.payload["expires_at"])
+
+
+def _why(payload: Mapping[str, Any]) -> str:
+    return f"Motivo: {str(payload['reason']).rstrip('.')}."
+
+
+def _fee(facts: Mapping[str, Any]) -> str:
+    """The fee, where it is one of the two plain forms; the contract itself has all of them."""
+    model = facts.get("fee_model") or {}
+    if model.get("type") == "fixed" and isinstance(model.get("value"), int | float):
+        return f" Honorários: {money(model['value'])}."
+    if model.get("type") == "success" and isinstance(model.get("percent"), int | float):
+        return f" Honorários: {model['percent']:g}".replace(".", ",") + " % do resultado."
+    return ""

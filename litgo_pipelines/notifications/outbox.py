@@ -1,0 +1,48 @@
+"""Messages to deliver, written in the transaction of what causes them.
+
+Belongs here: the kinds of messages and how a row is written. Ids only: names, addresses and words are read and made
+when a message is sent. Delivery is `delivery`'s. Matching writes its offers' rows in its one statement, `offers.sql`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+# kind → payload keys, all of them ids, instants as ISO 8601, or figures
+Kind = Literal[
+    "offer",  # to a lawyer: offer_id, case_id, expires_at
+    "contract_to_sign",  # to both parties, DocuSign sends its own e-mail: contract_id
+    "contract_manual",  # to both parties and the team, with the PDF attached: contract_id, due_at
+    "contract_signed",  # to both parties: contract_id
+    "contract_voided",  # to both parties: contract_id
+    "model_promoted",  # to the team: version, previous, reason
+    "model_rolled_back",  # to the team: version, previous, reason
+    "promotion_frozen",  # to the team: reason
+    "experiment_halted",  # to the team: experiment, reason
+]
+TEAM = "00000000-0000-0000-0000-000000000000"  # recipient: the team's address in the settings, e-mail only
+
+
+@dataclass(frozen=True)
+class Message:
+    """`dedup_key` names what the message is about, for whom: the same key is never told twice."""
+
+    kind: Kind
+    recipient_id: str  # a profile's id (a lawyer's profile has the lawyer's id), or TEAM
+    dedup_key: str
+    payload: Mapping[str, Any]
+
+
+def put(cursor: Any, messages: Sequence[Message], created_at: datetime) -> None:
+    """Write messages in the caller's transaction; those whose key is there already stay as they are."""
+    from psycopg2.extras import execute_values
+
+    if messages:
+        execute_values(
+            cursor,
+            "INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at) VALUES %s "
+            "ON CONFLICT (dedup_key) DO NOTHING",
+            [(m.kind, m.recipient_id, m.dedup_key, json.dumps(dict(m.payload)), created_at) for m in messages],
+        )

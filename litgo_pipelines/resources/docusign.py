@@ -1,0 +1,307 @@
+"""DocuSign as a Dagster resource: envelopes created, found, read and voided, under the policy for external services.
+
+DocuSign has no idempotency key. Each envelope carries a transaction id of the caller's, and after a lost answer it is
+looked up before another one is created. What an envelope means for a contract is the caller's to know.
+"""
+
+import base64
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+from uuid import UUID
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from litgo_pipelines.resources.bounded import Answer
+from litgo_pipelines.resources.external_service import (
+    RETRIED,
+    CircuitOpen,
+    ExternalService,
+    PermanentFailure,
+    TransientFailure,
+    json_of,
+)
+
+T = TypeVar("T")
+CUSTOM_FIELD = "litgo_transaction"
+TRANSACTION_ID_LASTS = timedelta(days=6)  # DocuSign forgets it after seven
+ENDED = ("declined", "voided", "deleted", "timedout")
+TOKEN_REFUSED = (
+    "the JWT grant was refused. Either consent is required: an administrator opens "
+    "DOCUSIGN_AUTH_URL/oauth/auth?response_type=code&scope=signature%20impersonation&client_id=INTEGRATION_KEY"
+    "&redirect_uri=ONE_OF_THE_APP once and accepts; or DOCUSIGN_INTEGRATION_KEY, DOCUSIGN_USER_ID and "
+    "DOCUSIGN_PRIVATE_KEY do not belong together, or not to DOCUSIGN_AUTH_URL's environment"
+)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """`anchor`: the words in the document where this person signs."""
+
+    name: str
+    email: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An envelope to be sent; the signers sign in this order. `since`: an instant before it can have been created."""
+
+    transaction_id: str
+    subject: str
+    blurb: str
+    document_name: str
+    pdf: bytes
+    signers: Sequence[Signer]
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """`signed`: place among the signers, from 1 → when they signed, by DocuSign's clock."""
+
+    envelope_id: str
+    status: str
+    signed: Mapping[int, datetime]
+
+
+class DocuSign(dg.ConfigurableResource):
+    """The private key (PEM) is not a field, for Dagster shows a resource's fields: DOCUSIGN_PRIVATE_KEY at the call.
+
+    `base_url`: the account's REST base, without /v2.1; `timeout_seconds` is for one attempt, `deadline_seconds` for
+    all of a method; `database_url`: where breaker and metrics are. Every method raises TransientFailure, CircuitOpen
+    or PermanentFailure; no message holds a name, an address or a key.
+    """
+
+    base_url: str | None = None
+    auth_url: str = "https://account.docusign.com"
+    account_id: str | None = None
+    user_id: str | None = None
+    integration_key: str | None = None
+    timeout_seconds: float = 45.0
+    deadline_seconds: float = 90.0
+    fallback_enabled: bool = True
+    database_url: str | None = None
+
+    _service: ExternalService | None = PrivateAttr(default=None)
+    _token: tuple[str, float] | None = PrivateAttr(default=None)  # and until when, monotonic
+
+    @property
+    def configured(self) -> bool:
+        given = (self.base_url, self.account_id, self.user_id, self.integration_key)
+        return all((*given, os.environ.get("DOCUSIGN_PRIVATE_KEY")))
+
+    @property
+    def service(self) -> ExternalService:
+        if self._service is None:
+            self._service = ExternalService(
+                "docusign", self.timeout_seconds, self.deadline_seconds, self.database_url, self.fallback_enabled
+            )
+        return self._service
+
+    def send(self, draft: Draft, *, look_first: bool) -> str:
+        """The id of the one envelope of the draft's transaction. `look_first`: it may have been created before.
+
+        Creation is tried again only when DocuSign has answered that there is none; after a timeout it is not, for the
+        lost request may still be at work. When this raises, an envelope may be there all the same.
+        """
+        until = time.monotonic() + self.deadline_seconds
+        if look_first and (found := self._existing(draft, until)):
+            return found
+        for attempt in range(1, self.service.attempts + 1):
+            try:
+                path, body = "/envelopes", definition(draft)
+                return self._call("create_envelope", "POST", path, _envelope_id, until, body=body, attempts=1)
+            except TransientFailure as failure:
+                if isinstance(failure, CircuitOpen):
+                    raise
+                if failure.reason != "rate_limited" and (found := self._existing(draft, until)):
+                    return found
+                backoff = self.service.backoff_seconds * (2 ** (attempt - 1) + random.random())
+                pause = max(backoff, failure.retry_after or 0.0)
+                over = attempt == self.service.attempts or time.monotonic() + pause >= until
+                if over or failure.reason == "timeout" or failure.reason not in RETRIED:
+                    raise
+                time.sleep(pause)
+        raise ValueError("attempts must be at least 1")
+
+    def find(self, transaction_id: str, since: datetime) -> list[Envelope]:
+        """Every envelope of the transaction, created after `since`; who signed is not told."""
+        return self._find(transaction_id, since, time.monotonic() + self.deadline_seconds)
+
+    def read(self, envelope_id: str) -> Envelope:
+        """One envelope with who has signed when."""
+        path = f"/envelopes/{quote(envelope_id, safe='')}?include=recipients"
+        return self._call("read_envelope", "GET", path, _envelope, time.monotonic() + self.deadline_seconds)
+
+    def void(self, envelope_id: str, reason: str) -> None:
+        """Nobody can sign it any more. One that has ended or is complete is refused: PermanentFailure."""
+
+        def read(answer: Answer) -> None:
+            if _uuid(json_of(answer)["envelopeId"]) != _uuid(envelope_id):
+                raise ValueError("the answer is about another envelope")
+
+        body = {"status": "voided", "voidedReason": reason}
+        path = f"/envelopes/{quote(envelope_id, safe='')}"
+        self._call("void_envelope", "PUT", path, read, time.monotonic() + self.deadline_seconds, body=body)
+
+    def _existing(self, draft: Draft, until: float) -> str | None:
+        found = self._find(draft.transaction_id, draft.since, until)
+        alive = [envelope for envelope in found if envelope.status not in ENDED] or found
+        return alive[0].envelope_id if alive else None
+
+    def _find(self, transaction_id: str, since: datetime, until: float) -> list[Envelope]:
+        query = {"from_date": (since - timedelta(days=1)).isoformat()}
+        if datetime.now(UTC) - since < TRANSACTION_ID_LASTS:
+            query["transaction_ids"] = transaction_id
+        else:
+            query["custom_field"] = f"{CUSTOM_FIELD}={transaction_id}"
+        return self._call("find_envelope", "GET", f"/envelopes?{urlencode(query)}", _envelopes, until)
+
+    def _call(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        read: Callable[[Answer], T],
+        until: float,
+        *,
+        body: Any = None,
+        attempts: int | None = None,
+    ) -> T:
+        if not self.configured:
+            raise PermanentFailure("rejected", "DocuSign is not configured: set all of DOCUSIGN_*")
+        url = f"{(self.base_url or '').rstrip('/')}/v2.1/accounts/{quote(self.account_id or '', safe='')}{path}"
+        while True:
+            cached, token = self._token is not None, self._access_token(until)
+            try:
+                return self._within(until, attempts).call(
+                    operation, method, url, headers={"Authorization": f"Bearer {token}"}, read=read, json_body=body
+                )
+            except PermanentFailure as failure:
+                if failure.status != 401:
+                    raise
+                self._token = None
+                if not cached:
+                    raise
+
+    def _access_token(self, until: float) -> str:
+        """A cached token, or a new one, by the JWT grant (RFC 7523)."""
+        if self._token and time.monotonic() < self._token[1]:
+            return self._token[0]
+
+        def read(answer: Answer) -> tuple[str, float]:
+            granted = json_of(answer)
+            token, lasts = granted["access_token"], float(granted["expires_in"])
+            if not isinstance(token, str) or not token.isascii() or not token or not lasts > 0:
+                raise ValueError("no token")
+            return token, time.monotonic() + max(0.0, lasts - 300)
+
+        form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": self._assertion()}
+        url = f"{self.auth_url.rstrip('/')}/oauth/token"
+        try:
+            self._token = self._within(until).call("token", "POST", url, form=form, read=read)
+        except PermanentFailure as failure:
+            if failure.status != 400:
+                raise
+            refused = PermanentFailure("rejected", f"docusign token: HTTP 400, {TOKEN_REFUSED}", status=400)
+            refused.attempts = failure.attempts
+            raise refused from None
+        return self._token[0]
+
+    def _assertion(self) -> str:
+        import jwt
+
+        now = int(time.time())
+        claims = {
+            "iss": self.integration_key, "sub": self.user_id, "aud": urlsplit(self.auth_url).netloc, "iat": now,
+            "exp": now + 600, "scope": "signature impersonation",
+        }  # fmt: skip
+        # An environment file often cannot hold line breaks.
+        key = os.environ["DOCUSIGN_PRIVATE_KEY"].replace("\\n", "\n")
+        try:
+            return jwt.encode(claims, key, algorithm="RS256")
+        except (jwt.PyJWTError, ValueError, TypeError):
+            raise PermanentFailure("rejected", "DOCUSIGN_PRIVATE_KEY is not a private RSA key in PEM") from None
+
+    def _within(self, until: float, attempts: int | None = None) -> ExternalService:
+        left = max(0.01, until - time.monotonic())
+        return replace(self.service, deadline_seconds=left, attempts=attempts or self.service.attempts)
+
+
+def definition(draft: Draft) -> dict[str, Any]:
+    """The envelope as DocuSign's `envelopeDefinition`."""
+    signers = [
+        {
+            "recipientId": str(place), "routingOrder": str(place), "name": signer.name, "email": signer.email,
+            "emailNotification": {"supportedLanguage": "pt_BR"},
+            "tabs": {"signHereTabs": [{"anchorString": signer.anchor, "anchorUnits": "pixels", "anchorXOffset": "0",
+                                       "anchorYOffset": "0"}]},
+        }
+        for place, signer in enumerate(draft.signers, start=1)
+    ]  # fmt: skip
+    return {
+        "status": "sent",
+        "transactionId": draft.transaction_id,
+        "emailSubject": draft.subject,
+        "emailBlurb": draft.blurb,
+        "documents": [
+            {
+                "documentId": "1", "name": draft.document_name, "fileExtension": "pdf",
+                "documentBase64": base64.b64encode(draft.pdf).decode(),
+            }
+        ],
+        "recipients": {"signers": signers},
+        "allowReassign": "false",
+        "customFields": {
+            "textCustomFields": [
+                {"name": CUSTOM_FIELD, "value": draft.transaction_id, "required": "false", "show": "false"}
+            ]
+        },
+    }  # fmt: skip
+
+
+def _uuid(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("an id is text")
+    return str(UUID(value))
+
+
+def _envelope_id(answer: Answer) -> str:
+    return _uuid(json_of(answer)["envelopeId"])
+
+
+def _envelope(answer: Answer) -> Envelope:
+    found = json_of(answer)
+    status = found["status"].lower()
+    signed = {
+        int(signer["recipientId"]): _instant(signer["signedDateTime"])
+        for signer in found["recipients"]["signers"]
+        if signer["status"] in ("signed", "completed")
+    }
+    if status == "completed" and len(signed) < len(found["recipients"]["signers"]):
+        raise ValueError("complete, and yet somebody has not signed")
+    return Envelope(_uuid(found["envelopeId"]), status, signed)
+
+
+def _envelopes(answer: Answer) -> list[Envelope]:
+    """An answer without envelopes must say that there are none: a page cut short is no proof."""
+    found = json_of(answer)
+    listed = [*found.get("envelopes", []), *found.get("envelopeTransactionStatuses", [])]
+    envelopes = {_uuid(each["envelopeId"]): each["status"].lower() for each in reversed(listed)}
+    if not envelopes and int(found["resultSetSize"]) != 0:
+        raise ValueError("envelopes that are not told")
+    return [Envelope(envelope_id, status, {}) for envelope_id, status in envelopes.items()]
+
+
+def _instant(value: str) -> datetime:
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise ValueError("an instant without a zone")
+    return instant

@@ -1,0 +1,97 @@
+"""SendGrid as a Dagster resource: one e-mail to one address, under the policy for external services.
+
+Optional: without SENDGRID_API_KEY nothing here is called. Words, order and repetition are the caller's.
+"""
+
+import base64
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from litgo_pipelines.resources.bounded import Answer
+from litgo_pipelines.resources.external_service import ExternalService
+
+SENDER_NAME = "LITGO"
+MOST_BYTES = 2**16  # of an answer, which has none
+
+
+class SendGrid(dg.ConfigurableResource):
+    """The key is not a field, for Dagster shows a resource's fields: it is read from SENDGRID_API_KEY at the call.
+
+    SendGrid has no idempotency key, so that a call is one HTTP request: who repeats it must know, and count it.
+    """
+
+    sender: str = "nao-responda@litgo.example"
+    base_url: str | None = None
+    timeout_seconds: float = 15.0
+    deadline_seconds: float = 30.0
+    database_url: str | None = None
+
+    _service: ExternalService | None = PrivateAttr(default=None)
+
+    @property
+    def missing(self) -> str | None:
+        """The variable that must be set before anything can be sent."""
+        return None if os.environ.get("SENDGRID_API_KEY") else "SENDGRID_API_KEY"
+
+    @property
+    def service(self) -> ExternalService:
+        if self._service is None:
+            self._service = ExternalService(
+                "sendgrid", self.timeout_seconds, self.deadline_seconds, self.database_url, attempts=1
+            )
+        return self._service
+
+    def mail(
+        self,
+        *,
+        to: str,
+        name: str | None,
+        subject: str,
+        text: str,
+        html: str,
+        reference: str,
+        reply_to: str | None = None,
+        pdfs: Mapping[str, bytes] | None = None,
+    ) -> str:
+        """SendGrid's id of the message it accepted, empty when it gave none. `reference`: comes back with its events;
+        `pdfs`: file name → content. Raises ServiceFailure."""
+        recipient = {"email": to} | ({"name": name} if name else {})
+        body: dict[str, Any] = {
+            "personalizations": [{"to": [recipient], "custom_args": {"delivery_id": reference}}],
+            "from": {"email": self.sender, "name": SENDER_NAME},
+            "subject": subject,
+            "content": [{"type": "text/plain", "value": text}, {"type": "text/html", "value": html}],
+            # what a person opens and when is not ours to know
+            "tracking_settings": {"click_tracking": {"enable": False}, "open_tracking": {"enable": False}},
+        }
+        if reply_to:
+            body["reply_to"] = {"email": reply_to}
+        if pdfs:
+            body["attachments"] = [
+                {
+                    "content": base64.b64encode(content).decode(),
+                    "type": "application/pdf",
+                    "filename": file,
+                    "disposition": "attachment",
+                }
+                for file, content in pdfs.items()
+            ]
+        return self.service.call(
+            "mail",
+            "POST",
+            f"{(self.base_url or 'https://api.sendgrid.com').rstrip('/')}/v3/mail/send",
+            headers={"Authorization": f"Bearer {os.environ['SENDGRID_API_KEY']}"},
+            json_body=body,
+            most_bytes=MOST_BYTES,
+            read=_accepted,
+        )
+
+
+def _accepted(answer: Answer) -> str:
+    if answer.status != 202:  # a page of some gateway in between, say
+        raise ValueError("not the status of an accepted message")
+    return answer.headers.get("x-message-id", "")

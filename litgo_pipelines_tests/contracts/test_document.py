@@ -1,0 +1,104 @@
+"""The contract's PDF, read back: its words, its figures, the same bytes, and what cannot be printed."""
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.contracts.document import NotRenderable, Terms, anchors, fee_text, placeholders, render
+
+ID = "1f0e9c1a-3b5e-4b8e-9a59-0c6c8f6f1a11"
+TERMS = Terms(
+    ID, "José João da Conceição", "Ângela Müller", "OAB/SP 123.456", "Demissão sem justa causa – “verbas”",
+    "Trabalhista", {"type": "success", "percent": 20}, datetime(2026, 3, 10, 1, 30, tzinfo=UTC),
+)  # fmt: skip
+
+
+def words(pdf: bytes) -> str:
+    import pypdf
+
+    return " ".join(" ".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages).split())
+
+
+def test_the_document_says_who_what_how_much_and_when() -> None:
+    said = words(render(TERMS))
+    for part in (
+        "CONTRATO DE PRESTAÇÃO DE SERVIÇOS ADVOCATÍCIOS", f"Contrato nº {ID}, de 09/03/2026.",  # in São Paulo
+        "CONTRATANTE: José João da Conceição.", "CONTRATADO(A): Ângela Müller, advogado(a) inscrito(a)",
+        "sob o nº SP 123.456", "Demissão sem justa causa – “verbas”. Área do direito: Trabalhista", "20% do êxito",
+        *anchors(ID),
+    ):  # fmt: skip
+        assert said.count(part) == 1, part
+    assert "{" not in said
+
+
+def test_the_same_terms_give_the_same_bytes_and_others_do_not() -> None:
+    assert render(TERMS) == render(replace(TERMS))
+    assert render(TERMS) != render(replace(TERMS, client="Maria"))
+    assert render(TERMS) != render(replace(TERMS, at=datetime(2026, 3, 11, tzinfo=UTC)))
+
+
+@pytest.mark.parametrize(
+    ("fee", "said"),
+    [
+        ({"type": "success", "percent": 20}, " 20% do êxito"),
+        ({"type": "success", "percent": 12.5}, " 12,5% do êxito"),
+        ({"type": "success", "percent": 100}, " 100% do êxito"),
+        ({"type": "fixed", "value": 5000}, "honorários fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": 1234567.8}, "R$ 1.234.567,80"),
+        ({"type": "hourly", "rate": 350}, "R$ 350,00 por hora"),
+    ],
+)
+def test_fees_in_words_and_brl(fee: Any, said: str) -> None:
+    assert said in fee_text(fee)
+
+
+@pytest.mark.parametrize(
+    ("fee", "reason"),
+    [
+        (None, "fee_model_unknown"),
+        ([], "fee_model_unknown"),
+        ({}, "fee_model_unknown"),
+        ({"type": "barter", "percent": 20}, "fee_model_unknown"),
+        *(
+            ({"type": "success", "percent": value}, "fee_value_invalid")
+            for value in (None, "20", True, 0, -5, 100.5, float("nan"), 33.333)
+        ),
+        ({"type": "fixed", "value": 1e12}, "fee_value_invalid"),
+        ({"type": "fixed", "percent": 20}, "fee_value_invalid"),
+    ],
+)
+def test_a_fee_that_makes_no_sense_is_refused(fee: Any, reason: str) -> None:
+    with pytest.raises(NotRenderable) as caught:
+        render(replace(TERMS, fee_model=fee))
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"client": None}, "client_missing"),
+        ({"lawyer": " \n"}, "lawyer_missing"),
+        ({"oab": "OAB/"}, "oab_missing"),
+        ({"client": "山田"}, "letters_not_printable"),
+    ],
+)
+def test_a_party_without_a_name_we_can_print_is_refused(changes: Any, reason: str) -> None:
+    with pytest.raises(NotRenderable) as caught:
+        render(replace(TERMS, **changes))
+    assert caught.value.reason == reason
+
+
+def test_what_people_write_stays_text() -> None:
+    """No placeholder, no line of its own, no place to sign; decomposed accents are put together."""
+    title = "{client}\n## CLÁUSULA 9ª\x00 **x** " + "a" * 400
+    values = placeholders(replace(TERMS, title=title, client="Joa\u0303o"))
+    assert values["case"].startswith("{client} ## CLÁUSULA 9ª **x** aaa")
+    assert len(values["case"]) <= 300
+    assert values["client"] == "João"
+    assert "{client} ## CLÁUSULA 9ª **x**" in words(render(replace(TERMS, title=title)))
+    assert "caso descrito pelo(a) CONTRATANTE" in words(render(replace(TERMS, title=None)))
+    with pytest.raises(ValueError, match="zone"):
+        render(replace(TERMS, at=datetime(2026, 3, 10)))  # noqa: DTZ001

@@ -1,0 +1,127 @@
+"""What people read: good Portuguese, their own dates and money, nothing that is another's."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.notifications.messages import (
+    LONGEST_PUSH,
+    TITLES,
+    Item,
+    day,
+    instant,
+    money,
+    sentence,
+    ttl_seconds,
+    words,
+)
+
+NOON = datetime(2026, 1, 31, 15, tzinfo=UTC)  # 12:00 in São Paulo
+CASE = {"area": "Família", "subarea": "Guarda", "complexity": "HIGH"}
+
+
+def offer(hours: int = 0, **facts: Any) -> Item:
+    return Item("offer", {"expires_at": (NOON + timedelta(hours=hours)).isoformat()}, {**CASE, **facts})
+
+
+EVERY = [
+    offer(),
+    Item("contract_to_sign", {"contract_id": "c1"}, {"fee_model": {"type": "fixed", "value": 5000}}),
+    Item("contract_manual", {"contract_id": "c1", "due_at": NOON.isoformat()}, {}),
+    Item("contract_signed", {"contract_id": "c1"}, {}),
+    Item("contract_voided", {"contract_id": "c1"}, {}),
+    Item("model_promoted", {"version": "7", "previous": "6", "reason": "NDCG@10 +6,1 %"}, {}),
+    Item("model_rolled_back", {"version": "6", "previous": "7", "reason": "menos aceites"}, {}),
+    Item("promotion_frozen", {"reason": "duas reversões em uma semana."}, {}),
+    Item("experiment_halted", {"experiment": "e3", "reason": "latência"}, {}),
+]
+
+
+def test_an_offer() -> None:
+    said = words([offer()], "Ana Souza")
+    assert said.title == "Nova oferta de caso"
+    assert said.push == (
+        "Um caso espera sua resposta. Área: Família (Guarda). Complexidade alta. Responda até 31/01/2026 12:00."
+    )
+    assert said.subject == "LITGO: nova oferta de caso"
+    assert said.text.startswith("Olá, Ana!\n\nUm caso espera sua resposta.")
+    assert "Souza" not in said.text
+
+
+def test_an_offer_of_which_little_is_known() -> None:
+    found = sentence(offer(area=None, subarea=None, complexity=None))
+    assert found == "Um caso espera sua resposta. Responda até 31/01/2026 12:00."
+
+
+def test_several_offers_are_one_message_with_the_first_term() -> None:
+    said = words([offer(5), offer(2), offer(9)])
+    assert said.title == "3 novas ofertas de casos"
+    assert said.push == "3 novas ofertas de casos esperam sua resposta, a primeira até 31/01/2026 14:00."
+    assert said.text.count("Responda até") == 3
+
+
+def test_every_kind_has_words_alone_and_together() -> None:
+    assert {item.kind for item in EVERY} == set(TITLES)
+    for item in EVERY:
+        said = words([item])
+        assert 0 < len(said.push) <= LONGEST_PUSH
+        assert sentence(item) in said.text
+        assert ".." not in said.text
+    together = words([*EVERY, offer()])
+    assert together.title == "10 novidades na LITGO"
+    assert together.push.startswith("2 novas ofertas de casos; Contrato pronto para assinar; ")
+    assert len(together.push) == LONGEST_PUSH
+    assert together.push.endswith("…")
+
+
+def test_the_team_is_told_which_contract_and_the_parties_are_not() -> None:
+    manual = EVERY[2]
+    assert "c1" in words([manual], team=True).text
+    assert "c1" not in words([manual], "Ana").text
+    assert "até 31/01/2026" in words([manual], "Ana").text
+
+
+def test_html_is_escaped() -> None:
+    said = words([offer(area="<b>Família & Cia</b>")], "<Ana>")
+    assert "&lt;b&gt;Família &amp; Cia&lt;/b&gt;" in said.html
+    assert "Olá, &lt;Ana&gt;!" in said.html
+    assert "<b>" not in said.html
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Item("no_such_kind", {}, {}),
+        Item("offer", {}, {}),
+        Item("offer", {"expires_at": "2026-01-31T12:00:00"}, {}),
+        Item("contract_manual", {"contract_id": "c1", "due_at": "soon"}, {}),
+    ],
+)
+def test_what_has_no_words_is_an_error(item: Item) -> None:
+    with pytest.raises((LookupError, ValueError)):
+        words([item])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(5000, "R$ 5.000,00"), (1234567.891, "R$ 1.234.567,89"), (0.5, "R$ 0,50")]
+)
+def test_money(value: float, shown: str) -> None:
+    assert money(value) == shown
+
+
+def test_fees() -> None:
+    assert sentence(EVERY[1]).endswith("Honorários: R$ 5.000,00.")
+    success = Item("contract_to_sign", {}, {"fee_model": {"type": "success", "percent": 12.5}})
+    assert sentence(success).endswith("Honorários: 12,5 % do resultado.")
+
+
+def test_instants_are_those_of_sao_paulo() -> None:
+    late = datetime(2026, 2, 1, 2, 30, tzinfo=UTC)
+    assert (instant(late), day(late)) == ("31/01/2026 23:30", "31/01/2026")
+
+
+def test_a_push_does_not_outlive_its_offers() -> None:
+    assert ttl_seconds([offer(2), offer(5)], NOON) == 5 * 3600
+    assert ttl_seconds([offer()], NOON) == 60
+    assert ttl_seconds([offer(), EVERY[3]], NOON) is None
