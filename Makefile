@@ -27,8 +27,8 @@ lint: .venv/installed  ## ruff, mypy, dagster definitions validate
 fast: .venv/installed  ## the fast tests only
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (50 minutes)
-	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity; do $(BIN)/python -m benchmarks.$$name; done
+bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (70 minutes)
+	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity experiments quality_monitor off_policy; do $(BIN)/python -m benchmarks.$$name; done
 
 clean:  ## remove the environment and all local state
 	rm -rf .venv .litgo
