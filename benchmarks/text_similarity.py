@@ -318,6 +318,8 @@ def main() -> None:
     given = parser.parse_args()
     cost = "" if given.no_speed else matching_cost()
     page = quality(given.folder) + ("" if given.no_speed else f"\n{speed(given.folder)}\n{cost}")
+    kept = (given.docs / "similarity.md").read_text(encoding="utf-8").partition("## In use")[2]  # written by hand
+    page = f"{page.rstrip()}\n\n## In use{kept}"
     (given.docs / "similarity.md").write_text(page, encoding="utf-8")
     print(page)
 

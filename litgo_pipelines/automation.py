@@ -10,7 +10,9 @@ from litgo_pipelines import steps
 from litgo_pipelines.database import sql
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.learning import retrain, retrainings
+from litgo_pipelines.lifecycle.assets import registry_reconciliation
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
+from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, settings
 
@@ -46,9 +48,21 @@ registration = dg.define_asset_job(
 )
 matching = dg.define_asset_job(
     "matching",
-    selection=dg.AssetSelection.assets("triaged_cases", "case_offers"),
+    selection=dg.AssetSelection.assets("triaged_cases", "text_embeddings", "case_offers"),
     tags=run_tags(10),  # one that was killed holds up the next until it is ended
-    description="New cases → triage → offers. The tables' contract is checked every night, not here.",
+    description="New cases → triage and vectors → offers. The tables' contract is checked every night, not here.",
+)
+contracts = dg.define_asset_job(
+    "contracts",
+    selection=dg.AssetSelection.groups("contracts"),
+    tags=run_tags(30),
+    description="Chosen lawyers → documents → DocuSign or by hand; signatures → active contracts.",
+)
+notifications = dg.define_asset_job(
+    "notifications",
+    selection=dg.AssetSelection.groups("notifications"),
+    tags=run_tags(10),
+    description="The outbox goes out by push and e-mail.",
 )
 offer_expiry = dg.define_asset_job(
     "offer_expiry",
@@ -75,7 +89,8 @@ allocation_calibration = dg.define_asset_job(
     description="The smallest lambda that would have spread the last weeks' offers evenly enough.",
 )
 jobs = [
-    nightly_equity, retraining, registration, matching, offer_expiry, evidence, embeddings, allocation_calibration,
+    nightly_equity, retraining, registration, matching, contracts, notifications, offer_expiry, evidence, embeddings,
+    allocation_calibration,
 ]  # fmt: skip
 
 
@@ -185,14 +200,20 @@ def review_volume_sensor(postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
     job=registration,
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Once MLflow answers again, uploads and evaluates trained models it could not take at the time.",
+    description="Once MLflow answers again, uploads and evaluates trained models it could not take at the time; and "
+    "evaluates again a candidate that passed the gate and had to wait for its turn.",
 )
 def pending_registration_sensor(
     context: dg.SensorEvaluationContext, postgres: Postgres, mlflow: MLflow
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     tick = steps.now()
+    from litgo_pipelines.learning import evaluation
+
     with postgres.connect() as connection, connection.cursor() as cursor:
         pending = retrainings.pending_registrations(cursor)
+        waits = evaluation.waiting(cursor, tick, experiments=settings().ab_testing_enabled)
+    if waits and waits not in pending:
+        pending.append(waits)
     if pending:
         try:
             mlflow.probe()
@@ -204,7 +225,7 @@ def pending_registration_sensor(
         }
         pending = [root for root in pending if root not in in_flight]
     if not pending:
-        yield dg.SkipReason("no trained model waits for MLflow")
+        yield dg.SkipReason("no trained model waits")
     for root in pending:
         missing = ("registered_model", "model_evaluation")
         yield dg.RunRequest(
@@ -243,9 +264,106 @@ def pending_cases_sensor(context: dg.SensorEvaluationContext, postgres: Postgres
     if not waiting and not untriaged:
         return dg.SkipReason("no case waits")
     context.update_cursor(max([*waiting, context.cursor or ""]))
-    if context.instance.get_runs_count(dg.RunsFilter(job_name=matching.name, statuses=UNFINISHED)):
+    if _is_running(context, matching):
         return dg.SkipReason(f"{len(waiting) + untriaged} cases wait for the matching that is running")
-    return dg.RunRequest(tags={"litgo/waiting": str(len(waiting)), "litgo/untriaged": str(untriaged)})
+    return dg.RunRequest(
+        run_config={"ops": {"text_embeddings": {"config": {"waiting_only": True}}}},
+        tags={"litgo/waiting": str(len(waiting)), "litgo/untriaged": str(untriaged)},
+    )
 
 
-sensors = [missed_nights_sensor, review_volume_sensor, pending_registration_sensor, pending_cases_sensor]
+def _is_running(context: dg.SensorEvaluationContext, job: Any) -> bool:
+    return context.instance.get_runs_count(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED)) > 0
+
+
+@dg.sensor(
+    job=contracts,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests a run when a client chose a lawyer, or an envelope is due for a look; one at a time.",
+)
+def contracts_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
+    from litgo_pipelines.contracts.requests import waiting
+
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        new, due = waiting(cursor, steps.now())
+    if not new and not due:
+        return dg.SkipReason("no contract waits")
+    if _is_running(context, contracts):
+        return dg.SkipReason(f"{new} contracts and {due} envelopes wait for the run that is working")
+    return dg.RunRequest(tags={"litgo/new": str(new), "litgo/due": str(due)})
+
+
+@dg.sensor(
+    job=notifications,
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests a delivery when messages are due; one at a time.",
+)
+def notifications_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
+    from litgo_pipelines.notifications.queue import due
+
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        waiting = due(cursor, steps.now())
+    if not waiting:
+        return dg.SkipReason("no message is due")
+    if _is_running(context, notifications):
+        return dg.SkipReason(f"{waiting} messages wait for the delivery that is working")
+    return dg.RunRequest(tags={"litgo/messages": str(waiting)})
+
+
+@dg.sensor(
+    job=embeddings,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Once OpenAI answers again, requests the vectors it missed, at most once an hour.",
+)
+def missed_vectors_sensor(
+    context: dg.SensorEvaluationContext, postgres: Postgres, openai: OpenAI
+) -> dg.RunRequest | dg.SkipReason:
+    from litgo_pipelines.embeddings.store import count_missing
+
+    if not openai.configured:
+        return dg.SkipReason("no OPENAI_API_KEY")
+    tick = steps.now()
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(retry_at > now(), false) FROM litgo.circuit_breakers WHERE service = 'openai'")
+        if cursor.fetchone()[0]:
+            return dg.SkipReason("OpenAI's circuit breaker is open")
+        missing = count_missing(cursor, openai.embedding_model, openai.dimension, tick)
+    if not missing:
+        return dg.SkipReason("no vector is missing")
+    if _is_running(context, embeddings):
+        return dg.SkipReason(f"{missing} texts wait for the run that is working")
+    return dg.RunRequest(run_key=f"missed-{tick:%Y%m%dT%H}", tags={"litgo/missing": str(missing)})
+
+
+@dg.sensor(
+    job=registry_reconciliation,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests MLflow's aliases and tags to be made what the ledger says: after each entry, and once an "
+    "hour for edits by hand.",
+)
+def reconciliation_sensor(
+    context: dg.SensorEvaluationContext, postgres: Postgres, mlflow: MLflow
+) -> dg.RunRequest | dg.SkipReason:
+    from litgo_pipelines.lifecycle import reconcile
+
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        due = reconcile.due(cursor, steps.now())
+    if not due:
+        return dg.SkipReason("MLflow shows what the ledger says")
+    if _is_running(context, registry_reconciliation):
+        return dg.SkipReason("the run is working")
+    try:
+        mlflow.probe()
+    except MLflowUnavailable as error:
+        return dg.SkipReason(f"MLflow shows an older state: {error}")
+    return dg.RunRequest()
+
+
+sensors = [
+    missed_nights_sensor, review_volume_sensor, pending_registration_sensor, pending_cases_sensor, contracts_sensor,
+    notifications_sensor, missed_vectors_sensor, reconciliation_sensor,
+]  # fmt: skip

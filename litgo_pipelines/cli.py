@@ -123,6 +123,7 @@ def demo(lawyers: Lawyers = 2000, cases: CasesOption = 20_000, days: Days = 120,
             _execute("retraining", environment, {})
             typer.echo("what is known of each lawyer, then offers for the cases that wait …")
             _execute("evidence", environment, {})
+            _execute("embeddings", environment, {})
             _execute("matching", environment, {})
         _summary(environment["LITGO_DATABASE_URL"])
     typer.echo("\nTo look at it: `make up`, then open")
@@ -148,17 +149,72 @@ def explain(case_id: str) -> None:
 
 @app.command("dead-letters")
 def dead_letters() -> None:
-    """Cases that could not be matched in three tries, with the reason."""
+    """Cases nobody was found for in three tries, messages not delivered for a day, with the reason."""
+    from litgo_pipelines.notifications import queue
+
     with _marketplace() as cursor:
         cursor.execute(
             "SELECT case_id::text, last_failed_at, reason FROM litgo.matching_failures "
             "WHERE dead ORDER BY last_failed_at, case_id"
         )
-        for case_id, failed_at, reason in cursor.fetchall():
-            typer.echo(f"{case_id}  {failed_at:%Y-%m-%d %H:%M}  {reason}")
+        cases, messages = cursor.fetchall(), queue.dead(cursor)
+    for case_id, failed_at, reason in cases:
+        typer.echo(f"case     {case_id}  {failed_at:%Y-%m-%d %H:%M}  {reason}")
+    for message in messages:
         typer.echo(
-            f"{cursor.rowcount} dead letters" + ("; `litgo retry CASE_ID` lets one go again" * bool(cursor.rowcount))
+            f"message  {message.message_id}  {message.kind}  {message.created_at:%Y-%m-%d %H:%M}  {message.reason}"
         )
+    typer.echo(
+        f"{len(cases)} cases, {len(messages)} messages"
+        + ("; `litgo retry CASE_OR_MESSAGE_ID` lets one go again" * bool(cases or messages))
+    )
+
+
+contrato = typer.Typer(no_args_is_help=True, help="Contratos assinados à mão (docs/manual-contracts.md).")
+app.add_typer(contrato, name="contrato")
+
+
+@contrato.command("tarefas")
+def signing_tasks() -> None:
+    """Os contratos que esperam assinatura em papel, o mais urgente primeiro."""
+    from litgo_pipelines.contracts import manual
+
+    with _marketplace() as cursor:
+        typer.echo(manual.markdown(manual.open_tasks(cursor, datetime.now(UTC))))
+
+
+@contrato.command("pdf")
+def contract_document(contrato: str) -> None:
+    """O documento a assinar, na saída padrão: litgo contrato pdf CONTRATO > contrato.pdf"""
+    from litgo_pipelines.contracts import manual
+
+    if sys.stdout.isatty():
+        raise typer.BadParameter("redirecione a saída: litgo contrato pdf CONTRATO > contrato.pdf")
+    with _marketplace() as cursor:
+        sys.stdout.buffer.write(manual.document(cursor, contrato))
+
+
+@contrato.command("assinar")
+def record_signature(
+    contrato: str,
+    partes: Annotated[str, typer.Option(help="client, lawyer ou both")],
+    em: Annotated[str, typer.Option(help="quando, com fuso: 2026-01-31T14:30:00-03:00")],
+    por: Annotated[str, typer.Option(help="quem registra")],
+    sha256: Annotated[str, typer.Option(help="do arquivo assinado, 64 dígitos hexadecimais")],
+) -> None:
+    """Registra assinaturas em papel."""
+    from contextlib import closing
+
+    from litgo_pipelines.contracts import manual
+    from litgo_pipelines.database import open_connection
+
+    with supervisor.platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as opened:
+        typer.echo(
+            manual.record_signature(
+                opened, contract_id=contrato, signed_by=partes, signed_at=em, recorded_by=por, sha256=sha256,
+                as_of=datetime.now(UTC),
+            )
+        )  # fmt: skip
 
 
 triagem = typer.Typer(no_args_is_help=True, help="A fila de revisão da triagem (docs/triage.md).")
@@ -185,13 +241,19 @@ def review_decision(caso: str, area: str, subarea: str, por: Annotated[str, type
 
 
 @app.command()
-def retry(case_id: str) -> None:
-    """Let a dead letter go again: the next matching takes it."""
+def retry(dead_letter: str) -> None:
+    """Let a dead letter go again: a case with the next matching, a message with the next delivery."""
+    from litgo_pipelines.notifications import queue
+
     with _marketplace() as cursor:
-        cursor.execute("DELETE FROM litgo.matching_failures WHERE case_id::text = %s", (case_id,))
-        if not cursor.rowcount:
-            raise typer.BadParameter(f"{case_id} is no dead letter: `litgo dead-letters` lists them")
-    typer.echo(f"{case_id} is matched with the next batch")
+        if dead_letter.isdecimal():
+            again = queue.retry(cursor, int(dead_letter), datetime.now(UTC))
+        else:
+            cursor.execute("DELETE FROM litgo.matching_failures WHERE case_id::text = %s", (dead_letter,))
+            again = cursor.rowcount > 0
+        if not again:
+            raise typer.BadParameter(f"{dead_letter} is no dead letter: `litgo dead-letters` lists them")
+    typer.echo(f"{dead_letter} goes with the next run")
 
 
 @contextmanager
@@ -296,6 +358,7 @@ def _shown(value: float | None, kind: str) -> str:
 
 def main() -> None:
     """The command's entry: an error whose message says what to do is shown as that message, others as they are."""
+    from litgo_pipelines.contracts.manual import SignatureError
     from litgo_pipelines.intake.review import ReviewError
     from litgo_pipelines.intake.taxonomy import UnknownSubarea
     from litgo_pipelines.matching.explain import NotMatched
@@ -304,6 +367,7 @@ def main() -> None:
     told = (
         NotMatched,
         ReviewError,
+        SignatureError,
         UnknownSubarea,
         SettingsError,
         DatabaseUnavailable,

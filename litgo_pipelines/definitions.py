@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 
 from litgo_pipelines import automation
+from litgo_pipelines.contracts import assets as contracts_assets
+from litgo_pipelines.contracts import checks as contracts_checks
 from litgo_pipelines.embeddings import assets as embeddings_assets
 from litgo_pipelines.embeddings import checks as embeddings_checks
 from litgo_pipelines.equity import assets as equity_assets
@@ -18,19 +20,35 @@ from litgo_pipelines.intake import assets as intake_assets
 from litgo_pipelines.intake import checks as intake_checks
 from litgo_pipelines.learning import assets as learning_assets
 from litgo_pipelines.learning import checks as learning_checks
+from litgo_pipelines.lifecycle import assets as lifecycle_assets
 from litgo_pipelines.marketplace import assets as marketplace_assets
 from litgo_pipelines.marketplace import checks as marketplace_checks
 from litgo_pipelines.matching import assets as matching_assets
 from litgo_pipelines.matching import checks as matching_checks
+from litgo_pipelines.notifications import assets as notifications_assets
+from litgo_pipelines.notifications import checks as notifications_checks
+from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.settings import settings
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
     """The whole project as Dagster definitions; `overrides` replace resources by name (tests, other deployments)."""
     values = settings()
+    url = dg.EnvVar("LITGO_DATABASE_URL")
+
+    def policy(timeout_seconds: float) -> dict[str, Any]:
+        """What all clients of external services share."""
+        return {
+            "timeout_seconds": timeout_seconds,
+            "deadline_seconds": timeout_seconds * values.service_deadline_factor,
+            "database_url": url,
+        }
+
     return dg.Definitions(
         assets=[
             *marketplace_assets.assets,
@@ -39,7 +57,10 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *embeddings_assets.assets,
             *intake_assets.assets,
             *matching_assets.assets,
+            *contracts_assets.assets,
+            *notifications_assets.assets,
             *learning_assets.assets,
+            *lifecycle_assets.assets,
         ],
         asset_checks=[
             *marketplace_checks.checks,
@@ -48,24 +69,43 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *embeddings_checks.checks,
             *intake_checks.checks,
             *matching_checks.checks,
+            *contracts_checks.checks,
+            *notifications_checks.checks,
             *learning_checks.checks,
         ],
-        jobs=automation.jobs,
+        jobs=[*automation.jobs, *contracts_assets.jobs, *lifecycle_assets.jobs],
         schedules=automation.schedules,
         sensors=automation.sensors,
         # starting a process costs more than these steps do; long native work releases the interpreter anyway
         executor=dg.in_process_executor,
         resources={
-            "postgres": Postgres(url=dg.EnvVar("LITGO_DATABASE_URL")),
+            "postgres": Postgres(url=url),
             "mlflow": MLflow(tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI")),
             "local_embeddings": embeddings_assets.LocalEmbeddings(model=values.local_embedding_model),
             "openai": OpenAI(
                 model=values.openai_triage_model,
+                embedding_model=values.openai_embedding_model,
                 base_url=values.openai_base_url,
-                timeout_seconds=values.openai_timeout,
-                deadline_seconds=values.openai_timeout * values.service_deadline_factor,
                 fallback_enabled=values.fallback_enabled,
-                database_url=dg.EnvVar("LITGO_DATABASE_URL"),
+                **policy(values.openai_timeout),
+            ),
+            "docusign": DocuSign(
+                base_url=values.docusign_base_url,
+                auth_url=values.docusign_auth_url,
+                account_id=values.docusign_account_id,
+                user_id=values.docusign_user_id,
+                integration_key=values.docusign_integration_key,
+                fallback_enabled=values.fallback_enabled,
+                **policy(values.docusign_timeout),
+            ),
+            "onesignal": OneSignal(
+                app_id=values.onesignal_app_id,
+                base_url=values.onesignal_base_url,
+                fallback_enabled=values.fallback_enabled,
+                **policy(values.onesignal_timeout),
+            ),
+            "sendgrid": SendGrid(
+                sender=values.mail_from, base_url=values.sendgrid_base_url, **policy(values.sendgrid_timeout)
             ),
             **overrides,
         },

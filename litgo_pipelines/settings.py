@@ -39,6 +39,15 @@ class Settings(BaseModel):
     gate_min_queries: int = Field(default=120, ge=2)
     gate_min_lift: float = Field(default=0.05, ge=0)
 
+    ab_testing_enabled: bool = Field(default=True, description="off: what passes the gate replaces the champion")
+    default_traffic_percentage: float = Field(default=10, gt=0, lt=100, description="treated, at an experiment's start")
+    ramp_percentage: float = Field(default=50, gt=0, lt=100, description="treated, once enough clients show no harm")
+    ramp_clients: int = Field(default=4_000, ge=100)
+    holdout_percentage: float = Field(default=5, ge=0, lt=50, description="clients the champion never ranks for")
+    cutoff_minutes: int = Field(default=15, ge=1)
+    ab_min_sample_size: int = Field(default=1_000, ge=200, description="clients, before a promotion")
+    ab_horizon: int = Field(default=20_000, ge=200, description="clients, the end of an experiment")
+
     local_embedding_model: str = Field(
         default="all-MiniLM-L6-v2", description="besides use-multilingual-v3; or a folder"
     )

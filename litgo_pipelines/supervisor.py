@@ -50,7 +50,7 @@ def platform() -> Iterator[dict[str, str]]:
         for name in ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL"):
             _create_database(environment[name], server)
         for line in migrate(url):
-            print(f"migrate: {line}", flush=True)
+            print(f"migrate: {line}", file=sys.stderr, flush=True)  # stdout is the command's
         yield environment
 
 

@@ -3,11 +3,15 @@
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
+from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import RETRY, AsOfConfig
+
+PATIENCE = 5.0  # seconds a case that waits for offers gives OpenAI
 
 
 class LocalEmbeddings(dg.ConfigurableResource):
@@ -22,58 +26,95 @@ class LocalEmbeddings(dg.ConfigurableResource):
         return list(dict.fromkeys([USE, self.model]))
 
 
+class TextsConfig(AsOfConfig):
+    waiting_only: bool = Field(
+        default=False, description="only what waiting cases need to be matched: their texts, quickly"
+    )
+
+
 @dg.asset(
-    deps=["cases", "lawyers", "contracts"],
+    deps=["cases", "profiles", "lawyers", "offers", "contracts"],
     group_name="embeddings",
     owners=[Owner.DATA],
-    kinds={"postgres", "python", "onnx"},
-    pool="embeddings",
+    kinds={"postgres", "python", "onnx", "openai"},
+    # no pool: cases that wait for offers must not wait for the night's texts; database locks order the runs
     retry_policy=RETRY,
-    description="A vector of every text of a waiting case, of a lawyer's concluded cases and curriculum, by the local "
-    "models. A text is embedded once; each batch is committed. No text leaves the machine.",
+    description="A vector of every text of a waiting case, of a lawyer's concluded cases and curriculum: by the local "
+    "models always, then by OpenAI (where configured), masked. A text is embedded once; each batch is committed. What "
+    "OpenAI misses, the next run asks for.",
     metadata={"dagster/table_name": "litgo.text_embeddings"},
 )
 def text_embeddings(
-    context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, local_embeddings: LocalEmbeddings
+    context: dg.AssetExecutionContext,
+    config: TextsConfig,
+    postgres: Postgres,
+    local_embeddings: LocalEmbeddings,
+    openai: OpenAI,
 ) -> dg.MaterializeResult:
     from tqdm import tqdm
 
     from litgo_pipelines.embeddings.bert import UnknownModel
-    from litgo_pipelines.embeddings.models import load
-    from litgo_pipelines.embeddings.store import embed_missing
+    from litgo_pipelines.embeddings.models import USE, load
+    from litgo_pipelines.embeddings.remote import embed_remote
+    from litgo_pipelines.embeddings.store import KINDS, Embedded, embed_missing
 
     as_of = config.instant()
-    found: list[dict[str, Any]] = []
-    for name in local_embeddings.models():
+    kinds = ["case"] if config.waiting_only else KINDS
+    found: list[Embedded] = []
+
+    def run(name: str, embed: Any) -> None:
+        with tqdm(unit=" texts", desc=name, disable=None, delay=5) as bar, postgres.session() as connection:
+
+            def step(texts: int, of: int) -> None:
+                bar.total = of
+                bar.update(texts)
+
+            found.append(embed(connection, kinds=kinds, progress=step))
+        log_json(
+            context.log, "text_embeddings", run_id=context.run.run_id, as_of=as_of.isoformat(), **found[-1].as_dict()
+        )
+
+    for name in [USE] if config.waiting_only else local_embeddings.models():
         try:
             encoder = load(name)
         except UnknownModel as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        with tqdm(unit=" texts", desc=encoder.name, disable=None, delay=5) as bar, postgres.session() as connection:
-
-            def step(texts: int, of: int, bar: Any = bar) -> None:
-                bar.total = of
-                bar.update(texts)
-
-            found.append(embed_missing(connection, encoder, as_of, progress=step).as_dict())
-        log_json(context.log, "text_embeddings", run_id=context.run.run_id, as_of=as_of.isoformat(), **found[-1])
+        run(encoder.name, lambda connection, encoder=encoder, **how: embed_missing(connection, encoder, as_of, **how))
+    if openai.configured:
+        try:
+            _ = openai.dimension
+        except ValueError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        patience = PATIENCE if config.waiting_only else None
+        run(
+            openai.embedding_model,
+            lambda connection, **how: embed_remote(connection, openai, as_of, deadline_seconds=patience, **how),
+        )
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT model, count(*) FROM litgo.text_embeddings GROUP BY model")
         stored = dict(cursor.fetchall())
-    head = ["| model | dimensions | new | without words | texts/s | stored |", "|---|--:|--:|--:|--:|--:|"]
+    return dg.MaterializeResult(metadata={"as_of": as_of.isoformat(), **pictures(found, stored)})
+
+
+def pictures(found: list[Any], stored: dict[str, int]) -> dict[str, Any]:
+    """What a run came to, by model; `stored`: model → vectors there are."""
+    head = [
+        "| model | dimensions | new | without words | refused | texts/s | stored |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
     rows = [
-        f"| {f['model']} | {f['dimension']} | {f['texts']:,} | {f['without_words']:,} | {f['texts_per_second']} | "
-        f"{stored.get(f['model'], 0):,} |"
+        f"| {f.model} | {f.dimension} | {f.texts:,} | {f.without_words:,} | {f.refused:,} | "
+        f"{f.as_dict()['texts_per_second']} | {stored.get(f.model, 0):,} |"
         for f in found
     ]
-    return dg.MaterializeResult(
-        metadata={
-            "as_of": as_of.isoformat(),
-            "texts": sum(f["texts"] for f in found),
-            "seconds": round(sum(f["seconds"] for f in found), 3),
-            "models": dg.MetadataValue.md("\n".join([*head, *rows])),
-        }
-    )
+    metadata: dict[str, Any] = {
+        "texts": sum(f.texts for f in found),
+        "seconds": round(sum(f.seconds for f in found), 3),
+        "models": dg.MetadataValue.md("\n".join([*head, *rows])),
+    }
+    for stopped in (f.stopped for f in found if f.stopped):
+        metadata["OpenAI was not asked for the rest"] = stopped
+    return metadata
 
 
 assets = [text_embeddings]

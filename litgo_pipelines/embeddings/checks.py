@@ -1,8 +1,12 @@
-"""The check on the embeddings: does the similarity still find what a layperson means."""
+"""The checks on the embeddings: does the similarity still find what a layperson means, and what does OpenAI miss."""
+
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from litgo_pipelines.embeddings.assets import text_embeddings
+from litgo_pipelines.resources.openai import OpenAI
+from litgo_pipelines.resources.postgres import Postgres
 
 LEAST_PRECISION = 0.45  # .52 when it was chosen (docs/similarity.md); random is .1
 
@@ -25,4 +29,27 @@ def similarity_finds_the_area() -> dg.AssetCheckResult:
     )
 
 
-checks = [similarity_finds_the_area]
+@dg.asset_check(
+    asset=text_embeddings,
+    description="Where OpenAI is configured, every text has its vector, or is known to be refused.",
+)
+def openai_has_every_text(postgres: Postgres, openai: OpenAI) -> dg.AssetCheckResult:
+    from litgo_pipelines.embeddings.store import count_missing
+
+    if not openai.configured:
+        return dg.AssetCheckResult(passed=True, description="OpenAI is not configured: the local space serves")
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        missing = count_missing(cursor, openai.embedding_model, openai.dimension, datetime.now(UTC))
+        cursor.execute(
+            "SELECT count(*) FROM litgo.unembeddable_texts WHERE model = %s", (openai.embedding_model,)
+        )  # fmt: skip
+        (refused,) = cursor.fetchone()
+    return dg.AssetCheckResult(
+        passed=not missing,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{missing:,} texts wait for OpenAI, {refused:,} it refuses; whoever has them is compared locally",
+        metadata={"missing": missing, "refused": refused},
+    )
+
+
+checks = [similarity_finds_the_area, openai_has_every_text]

@@ -1,9 +1,13 @@
--- Texts that have no embedding of the model yet, each once, longest first: texts of a length share a batch.
-SELECT s.text_hash, min(s.text) AS text
+-- Texts that have no embedding of the model yet, each once, with whose they are; longest first: texts of a length share a
+-- batch. What the model's service refused for good is not missing.
+SELECT s.text_hash, min(s.text) AS text, array_remove(array_agg(s.case_id::text), NULL) AS case_ids,
+       array_remove(array_agg(CASE WHEN s.kind = 'lawyer' THEN s.owner_id::text END), NULL) AS lawyer_ids
 FROM ({sources}) s
-WHERE NOT EXISTS (
-    SELECT FROM litgo.text_embeddings e
-    WHERE e.text_hash = s.text_hash AND e.model = %(model)s AND e.dimension = %(dimension)s
-)
+WHERE s.kind = ANY(%(kinds)s)
+  AND NOT EXISTS (
+      SELECT FROM litgo.text_embeddings e
+      WHERE e.text_hash = s.text_hash AND e.model = %(model)s AND e.dimension = %(dimension)s
+  )
+  AND NOT EXISTS (SELECT FROM litgo.unembeddable_texts u WHERE u.text_hash = s.text_hash AND u.model = %(model)s)
 GROUP BY s.text_hash
 ORDER BY length(min(s.text)) DESC, s.text_hash

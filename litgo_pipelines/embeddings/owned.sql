@@ -10,6 +10,7 @@ FROM (
 JOIN unnest(%(owners)s::uuid[]) WITH ORDINALITY AS o (id, number) ON o.id = s.owner_id
 JOIN litgo.text_embeddings e
     ON e.text_hash = s.text_hash AND e.model = %(model)s AND e.dimension = %(dimension)s
+    AND e.sequence <= %(watermark)s
 JOIN litgo.text_stems t ON t.text_hash = s.text_hash AND t.version = %(stems)s
 WHERE s.newest <= %(texts_each)s
 ORDER BY o.number, s.newest

@@ -7,6 +7,7 @@ vector counts. How it was chosen and what it reaches: `benchmarks/text_similarit
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ LEAST_DEVIATION = 0.02  # of similarities; words the sample hardly has would mak
 BEST = 3  # of a lawyer's texts: one may be alike by chance, the average blurs a speciality
 BLOCK = 64  # queries at once: bounds the memory
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]  # computed in double precision
 Ints = NDArray[np.int64]
 
 
@@ -62,10 +63,11 @@ class Space:
         """What is recorded with a similarity."""
         return f"{VERSION}+{self.model}"
 
-    def scores(self, queries: Texts, texts: Texts) -> NDArray[np.float32]:
+    def scores(self, queries: Texts, texts: Texts) -> Floats:
         """(queries, texts): (z of words + w · z of vectors) / √(1 + w²), w = (even_words / words of the query)³.
 
-        Memory: 8 bytes a pair and as much again, so pass few queries at once. Raises SpaceMismatch for other vectors.
+        In double precision, so that a pair's score, rounded, is the same in any company. Memory: 16 bytes a pair and
+        as much again, 8 bytes a number of the vectors, so pass few at once. Raises SpaceMismatch for other vectors.
         """
         for given in (queries, texts):
             if (given.model, given.vectors.shape[1]) != (self.model, self.dimension):
@@ -75,37 +77,38 @@ class Space:
         vocabulary = np.unique(queries.bags.stem)
         asked = self.lexicon.matrix(queries.bags, vocabulary)
         found, usual = (self.lexicon.matrix(t.bags, vocabulary) for t in (texts, self.sample))
-        lexical = _z((asked @ found.T).toarray(), (asked @ usual.T).toarray())
-        dense = _z(queries.vectors @ texts.vectors.T, queries.vectors @ self.sample.vectors.T)
+        lexical = _z(*((asked @ other.T).toarray().astype(np.float64) for other in (found, usual)))
+        asking = queries.vectors.astype(np.float64)
+        dense = _z(asking @ texts.vectors.T, asking @ self.sample.vectors.T)
         weight = (self.even_words / np.maximum(queries.bags.words, 1))[:, None] ** 3
-        lexical *= (1 / np.hypot(1, weight)).astype(np.float32)
-        dense *= (weight / np.hypot(1, weight)).astype(np.float32)
+        lexical *= 1 / np.hypot(1, weight)
+        dense *= weight / np.hypot(1, weight)
         lexical += dense
         return lexical
 
 
-def _z(values: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
+def _z(values: Floats, sample: Floats) -> Floats:
     """In place: values by mean and standard deviation of their row of the sample."""
     values -= sample.mean(axis=1, keepdims=True)
     values /= np.maximum(sample.std(axis=1, keepdims=True), LEAST_DEVIATION)
     return values
 
 
-def mean_of_best(scores: NDArray[np.float32], starts: Ints, most: int = BEST) -> NDArray[np.float32]:
+def mean_of_best(scores: Floats, starts: Ints, most: int = BEST) -> Floats:
     """(queries, texts) → (queries, lawyers): mean score of the lawyer's `most` most similar texts, of all where there
     are fewer; NaN without a text. Memory: 8 bytes a query, lawyer and text of the lawyer with the most."""
     size = np.diff(starts)
     place = np.arange(max(size.max(initial=0), most))
-    padded = np.append(scores, np.full((len(scores), 1), -np.inf, np.float32), axis=1)
+    padded = np.append(scores, np.full((len(scores), 1), -np.inf), axis=1)
     rows = np.where(place < size[:, None], starts[:-1, None] + place, scores.shape[1])
     top = np.partition(padded[:, rows], -most, axis=2)[:, :, -most:]
     count = np.where(size > 0, np.minimum(size, most), np.nan)
-    return np.asarray(np.where(np.isfinite(top), top, 0).sum(axis=2) / count, dtype=np.float32)
+    return np.asarray(np.where(np.isfinite(top), top, 0).sum(axis=2) / count)
 
 
-def calibrated(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def calibrated(scores: Floats) -> Floats:
     """S in [0, 1] from scores, NaN stays NaN."""
-    return np.asarray(1 / (1 + np.exp(-OFFSET - SLOPE * np.clip(scores, -20, 20))), dtype=np.float32)
+    return np.asarray(1 / (1 + np.exp(-OFFSET - SLOPE * np.clip(scores, -20, 20))))
 
 
 def similarity(

@@ -17,6 +17,7 @@ from typing import Any
 
 import dagster as dg
 
+from litgo_pipelines import steps
 from litgo_pipelines.database import advisory_lock
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.retrainings import Retraining, StepMissing
@@ -189,7 +190,7 @@ def registered_model(
     context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:
     from litgo_pipelines.learning import bundle, training_data
-    from litgo_pipelines.lifecycle import ledger, registry
+    from litgo_pipelines.lifecycle import ledger, registry, states, transitions
 
     root = config.retraining or root_run_id(context.run)
     row = _row(postgres, root, "bundle_path", "candidate_key", "snapshot_path")
@@ -199,24 +200,29 @@ def registered_model(
         raise dg.Failure(f"{row.bundle_path} is gone: run candidate_model again", allow_retries=False)
     example = training_data.read_rows(settings().home / _text(row.snapshot_path), "train").features[:5]
     dagster_link = f"http://127.0.0.1:{settings().dagster_port}/runs/{context.run.run_id}"
+    at = steps.now()
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        refused = states.refusal(ledger.state(cursor), "candidate", "new", at, data=row.snapshot_sha256)
+        if refused:  # before the upload, and recorded: it would wait for its registration for ever
+            verdict = {"decision": {"outcome": "rejected", "reasons": [refused]}}
+            retrainings.record(cursor, root, evaluation=verdict)
+    if refused:
+        raise dg.Failure(f"the candidate is not registered: {refused}", allow_retries=False)
     with postgres.connect() as connection, connection.cursor() as cursor:
         advisory_lock(cursor, f"register {row.candidate_key}")
         version = registry.register(
             mlflow, candidate, example, {"dagster_run_link": dagster_link, "registered_by_run_id": context.run.run_id}
         )
-        advisory_lock(cursor, "model ledger")
-        ledger.append(
+        transitions.enter(
             cursor,
-            "candidate",
-            f"candidate {row.candidate_key}",
             version.version,
+            _text(row.candidate_key),
             {
                 "candidate_key": row.candidate_key,
                 "snapshot_sha256": row.snapshot_sha256,
                 **candidate.metrics["holdout"],
             },
-            context.run.run_id,
-            ledger.head(cursor),
+            ledger.By("learning", f"retraining {root}", at, context.run.run_id),
         )
         retrainings.record(cursor, root, mlflow_run_id=version.run_id, mlflow_version=version.version)
     return dg.MaterializeResult(
@@ -238,28 +244,31 @@ def registered_model(
     pool=POOL,
     retry_policy=TRANSIENT,
     description="The candidate against the champion, or against the hand-weighted ranker while there is none, on the "
-    "same held-out cases. A candidate that passes becomes champion only when there is none.",
+    "same held-out cases. A candidate that passes becomes challenger, or champion where there is none.",
 )
 def model_evaluation(
     context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:
     from litgo_pipelines.learning import evaluation
-    from litgo_pipelines.lifecycle import ledger, projection, registry
+    from litgo_pipelines.lifecycle import ledger, registry
+    from litgo_pipelines.lifecycle.reconcile import reconcile
 
     root = config.retraining or root_run_id(context.run)
     row = _row(postgres, root, "bundle_path", "snapshot_path", "mlflow_version", "mlflow_run_id")
     version = _text(row.mlflow_version)
     with postgres.connect() as connection, connection.cursor() as cursor:
         champion = ledger.current_champion(cursor)
-    if champion is not None and champion.version == version:
-        result = champion.evidence  # promoted already: not judged against itself; only the alias may be missing
-    else:
-        result = evaluation.evaluate(mlflow, row, champion, settings())
+        is_candidate = ledger.state(cursor).standing.get(version) == "candidate"
+        result = None if is_candidate else evaluation.earlier(cursor, version)
+    if result is None:
+        other = champion if champion is None or champion.version != version else None  # promoted by hand, unjudged
+        result = evaluation.evaluate(mlflow, row, other, settings())
+    at = steps.now()
     with postgres.connect() as connection, connection.cursor() as cursor:
-        advisory_lock(cursor, "model ledger")
-        evaluation.record(cursor, row, result, context.run.run_id)
+        experiments = settings().ab_testing_enabled
+        became = evaluation.record(cursor, row, result, at, context.run.run_id, experiments=experiments)
     with postgres.connect() as connection, connection.cursor() as cursor:
-        serving = projection.project(mlflow, cursor)
+        serving = reconcile(mlflow, cursor, at).state.champion
     evaluation.publish(mlflow, row, result)
     decision = result["decision"]
     context.log.info(f"{decision['outcome']}: {'; '.join(decision['reasons'])}")
@@ -268,6 +277,7 @@ def model_evaluation(
             "decision": decision["outcome"],
             "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision["reasons"])),
             "baseline": result["baseline"],
+            "the version is now": became,
             "champion now": f"{registry.MODEL_NAME}/{serving}" if serving else "none: hand weights serve",
             "candidate and baseline": dg.MetadataValue.md(evaluation.comparison_table(result)),
             "slices": dg.MetadataValue.md(evaluation.slice_table(decision["slices"])),

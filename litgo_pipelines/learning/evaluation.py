@@ -4,6 +4,7 @@ The verdict itself is `gate.py`. The champion was trained on older cases; should
 held-out cases (a snapshot as of an earlier instant), it is favoured, and a worse candidate still cannot pass.
 """
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from litgo_pipelines.learning.gate import Outcome, Rules, decide, population_sta
 from litgo_pipelines.learning.metrics import KS, ndcg
 from litgo_pipelines.learning.ranker import seed_averaged_ndcg
 from litgo_pipelines.learning.retrainings import Retraining
-from litgo_pipelines.lifecycle import ledger, registry
+from litgo_pipelines.lifecycle import ledger, registry, transitions
+from litgo_pipelines.lifecycle.states import State, refusal
 from litgo_pipelines.matching import hand_weights
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
@@ -84,24 +86,66 @@ def evaluate(mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, set
     }
 
 
-def record(cursor: Any, row: Retraining, result: dict[str, Any], run_id: str) -> None:
-    """Write the verdict, and its transition, in one transaction; callers hold the lock `model ledger`.
+def earlier(cursor: Any, version: str) -> dict[str, Any] | None:
+    """The newest verdict on this version; None while nobody judged it."""
+    cursor.execute(
+        "SELECT evaluation FROM litgo.retrainings WHERE mlflow_version = %s AND evaluation IS NOT NULL "
+        "ORDER BY started_at DESC LIMIT 1",
+        (version,),
+    )
+    found = cursor.fetchone()
+    return found[0] if found else None
 
-    A candidate that passed becomes champion only while there is none: a champion in place changes by experiment.
+
+def record(
+    cursor: Any, row: Retraining, result: dict[str, Any], at: datetime, run_id: str, *, experiments: bool
+) -> str:
+    """Write the verdict, and its transition, in one transaction; says what came of the version.
+
+    Rejected: archived. Passed: challenger, or champion where there is none or no experiments are made. It stays a
+    candidate with too little evidence, and when it may not go up now: then `waiting` finds it later. A version that is
+    no candidate any more was judged before and is left as it is.
     """
-    assert row.mlflow_version is not None
+    version = row.mlflow_version
+    assert version is not None
     decision = result["decision"]
-    champion = ledger.current_champion(cursor)
-    transition = None
-    if decision["outcome"] == Outcome.PASSED and champion is None:
-        transition = "champion"
-    elif decision["outcome"] == Outcome.REJECTED and (champion is None or champion.version != row.mlflow_version):
-        transition = "rejected"
-    if transition:
-        # A version is judged once a snapshot and baseline; a rerun of the step finds its own entry.
-        key = f"{transition} {row.mlflow_version} on {str(row.snapshot_sha256)[:16]} against {result['baseline']}"
-        ledger.append(cursor, transition, key, row.mlflow_version, result, run_id, ledger.head(cursor))
+    state = ledger.locked_state(cursor)
     retrainings.record(cursor, row.root_run_id, evaluation=result)
+    if state.standing.get(version) != "candidate":
+        return f"{state.standing.get(version, 'unknown')} already"
+    by = ledger.By("gate", "; ".join(decision["reasons"]), at, run_id)
+    if decision["outcome"] == Outcome.REJECTED:
+        return transitions.archive(cursor, version, result, by).transition
+    if decision["outcome"] == Outcome.NOT_ENOUGH_EVIDENCE:
+        return "candidate: not enough evidence"
+    up = transitions.up(state, experiments)
+    if reason := refusal(state, up, version, at, experiments=experiments):
+        return f"candidate, waits to become {up}: {reason}"
+    if up == "challenger":
+        return transitions.challenge(cursor, version, result, by).transition
+    key = f"{version} on {str(row.snapshot_sha256)[:16]} against {result['baseline']}"
+    return transitions.promote(cursor, version, key, result, by, experiments=experiments).transition
+
+
+_PASSED = """
+SELECT r.root_run_id, r.mlflow_version FROM litgo.retrainings AS r
+WHERE r.evaluation -> 'decision' ->> 'outcome' = 'passed'
+  AND (SELECT l.transition FROM litgo.model_ledger AS l WHERE l.version = r.mlflow_version
+       ORDER BY l.sequence DESC LIMIT 1) = 'candidate'
+ORDER BY r.started_at DESC, r.root_run_id
+"""
+
+
+def waiting(cursor: Any, at: datetime, *, experiments: bool) -> str | None:
+    """Root run of the newest candidate that passed and may go up now; evaluating it again takes it there.
+
+    Again, because the champion may be another one than it was judged against. One query while nobody waits.
+    """
+    cursor.execute(_PASSED)
+    found = cursor.fetchall()
+    state = ledger.state(cursor) if found else State()
+    up = transitions.up(state, experiments)
+    return next((root for root, v in found if not refusal(state, up, v, at, experiments=experiments)), None)
 
 
 def publish(mlflow: MLflow, row: Retraining, result: dict[str, Any]) -> None:

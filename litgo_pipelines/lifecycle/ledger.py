@@ -1,18 +1,27 @@
 """Which model version serves, and how it came to: an append-only ledger in our own database.
 
-The ledger is the authority; MLflow aliases are a projection of it (`projection.py`). Every function works inside the
-caller's transaction, so that what goes with a transition commits or vanishes with it.
+The ledger is the authority; MLflow's aliases and tags are a projection of it (`reconcile.py`). Which transition is
+allowed is said by `states.py`. Every function works inside the caller's transaction, so that what goes with a
+transition commits or vanishes with it.
 """
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-TRANSITIONS = ("candidate", "champion", "rejected")
+from litgo_pipelines.database import advisory_lock
+from litgo_pipelines.lifecycle import states
+
+LOCK = "model ledger"
 
 
 class LedgerConflict(RuntimeError):
     """Somebody else appended first: read the ledger again and decide again."""
+
+
+class Refused(ValueError):
+    """The table does not allow the transition; the message says why. Nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +34,31 @@ class Entry:
     version: str
     evidence: dict[str, Any]
     run_id: str
+    actor: str | None = None
+    reason: str | None = None
+    successor: str | None = None
+    recorded_at: datetime | None = None
 
 
-_COLUMNS = "sequence, transition, transition_key, version, evidence, run_id"
+@dataclass(frozen=True)
+class By:
+    """Who decides, why, as of when, and in which Dagster run ('' outside of one). by_hand: a person."""
+
+    who: str
+    reason: str
+    at: datetime
+    run_id: str
+    by_hand: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("who", "reason"):
+            if not getattr(self, name).strip():
+                raise Refused(f"{name} is empty: every transition says who and why")
+        if self.at.tzinfo is None:
+            raise ValueError(f"{self.at.isoformat()} has no zone")
+
+
+_COLUMNS = "sequence, transition, transition_key, version, evidence, run_id, actor, reason, successor, recorded_at"
 
 
 def head(cursor: Any) -> int:
@@ -37,8 +68,58 @@ def head(cursor: Any) -> int:
 
 
 def current_champion(cursor: Any) -> Entry | None:
-    """The newest champion; None while the hand-weighted ranker serves."""
-    return _one(cursor, "transition = 'champion' ORDER BY sequence DESC LIMIT 1")
+    """The entry by which what serves became champion; None while the hand-weighted ranker serves."""
+    cursor.execute(f"SELECT {_COLUMNS} FROM litgo.current_champion")
+    row = cursor.fetchone()
+    return Entry(*row) if row else None
+
+
+def state(cursor: Any) -> states.State:
+    """What each version is now."""
+    cursor.execute(
+        "SELECT sequence, transition, version, recorded_at, successor, evidence ->> 'snapshot_sha256' "
+        "FROM litgo.model_ledger ORDER BY sequence"
+    )
+    return states.fold(states.Step(*row) for row in cursor.fetchall())
+
+
+def locked_state(cursor: Any) -> states.State:
+    """As `state`; nobody else makes a transition until this transaction ends."""
+    advisory_lock(cursor, LOCK)
+    return state(cursor)
+
+
+def transit(
+    cursor: Any,
+    transition: states.Transition,
+    key: str,
+    version: str,
+    evidence: dict[str, Any],
+    by: By,
+    *,
+    successor: str | None = None,
+    experiments: bool = True,
+) -> Entry:
+    """Append a transition if the table allows it, holding the lock of `locked_state`.
+
+    The same key again only returns its entry. Raises Refused, or LedgerConflict when the key stands for another
+    transition.
+    """
+    current = locked_state(cursor)
+    if existing := _one(cursor, "transition_key = %s", (key,)):
+        if (existing.transition, existing.version) != (transition, version):
+            raise LedgerConflict(f"{key} was the {existing.transition} of version {existing.version} already")
+        return existing
+    reason = states.refusal(
+        current, transition, version, by.at, data=evidence.get("snapshot_sha256"), successor=successor,
+        by_hand=by.by_hand, experiments=experiments,
+    )  # fmt: skip
+    if reason:
+        raise Refused(reason)
+    return append(
+        cursor, transition, key, version, evidence, by.run_id, current.sequence,
+        actor=by.who, reason=by.reason, successor=successor, at=by.at,
+    )  # fmt: skip
 
 
 def append(
@@ -49,17 +130,24 @@ def append(
     evidence: dict[str, Any],
     run_id: str,
     expected_sequence: int,
+    *,
+    actor: str | None = None,
+    reason: str | None = None,
+    successor: str | None = None,
+    at: datetime | None = None,
 ) -> Entry:
-    """Append one transition after entry `expected_sequence`; the same `key` again only returns its entry.
+    """Append one transition after entry `expected_sequence`, unjudged; the same `key` again only returns its entry.
 
     Of two appends that expect the same sequence, the second waits for the first transaction to end and then raises
     LedgerConflict (or succeeds, when the first rolled back). Raises ValueError for an unknown transition.
     """
-    if transition not in TRANSITIONS:
-        raise ValueError(f"unknown transition {transition!r}: one of {', '.join(TRANSITIONS)}")
+    if transition not in states.TRANSITIONS:
+        raise ValueError(f"unknown transition {transition!r}: one of {', '.join(states.TRANSITIONS)}")
     cursor.execute(
-        "INSERT INTO litgo.model_ledger (sequence, transition, transition_key, version, evidence, run_id) "
-        "SELECT %(expected)s + 1, %(transition)s, %(key)s, %(version)s, %(evidence)s, %(run_id)s "
+        "INSERT INTO litgo.model_ledger "
+        "(sequence, transition, transition_key, version, evidence, run_id, actor, reason, successor, recorded_at) "
+        "SELECT %(expected)s + 1, %(transition)s, %(key)s, %(version)s, %(evidence)s, %(run_id)s, %(actor)s, "
+        "%(reason)s, %(successor)s, coalesce(%(at)s, now()) "
         "WHERE (SELECT coalesce(max(sequence), 0) FROM litgo.model_ledger) = %(expected)s "
         f"ON CONFLICT DO NOTHING RETURNING {_COLUMNS}",
         {
@@ -69,6 +157,10 @@ def append(
             "version": version,
             "evidence": json.dumps(evidence),
             "run_id": run_id,
+            "actor": actor,
+            "reason": reason,
+            "successor": successor,
+            "at": at,
         },
     )
     row = cursor.fetchone()

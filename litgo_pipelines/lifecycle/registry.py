@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.learning.bundle import Bundle
 from litgo_pipelines.matching.hand_weights import FEATURES
-from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,14 +101,17 @@ def load(mlflow: MLflow, version: str) -> Any:
         raise
 
 
+def kept_name(mlflow: MLflow, version: str) -> str:
+    """Folder of a version's copy: the same number means another model in another registry."""
+    return f"{MODEL_NAME}-{version}-{hashlib.sha256(mlflow.tracking_uri.encode()).hexdigest()[:8]}"
+
+
 def load_kept(mlflow: MLflow, version: str, folder: Path) -> Any:
     """As `load`, from a copy kept under `folder` once it was downloaded: serving goes on while the registry is down.
 
     Raises MLflowUnavailable when there is no copy and the server does not answer, VersionMissing as `load`.
     """
-    # the same number means another model in another registry
-    name = f"{MODEL_NAME}-{version}-{hashlib.sha256(mlflow.tracking_uri.encode()).hexdigest()[:8]}"
-    kept = folder / name
+    kept = folder / kept_name(mlflow, version)
     if not kept.exists():
         module = mlflow.module()
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,6 +124,19 @@ def load_kept(mlflow: MLflow, version: str, folder: Path) -> Any:
             with contextlib.suppress(FileExistsError, OSError):  # somebody else was faster
                 Path(local).rename(kept)
     return mlflow.library().pyfunc.load_model(str(kept))
+
+
+def loadable(mlflow: MLflow, version: str, folder: Path) -> bool | None:
+    """Whether a version ranks two rows as it would in service; None when nobody can say, for the registry is down."""
+    try:
+        scores = load_kept(mlflow, version, folder).predict(
+            frame(np.array([[0.0], [1.0]]).repeat(len(FEATURES), axis=1))
+        )
+    except MLflowUnavailable:
+        return None
+    except Exception:  # whatever is wrong with a model, it cannot serve
+        return False
+    return bool(np.shape(scores) == (2,) and np.isfinite(scores).all())
 
 
 def seed_boosters(mlflow: MLflow, version: str) -> list["Booster"]:

@@ -7,3 +7,4 @@ CREATE INDEX IF NOT EXISTS litgo_offers_sent ON offers (sent_at, lawyer_id);
 CREATE INDEX IF NOT EXISTS litgo_offers_pending ON offers (expires_at) WHERE status = 'pending';
 CREATE INDEX IF NOT EXISTS litgo_contracts_open ON contracts (lawyer_id)
     WHERE status IN ('pending-signature', 'active');
+CREATE INDEX IF NOT EXISTS litgo_contracts_pending ON contracts (created_at) WHERE status = 'pending-signature';

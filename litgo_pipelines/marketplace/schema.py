@@ -27,9 +27,10 @@ EQUITY_COLUMNS = {
 
 # table → column → family. Only what a statement of ours names.
 TABLES: dict[str, dict[str, str]] = {
-    "profiles": {"id": "uuid", "full_name": "text"},
+    "profiles": {"id": "uuid", "full_name": "text", "email": "text", "push_token": "text"},
     "lawyers": {
         "id": "uuid",
+        "name": "text",
         "primary_area": "text",
         "tags_expertise": "text[]",
         "geo_latlon": "point",

@@ -33,11 +33,21 @@ def plan(cursor: Any, values: Settings) -> Any:
         rounds=values.matching_rounds,
         round_days=values.matching_round_days,
         limit=values.matching_batch_size,
+        embedding_model=values.openai_embedding_model,
     )
 
 
 @dg.asset(
-    deps=["triaged_cases", "cases", "lawyers", "offers", "contracts", "lawyer_evidence", "allocation_parameters"],
+    deps=[
+        "triaged_cases",
+        "text_embeddings",
+        "cases",
+        "lawyers",
+        "offers",
+        "contracts",
+        "lawyer_evidence",
+        "allocation_parameters",
+    ],
     group_name=GROUP,
     owners=[Owner.DATA],
     kinds={"postgres", "python"},

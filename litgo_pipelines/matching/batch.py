@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import psycopg2
+from numpy.typing import NDArray
 
 from litgo_pipelines.database import in_transaction, session_lock, sql
+from litgo_pipelines.embeddings import store
 from litgo_pipelines.matching.allocation import (
     Rule,
     choose,
@@ -26,7 +28,7 @@ from litgo_pipelines.matching.allocation import (
     relative_load,
     ties,
 )  # fmt: skip
-from litgo_pipelines.matching.candidates import PACKAGE, Cases, Lawyers, Reach, pairs, read_cases, search
+from litgo_pipelines.matching.candidates import PACKAGE, Cases, Lawyers, Reach, pairs, read_cases, search, similar
 from litgo_pipelines.matching.features import impute
 from litgo_pipelines.matching.hand_weights import FEATURES
 from litgo_pipelines.matching.ranking import ModelBroken, Ranker
@@ -37,6 +39,7 @@ CHUNK = 64  # cases whose features are computed together: bounds memory
 ATTEMPTS = 3  # then a case waits for a person
 RETRY = timedelta(minutes=5)  # times the number of failed attempts
 NEXT = 5  # lawyers explained beyond the offered
+EMBEDDED_WITHIN = timedelta(minutes=2)  # a new case waits for its vector for so long
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = ("uuid", "int", "bigint", "timestamptz", "int", "float8", "float8", "float8", "jsonb",
           "jsonb", "text", "text", "text", "interval", "text[]", "jsonb[]", "float8[]")  # fmt: skip
@@ -56,6 +59,7 @@ class Plan:
     rounds: int = 3
     round_days: int = 14  # a case older than this gets no further round
     limit: int = 500
+    embedding_model: str = "text-embedding-3-small"  # compares where it is complete, else the local one
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Plan":
@@ -70,6 +74,8 @@ class Batch:
     rounds: list[int]
     plan: Plan
     model_version: str | None
+    watermark: int | None  # of the embeddings that are compared; None: none are
+    space: str | None  # of the similarity; None: not chosen yet
 
 
 @dataclass
@@ -88,6 +94,7 @@ class Result:
     seconds: float = 0.0
     ranker: str = ""
     problem: str = ""  # why the champion does not rank
+    space: str = ""  # of the similarity; empty: there was none
     kept: list[float] = field(default_factory=list)  # share of the best five's relevance, a case
 
     def figures(self) -> dict[str, Any]:
@@ -138,6 +145,8 @@ def match_batch(connection: Any, batch: Batch, ranker: Ranker) -> Result:
             turns, case_ids, rounds = (list(column) for column in zip(*todo, strict=True))
             cases = read_cases(cursor, case_ids, rounds, batch.plan.preset)
             lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
+            similarity = _similarity(connection, cursor, batch, cases, lawyers, reach)
+            result.space = similarity[0]
     if todo:
         with connection, connection.cursor() as cursor:
             cursor.execute("DEALLOCATE ALL")
@@ -146,7 +155,7 @@ def match_batch(connection: Any, batch: Batch, ranker: Ranker) -> Result:
         # with the same offers; closing it, below, is durable and makes everything before it so.
         connection.cursor().execute("SET synchronous_commit = off")
         connection.commit()
-        work = _Work(connection, batch, ranker, cases, lawyers, reach, turns, result)
+        work = _Work(connection, batch, ranker, cases, lawyers, reach, similarity[1], turns, result)
         for first in range(0, len(turns), CHUNK):
             work.chunk(range(first, min(first + CHUNK, len(turns))))
         ranker = work.ranker
@@ -176,34 +185,62 @@ def pending(cursor: Any, plan: Plan, as_of: datetime) -> list[tuple[str, int, da
 
 def _open_batch(cursor: Any) -> Batch | None:
     cursor.execute(
-        "SELECT batch_id, as_of, case_ids::text[], rounds, parameters, model_version "
+        "SELECT batch_id, as_of, case_ids::text[], rounds, parameters, model_version, similarity_watermark, "
+        "similarity_space "
         "FROM litgo.matching_batches WHERE finished_at IS NULL"
     )
     row = cursor.fetchone()
     if row is None:
         return None
-    batch_id, as_of, case_ids, rounds, stored, version = row
-    return Batch(batch_id, as_of, case_ids, rounds, Plan.load(stored), version)
+    batch_id, as_of, case_ids, rounds, stored, version, watermark, space = row
+    return Batch(batch_id, as_of, case_ids, rounds, Plan.load(stored), version, watermark, space)
 
 
 def _pending_now(cursor: Any, plan: Plan, as_of: datetime) -> tuple[datetime, list[tuple[str, int, datetime]]]:
     # Offers of a batch are microseconds after its instant: two batches must be further apart.
     cursor.execute("SELECT GREATEST(%s, max(as_of) + interval '1 second') FROM litgo.matching_batches", (as_of,))
     (instant,) = cursor.fetchone()
-    return instant, pending(cursor, plan, instant)
+    found = pending(cursor, plan, instant)
+    late = store.not_embedded_yet(cursor, [case_id for case_id, *_ in found], instant, EMBEDDED_WITHIN)
+    return instant, [row for row in found if row[0] not in late]
 
 
 def _claim(
     cursor: Any, plan: Plan, ranker: Ranker, as_of: datetime, found: list[tuple[str, int, datetime]], run_id: str
 ) -> Batch:
     case_ids, rounds, _ = (list(column) for column in zip(*found, strict=True))
+    watermark = store.watermark(cursor)
     cursor.execute(
-        "INSERT INTO litgo.matching_batches (as_of, case_ids, rounds, parameters, ranker, model_version, run_id) "
-        "VALUES (%s, %s::uuid[], %s, %s, %s, %s, %s) RETURNING batch_id",
-        (as_of, case_ids, rounds, json.dumps(asdict(plan)), ranker.kind, ranker.version, run_id),
+        "INSERT INTO litgo.matching_batches "
+        "(as_of, case_ids, rounds, parameters, ranker, model_version, run_id, similarity_watermark) "
+        "VALUES (%s, %s::uuid[], %s, %s, %s, %s, %s, %s) RETURNING batch_id",
+        (as_of, case_ids, rounds, json.dumps(asdict(plan)), ranker.kind, ranker.version, run_id, watermark),
     )
     (batch_id,) = cursor.fetchone()
-    return Batch(batch_id, as_of, case_ids, rounds, plan, ranker.version)
+    return Batch(batch_id, as_of, case_ids, rounds, plan, ranker.version, watermark, None)
+
+
+def _similarity(
+    connection: Any, cursor: Any, batch: Batch, cases: Cases, lawyers: Lawyers, reach: Reach
+) -> tuple[str, list[NDArray[np.float32]] | None]:
+    """(space, S as `candidates.similar` says), in one space for the whole batch: the first to read chooses it."""
+    if batch.watermark is None or batch.space == store.NO_SPACE:
+        return store.NO_SPACE, None
+    if batch.space is None:
+        used = {
+            k for row, (positions, _) in enumerate(reach.found) for k in lawyers.members[cases.area[row]][positions]
+        }
+        model = store.best_model(
+            cursor, cases.ids, [lawyers.ids[k] for k in used], batch.as_of, batch.watermark, batch.plan.embedding_model
+        )
+    else:
+        model = store.model_of(batch.space)
+    space, found = similar(connection, cases, lawyers, reach, batch.as_of, model, batch.watermark)
+    if batch.space is None:
+        cursor.execute(
+            "UPDATE litgo.matching_batches SET similarity_space = %s WHERE batch_id = %s", (space, batch.batch_id)
+        )
+    return space, found
 
 
 def _todo(cursor: Any, batch: Batch) -> list[tuple[int, str, int]]:
@@ -230,6 +267,7 @@ class _Work:
     cases: Cases
     lawyers: Lawyers
     reach: Reach
+    similarity: Sequence[NDArray[np.float32]] | None
     turns: list[int]  # of each case: its place in the batch, also when a part of it is done already
     result: Result
 
@@ -244,7 +282,7 @@ class _Work:
         if not fit:
             return
         try:
-            found = pairs(self.cases, self.lawyers, fit, self.reach)
+            found = pairs(self.cases, self.lawyers, fit, self.reach, self.similarity)
             features, imputed = impute(found.features, found.starts[:-1])
             relevance = self.ranker.relevance(
                 features,

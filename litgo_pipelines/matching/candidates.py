@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.database import sql
 from litgo_pipelines.database.arrow import read
+from litgo_pipelines.embeddings import store
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
 from litgo_pipelines.matching import features
@@ -216,10 +217,38 @@ def eligible(cases: Cases, lawyers: Lawyers, case: int, radius_km: float, before
     return positions, km
 
 
-def pairs(cases: Cases, lawyers: Lawyers, rows: Sequence[int], reach: Reach) -> Pairs:
+def similar(
+    connection: Any, cases: Cases, lawyers: Lawyers, reach: Reach, as_of: datetime, model: str, until: int
+) -> tuple[str, list[NDArray[np.float32]]]:
+    """(space, S of each case with those eligible for it, in the order of `reach.found`, NaN where a text is missing).
+
+    `model`, `until`: of `store.read_similarity`. Memory: 4 bytes an eligible pair, and 4 bytes a case and lawyer of one
+    area at a time.
+    """
+    space, found = store.NO_SPACE, [np.empty(0, np.float32)] * len(cases.ids)
+    for area, members in enumerate(lawyers.members):
+        (rows,) = np.nonzero(cases.area == area)
+        used = np.unique(np.concatenate([np.empty(0, np.int64), *(reach.found[row][0] for row in rows)]))
+        here = store.read_similarity(
+            connection, [cases.ids[row] for row in rows], [lawyers.ids[k] for k in members[used]], as_of,
+            model=model, until=until,
+        )  # fmt: skip
+        space = space or here.space
+        for values, row in zip(here.values, rows, strict=True):
+            found[row] = values[np.searchsorted(used, reach.found[row][0])]
+    return space, found
+
+
+def pairs(
+    cases: Cases,
+    lawyers: Lawyers,
+    rows: Sequence[int],
+    reach: Reach,
+    similarity: Sequence[NDArray[np.float32]] | None = None,
+) -> Pairs:
     """The eligible pairs of some cases (none without candidates) with their features.
 
-    S waits for embeddings and is missing for everybody.
+    `similarity`: of every case, as `similar` returns it; without it S is missing for everybody.
     """
     found = [reach.found[case] for case in rows]
     areas, subareas = cases.area[list(rows)], cases.subarea[list(rows)]
@@ -231,6 +260,8 @@ def pairs(cases: Cases, lawyers: Lawyers, rows: Sequence[int], reach: Reach) -> 
     matrix = np.empty((len(lawyer), len(FEATURES)))
     matrix[:, 0] = 1.0  # A: who is eligible works in the area
     matrix[:, 1] = np.nan  # S
+    if similarity is not None:
+        matrix[:, 1] = features.bounded(np.concatenate([similarity[case] for case in rows]).astype(np.float64))
     matrix[:, 2] = lawyers.success[lawyer]
     for k, number in enumerate(subareas.tolist()):
         if number in lawyers.success_in:

@@ -32,8 +32,8 @@ def offers_are_whole(postgres: Postgres) -> dg.AssetCheckResult:
 def champion_ranks(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT (SELECT version FROM litgo.model_ledger WHERE transition = 'champion' "
-            "ORDER BY sequence DESC LIMIT 1), (SELECT ranker FROM litgo.exposures ORDER BY exposed_at DESC LIMIT 1)"
+            "SELECT (SELECT version FROM litgo.current_champion), "
+            "(SELECT ranker FROM litgo.exposures ORDER BY exposed_at DESC LIMIT 1)"
         )
         champion, ranker = cursor.fetchone()
     passed = champion is None or ranker in (None, "model")

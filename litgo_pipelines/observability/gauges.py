@@ -63,8 +63,7 @@ GAUGES: dict[str, Gauge] = {
     ),
     "model_version_info": Gauge(
         "1 for the version that serves.",
-        "SELECT 'champion', version, 1 FROM (SELECT version FROM litgo.model_ledger WHERE transition = 'champion' "
-        "ORDER BY sequence DESC LIMIT 1) AS newest",
+        "SELECT 'champion', version, 1 FROM litgo.current_champion",
         ("alias", "version"),
     ),
     "job_last_success_timestamp_seconds": Gauge(

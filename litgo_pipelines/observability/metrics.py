@@ -94,8 +94,9 @@ METRICS |= {
 
 OTHER_JOB = "other"  # an ad-hoc materialisation
 JOBS = (
-    "nightly_equity", "retraining", "registration", "matching", "offer_expiry", "evidence", "embeddings",
-    "allocation_calibration", OTHER_JOB,
+    "nightly_equity", "retraining", "registration", "matching", "contracts", "notifications", "offer_expiry",
+    "evidence", "embeddings", "allocation_calibration", "record_signature", "registry_reconciliation",
+    "promote_model", "roll_back_model", "lift_freeze", OTHER_JOB,
 )  # fmt: skip
 METRICS |= {
     "job_executions_total": Metric(

@@ -1,10 +1,12 @@
-"""OpenAI as a Dagster resource: one question, one structured answer, under the policy for external services.
+"""OpenAI as a Dagster resource: structured answers and embeddings, under the policy for external services.
 
 Optional: without OPENAI_API_KEY nothing here is called. What is asked, and what an answer means, is the caller's.
 """
 
 import os
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -12,12 +14,23 @@ from pydantic import PrivateAttr
 from litgo_pipelines.resources.bounded import Answer
 from litgo_pipelines.resources.external_service import ExternalService, ServiceFailure, json_of
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 Reason = Literal["timeout", "unavailable", "rejected", "refused", "invalid", "skipped"]
 REASONS: dict[str, Reason] = {
     "timeout": "timeout", "unavailable": "unavailable", "rate_limited": "unavailable", "rejected": "rejected",
     "certificate": "rejected", "invalid": "invalid", "circuit_open": "skipped",
 }  # fmt: skip
 MAX_TOKENS = 1_000
+
+# model → dimension of its vectors
+DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
+# Limits of POST /embeddings: inputs a request, tokens an input and a request. A token of its byte-level BPE is at least
+# one byte of UTF-8, so that bytes bound tokens for certain, without the vocabulary.
+INPUTS, INPUT_TOKENS, REQUEST_TOKENS = 2_048, 8_192, 300_000
+NUMBER_BYTES = 40  # of a number in an answer, at most
 
 
 class OpenAIFailed(RuntimeError):
@@ -37,6 +50,7 @@ class OpenAI(dg.ConfigurableResource):
     """
 
     model: str = "gpt-4.1-mini"
+    embedding_model: str = "text-embedding-3-small"
     base_url: str | None = None
     timeout_seconds: float = 30.0
     deadline_seconds: float = 60.0
@@ -52,8 +66,19 @@ class OpenAI(dg.ConfigurableResource):
     @property
     def service(self) -> ExternalService:
         if self._service is None:
-            self._service = ExternalService("openai", self.timeout_seconds, self.deadline_seconds, self.database_url)
+            self._service = ExternalService(
+                "openai", self.timeout_seconds, self.deadline_seconds, self.database_url, self.fallback_enabled
+            )
         return self._service
+
+    @property
+    def dimension(self) -> int:
+        """Of the embedding model's vectors. Raises ValueError for a model we know nothing of."""
+        if self.embedding_model not in DIMENSIONS:
+            raise ValueError(
+                f"OPENAI_EMBEDDING_MODEL={self.embedding_model!r}: expected one of {', '.join(DIMENSIONS)}"
+            )
+        return DIMENSIONS[self.embedding_model]
 
     def structured(self, *, instructions: str, text: str, name: str, schema: dict[str, Any]) -> str:
         """The answer as JSON text, as the model wrote it: the caller validates. `text` must hold no personal data.
@@ -64,8 +89,8 @@ class OpenAI(dg.ConfigurableResource):
             choice = self.service.call(
                 "chat_completion",
                 "POST",
-                f"{(self.base_url or 'https://api.openai.com/v1').rstrip('/')}/chat/completions",
-                headers={"Authorization": f"Bearer {os.environ['OPENAI_API_KEY']}"},
+                self._url("chat/completions"),
+                headers=_headers(),
                 json_body={
                     "model": self.model,
                     "messages": [{"role": "system", "content": instructions}, {"role": "user", "content": text}],
@@ -85,6 +110,81 @@ class OpenAI(dg.ConfigurableResource):
         if choice["finish_reason"] != "stop" or not isinstance(choice["message"]["content"], str):
             raise OpenAIFailed("invalid", "the answer did not end by itself")
         return choice["message"]["content"]
+
+    def embed(self, texts: Sequence[str], *, deadline_seconds: float | None = None) -> "NDArray[np.float32]":
+        """(texts, dimension) float32 of length 1, in as few requests as the API's limits allow; of a text its first
+        INPUT_TOKENS bytes are read. No text may be empty or hold personal data.
+
+        `deadline_seconds`: of each request with its retries, where it is less than the resource's. Raises
+        ServiceFailure (`invalid`: another count, order, dimension or model than asked for, NaN, a zero vector).
+        """
+        import numpy as np
+
+        dimension, service = self.dimension, self.service
+        if deadline_seconds is not None:
+            service = replace(service, deadline_seconds=min(deadline_seconds, service.deadline_seconds))
+        cut = [shortened(text) for text in texts]
+        found = np.empty((len(texts), dimension), dtype=np.float32)
+        for part in requests(cut):
+            asked = cut[part]
+
+            def read(answer: Answer, number: int = len(asked)) -> "NDArray[np.float32]":
+                return vectors_of(json_of(answer), self.embedding_model, number, dimension)
+
+            found[part] = service.call(
+                "embeddings",
+                "POST",
+                self._url("embeddings"),
+                headers=_headers(),
+                json_body={"model": self.embedding_model, "input": asked, "encoding_format": "float"},
+                read=read,
+                most_bytes=2**16 + len(asked) * dimension * NUMBER_BYTES,
+            )
+        return found
+
+    def _url(self, path: str) -> str:
+        return f"{(self.base_url or 'https://api.openai.com/v1').rstrip('/')}/{path}"
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text that is certainly within the tokens of one input."""
+    return text.encode()[:INPUT_TOKENS].decode(errors="ignore")
+
+
+def requests(texts: Sequence[str]) -> Iterator[slice]:
+    """Consecutive texts, each of at most INPUT_TOKENS bytes, cut into requests within the API's limits."""
+    first = size = 0
+    for row, text in enumerate(texts):
+        more = len(text.encode())
+        if row - first == INPUTS or size + more > REQUEST_TOKENS:
+            yield slice(first, row)
+            first, size = row, 0
+        size += more
+    if first < len(texts):
+        yield slice(first, len(texts))
+
+
+def vectors_of(answer: Any, model: str, number: int, dimension: int) -> "NDArray[np.float32]":
+    """Vectors of an answer's JSON in the order of the texts, of length 1. Raises ValueError, LookupError, TypeError."""
+    import numpy as np
+
+    if not str(answer["model"]).startswith(model):
+        raise ValueError("vectors of another model")
+    rows = {row["index"]: row["embedding"] for row in answer["data"]}
+    if len(answer["data"]) != number or set(rows) != set(range(number)):
+        raise ValueError("another number or order of vectors")
+    found = np.array([rows[row] for row in range(number)])
+    if found.dtype.kind not in "if" or found.shape != (number, dimension):
+        raise ValueError("vectors of another shape, or not of numbers")
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(found, axis=1, keepdims=True)
+    if not (np.isfinite(length) & (length > 1e-6)).all():
+        raise ValueError("a vector is zero or not finite")
+    return np.asarray(found / length, dtype=np.float32)
+
+
+def _headers() -> dict[str, str]:
+    return {"Authorization": f"Bearer {os.environ['OPENAI_API_KEY']}"}
 
 
 def _choice(answer: Answer) -> dict[str, Any]:

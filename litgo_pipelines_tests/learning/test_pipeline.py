@@ -25,7 +25,8 @@ from litgo_pipelines.learning.assets import (
 )
 from litgo_pipelines.learning.checks import checks
 from litgo_pipelines.learning.training_data import read_rows
-from litgo_pipelines.lifecycle import ledger, projection, registry
+from litgo_pipelines.lifecycle import ledger, registry, transitions
+from litgo_pipelines.lifecycle.reconcile import reconcile
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
@@ -158,7 +159,17 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
     assert third.mlflow_version is not None
     client.set_registered_model_alias("litgo-ranker", "champion", third.mlflow_version)
     with connect(url) as connection, connection.cursor() as cursor:
-        assert projection.project(mlflow, cursor) == row.mlflow_version
+        changes = reconcile(mlflow, cursor, AS_OF).changes
+    assert changes == [f"alias champion: {third.mlflow_version} → {row.mlflow_version}"]
+
+    # The data of a version that was taken back are not learned from again, and nothing waits for that.
+    by = ledger.By("monitor", "worse", AS_OF, "run")
+    with connect(url) as connection, connection.cursor() as cursor:
+        transitions.roll_back(cursor, row.mlflow_version, None, "incident", {}, by)
+    refused = run(url, mlflow_server)
+    assert "are those of a quarantined version" in failure(refused, "registered_model")
+    with connect(url) as connection, connection.cursor() as cursor:
+        assert retrainings.pending_registrations(cursor) == []
     assert client.get_model_version_by_alias("litgo-ranker", "champion").version == row.mlflow_version
 
 
@@ -316,7 +327,7 @@ test_pipeline.run({url!r}, {tracking_uri!r})
         ("litgo_pipelines.learning", "bundle", "model_card"),  # models written, the folder not complete
         ("litgo_pipelines.lifecycle", "registry", "_log_model"),  # the MLflow run is open
         ("litgo_pipelines.learning", "retrainings", "pending_registrations"),  # never called: no kill, the control
-        ("litgo_pipelines.lifecycle", "projection", "project"),  # promoted in the ledger, the alias not set
+        ("litgo_pipelines.lifecycle", "reconcile", "reconcile"),  # promoted in the ledger, the alias not set
     ],
 )
 def test_a_kill_at_any_step_and_a_rerun_end_the_same(

@@ -1,12 +1,17 @@
+import random
 import threading
+import uuid
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect, libpq
-from litgo_pipelines.lifecycle import ledger
+from litgo_pipelines.database import connect, libpq, migrate, normalise
+from litgo_pipelines.lifecycle import ledger, states
+from litgo_pipelines_tests.conftest import execute
+from litgo_pipelines_tests.lifecycle.conftest import Life
 
 
 def append(cursor: Any, transition: str, version: str, expected: int, key: str | None = None) -> ledger.Entry:
@@ -20,9 +25,10 @@ def test_the_newest_champion_serves(database_url: str) -> None:
         append(cursor, "candidate", "1", 0)
         append(cursor, "champion", "1", 1)
         append(cursor, "candidate", "2", 2)
-        append(cursor, "rejected", "2", 3)
+        append(cursor, "candidate", "3", 3)
         champion = ledger.current_champion(cursor)
-    assert champion == ledger.Entry(2, "champion", "champion 1", "1", {"n": 1}, "run")
+    assert champion is not None
+    assert champion == ledger.Entry(2, "champion", "champion 1", "1", {"n": 1}, "run", recorded_at=champion.recorded_at)
 
 
 def test_the_same_key_again_changes_nothing(database_url: str) -> None:
@@ -87,3 +93,72 @@ def test_of_two_appends_at_once_one_wins(database_url: str, first_commits: bool)
         assert champion.version == "1"
     else:
         assert champion.version == "2"
+
+
+def by(at: datetime = datetime(2026, 3, 1, tzinfo=UTC), by_hand: bool = False) -> ledger.By:
+    return ledger.By("ana", "because", at, "run", by_hand)
+
+
+def test_what_serves_is_the_same_by_query_and_by_fold(database_url: str) -> None:
+    draw, at, written = random.Random(3), datetime(2026, 3, 1, tzinfo=UTC), set()
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        for n in range(250):
+            at += timedelta(hours=draw.choice([1, 30]))
+            current = ledger.state(cursor)
+            transition: Any = draw.choice([*states.TRANSITIONS, "champion", "rolled_back", "rolled_back"])
+            version = current.champion if transition == "rolled_back" else str(draw.randrange(1, 25))
+            successor = draw.choice([None, *current.predecessors]) if transition == "rolled_back" else None
+            hand = by(at, by_hand=draw.random() < 0.7)
+            try:
+                ledger.transit(cursor, transition, f"{n}", version or "1", {}, hand, successor=successor)
+            except ledger.Refused:
+                continue
+            written.add(transition)
+            champion = ledger.current_champion(cursor)
+            assert (champion.version if champion else None) == ledger.state(cursor).champion
+            assert champion is None or champion.transition == "champion"
+        assert written == set(states.TRANSITIONS)
+
+
+def test_says_who_and_why_or_nothing(life: Life) -> None:
+    for who, reason in (("", "because"), ("ana", " ")):
+        with pytest.raises(ledger.Refused, match="says who and why"):
+            ledger.By(who, reason, datetime(2026, 3, 1, tzinfo=UTC), "run")
+    with pytest.raises(ValueError, match="no zone"):
+        ledger.By("ana", "because", datetime(2026, 3, 1), "run")  # noqa: DTZ001
+    life.champion("1")
+    assert life.rows("SELECT actor, reason, recorded_at FROM litgo.model_ledger WHERE sequence = 2") == [
+        ("test", "better", life.at)
+    ]
+    with pytest.raises(psycopg2.errors.CheckViolation, match="says_who_and_why"):
+        life.do(append, "rolled_back", "1", 2)
+
+
+def test_a_key_stands_for_one_transition(life: Life) -> None:
+    life.champion("1")
+    with pytest.raises(ledger.LedgerConflict, match="was the champion of version 1"):
+        life.do(ledger.transit, "champion", "champion e1", "2", {}, by())
+
+
+def test_a_ledger_of_before_keeps_its_meaning(postgres_server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"litgo_old_{uuid.uuid4().hex[:12]}"
+    execute(postgres_server_url, f"CREATE DATABASE {name}")
+    url = normalise(postgres_server_url, name)
+    everything = migrate.migrations()
+    monkeypatch.setattr(migrate, "migrations", lambda: [found for found in everything if found[0] < 13])
+    migrate.migrate(url)
+    execute(
+        url,
+        "INSERT INTO litgo.model_ledger (sequence, transition, transition_key, version, evidence, run_id) VALUES "
+        "(1, 'candidate', 'a', '1', '{\"snapshot_sha256\": \"x\"}', 'r'), (2, 'champion', 'b', '1', '{}', 'r'), "
+        "(3, 'candidate', 'c', '2', '{}', 'r'), (4, 'rejected', 'd', '2', '{}', 'r')",
+    )
+    monkeypatch.setattr(migrate, "migrations", lambda: everything)
+    migrate.migrate(url)
+    with connect(url) as connection, connection.cursor() as cursor:
+        state = ledger.state(cursor)
+        champion = ledger.current_champion(cursor)
+    assert (state.standing, state.data) == ({"1": "champion", "2": "archived"}, {"1": "x"})
+    assert champion is not None
+    assert (champion.sequence, champion.version) == (2, "1")
+    execute(postgres_server_url, f"DROP DATABASE {name} WITH (FORCE)")

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from litgo_pipelines.automation import jobs
+from litgo_pipelines.definitions import defs
 from litgo_pipelines.database import connect
 from litgo_pipelines.observability.exporter import Exporter, serving
 from litgo_pipelines.observability.metrics import JOBS, METRICS, OTHER_JOB, add, count, observe
@@ -151,7 +151,7 @@ def test_each_run_is_counted_once_whatever_the_restarts(database_url: str) -> No
 
 
 def test_every_job_has_its_series() -> None:
-    assert {*JOBS} == {job.name for job in jobs} | {OTHER_JOB}
+    assert {*JOBS} == {job.name for job in defs.jobs or []} | {OTHER_JOB}
 
 
 def test_a_gauge_that_cannot_be_read_is_no_zero(database_url: str, exporter: Exporter) -> None:

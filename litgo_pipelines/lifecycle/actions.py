@@ -1,0 +1,82 @@
+"""What a person does by hand, and taking a champion back, which the quality monitor does as well.
+
+Each takes an open connection and commits before it returns. Raises `ledger.Refused` with the reason for what the table
+does not allow. The next `reconcile` shows it in MLflow; what serves has changed already.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from litgo_pipelines.database import in_transaction
+from litgo_pipelines.lifecycle import ledger, registry, transitions
+from litgo_pipelines.lifecycle.ledger import By, Entry, Refused
+from litgo_pipelines.lifecycle.states import State, refusal
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
+
+
+def promote(connection: Any, mlflow: MLflow, folder: Path, version: str, by: By) -> Entry:
+    """A candidate or the challenger → champion, without waiting for an experiment or the cooldown.
+
+    folder: copies of served models (`Settings.served_models`). Done before: only returns the entry. Refused while
+    promotion is frozen, and for a version that cannot be loaded. Raises MLflowUnavailable when nobody can say.
+    """
+    state = in_transaction(connection, ledger.state)
+    if state.champion != version:
+        if reason := refusal(state, "champion", version, by.at, by_hand=by.by_hand):
+            raise Refused(reason)
+        loads = registry.loadable(mlflow, version, folder)
+        if loads is None:
+            mlflow.probe()
+            raise MLflowUnavailable(f"the registry does not give version {version}: try again")
+        if not loads:
+            raise Refused(f"version {version} cannot be loaded from the registry: nothing would rank by it")
+
+    def work(cursor: Any) -> Entry:
+        champion = ledger.current_champion(cursor)
+        if champion and champion.version == version:
+            return champion
+        return transitions.promote(cursor, version, f"{version} by hand", {}, by)
+
+    return in_transaction(connection, work)
+
+
+def roll_back(connection: Any, mlflow: MLflow, folder: Path, version: str, by: By) -> Entry:
+    """The champion `version` → quarantined; what served before it serves again.
+
+    The version is named, so that doing it twice does not take back the one before as well.
+    """
+    return take_back(connection, mlflow, folder, version, f"{version} by hand", {}, by)
+
+
+def take_back(
+    connection: Any, mlflow: MLflow, folder: Path, version: str, incident: str, evidence: dict[str, Any], by: By
+) -> Entry:
+    """Roll the champion `version` back to the newest version that served before it and can be loaded.
+
+    While the registry is down, a predecessor with a kept copy goes first, then the newest: a bad model must go now, and
+    matching ranks by hand weights until that one can be had. The same `incident` again only returns its entry.
+    """
+    state = in_transaction(connection, ledger.state)
+    loads = _tried(mlflow, folder, state if state.champion == version else State())
+    successor = next((v for v, able in loads.items() if able), None)
+    successor = successor or next((v for v, able in loads.items() if able is None), None)
+    evidence = {**evidence, "loadable": loads}
+    # the champion's predecessors change only with the champion: if it still is, they are those that were tried
+    return in_transaction(
+        connection, lambda cursor: transitions.roll_back(cursor, version, successor, incident, evidence, by)
+    )
+
+
+def lift_freeze(connection: Any, by: By) -> Entry:
+    """Promotion goes on after a freeze; candidates and experiments that waited go on by themselves."""
+    return in_transaction(connection, lambda cursor: transitions.lift_freeze(cursor, by))
+
+
+def _tried(mlflow: MLflow, folder: Path, state: State) -> dict[str, bool | None]:
+    """Predecessors, newest first, up to the first that can be loaded: whether each can, None for nobody knows."""
+    found: dict[str, bool | None] = {}
+    for version in state.predecessors:
+        found[version] = registry.loadable(mlflow, version, folder)
+        if found[version]:
+            break
+    return found

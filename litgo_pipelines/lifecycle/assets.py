@@ -1,0 +1,144 @@
+"""The ledger shown in MLflow, and what a person does by hand, as an asset and jobs. Thin: `reconcile`, `actions`.
+
+The jobs are started from the launchpad, which asks for who and why; a refusal fails the run with its reason.
+"""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from litgo_pipelines import steps
+from litgo_pipelines.owners import Owner
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.settings import settings
+from litgo_pipelines.steps import RETRY
+
+GROUP = "lifecycle"
+BY_HAND = {"dagster/max_runtime": "600", "dagster/max_retries": "0"}
+
+
+class DecisionConfig(dg.Config):
+    """Kept in the ledger for good."""
+
+    who: str = Field(description="who decides")
+    reason: str = Field(description="why")
+
+
+class VersionConfig(DecisionConfig):
+    version: str = Field(description="number of the version in the MLflow registry, like 7")
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=[Owner.LEARNING],
+    kinds={"postgres", "mlflow"},
+    deps=["model_evaluation"],
+    pool=GROUP,
+    retry_policy=RETRY,
+    description="Aliases and version tags in MLflow, made to say what the ledger says; what was changed is listed.",
+)
+def reconciled_registry(
+    context: dg.AssetExecutionContext, postgres: Postgres, mlflow: MLflow
+) -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(metadata=_reconcile(context, postgres, mlflow))
+
+
+@dg.op(pool=GROUP, description="A candidate or the challenger becomes champion; the champion becomes previous.")
+def promote_version(context: dg.OpExecutionContext, config: VersionConfig, postgres: Postgres, mlflow: MLflow) -> None:
+    from litgo_pipelines.lifecycle import actions
+
+    def decide(connection: Any, by: Any) -> Any:
+        return actions.promote(connection, mlflow, settings().served_models, config.version.strip(), by)
+
+    _by_hand(context, config, postgres, mlflow, decide)
+
+
+@dg.op(pool=GROUP, description="The champion is quarantined; what served before it, or the hand weights, serve again.")
+def roll_back_version(
+    context: dg.OpExecutionContext, config: VersionConfig, postgres: Postgres, mlflow: MLflow
+) -> None:
+    from litgo_pipelines.lifecycle import actions
+
+    def decide(connection: Any, by: Any) -> Any:
+        return actions.roll_back(connection, mlflow, settings().served_models, config.version.strip(), by)
+
+    _by_hand(context, config, postgres, mlflow, decide)
+
+
+@dg.op(pool=GROUP, description="Promotion goes on after it was frozen.")
+def lift_promotion_freeze(
+    context: dg.OpExecutionContext, config: DecisionConfig, postgres: Postgres, mlflow: MLflow
+) -> None:
+    from litgo_pipelines.lifecycle import actions
+
+    _by_hand(context, config, postgres, mlflow, actions.lift_freeze)
+
+
+@dg.job(tags=BY_HAND, description="By hand: make a candidate or the challenger champion.")
+def promote_model() -> None:
+    promote_version()
+
+
+@dg.job(tags=BY_HAND, description="By hand: take the champion back.")
+def roll_back_model() -> None:
+    roll_back_version()
+
+
+@dg.job(tags=BY_HAND, description="By hand: let promotion go on after two rollbacks, or after one to the hand weights.")
+def lift_freeze() -> None:
+    lift_promotion_freeze()
+
+
+registry_reconciliation = dg.define_asset_job(
+    "registry_reconciliation",
+    selection=dg.AssetSelection.assets("reconciled_registry"),
+    tags={"dagster/max_runtime": "600"},
+    description="MLflow's aliases and tags from the ledger.",
+)
+
+assets = [reconciled_registry]
+jobs: list[Any] = [registry_reconciliation, promote_model, roll_back_model, lift_freeze]
+
+
+def _by_hand(context: Any, config: DecisionConfig, postgres: Postgres, mlflow: MLflow, decide: Any) -> None:
+    """The decision, then MLflow's picture of it if MLflow answers; else the sensor sees to it."""
+    from litgo_pipelines.lifecycle import ledger
+
+    try:
+        by = ledger.By(config.who.strip(), config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)
+        with postgres.session() as connection:
+            entry = decide(connection, by)
+    except (ledger.Refused, MLflowUnavailable) as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    context.log.info(f"entry {entry.sequence} of the ledger: {entry.transition} {entry.version}, {entry.reason}")
+    try:
+        shown = _reconcile(context, postgres, mlflow)
+    except MLflowUnavailable as error:
+        context.log.warning(f"decided; MLflow shows it later: {error}")
+        shown = {}
+    context.add_output_metadata({"ledger entry": entry.sequence, "decision": entry.transition, **shown})
+
+
+def _reconcile(context: Any, postgres: Postgres, mlflow: MLflow) -> dict[str, Any]:
+    """Reconcile as of now; what it found, as metadata."""
+    from litgo_pipelines.lifecycle.reconcile import reconcile
+
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        done = reconcile(mlflow, cursor, steps.now())
+    state = done.state
+    for version in done.missing:
+        context.log.warning(f"version {version} ({state.standing[version]}) is missing in the MLflow registry")
+    newest_first = sorted(state.standing, key=int, reverse=True)
+    rows = [f"| {version} | {state.standing[version]} | {state.since[version]} |" for version in newest_first]
+    return {
+        "champion": state.champion or "none: hand weights serve",
+        "challenger": state.challenger or "none",
+        "previous": state.previous or "none",
+        "promotion": f"frozen: {state.frozen}" if state.frozen else "open",
+        "changed": dg.MetadataValue.md("\n".join(f"- {change}" for change in done.changes) or "nothing"),
+        "missing in the registry": dg.MetadataValue.md("\n".join(f"- version {v}" for v in done.missing) or "nothing"),
+        "not in the ledger": ", ".join(done.unknown) or "none",
+        "versions": dg.MetadataValue.md("\n".join(["| version | state | since entry |", "|---|---|---|", *rows])),
+    }

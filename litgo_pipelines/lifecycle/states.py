@@ -1,0 +1,192 @@
+"""What each model version is, as a fold of the ledger's entries, and which transition the table allows.
+
+Pure. Belongs here: the table (docs/model-lifecycle.md). `fold` takes what is written as it is, also what older code
+wrote; `refusal` judges what may be written next.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+Transition = Literal["candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted"]
+TRANSITIONS = ("candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted")
+Standing = Literal["candidate", "challenger", "champion", "previous", "archived", "quarantined"]
+COOLDOWN = timedelta(hours=24)
+FREEZE_WINDOW = timedelta(days=7)  # a second rollback within it freezes promotion
+
+
+class Step(NamedTuple):
+    """What `fold` needs of a ledger entry; `data`: SHA-256 of the snapshot the version learned from."""
+
+    sequence: int
+    transition: str
+    version: str
+    at: datetime
+    successor: str | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """After entry `sequence`. Versions are the registry's numbers as text."""
+
+    sequence: int = 0
+    standing: Mapping[str, Standing] = field(default_factory=dict)
+    since: Mapping[str, int] = field(default_factory=dict)  # version → entry that gave it its standing
+    champion: str | None = None  # None: the hand-weighted ranker serves
+    challenger: str | None = None
+    predecessors: tuple[str, ...] = ()  # what served before the champion and may again, newest first
+    data: Mapping[str, str] = field(default_factory=dict)  # version → SHA-256 of its snapshot
+    last_rollback: datetime | None = None
+    frozen: str | None = None  # why nothing goes up until a person lifts it
+    frozen_by: int = 0  # the rollback's entry, also after the freeze was lifted
+
+    @property
+    def previous(self) -> str | None:
+        """The last version that served before the champion."""
+        return self.predecessors[0] if self.predecessors else None
+
+    @property
+    def cooldown_until(self) -> datetime | None:
+        return self.last_rollback + COOLDOWN if self.last_rollback else None
+
+    @property
+    def quarantined_data(self) -> frozenset[str]:
+        """Snapshots that a quarantined version learned from."""
+        return frozenset(self.data[v] for v, now in self.standing.items() if now == "quarantined" and v in self.data)
+
+
+def fold(steps: Iterable[Step]) -> State:
+    """The state after `steps`, in the order of their sequence."""
+    standing: dict[str, Standing] = {}
+    since: dict[str, int] = {}
+    data: dict[str, str] = {}
+    served: list[str] = []  # oldest first, without the champion
+    champion: str | None = None
+    last_rollback: datetime | None = None
+    frozen: str | None = None
+    sequence = frozen_by = 0
+
+    for step in steps:
+        sequence, version = step.sequence, step.version
+        changed: dict[str, Standing] = {}
+        if step.data:
+            data.setdefault(version, step.data)
+        match step.transition:
+            case "candidate":
+                changed[version] = standing.get(version, "candidate")
+            case "challenger":
+                changed[version] = "challenger"
+            case "archived" | "rejected":
+                if standing.get(version, "candidate") in ("candidate", "challenger"):
+                    changed[version] = "archived"
+            case "champion":
+                if champion not in (None, version):
+                    served.append(champion)
+                served = [other for other in served if other != version]
+                champion = version
+            case "rolled_back":
+                changed[version] = "quarantined"
+                while served and served[-1] != step.successor:
+                    changed[served.pop()] = "archived"  # could not be loaded
+                champion = served.pop() if served else None
+                if champion is None:
+                    frozen = f"version {version} was rolled back and no earlier one can serve: the hand weights do"
+                    frozen_by = sequence
+                elif last_rollback and step.at - last_rollback <= FREEZE_WINDOW:
+                    frozen = f"two rollbacks in {FREEZE_WINDOW.days} days, the second of version {version}"
+                    frozen_by = sequence
+                last_rollback = step.at
+            case "freeze_lifted":
+                frozen = None
+        if step.transition in ("champion", "rolled_back"):
+            for other in served:
+                changed[other] = "previous" if other == served[-1] else "archived"
+            if champion:
+                changed[champion] = "champion"
+        for name, now in changed.items():
+            if standing.get(name) != now:
+                standing[name], since[name] = now, sequence
+
+    return State(
+        sequence=sequence,
+        standing=standing,
+        since=since,
+        champion=champion,
+        challenger=next((version for version, now in standing.items() if now == "challenger"), None),
+        predecessors=tuple(reversed(served)),
+        data=data,
+        last_rollback=last_rollback,
+        frozen=frozen,
+        frozen_by=frozen_by,
+    )
+
+
+def refusal(
+    state: State,
+    transition: Transition,
+    version: str,
+    at: datetime,
+    *,
+    data: str | None = None,
+    successor: str | None = None,
+    by_hand: bool = False,
+    experiments: bool = True,
+) -> str | None:
+    """Why the table does not allow this transition; None when it does.
+
+    data: the snapshot's hash of a new candidate. successor: what serves after a rollback, None for the hand weights.
+    A person need not wait for an experiment or the cooldown; a freeze binds everybody until it is lifted.
+    experiments: off, a candidate that passed the gate replaces the champion directly. Raises ValueError for an unknown
+    transition.
+    """
+    now = state.standing.get(version)
+    shown = f"version {version} is {now}" if now else f"version {version} is not in the ledger"
+    match transition:
+        case "candidate":
+            if now:
+                return f"{shown} already"
+            return _quarantined(state, data)
+        case "challenger":
+            if now != "candidate":
+                return f"{shown}: only a candidate becomes challenger"
+            if state.champion is None:
+                return "there is no champion to challenge: a candidate that passes the gate becomes the first one"
+            if state.challenger:
+                return f"version {state.challenger} is the open challenger: there is one at a time"
+            return _quarantined(state, state.data.get(version)) or _held(state, at, by_hand)
+        case "champion":
+            if now not in ("candidate", "challenger"):
+                back = ": it comes back by a rollback of the champion" if now == "previous" else ""
+                return f"{shown}: only a challenger becomes champion{back}"
+            if now == "candidate" and state.champion and experiments and not by_hand:
+                return f"{shown}: with a champion in place it must be challenger first"
+            return _quarantined(state, state.data.get(version)) or _held(state, at, by_hand)
+        case "archived":
+            return (
+                None if now in ("candidate", "challenger") else f"{shown}: only a candidate or challenger is archived"
+            )
+        case "rolled_back":
+            if now != "champion":
+                return f"{shown}: only the champion is rolled back"
+            if successor is not None and successor not in state.predecessors:
+                return f"version {successor} did not serve before version {version}, or may not again"
+            return None
+        case "freeze_lifted":
+            return None if state.frozen else "promotion is not frozen"
+    raise ValueError(f"unknown transition {transition!r}: one of {', '.join(TRANSITIONS)}")
+
+
+def _quarantined(state: State, data: str | None) -> str | None:
+    if data in state.quarantined_data:
+        return f"its data (SHA-256 {str(data)[:12]}…) are those of a quarantined version"
+    return None
+
+
+def _held(state: State, at: datetime, by_hand: bool) -> str | None:
+    if state.frozen:
+        return f"promotion is frozen until a person lifts it: {state.frozen}"
+    if not by_hand and state.cooldown_until and at < state.cooldown_until:
+        return f"cooldown after a rollback until {state.cooldown_until.isoformat(timespec='minutes')}"
+    return None

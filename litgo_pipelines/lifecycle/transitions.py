@@ -1,0 +1,120 @@
+"""The transitions the pipelines make, each with its key and with what people are told of it.
+
+Inside the caller's transaction: entry, message to the team and alert commit together. Each is idempotent by its key and
+raises `ledger.Refused` for what the table does not allow. What people do by hand is in `actions.py`.
+"""
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any, Literal
+
+from litgo_pipelines.lifecycle import ledger
+from litgo_pipelines.lifecycle.ledger import By, Entry
+from litgo_pipelines.lifecycle.states import State
+from litgo_pipelines.notifications.outbox import TEAM, Kind, Message, put
+
+HAND_WEIGHTS = "hand weights"
+Severity = Literal["info", "warning", "critical"]
+
+
+def enter(cursor: Any, version: str, candidate_key: str, evidence: dict[str, Any], by: By) -> Entry:
+    """→ candidate. evidence: its `snapshot_sha256`, so that quarantined data never come back, and its figures."""
+    return ledger.transit(cursor, "candidate", f"candidate {candidate_key}", version, evidence, by)
+
+
+def up(state: State, experiments: bool) -> Literal["challenger", "champion"]:
+    """What a candidate that passed the gate becomes. experiments: whether an experiment decides on champions."""
+    return "challenger" if experiments and state.champion else "champion"
+
+
+def challenge(cursor: Any, version: str, evidence: dict[str, Any], by: By) -> Entry:
+    """candidate → challenger, by what the gate found."""
+    return ledger.transit(cursor, "challenger", f"challenger {version} {digest(evidence)}", version, evidence, by)
+
+
+def archive(cursor: Any, version: str, evidence: dict[str, Any], by: By) -> Entry:
+    """candidate or challenger → archived, for good."""
+    return ledger.transit(cursor, "archived", f"archived {version} {digest(by.reason)}", version, evidence, by)
+
+
+def promote(
+    cursor: Any, version: str, key: str, evidence: dict[str, Any], by: By, *, experiments: bool = True
+) -> Entry:
+    """→ champion; the champion becomes previous. key: the experiment's id, or what else it is decided by once.
+
+    evidence: `experiment_id`, where there was one, is shown in MLflow. experiments: as in `states.refusal`.
+    """
+    before = ledger.locked_state(cursor)
+    entry = ledger.transit(cursor, "champion", f"champion {key}", version, evidence, by, experiments=experiments)
+    if entry.sequence > before.sequence:
+        tell(
+            cursor, "model_promoted", "info", f"model {version}", entry.transition_key,
+            f"Version {version} serves instead of {before.champion or HAND_WEIGHTS}: {by.reason}",
+            {"version": version, "previous": before.champion or HAND_WEIGHTS, "reason": by.reason}, by.at,
+        )  # fmt: skip
+    return entry
+
+
+def roll_back(
+    cursor: Any, version: str, successor: str | None, incident: str, evidence: dict[str, Any], by: By
+) -> Entry:
+    """champion → quarantined, `successor` → champion; None: the hand weights serve, and promotion is frozen.
+
+    `actions.take_back` finds the successor. A second rollback within 7 days freezes promotion as well.
+    """
+    before = ledger.locked_state(cursor)
+    entry = ledger.transit(cursor, "rolled_back", f"rolled_back {incident}", version, evidence, by, successor=successor)
+    if entry.sequence <= before.sequence:
+        return entry
+    serves = f"version {successor} serves again" if successor else "no earlier version can serve: the hand weights do"
+    tell(
+        cursor, "model_rolled_back", "warning" if successor else "critical", f"model {version}", entry.transition_key,
+        f"Version {version} was taken back, {serves}. {by.reason}",
+        {"version": version, "previous": successor or HAND_WEIGHTS, "reason": by.reason}, by.at,
+    )  # fmt: skip
+    state = ledger.state(cursor)
+    if state.frozen_by == entry.sequence:
+        tell(
+            cursor, "promotion_frozen", "critical", "promotion", f"frozen {entry.transition_key}",
+            f"Nothing is promoted until a person lifts the freeze: {state.frozen}", {"reason": state.frozen}, by.at,
+        )  # fmt: skip
+    return entry
+
+
+def lift_freeze(cursor: Any, by: By) -> Entry:
+    """Promotion goes on; again for the same freeze, it only returns the entry."""
+    state = ledger.locked_state(cursor)
+    key = f"freeze_lifted {state.frozen_by}"
+    version = next((v for v, n in state.since.items() if n == state.frozen_by and v != state.champion), "none")
+    return ledger.transit(cursor, "freeze_lifted", key, version, {"frozen": state.frozen}, by)
+
+
+def tell(
+    cursor: Any,
+    kind: Kind,
+    severity: Severity,
+    subject: str,
+    key: str,
+    text: str,
+    payload: dict[str, Any],
+    at: datetime,
+) -> None:
+    """A message to the team and an alert, in the caller's transaction; the same key is told once."""
+    put(cursor, [Message(kind, TEAM, f"{kind}: {key}", payload)], at)
+    alert(cursor, kind, severity, subject, f"{kind}: {key}", text, at)
+
+
+def alert(cursor: Any, kind: str, severity: Severity, subject: str, key: str, text: str, at: datetime) -> bool:
+    """A row in `litgo.alerts`; whether it is new."""
+    cursor.execute(
+        "INSERT INTO litgo.alerts (alert_key, kind, severity, subject, text, created_at) "
+        "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (alert_key) DO NOTHING",
+        (key, kind, severity, subject, text, at),
+    )
+    return cursor.rowcount == 1
+
+
+def digest(value: Any) -> str:
+    """16 hex digits of a JSON value, for keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,380 @@
+"""OpenAI's vectors over real HTTP on loopback: what leaves, what is accepted, what an outage or a kill costs."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.embeddings.assets import LocalEmbeddings, text_embeddings
+from litgo_pipelines.embeddings.checks import openai_has_every_text
+from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder
+from litgo_pipelines.embeddings.remote import HARMLESS, embed_remote
+from litgo_pipelines.embeddings.store import Embedded, count_missing, embed_missing
+from litgo_pipelines.matching.batch import Plan
+from litgo_pipelines.resources.external_service import ServiceFailure
+from litgo_pipelines.resources.openai import INPUT_TOKENS, INPUTS, REQUEST_TOKENS, OpenAI, requests, shortened
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines_tests.embeddings.test_store import market
+from litgo_pipelines_tests.matching.conftest import AS_OF as MATCHED_AT
+from litgo_pipelines_tests.matching.conftest import fill, match
+from litgo_pipelines_tests.resources import faults
+from litgo_pipelines_tests.resources.faults import Fault, FaultServer, Handler
+from litgo_pipelines_tests.rows import Marketplace
+
+AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
+MODEL, DIMENSION = "text-embedding-3-small", 1536
+SHARED = Path(__file__).parents[3] / "shared"
+SPECIFICATION = SHARED / "specs" / "openai-embeddings.json"
+COURT_TEXTS = SHARED / "data" / "tj_themes" / "tjrj.parquet"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test-key")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def one_hot(text: str) -> list[float]:
+    return [2.0 if row == crc32(text.encode()) % DIMENSION else 0.0 for row in range(DIMENSION)]
+
+
+def answer_of(texts: list[str], **changes: Any) -> dict[str, Any]:
+    data = [{"object": "embedding", "index": row, "embedding": one_hot(text)} for row, text in enumerate(texts)]
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    return {"object": "list", "model": MODEL, "data": data[::-1], "usage": usage, **changes}
+
+
+def vectors(handler: Handler) -> None:
+    """What OpenAI would answer, in another order."""
+    faults.json_answer(answer_of(handler.server.requests[-1].json()["input"]))(handler)
+
+
+def openai(server: FaultServer | str, **fields: Any) -> OpenAI:
+    url = server if isinstance(server, str) else server.url
+    return OpenAI(base_url=f"{url}/v1", **{"timeout_seconds": 1.0, "deadline_seconds": 3.0, **fields})
+
+
+def sent(server: FaultServer) -> list[str]:
+    return [text for request in server.requests for text in request.json()["input"]]
+
+
+def remote(url: str, client: OpenAI, **options: Any) -> Embedded:
+    connection = open_connection(url)
+    try:
+        return embed_remote(connection, client, AS_OF, **options)
+    finally:
+        connection.close()
+
+
+def rows(url: str, query: str) -> list[tuple[Any, ...]]:
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def stored(url: str, model: str = MODEL) -> int:
+    return rows(url, f"SELECT count(*) FROM litgo.text_embeddings WHERE model = '{model}'")[0][0]
+
+
+def counted(url: str, name: str) -> dict[str, float]:
+    found = rows(url, f"SELECT labels, value FROM litgo.metric_state WHERE name = '{name}'")
+    return {labels.get("source") or labels["reason"]: value for labels, value in found}
+
+
+def test_vectors_come_in_the_order_of_the_texts_whatever_the_answers() -> None:
+    with FaultServer(vectors) as server:
+        found = openai(server).embed(["multa", "guarda"])
+        (request,) = server.requests
+    assert (found.shape, found.dtype) == ((2, DIMENSION), np.float32)
+    np.testing.assert_allclose(found, np.array([one_hot("multa"), one_hot("guarda")]) / 2)
+    assert (request.method, request.path) == ("POST", "/v1/embeddings")
+    assert request.headers["authorization"] == "Bearer test-key"
+
+
+def test_request_and_answer_are_as_openai_specifies() -> None:
+    if not SPECIFICATION.exists():
+        pytest.skip(f"{SPECIFICATION.name} of the shared specifications is not here")
+    import jsonschema
+
+    components = json.loads(SPECIFICATION.read_text(encoding="utf-8"))["components"]
+
+    def errors(name: str, found: Any) -> list[str]:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": components}
+        return [error.message[:200] for error in jsonschema.Draft202012Validator(schema).iter_errors(found)]
+
+    with FaultServer(vectors) as server:
+        openai(server).embed(["multa"])
+        body = server.requests[0].json()
+    assert errors("CreateEmbeddingRequest", body) == []
+    assert errors("CreateEmbeddingRequest", {**body, "inputs": []})  # no other names
+    assert errors("CreateEmbeddingResponse", answer_of(["multa"])) == []
+
+
+def test_requests_keep_the_apis_limits() -> None:
+    assert len(shortened("ç" * 10_000).encode()) == INPUT_TOKENS
+    for texts in (["a"] * 5_000, ["ç" * (INPUT_TOKENS // 2)] * 100, ["a"], []):
+        parts = [texts[part] for part in requests(texts)]
+        assert [text for part in parts for text in part] == texts
+        assert all(0 < len(part) <= INPUTS for part in parts)
+        assert all(sum(len(text.encode()) for text in part) <= REQUEST_TOKENS for part in parts)
+    assert [part.stop - part.start for part in requests(["a"] * 5_000)] == [2_048, 2_048, 904]
+
+
+GOOD = answer_of(["multa"])
+
+
+def with_vector(vector: Any) -> Fault:
+    return faults.json_answer({**GOOD, "data": [{"index": 0, "embedding": vector}]})
+
+
+NAN = json.dumps({**GOOD, "data": [{"index": 0, "embedding": [math.nan] * DIMENSION}]}).encode()
+LIES = (
+    faults.truncated_json, faults.html, faults.answer(NAN), faults.json_answer([]), faults.json_answer({"data": 1}),
+    with_vector([0.5] * 512), with_vector([0.0] * DIMENSION), with_vector([1e300] * DIMENSION), with_vector(None),
+    with_vector(["1"] * DIMENSION), with_vector([True] * DIMENSION), with_vector([10**400, *[1] * (DIMENSION - 1)]),
+    faults.json_answer({**GOOD, "data": []}), faults.json_answer({**GOOD, "data": GOOD["data"] * 2}),
+    faults.json_answer({**GOOD, "data": [{**GOOD["data"][0], "index": 1}]}),
+    faults.json_answer({**GOOD, "model": "text-embedding-ada-002"}), faults.endless,
+)  # fmt: skip
+
+
+def failed(client: OpenAI) -> tuple[str, int]:
+    started = time.monotonic()
+    with pytest.raises(ServiceFailure) as caught:
+        client.embed(["segredo"])
+    assert time.monotonic() - started < client.deadline_seconds + 5
+    assert "segredo" not in str(caught.value)
+    return caught.value.reason, caught.value.attempts
+
+
+@pytest.mark.parametrize("fault", LIES)
+def test_an_answer_that_lies_is_refused(fault: Fault) -> None:
+    with FaultServer(fault) as server:
+        assert failed(openai(server)) == ("invalid", 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "attempts"),
+    [
+        (faults.reset, "unavailable", 3), (faults.hang_up, "unavailable", 3), (faults.cut_short, "unavailable", 3),
+        (faults.not_http, "unavailable", 3), (faults.compressed, "unavailable", 3),
+        (faults.status(500), "unavailable", 3), (faults.hang, "timeout", 3), (faults.drip, "timeout", 3),
+        (faults.drip_headers, "timeout", 3), (faults.too_many_requests(60), "rate_limited", 1),
+        (faults.status(400), "rejected", 1), (faults.status(401), "rejected", 1),
+    ],
+)  # fmt: skip
+def test_every_fault_ends_in_time_with_its_reason(fault: Fault, reason: str, attempts: int) -> None:
+    with FaultServer(fault) as server:
+        assert failed(openai(server, timeout_seconds=0.4)) == (reason, attempts)
+
+
+def test_nobody_listens_and_a_certificate_nobody_trusts(tmp_path: Path) -> None:
+    assert failed(openai(faults.refusing_url())) == ("unavailable", 3)
+    with FaultServer(vectors, certificate=faults.self_signed(tmp_path / "server.pem")) as server:
+        assert failed(openai(server)) == ("certificate", 1)
+
+
+def test_nothing_that_names_a_person_leaves(database_url: str) -> None:
+    secrets = ["123.456.789-09", "12.345.678/0001-95", "OAB/SP 123.456", "(11) 98765-4321", "eu@mail.com.br",
+               "0001234-56.2023.8.26.0100"]  # fmt: skip
+    names = ["Iracema Quixotina", "Dra. Benedita Alvorada", "Dr. Hermógenes Vilaça", "Dr. Próspero Tamandaré"]
+    with connect(database_url) as connection:
+        market = Marketplace(connection, AS_OF)
+        client = market._insert("profiles", full_name=names[0])
+        asked, signed = market.lawyer(name=names[1]), market.lawyer(name=names[2])
+        case = market.case(client_id=client, description=f"multa; {'; '.join([*secrets, *names[:3]])}", status="closed")
+        market.offer(case, asked)
+        market.contract(case, signed, status="closed")
+        market.lawyer(name=names[3], curriculo_json={"resumo": f"{names[3].upper()}, trabalhista"})
+    with FaultServer(vectors) as server:
+        assert remote(database_url, openai(server)).texts == 2
+        left = " ".join(sent(server))
+    assert "multa" in left
+    assert "trabalhista" in left
+    for secret in [*secrets, *(word for name in names for word in name.split()[-2:])]:
+        assert secret.lower() not in left.lower().split()
+        assert len(secret) < 5 or secret.lower() not in left.lower()
+
+
+def test_real_court_texts_leave_without_process_numbers_and_within_limits(database_url: str) -> None:
+    if not COURT_TEXTS.exists():
+        pytest.skip(f"{COURT_TEXTS.name} of the shared data is not here")
+    import re
+
+    import pyarrow.parquet as pq
+
+    texts = pq.read_table(COURT_TEXTS, columns=["text"])["text"].to_pylist()[:150]
+    with connect(database_url) as connection:
+        market = Marketplace(connection, AS_OF)
+        client = market._insert("profiles", full_name="Iracema Quixotina")
+        for text in texts:
+            market.case(client_id=client, description=f"{text} Autora: IRACEMA QUIXOTINA, CPF 123.456.789-09")
+    with FaultServer(vectors) as server:
+        found = remote(database_url, openai(server, timeout_seconds=20, deadline_seconds=60))
+        bodies, left = [len(r.json()["input"]) for r in server.requests], "\n".join(sent(server))
+    assert found.texts == len(set(texts)) == sum(bodies)
+    for form in (r"\d{7}-?\d{2}\.?\d{4}\.?\d\.?\d{2}\.?\d{4}", r"\d{3}\.\d{3}\.\d{3}-\d{2}", "(?i)iracema|quixotina"):
+        assert not re.search(form, left)
+    assert all(len(text.encode()) <= INPUT_TOKENS for text in sent(server))
+
+
+def refuses(word: str) -> Fault:
+    def fault(handler: Handler) -> None:
+        bad = any(word in text for text in handler.server.requests[-1].json()["input"])
+        (faults.status(400) if bad else vectors)(handler)
+
+    return fault
+
+
+def test_a_text_that_openai_refuses_is_found_recorded_and_left_out(database_url: str) -> None:
+    market(database_url)
+    with FaultServer(refuses("numero 7")) as server:
+        found = remote(database_url, openai(server), batch=20)
+        assert (found.texts, found.refused, found.stopped) == (55, 1, "")
+        assert sent(server).count(HARMLESS) == 1
+        assert rows(database_url, "SELECT status, model FROM litgo.unembeddable_texts") == [(400, MODEL)]
+        server.faults = (vectors,)
+        assert remote(database_url, openai(server)).texts == 0
+        assert server.requests == []
+    assert counted(database_url, "embedding_source_total") == {"openai": 55}
+
+
+@pytest.mark.parametrize(("code", "told"), [(400, "request"), (401, "credentials"), (404, "base URL")])
+def test_a_rejection_of_everything_blames_no_text_and_stops_at_once(database_url: str, code: int, told: str) -> None:
+    market(database_url)
+    with FaultServer(faults.status(code)) as server:
+        found = remote(database_url, openai(server, database_url=database_url), batch=20)
+        assert len(server.requests) == (2 if code == 400 else 1)
+        assert told in found.stopped
+        assert rows(database_url, "SELECT count(*) FROM litgo.unembeddable_texts") == [(0,)]
+        assert counted(database_url, "fallback_usage_total") == {"rejected": 1}
+        with pytest.raises(ServiceFailure):
+            remote(database_url, openai(server, fallback_enabled=False))
+
+
+def test_what_an_outage_missed_is_filled_in_and_the_breaker_asks_no_more(database_url: str) -> None:
+    market(database_url)
+    with FaultServer(vectors, faults.status(503)) as server:
+        client = openai(server, database_url=database_url)
+        first = remote(database_url, client, batch=20)
+        assert (first.texts, stored(database_url)) == (20, 20)
+        assert "503" in first.stopped
+        remote(database_url, client, batch=20)  # opens the breaker
+        asked = len(server.requests)
+        assert "breaker" in remote(database_url, client, batch=20).stopped
+        assert len(server.requests) == asked
+        server.faults = (vectors,)
+        rows(database_url, "UPDATE litgo.circuit_breakers SET retry_at = clock_timestamp() "
+             "WHERE opened_at IS NOT NULL RETURNING 1")  # fmt: skip
+        assert remote(database_url, client, batch=20).texts == 36
+        assert len(sent(server)) == 36
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        assert count_missing(cursor, MODEL, DIMENSION, AS_OF) == 0
+    assert counted(database_url, "embedding_source_total") == {"openai": 56}
+
+
+def test_a_second_run_leaves_the_asking_to_the_first(database_url: str) -> None:
+    market(database_url)
+    found: list[Embedded] = []
+
+    def meanwhile(handler: Handler) -> None:
+        found.append(remote(database_url, openai("http://127.0.0.1:1")))
+        vectors(handler)
+
+    with FaultServer(meanwhile) as server:
+        assert remote(database_url, openai(server, timeout_seconds=20, deadline_seconds=20)).texts == 56
+    assert [(other.texts, other.stopped) for other in found] == [(0, "another run is asking")]
+
+
+KILLED = """
+import sys
+from datetime import datetime
+from litgo_pipelines.database import open_connection
+from litgo_pipelines.embeddings.remote import embed_remote
+from litgo_pipelines.resources.openai import OpenAI
+
+url, base, as_of = sys.argv[1:]
+embed_remote(open_connection(url), OpenAI(base_url=base), datetime.fromisoformat(as_of), batch=20)
+"""
+
+
+def test_a_kill_in_the_middle_leaves_no_gap_and_nothing_twice(database_url: str) -> None:
+    market(database_url)
+    child: list[subprocess.Popen[bytes]] = []
+
+    def kill(handler: Handler) -> None:
+        child[0].send_signal(signal.SIGKILL)
+
+    with FaultServer(vectors, vectors, kill, vectors) as server:
+        command = [sys.executable, "-c", KILLED, database_url, f"{server.url}/v1", AS_OF.isoformat()]
+        child.append(subprocess.Popen(command, env={**os.environ}))
+        assert child[0].wait(120) == -signal.SIGKILL
+        assert stored(database_url) == 40
+        assert remote(database_url, openai(server), batch=20).texts == 16
+    assert stored(database_url) == 56
+    assert counted(database_url, "embedding_source_total") == {"openai": 56}
+
+
+def local(as_of: datetime) -> Callable[[Any], Embedded]:
+    """A local model by the name of the similarity's, quick and made from the letters."""
+
+    def encode(texts: Any, batch: int) -> np.ndarray:
+        return np.array([np.bincount(np.frombuffer(t.encode(), np.uint8), minlength=USE_DIMENSION) for t in texts])
+
+    return lambda connection: embed_missing(connection, Encoder(USE, USE_DIMENSION, encode), as_of)
+
+
+@pytest.mark.slow
+def test_an_outage_in_the_middle_of_1000_texts_leaves_every_case_matched(database_url: str) -> None:
+    fill(database_url, cases=1000)
+    rows(database_url, "UPDATE cases SET description = 'multa do contrato ' || id RETURNING 1")
+    failed_at: list[tuple[float, int]] = []
+
+    def outage(handler: Handler) -> None:
+        failed_at.append((time.monotonic(), stored(database_url, USE)))
+        faults.status(503)(handler)
+
+    connection = open_connection(database_url)
+    with FaultServer(vectors, vectors, outage) as server:
+        local(MATCHED_AT)(connection)
+        client = openai(server, database_url=database_url, timeout_seconds=20, deadline_seconds=20)
+        found = embed_remote(connection, client, MATCHED_AT)
+    connection.close()
+    assert (found.texts, stored(database_url)) == (512, 512)
+    assert failed_at[0][1] == 1000  # the fallback's vectors were there before the failure
+    (result,) = match(database_url, Plan(limit=1000))
+    assert (result.matched, result.space) == (1000, f"stems5+{USE}")
+    assert counted(database_url, "embedding_source_total") == {"local": 1000, "openai": 512}
+    assert counted(database_url, "fallback_usage_total") == {"unavailable": 1}
+
+
+def test_the_asset_embeds_locally_whatever_openai_does_and_its_check_says_what_is_missing(database_url: str) -> None:
+    market(database_url)
+    with FaultServer(faults.hang) as server:
+        result = dg.materialize(
+            [text_embeddings, openai_has_every_text],
+            resources={
+                "postgres": Postgres(url=database_url),
+                "local_embeddings": LocalEmbeddings(),
+                "openai": openai(server, database_url=database_url),
+            },
+            run_config={"ops": {"text_embeddings": {"config": {"as_of": AS_OF.isoformat(), "waiting_only": True}}}},
+        )
+    assert (stored(database_url, USE), stored(database_url)) == (40, 0)
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.passed, check.metadata["missing"].value) == (False, 56)
+    metadata = result.asset_materializations_for_node("text_embeddings")[0].metadata
+    assert "no complete answer" in str(metadata["OpenAI was not asked for the rest"].value)

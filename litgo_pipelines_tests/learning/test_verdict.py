@@ -1,0 +1,81 @@
+"""What becomes of a candidate by the gate's verdict, with the ledger's state as it may be."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.learning import evaluation, retrainings
+from litgo_pipelines_tests.lifecycle.conftest import AT, Life
+
+
+@pytest.fixture
+def life(database_url: str) -> Life:
+    return Life(database_url)
+
+
+def verdict(outcome: str) -> dict[str, Any]:
+    return {"decision": {"outcome": outcome, "reasons": [f"it {outcome}"]}, "baseline": "b", "snapshot_sha256": "s"}
+
+
+def judge(life: Life, version: str, outcome: str = "passed", *, experiments: bool = True) -> str:
+    """A candidate of a retraining named after its version, and its verdict."""
+
+    def work(cursor: Any) -> str:
+        root = f"root {version}"
+        retrainings.begin(cursor, root, AT)
+        retrainings.record(cursor, root, mlflow_version=version)
+        cursor.execute(
+            "UPDATE litgo.retrainings SET started_at = %s WHERE root_run_id = %s",
+            (AT + timedelta(days=int(version)), root),
+        )
+        row = retrainings.get(cursor, root)
+        return evaluation.record(cursor, row, verdict(outcome), life.at, "run", experiments=experiments)
+
+    if version not in life.state().standing:
+        life.candidate(version)
+    return life.do(work)
+
+
+def waiting(life: Life) -> str | None:
+    return life.do(evaluation.waiting, life.at, experiments=True)
+
+
+def test_the_first_to_pass_becomes_champion_and_the_next_challenger(life: Life) -> None:
+    assert judge(life, "1") == "champion"
+    assert judge(life, "2") == "challenger"
+    assert judge(life, "2", "rejected") == "challenger already"
+    assert judge(life, "3", "rejected") == "archived"
+    assert judge(life, "4", "not_enough_evidence") == "candidate: not enough evidence"
+    assert life.state().standing == {"1": "champion", "2": "challenger", "3": "archived", "4": "candidate"}
+    assert life.rows("SELECT actor, reason FROM litgo.model_ledger WHERE version = '3' ORDER BY sequence DESC") == [
+        ("gate", "it rejected"), ("test", "because"),
+    ]  # fmt: skip
+    assert waiting(life) is None
+
+
+def test_without_experiments_the_champion_is_replaced(life: Life) -> None:
+    judge(life, "1")
+    assert judge(life, "2", experiments=False) == "champion"
+    assert life.state().previous == "1"
+
+
+def test_those_that_passed_wait_for_the_place_newest_first(life: Life) -> None:
+    judge(life, "1")
+    judge(life, "2")
+    assert judge(life, "3").startswith("candidate, waits to become challenger: version 2 is the open challenger")
+    judge(life, "4")
+    assert waiting(life) is None
+    life.archived("2")
+    assert waiting(life) == "root 4"
+    assert judge(life, "4", "rejected") == "archived"  # the champion may be another one by now
+    assert waiting(life) == "root 3"
+    life.rolled_back("1", None)
+    assert waiting(life) is None  # frozen
+    assert "frozen" in judge(life, "3")
+
+
+def test_an_earlier_verdict_is_found(life: Life) -> None:
+    assert life.do(evaluation.earlier, "1") is None
+    judge(life, "1", "not_enough_evidence")
+    assert life.do(evaluation.earlier, "1") == verdict("not_enough_evidence")
