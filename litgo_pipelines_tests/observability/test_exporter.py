@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from litgo_pipelines.definitions import defs
 from litgo_pipelines.database import connect
+from litgo_pipelines.definitions import defs
 from litgo_pipelines.observability.exporter import Exporter, serving
 from litgo_pipelines.observability.metrics import JOBS, METRICS, OTHER_JOB, add, count, observe
 from litgo_pipelines_tests.conftest import execute
