@@ -132,7 +132,7 @@ from pathlib import Path
 from benchmarks.matching import AS_OF
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.matching import batch, candidates
-from litgo_pipelines.matching.ranking import Ranker
+from litgo_pipelines.matching.ranking import Arms, Ranker
 
 spent, worked = {}, {}
 def timed(owner, name):
@@ -151,7 +151,7 @@ for owner, name in ((batch, "search"), (candidates, "eligible"), (batch._Work, "
 connection = open_connection(sys.argv[1])
 plan = batch.Plan(limit=int(sys.argv[2]))
 started = time.perf_counter()
-(result,) = batch.match_pending(connection, plan, lambda *_: Ranker(), AS_OF, "benchmark")
+(result,) = batch.match_pending(connection, plan, lambda *_: Arms.alone(Ranker()), AS_OF, "benchmark")
 seconds = time.perf_counter() - started
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 assert result.matched == plan.limit, result

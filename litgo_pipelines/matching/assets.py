@@ -66,7 +66,12 @@ def case_offers(
     values = settings()
     with postgres.connect() as connection, connection.cursor() as cursor:
         parameters = plan(cursor, values)
-    rankers = Rankers(mlflow, values.served_models)
+    rankers = Rankers(
+        mlflow,
+        values.served_models,
+        experiments_enabled=values.ab_testing_enabled,
+        holdout_points=round(values.holdout_percentage * 100),
+    )
     results = []
     with postgres.session() as connection:
         for _ in range(BATCHES_A_RUN):
@@ -159,7 +164,7 @@ def allocation_parameters(
     values, as_of = settings(), config.instant()
     with postgres.connect() as connection, connection.cursor() as cursor:
         using = plan(cursor, values)
-        ranker = Rankers(mlflow, values.served_models)(cursor, None)
+        ranker = Rankers(mlflow, values.served_models)(cursor, None).champion
         with tqdm(desc="replaying", unit=" cases", mininterval=5) as bar:
             done = calibration.run(
                 cursor, as_of, using.rule, ranker, values.matching_radii_km[0], values.matching_preset, bar.update

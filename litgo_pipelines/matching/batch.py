@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.database import in_transaction, session_lock, sql
 from litgo_pipelines.embeddings import store
+from litgo_pipelines.lifecycle.assignment import ARMS, CONTROL, TREATMENT
 from litgo_pipelines.matching.allocation import (
     Rule,
     choose,
@@ -31,7 +32,7 @@ from litgo_pipelines.matching.allocation import (
 from litgo_pipelines.matching.candidates import PACKAGE, Cases, Lawyers, Reach, pairs, read_cases, search, similar
 from litgo_pipelines.matching.features import impute
 from litgo_pipelines.matching.hand_weights import FEATURES
-from litgo_pipelines.matching.ranking import ModelBroken, Ranker
+from litgo_pipelines.matching.ranking import HOLDOUT, Arms, ModelBroken, Ranker
 from litgo_pipelines.observability.metrics import add, columns, count, observe
 
 LOCK = "matching"
@@ -42,7 +43,8 @@ NEXT = 5  # lawyers explained beyond the offered
 EMBEDDED_WITHIN = timedelta(minutes=2)  # a new case waits for its vector for so long
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = ("uuid", "int", "bigint", "timestamptz", "int", "float8", "float8", "float8", "jsonb",
-          "jsonb", "text", "text", "text", "interval", "text[]", "jsonb[]", "float8[]")  # fmt: skip
+          "jsonb", "text", "text", "text", "interval", "text[]", "jsonb[]", "float8[]",
+          "text", "text", "int")  # fmt: skip
 _EXECUTE = f"EXECUTE make_offers ({', '.join(f'%s::{kind}' for kind in _TYPES)})"
 
 
@@ -73,7 +75,11 @@ class Batch:
     case_ids: list[str]
     rounds: list[int]
     plan: Plan
-    model_version: str | None
+    model_version: str | None  # the champion's
+    experiment: str | None
+    phase: int | None
+    treatment_version: str | None
+    holdout: str | None  # None: there is none; else the version that ranks for it, empty for the hand weights
     watermark: int | None  # of the embeddings that are compared; None: none are
     space: str | None  # of the similarity; None: not chosen yet
 
@@ -88,6 +94,8 @@ class Result:
     matched: int = 0
     offers: int = 0
     explored: int = 0
+    treated: int = 0  # cases ranked by an experiment's challenger
+    held_out: int = 0
     widened: int = 0
     candidates: int = 0
     failures: dict[str, str] = field(default_factory=dict)
@@ -107,14 +115,14 @@ class Result:
 def match_pending(
     connection: Any,
     plan: Plan,
-    ranker_for: Callable[[Any, Batch | None], Ranker],
+    arms_for: Callable[[Any, Batch | None], Arms],
     as_of: datetime,
     run_id: str,
 ) -> Iterator[Result]:
     """Match what is pending as of the instant: first the batch a killed run left open, then one of at most plan.limit.
 
-    `connection`: in no transaction; one matcher works at a time, others wait. `ranker_for(cursor, batch)`: the ranker
-    of an open batch, or (None) of a new one. Raises what the database raised when it is not one case's fault.
+    `connection`: in no transaction; one matcher works at a time, others wait. `arms_for(cursor, batch)`: the rankers
+    an open batch began with, or (None) of a new one. Raises what the database raised when it is not one case's fault.
     """
     with session_lock(connection, LOCK):
         while True:
@@ -123,18 +131,18 @@ def match_pending(
                 instant, found = (left.as_of, []) if left else _pending_now(cursor, plan, as_of)
                 if not (left or found):
                     return
-                ranker = ranker_for(cursor, left)
-                batch = left or _claim(cursor, plan, ranker, instant, found, run_id)
-                if ranker.fallback:
-                    add(cursor, [count("ranker_fallback_total", reason=ranker.fallback)])
-            result = match_batch(connection, batch, ranker)
+                arms = arms_for(cursor, left)
+                batch = left or _claim(cursor, plan, arms, instant, found, run_id)
+                lost = [ranker.fallback for ranker in arms.rankers.values() if ranker.fallback]
+                add(cursor, [count("ranker_fallback_total", reason=reason) for reason in lost])
+            result = match_batch(connection, batch, arms)
             result.resumed = left is not None
             yield result
             if left is None:
                 return
 
 
-def match_batch(connection: Any, batch: Batch, ranker: Ranker) -> Result:
+def match_batch(connection: Any, batch: Batch, arms: Arms) -> Result:
     """Match the cases of a claimed batch that are not matched yet, and close it. The caller holds the lock."""
     started = time.monotonic()
     result = Result(batch.batch_id, batch.as_of)
@@ -145,6 +153,7 @@ def match_batch(connection: Any, batch: Batch, ranker: Ranker) -> Result:
             turns, case_ids, rounds = (list(column) for column in zip(*todo, strict=True))
             cases = read_cases(cursor, case_ids, rounds, batch.plan.preset)
             lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
+            assigned = arms.assign(cursor, cases.clients)
             similarity = _similarity(connection, cursor, batch, cases, lawyers, reach)
             result.space = similarity[0]
     if todo:
@@ -155,15 +164,18 @@ def match_batch(connection: Any, batch: Batch, ranker: Ranker) -> Result:
         # with the same offers; closing it, below, is durable and makes everything before it so.
         connection.cursor().execute("SET synchronous_commit = off")
         connection.commit()
-        work = _Work(connection, batch, ranker, cases, lawyers, reach, similarity[1], turns, result)
+        work = _Work(
+            connection, batch, arms, dict(arms.rankers), assigned, cases, lawyers, reach, similarity[1], turns, result
+        )
         for first in range(0, len(turns), CHUNK):
             work.chunk(range(first, min(first + CHUNK, len(turns))))
-        ranker = work.ranker
+        arms = replace(arms, rankers=work.rankers)
         connection.cursor().execute("SET synchronous_commit = on")
         connection.commit()
     with connection, connection.cursor() as cursor:
         cursor.execute("UPDATE litgo.matching_batches SET finished_at = now() WHERE batch_id = %s", (batch.batch_id,))
-    result.ranker, result.problem = ranker.version or ranker.kind, ranker.problem
+    result.ranker = arms.champion.version or arms.champion.kind
+    result.problem = "; ".join(dict.fromkeys(ranker.problem for ranker in arms.rankers.values() if ranker.problem))
     result.seconds = time.monotonic() - started
     return result
 
@@ -185,15 +197,15 @@ def pending(cursor: Any, plan: Plan, as_of: datetime) -> list[tuple[str, int, da
 
 def _open_batch(cursor: Any) -> Batch | None:
     cursor.execute(
-        "SELECT batch_id, as_of, case_ids::text[], rounds, parameters, model_version, similarity_watermark, "
-        "similarity_space "
+        "SELECT batch_id, as_of, case_ids::text[], rounds, parameters, model_version, experiment, phase, "
+        "treatment_version, holdout_version, similarity_watermark, similarity_space "
         "FROM litgo.matching_batches WHERE finished_at IS NULL"
     )
     row = cursor.fetchone()
     if row is None:
         return None
-    batch_id, as_of, case_ids, rounds, stored, version, watermark, space = row
-    return Batch(batch_id, as_of, case_ids, rounds, Plan.load(stored), version, watermark, space)
+    batch_id, as_of, case_ids, rounds, stored, *rest = row
+    return Batch(batch_id, as_of, case_ids, rounds, Plan.load(stored), *rest)
 
 
 def _pending_now(cursor: Any, plan: Plan, as_of: datetime) -> tuple[datetime, list[tuple[str, int, datetime]]]:
@@ -206,18 +218,35 @@ def _pending_now(cursor: Any, plan: Plan, as_of: datetime) -> tuple[datetime, li
 
 
 def _claim(
-    cursor: Any, plan: Plan, ranker: Ranker, as_of: datetime, found: list[tuple[str, int, datetime]], run_id: str
+    cursor: Any, plan: Plan, arms: Arms, as_of: datetime, found: list[tuple[str, int, datetime]], run_id: str
 ) -> Batch:
     case_ids, rounds, _ = (list(column) for column in zip(*found, strict=True))
     watermark = store.watermark(cursor)
     cursor.execute(
         "INSERT INTO litgo.matching_batches "
-        "(as_of, case_ids, rounds, parameters, ranker, model_version, run_id, similarity_watermark) "
-        "VALUES (%s, %s::uuid[], %s, %s, %s, %s, %s, %s) RETURNING batch_id",
-        (as_of, case_ids, rounds, json.dumps(asdict(plan)), ranker.kind, ranker.version, run_id, watermark),
+        "(as_of, case_ids, rounds, parameters, ranker, model_version, run_id, similarity_watermark, experiment, phase, "
+        "treatment_version, holdout_version) "
+        "VALUES (%s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING batch_id",
+        (
+            as_of,
+            case_ids,
+            rounds,
+            json.dumps(asdict(plan)),
+            arms.champion.kind,
+            arms.champion.version,
+            run_id,
+            watermark,
+            arms.experiment,
+            arms.phase,
+            arms.treatment_version,
+            arms.holdout,
+        ),
     )
     (batch_id,) = cursor.fetchone()
-    return Batch(batch_id, as_of, case_ids, rounds, plan, ranker.version, watermark, None)
+    return Batch(
+        batch_id, as_of, case_ids, rounds, plan, arms.champion.version, arms.experiment, arms.phase,
+        arms.treatment_version, arms.holdout, watermark, None,
+    )  # fmt: skip
 
 
 def _similarity(
@@ -263,7 +292,9 @@ class _Work:
 
     connection: Any
     batch: Batch
-    ranker: Ranker
+    arms: Arms
+    rankers: dict[str | None, Ranker]  # by arm; one that breaks is replaced by the hand weights
+    assigned: Sequence[str | None]  # the arm of each case's client
     cases: Cases
     lawyers: Lawyers
     reach: Reach
@@ -284,18 +315,7 @@ class _Work:
         try:
             found = pairs(self.cases, self.lawyers, fit, self.reach, self.similarity)
             features, imputed = impute(found.features, found.starts[:-1])
-            relevance = self.ranker.relevance(
-                features,
-                [self.cases.preset[row] for row in fit],
-                [self.cases.complexity[row] for row in fit],
-                np.diff(found.starts),
-            )
-        except ModelBroken as error:  # no case's fault: the rest of the batch is ranked by hand
-            self.ranker = Ranker(fallback="broken", problem=str(error))
-            with self.connection, self.connection.cursor() as cursor:
-                add(cursor, [count("ranker_fallback_total", reason="broken")])
-            self.chunk(fit)
-            return
+            relevance = self._relevance(fit, features, np.diff(found.starts))
         except Exception as error:
             if len(fit) > 1:  # whose fault it was shows when each is alone
                 for row in fit:
@@ -313,6 +333,34 @@ class _Work:
                 self.connection.rollback()
                 self._fail(row, f"{type(error).__name__}: {error}")
 
+    def _relevance(self, fit: Sequence[int], features: Any, sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Relevance of each pair, each case's by its arm's ranker."""
+        relevance = np.empty(len(features))
+        arms = np.array([self.assigned[row] or "" for row in fit])
+        for arm in dict.fromkeys(self.assigned[row] for row in fit):
+            mine = arms == (arm or "")
+            of_arm = np.repeat(mine, sizes)
+            rows = [row for row, here in zip(fit, mine, strict=True) if here]
+            presets, complexity = (
+                [column[row] for row in rows] for column in (self.cases.preset, self.cases.complexity)
+            )
+            while True:
+                try:
+                    found = self.rankers[arm].relevance(features[of_arm], presets, complexity, sizes[mine])
+                    break
+                except ModelBroken as error:  # no case's fault
+                    self._put_aside(arm, error)
+            relevance[of_arm] = found
+        return relevance
+
+    def _put_aside(self, arm: str | None, error: ModelBroken) -> None:
+        """Another ranker for the rest of the batch: control's for the treated, else the hand weights."""
+        before, control = self.rankers[arm], self.rankers.get(CONTROL)
+        instead = control if arm == TREATMENT and control and not (before.fallback or control.fallback) else Ranker()
+        self.rankers[arm] = replace(instead, fallback="broken", problem=str(error))
+        with self.connection, self.connection.cursor() as cursor:
+            add(cursor, [count("ranker_fallback_total", reason="broken")])
+
     def _problem(self, row: int) -> str | None:
         lat, lng = self.cases.lat[row], self.cases.lng[row]
         if not (np.isnan(lat) or (abs(lat) <= 90 and abs(lng) <= 180)):
@@ -324,6 +372,9 @@ class _Work:
     def _match(self, row: int, who: Any, features: Any, imputed: Any, relevance: Any) -> None:
         started = time.monotonic()
         plan, lawyers, batch = self.batch.plan, self.lawyers, self.batch
+        arm = self.assigned[row]
+        ranker = self.rankers[arm]
+        compared = arm in ARMS and not self.rankers[CONTROL].fallback  # with a broken control there is no comparison
         last = lawyers.last_offered[who]
         z, mean = relative_load(
             lawyers.offers_30d[who], lawyers.cases_30d[who], lawyers.capacity[who], lawyers.active_share[who], plan.rule
@@ -370,14 +421,15 @@ class _Work:
             count("matches_found_total"),
             count("offers_created_total", len(offered)),
             count("offers_explored_total", explored),
-            count("ranker_used_total", ranker=self.ranker.kind),
+            count("ranker_used_total", ranker=ranker.kind),
             *observe("matching_duration_seconds", time.monotonic() - started),
         ]
         parameters = (
             case_id, round_number, batch.batch_id, sent_at, len(who), None if np.isinf(radius) else radius,
             choice.weight, mean, json.dumps(considered),
-            self.ranker.weights_used(preset, complexity), self.ranker.kind, self.ranker.version,
-            preset if self.ranker.model is None else None, timedelta(hours=plan.offer_hours), *columns(deltas),
+            ranker.weights_used(preset, complexity), ranker.kind, ranker.version,
+            preset if ranker.model is None else None, timedelta(hours=plan.offer_hours), *columns(deltas),
+            self.arms.experiment if compared else None, arm if compared or arm == HOLDOUT else None, self.arms.phase,
         )  # fmt: skip
         offers = self._commit(parameters)
         if not offers:  # matched by a run before the kill, or no longer pending
@@ -389,6 +441,8 @@ class _Work:
         result.matched += 1
         result.offers += offers
         result.explored += explored
+        result.treated += arm == TREATMENT
+        result.held_out += arm == HOLDOUT
         result.candidates += len(who)
         result.widened += bool(radius > plan.radii_km[0] and np.isfinite(self.cases.lat[row]))
         best = float(relevance[choice.best].sum())

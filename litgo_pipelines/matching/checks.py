@@ -33,7 +33,7 @@ def champion_ranks(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT version FROM litgo.current_champion), "
-            "(SELECT ranker FROM litgo.exposures ORDER BY exposed_at DESC LIMIT 1)"
+            "(SELECT ranker FROM litgo.exposures WHERE arm IS DISTINCT FROM 'holdout' ORDER BY exposed_at DESC LIMIT 1)"
         )
         champion, ranker = cursor.fetchone()
     passed = champion is None or ranker in (None, "model")

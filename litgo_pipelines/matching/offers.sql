@@ -3,7 +3,8 @@
 PREPARE make_offers (
     uuid, int, bigint, timestamptz, int, float8, float8, float8, jsonb,    -- 1-9: the matching
     jsonb, text, text, text, interval,                                     -- 10-14: how it was ranked; the offers' term
-    text[], jsonb[], float8[]                                              -- 15-17: metric deltas
+    text[], jsonb[], float8[],                                             -- 15-17: metric deltas
+    text, text, int                                                        -- 18-20: experiment, arm, phase
 ) AS
 WITH matched AS (
     INSERT INTO litgo.matchings
@@ -48,8 +49,14 @@ told AS (
     FROM offered
 ),
 exposed AS (
-    INSERT INTO litgo.exposures (case_id, round, client_id, ranker, model_version, exposed_at)
-    SELECT c.id, $2, c.client_id, $11, $12, $4 FROM cases c JOIN matched m ON m.case_id = c.id
+    INSERT INTO litgo.exposures (case_id, round, client_id, ranker, model_version, experiment, arm, exposed_at)
+    SELECT c.id, $2, c.client_id, $11, $12, $18, $19, $4 FROM cases c JOIN matched m ON m.case_id = c.id
+    RETURNING case_id, client_id
+),
+joined AS (                                 -- a client's arm is that of the first exposure, for good
+    INSERT INTO litgo.experiment_arms (experiment, client_id, arm, phase, case_id, first_exposed_at)
+    SELECT $18, client_id, $19, $20, case_id, $4 FROM exposed WHERE $18 IS NOT NULL
+    ON CONFLICT (experiment, client_id) DO NOTHING
 ),
 counted AS (
     INSERT INTO litgo.metric_state AS s (name, labels, value)

@@ -5,7 +5,7 @@ belong to the hand weights and never touch a learned model.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.lifecycle.assignment import TREATMENT
 from litgo_pipelines.matching import hand_weights
 from litgo_pipelines.matching.hand_weights import FEATURES
+
+HOLDOUT = "holdout"  # clients the champion never ranks for: what it is compared with
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +66,41 @@ class Ranker:
         if self.model is not None:
             return json.dumps({"model_version": self.version})
         return _weights_json(preset, complexity)
+
+
+def _no_arms(cursor: Any, clients: Sequence[str]) -> list[str | None]:
+    return [None] * len(clients)
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Who is ranked by what in one batch. `rankers`: arm → ranker; None is who is in no experiment and no holdout.
+
+    `assign(cursor, clients)`: the arm of each client; `experiment`, `phase`: of the arms treatment and control.
+    """
+
+    rankers: Mapping[str | None, Ranker]
+    assign: Callable[[Any, Sequence[str]], Sequence[str | None]] = _no_arms
+    experiment: str | None = None
+    phase: int | None = None
+
+    @classmethod
+    def alone(cls, ranker: Ranker) -> "Arms":
+        """One ranker for everybody."""
+        return cls({None: ranker})
+
+    @property
+    def champion(self) -> Ranker:
+        return self.rankers[None]
+
+    @property
+    def treatment_version(self) -> str | None:
+        return self.rankers[TREATMENT].version if TREATMENT in self.rankers else None
+
+    @property
+    def holdout(self) -> str | None:
+        """None: there is none; else the version that ranks for it, empty for the hand weights."""
+        return self.rankers[HOLDOUT].version or "" if HOLDOUT in self.rankers else None
 
 
 @cache

@@ -1,31 +1,77 @@
-"""Which ranker serves: the ledger's champion, from the registry or a copy kept of it; else the hand weights."""
+"""Which rankers serve: the ledger's champion, an experiment's challenger, the holdout's older version.
 
+From the registry or copies kept of them; else the hand weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from litgo_pipelines.lifecycle import ledger, registry
+from litgo_pipelines.lifecycle import experiments, ledger, registry
+from litgo_pipelines.lifecycle.assignment import CONTROL, TREATMENT
 from litgo_pipelines.matching.batch import Batch
 from litgo_pipelines.matching.explain import Parts
 from litgo_pipelines.matching.hand_weights import FEATURES
-from litgo_pipelines.matching.ranking import Ranker
+from litgo_pipelines.matching.ranking import HOLDOUT, Arms, Ranker
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 
 class Rankers:
-    """Rankers by version, each loaded once. folder: where copies of served models are kept."""
+    """Rankers by version, each loaded once. folder: where copies of served models are kept.
 
-    def __init__(self, mlflow: MLflow, folder: Path) -> None:
+    experiments_enabled: off, nobody is treated. holdout_points: basis points of the clients whom the champion never
+    ranks for; the version before it does, or the hand weights.
+    """
+
+    def __init__(
+        self, mlflow: MLflow, folder: Path, *, experiments_enabled: bool = True, holdout_points: int = 0
+    ) -> None:
         self._mlflow, self._folder = mlflow, folder
+        self._experiments, self._holdout_points = experiments_enabled, holdout_points
         self._loaded: dict[str, Ranker] = {}
 
-    def __call__(self, cursor: Any, batch: Batch | None) -> Ranker:
-        """For `match_pending`: the ranker an open batch began with, or (None) the one that serves now."""
+    def __call__(self, cursor: Any, batch: Batch | None) -> Arms:
+        """For `match_pending`: what an open batch began with, or (None) what serves now."""
         if batch is not None:
-            return self.version(batch.model_version)
+            running = None
+            if batch.experiment is not None and batch.phase is not None:
+                running = experiments.load(cursor, batch.experiment, batch.phase)
+            return self._arms(batch.model_version, running, batch.treatment_version, batch.holdout)
         champion = ledger.current_champion(cursor)
-        return self.version(champion.version if champion else None)
+        if champion is None:
+            return Arms.alone(Ranker())
+        running = experiments.running(cursor) if self._experiments else None
+        if running and (running.control != champion.version or self.version(champion.version).fallback):
+            running = None  # its control is gone, or cannot rank: nobody is exposed
+        holdout = (ledger.state(cursor).previous or "") if self._holdout_points else None
+        return self._arms(champion.version, running, running.treatment if running else None, holdout)
+
+    def _arms(
+        self, champion: str | None, running: experiments.Running | None, treatment: str | None, holdout: str | None
+    ) -> Arms:
+        ranker = self.version(champion)
+        rankers: dict[str | None, Ranker] = {None: ranker}
+        if holdout is not None:
+            rankers[HOLDOUT] = self.version(holdout or None)
+        if running is None:
+            return Arms(rankers, self._only_holdout if holdout is not None else Arms.alone(ranker).assign)
+        challenger = self.version(treatment)
+        if challenger.fallback:  # then everybody gets the champion's offers, and who was meant to be treated is counted
+            challenger = replace(ranker, fallback=challenger.fallback, problem=challenger.problem)
+        rankers |= {CONTROL: ranker, TREATMENT: challenger}
+
+        def assign(cursor: Any, clients: Sequence[str]) -> list[str | None]:
+            held = self._only_holdout(cursor, clients) if holdout is not None else [None] * len(clients)
+            arms = [arm for arm, _ in experiments.arms(cursor, running, clients)]
+            return [arm or kept for arm, kept in zip(arms, held, strict=True)]
+
+        return Arms(rankers, assign, running.experiment, running.phase)
+
+    def _only_holdout(self, cursor: Any, clients: Sequence[str]) -> list[str | None]:
+        return [HOLDOUT if experiments.in_holdout(client, self._holdout_points) else None for client in clients]
 
     def version(self, version: str | None) -> Ranker:
         """A version as a ranker, tried on two rows. Hand weights for None, and when it cannot rank, saying why."""

@@ -9,7 +9,7 @@ import pytest
 
 from litgo_pipelines.database import connect, normalise, open_connection
 from litgo_pipelines.matching.batch import Plan, Result, match_pending
-from litgo_pipelines.matching.ranking import Ranker
+from litgo_pipelines.matching.ranking import Arms, Ranker
 from litgo_pipelines_tests.conftest import execute
 
 AS_OF = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
@@ -61,7 +61,8 @@ def offers(url: str) -> list[tuple[Any, ...]]:
 def match(url: str, plan: Plan | None = None, as_of: datetime = AS_OF, ranker: Ranker | None = None) -> list[Result]:
     connection = open_connection(url)
     try:
-        return list(match_pending(connection, plan or Plan(), lambda *_: ranker or Ranker(), as_of, "a run"))
+        arms = Arms.alone(ranker or Ranker())
+        return list(match_pending(connection, plan or Plan(), lambda *_: arms, as_of, "a run"))
     finally:
         connection.close()
 

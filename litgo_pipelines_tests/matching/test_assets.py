@@ -27,6 +27,7 @@ from litgo_pipelines_tests.rows import Marketplace
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("LITGO_HOME", str(tmp_path))
+    monkeypatch.setenv("HOLDOUT_PERCENTAGE", "0")  # test_arms.py has one
     return tmp_path
 
 

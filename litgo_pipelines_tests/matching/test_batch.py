@@ -274,7 +274,7 @@ import os, signal, sys
 from datetime import datetime
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.matching import batch
-from litgo_pipelines.matching.ranking import Ranker
+from litgo_pipelines.matching.ranking import Arms, Ranker
 
 url, as_of, moment, number = sys.argv[1], datetime.fromisoformat(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 commit, seen = batch._Work._commit, 0
@@ -290,7 +290,8 @@ def dying(self, parameters):
     return found
 
 batch._Work._commit = dying
-list(batch.match_pending(open_connection(url), batch.Plan(exploration=0.3), lambda *_: Ranker(), as_of, "killed"))
+arms = Arms.alone(Ranker())
+list(batch.match_pending(open_connection(url), batch.Plan(exploration=0.3), lambda *_: arms, as_of, "killed"))
 """
 
 

@@ -1,0 +1,164 @@
+"""Who is ranked by what while an experiment runs: arms, holdout, resumed batches, models that break."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.lifecycle import experiments, transitions
+from litgo_pipelines.lifecycle.assignment import assign
+from litgo_pipelines.lifecycle.ledger import By
+from litgo_pipelines.matching import batch
+from litgo_pipelines.matching.batch import Plan, Result, match_pending
+from litgo_pipelines.matching.ranking import Ranker
+from litgo_pipelines.matching.serving import Rankers
+from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines_tests.matching.conftest import AS_OF, ask, fill
+
+HOLDOUT = 2_000
+BY = By("tests", "tried", AS_OF - timedelta(hours=1), "", by_hand=True)
+
+
+class Column:
+    """A model that knows one feature; `breaks`: it does not score."""
+
+    def __init__(self, feature: str, breaks: bool = False) -> None:
+        self.feature, self.breaks = feature, breaks
+
+    def predict(self, frame: Any) -> Any:
+        if self.breaks:
+            raise RuntimeError("no score")
+        return frame[self.feature].to_numpy()
+
+
+class InMemory(Rankers):
+    """Versions from a dictionary instead of the registry."""
+
+    def __init__(self, models: dict[str, Any]) -> None:
+        super().__init__(MLflow(tracking_uri="none"), Path("none"), holdout_points=HOLDOUT)
+        self.models = models
+
+    def version(self, version: str | None) -> Ranker:
+        if version is None:
+            return Ranker()
+        return Ranker(self.models[version], version) if version in self.models else Ranker(fallback="unavailable")
+
+
+@pytest.fixture
+def url(database_url: str) -> str:
+    """Version 1 serves, version 2 is tried on half of the clients."""
+    fill(database_url, cases=60)
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        for version in ("1", "2"):
+            transitions.enter(cursor, version, version, {"snapshot_sha256": version}, BY)
+        transitions.promote(cursor, "1", "first", {}, BY)
+        transitions.challenge(cursor, "2", {}, BY)
+        experiments.start(cursor, "2", experiments.Plan(5_000, holdout_points=HOLDOUT), BY)
+    return database_url
+
+
+def match(url: str, rankers: Rankers, plan: Plan | None = None) -> list[Result]:
+    connection = open_connection(url)
+    try:
+        return list(match_pending(connection, plan or Plan(), rankers, AS_OF, "a run"))
+    finally:
+        connection.close()
+
+
+def exposed(url: str) -> dict[str, tuple[Any, ...]]:
+    """Client → experiment, arm, ranker, version."""
+    rows = ask(url, "SELECT client_id::text, experiment, arm, ranker, model_version FROM litgo.exposures")
+    return {row[0]: row[1:] for row in rows}
+
+
+def expected(client: str) -> str:
+    with_holdout = experiments.in_holdout(client, HOLDOUT)
+    split = experiments.Experiment("ranker-v2:1", 5_000, holdout_salt=experiments.HOLDOUT_SALT, holdout_points=HOLDOUT)
+    arm = assign(split, client)
+    assert (arm is None) == with_holdout
+    return arm or "holdout"
+
+
+def test_each_client_is_ranked_by_the_arm_and_the_arm_is_kept(url: str) -> None:
+    (result,) = match(url, InMemory({"1": Column("G"), "2": Column("R")}))
+    found = exposed(url)
+    assert (len(found), result.matched) == (20, 60)
+    shown = {
+        "treatment": ("ranker-v2", "treatment", "model", "2"),
+        "control": ("ranker-v2", "control", "model", "1"),
+        "holdout": (None, "holdout", "hand_weights", None),
+    }
+    assert found == {client: shown[expected(client)] for client in found}
+    arms = ask(url, "SELECT client_id::text, experiment, arm, phase FROM litgo.experiment_arms")
+    assert {client: (e, arm, 1) for client, (e, arm, *_) in found.items() if e} == {row[0]: row[1:] for row in arms}
+    counts = dict(ask(url, "SELECT arm, count(*) FROM litgo.exposures GROUP BY 1"))
+    assert (result.treated, result.held_out) == (counts["treatment"], counts["holdout"])
+    scores = ask(
+        url,
+        "SELECT e.arm, corr(m.raw_score, (m.features ->> 'R')::float8) FROM case_matches m "
+        "JOIN litgo.exposures e USING (case_id) WHERE e.arm IN ('treatment', 'control') GROUP BY 1",
+    )
+    assert dict(scores)["treatment"] > 0.9 > dict(scores)["control"]
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The next batch ends after twenty cases."""
+    commit, done = batch._Work._commit, 0
+
+    def dying(self: Any, parameters: Any) -> int:
+        nonlocal done
+        done += 1
+        if done > 20:
+            raise KeyboardInterrupt
+        return commit(self, parameters)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch._Work, "_commit", dying)
+        yield patch
+
+
+def test_a_batch_that_was_killed_goes_on_with_its_arms_after_the_experiment_ended(
+    url: str, killed: pytest.MonkeyPatch
+) -> None:
+    rankers = InMemory({"1": Column("G"), "2": Column("R")})
+    with pytest.raises(KeyboardInterrupt):
+        match(url, rankers)
+    killed.undo()
+    with connect(url) as connection, connection.cursor() as cursor:
+        experiments.stop(cursor, By("tests", "enough", AS_OF, "", by_hand=True))
+    match(url, rankers)
+    found = exposed(url)
+    assert {client: arm for client, (_, arm, *_) in found.items()} == {client: expected(client) for client in found}
+    assert ask(url, "SELECT count(*), count(DISTINCT (client_id, arm)) FROM litgo.exposures") == [(60, 20)]
+
+
+def test_a_challenger_that_cannot_be_had_gives_the_treated_control_s_offers(url: str) -> None:
+    match(url, InMemory({"1": Column("G")}))
+    rows = ask(url, "SELECT DISTINCT model_version FROM litgo.exposures WHERE arm IN ('treatment', 'control')")
+    assert rows == [("1",)]
+    assert ask(url, "SELECT count(*) > 0 FROM litgo.exposures WHERE arm = 'treatment'") == [(True,)]
+
+
+@pytest.mark.parametrize("models", [{"2": Column("R")}, {"1": Column("G", breaks=True), "2": Column("R")}])
+def test_without_a_control_that_ranks_nobody_is_compared(url: str, models: dict[str, Any]) -> None:
+    """Neither when it cannot be loaded nor when it breaks: the challenger would be tried against hand weights."""
+    match(url, InMemory(models))
+    assert ask(url, "SELECT count(*) FROM litgo.exposures") == [(60,)]
+    assert ask(url, "SELECT count(*) FROM litgo.exposures WHERE experiment IS NOT NULL") == [(0,)]
+    assert ask(url, "SELECT count(*) FROM litgo.experiment_arms") == [(0,)]
+
+
+def test_a_challenger_that_breaks_gives_its_place_to_control(url: str) -> None:
+    match(url, InMemory({"1": Column("G"), "2": Column("R", breaks=True)}))
+    versions = dict(
+        ask(url, "SELECT arm, min(model_version) FROM litgo.exposures WHERE experiment IS NOT NULL GROUP BY 1")
+    )
+    assert versions == {"treatment": "1", "control": "1"}
+    assert np.isclose(
+        ask(url, "SELECT sum(value) FROM litgo.metric_state WHERE name = 'ranker_fallback_total'")[0][0], 1
+    )
