@@ -11,6 +11,7 @@ from litgo_pipelines.database import sql
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.learning import retrain, retrainings
 from litgo_pipelines.lifecycle.assets import registry_reconciliation
+from litgo_pipelines.lifecycle.experiment_assets import experiment_reports, experiments
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
@@ -115,6 +116,7 @@ schedules = [
     every(offer_expiry, "5 * * * *", "Every hour."),
     every(evidence, "30 2 * * *", "02:30 America/Sao_Paulo, every night."),
     every(embeddings, "0 3 * * *", "03:00 America/Sao_Paulo, every night."),
+    every(experiment_reports, "40 * * * *", "Every hour."),
     every(allocation_calibration, "0 4 * * 0", "Sundays, 04:00 America/Sao_Paulo."),
 ]
 
@@ -363,7 +365,26 @@ def reconciliation_sensor(
     return dg.RunRequest()
 
 
+@dg.sensor(
+    job=experiments,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests a run when a challenger waits for its experiment, or a cutoff can be closed.",
+)
+def experiments_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
+    from litgo_pipelines.lifecycle import cutoffs
+
+    values = settings()
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        due = cutoffs.due(cursor, steps.now(), values.cutoff_minutes, starts=values.ab_testing_enabled)
+    if not due:
+        return dg.SkipReason("no experiment has a cutoff to close, no challenger waits")
+    if _is_running(context, experiments):
+        return dg.SkipReason("the run is working")
+    return dg.RunRequest()
+
+
 sensors = [
     missed_nights_sensor, review_volume_sensor, pending_registration_sensor, pending_cases_sensor, contracts_sensor,
-    notifications_sensor, missed_vectors_sensor, reconciliation_sensor,
+    notifications_sensor, missed_vectors_sensor, reconciliation_sensor, experiments_sensor,
 ]  # fmt: skip

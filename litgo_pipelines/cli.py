@@ -277,6 +277,43 @@ def _decide(who: str, why: str, decide: Any) -> None:
     typer.echo(f"entry {entry.sequence} of the ledger: {entry.transition} {entry.version}")
 
 
+experiment = typer.Typer(no_args_is_help=True, help="The experiment that tries a challenger on a part of the clients.")
+app.add_typer(experiment, name="experiment")
+
+
+@experiment.command("start")
+def start_experiment(version: str, who: Who, why: Why) -> None:
+    """Try the open challenger VERSION against what serves."""
+    from litgo_pipelines.lifecycle import experiments
+    from litgo_pipelines.lifecycle.experiment_assets import plan
+
+    _try(who, why, lambda cursor, by: experiments.start(cursor, version, plan(settings()), by))
+
+
+@experiment.command("ramp")
+def ramp_experiment(percentage: float, who: Who, why: Why) -> None:
+    """Treat another share of new clients; nobody who was exposed changes arms."""
+    from litgo_pipelines.lifecycle import experiments
+
+    _try(who, why, lambda cursor, by: experiments.ramp(cursor, round(percentage * 100), by))
+
+
+@experiment.command("stop")
+def stop_experiment(who: Who, why: Why) -> None:
+    """End the running experiment without a verdict; its challenger is archived."""
+    from litgo_pipelines.lifecycle import experiments
+
+    _try(who, why, experiments.stop)
+
+
+def _try(who: str, why: str, decide: Any) -> None:
+    from litgo_pipelines.lifecycle.ledger import By
+
+    with _marketplace() as cursor:
+        now = decide(cursor, By(who, why, datetime.now(UTC), "", by_hand=True))
+    typer.echo(f"{now.experiment}: version {now.treatment}, {now.treatment_points / 100:g} % of the clients")
+
+
 @app.command()
 def reconcile() -> None:
     """Make MLflow's aliases and tags say what the ledger says, and say what was changed."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from litgo_pipelines.database import sql
+
 Sample = tuple[tuple[str, ...], float]  # label values, value
 
 
@@ -62,9 +64,16 @@ GAUGES: dict[str, Gauge] = {
         "SELECT count(*) FROM litgo.matching_failures WHERE dead",
     ),
     "model_version_info": Gauge(
-        "1 for the version that serves.",
-        "SELECT 'champion', version, 1 FROM litgo.current_champion",
+        "1 for the version that serves, or is tried.",
+        "SELECT 'champion', version, 1 FROM litgo.current_champion UNION ALL "
+        "SELECT 'challenger', treatment_version, 1 FROM litgo.experiments e WHERE NOT EXISTS "
+        "(SELECT FROM litgo.experiment_ends x WHERE x.experiment = e.experiment)",
         ("alias", "version"),
+    ),
+    "ab_test_metrics": Gauge(
+        "Figures of the experiment whose cutoff was closed last: an arm's, or the comparison's.",
+        sql("litgo_pipelines.lifecycle", "ab_test_metrics.sql"),
+        ("experiment", "variant", "metric"),
     ),
     "job_last_success_timestamp_seconds": Gauge(
         "When a job's newest run that succeeded ended.",
