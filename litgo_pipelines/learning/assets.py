@@ -67,7 +67,8 @@ def training_snapshot(
     requested = _as_of(context, config)
     home = settings().home
     with postgres.connect() as connection, connection.cursor() as cursor:
-        as_of = retrainings.begin(cursor, root, requested).as_of
+        reason = "volume" if "dagster/sensor_name" in context.run.tags else "manual"
+        as_of = retrainings.begin(cursor, root, requested, reason).as_of
     if config.as_of and as_of != requested:
         context.log.warning(f"continuing as of {as_of.isoformat()}, with which this retraining began")
     try:

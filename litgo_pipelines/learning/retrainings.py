@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from litgo_pipelines.observability.metrics import add, count
+
 COLUMNS = (
     "as_of",
     "snapshot_path",
@@ -52,12 +54,15 @@ class Retraining:
                 raise StepMissing(f"retraining {self.root_run_id} has no {column} yet: run its earlier steps first")
 
 
-def begin(cursor: Any, root_run_id: str, as_of: datetime) -> Retraining:
-    """The row of this root run; created with `as_of` the first time, and kept as it is afterwards."""
+def begin(cursor: Any, root_run_id: str, as_of: datetime, reason: str = "manual") -> Retraining:
+    """The row of this root run; created with `as_of` the first time and counted by reason (volume, manual), and kept as
+    it is afterwards."""
     cursor.execute(
         "INSERT INTO litgo.retrainings (root_run_id, as_of) VALUES (%s, %s) ON CONFLICT DO NOTHING",
         (root_run_id, as_of),
     )
+    if cursor.rowcount:
+        add(cursor, [count("retrainings_total", reason=reason)])
     return get(cursor, root_run_id)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from litgo_pipelines.database import advisory_lock
 from litgo_pipelines.lifecycle import states
+from litgo_pipelines.observability.metrics import add, count
 
 LOCK = "model ledger"
 
@@ -116,10 +117,12 @@ def transit(
     )  # fmt: skip
     if reason:
         raise Refused(reason)
-    return append(
+    entry = append(
         cursor, transition, key, version, evidence, by.run_id, current.sequence,
         actor=by.who, reason=by.reason, successor=successor, at=by.at,
     )  # fmt: skip
+    add(cursor, [count("model_transitions_total", transition=transition)])
+    return entry
 
 
 def append(

@@ -92,6 +92,16 @@ METRICS |= {
     ),
 }
 
+METRICS |= {
+    "retrainings_total": Metric(
+        "Retrainings begun: by enough reviews, or by a person.", {"reason": ("volume", "manual")}
+    ),
+    "model_transitions_total": Metric(
+        "Entries of the ledger of model versions; docs/model-lifecycle.md.",
+        {"transition": ("candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted")},
+    ),
+}
+
 OTHER_JOB = "other"  # an ad-hoc materialisation
 JOBS = (
     "nightly_equity", "retraining", "registration", "matching", "contracts", "notifications", "offer_expiry",
