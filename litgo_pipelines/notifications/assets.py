@@ -15,7 +15,7 @@ from litgo_pipelines.steps import RETRY
 
 
 @dg.asset(
-    deps=["case_offers", "profiles"],
+    deps=["case_offers", "contract_requests", "contract_signatures", "profiles"],
     group_name="notifications",
     owners=[Owner.DATA],
     kinds={"postgres", "python"},
