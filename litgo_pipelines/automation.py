@@ -12,6 +12,7 @@ from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.learning import retrain, retrainings
 from litgo_pipelines.lifecycle.assets import registry_reconciliation
 from litgo_pipelines.lifecycle.experiment_assets import experiment_reports, experiments
+from litgo_pipelines.lifecycle.monitor_assets import limits, quality_checks
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
@@ -384,7 +385,26 @@ def experiments_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) 
     return dg.RunRequest()
 
 
+@dg.sensor(
+    job=quality_checks,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests a check of the champion when there is something new to judge it by; the check takes it back.",
+)
+def quality_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
+    from litgo_pipelines.lifecycle import monitor
+
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        due = monitor.due(cursor, steps.now(), limits(settings()))
+    if not due:
+        return dg.SkipReason("nothing new to judge the champion by")
+    if _is_running(context, quality_checks):
+        return dg.SkipReason("the check is running")
+    return dg.RunRequest()
+
+
 sensors = [
     missed_nights_sensor, review_volume_sensor, pending_registration_sensor, pending_cases_sensor, contracts_sensor,
     notifications_sensor, missed_vectors_sensor, reconciliation_sensor, experiments_sensor,
+    quality_sensor,
 ]  # fmt: skip

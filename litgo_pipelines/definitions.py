@@ -21,7 +21,7 @@ from litgo_pipelines.intake import checks as intake_checks
 from litgo_pipelines.learning import assets as learning_assets
 from litgo_pipelines.learning import checks as learning_checks
 from litgo_pipelines.lifecycle import assets as lifecycle_assets
-from litgo_pipelines.lifecycle import experiment_assets
+from litgo_pipelines.lifecycle import experiment_assets, monitor_assets
 from litgo_pipelines.marketplace import assets as marketplace_assets
 from litgo_pipelines.marketplace import checks as marketplace_checks
 from litgo_pipelines.matching import assets as matching_assets
@@ -63,6 +63,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *learning_assets.assets,
             *lifecycle_assets.assets,
             *experiment_assets.assets,
+            *monitor_assets.assets,
         ],
         asset_checks=[
             *marketplace_checks.checks,
@@ -74,8 +75,15 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *contracts_checks.checks,
             *notifications_checks.checks,
             *learning_checks.checks,
+            *monitor_assets.checks,
         ],
-        jobs=[*automation.jobs, *contracts_assets.jobs, *lifecycle_assets.jobs, *experiment_assets.jobs],
+        jobs=[
+            *automation.jobs,
+            *contracts_assets.jobs,
+            *lifecycle_assets.jobs,
+            *experiment_assets.jobs,
+            *monitor_assets.jobs,
+        ],
         schedules=automation.schedules,
         sensors=automation.sensors,
         # starting a process costs more than these steps do; long native work releases the interpreter anyway

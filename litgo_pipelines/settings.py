@@ -43,9 +43,11 @@ class Settings(BaseModel):
     default_traffic_percentage: float = Field(default=10, gt=0, lt=100, description="treated, at an experiment's start")
     ramp_percentage: float = Field(default=50, gt=0, lt=100, description="treated, once enough clients show no harm")
     ramp_clients: int = Field(default=4_000, ge=100)
-    holdout_percentage: float = Field(default=5, ge=0, lt=50, description="clients the champion never ranks for")
+    holdout_percentage: float = Field(default=10, ge=0, lt=50, description="clients the champion never ranks for")
     cutoff_minutes: int = Field(default=15, ge=1)
     ab_min_sample_size: int = Field(default=1_000, ge=200, description="clients, before a promotion")
+    quality_threshold: float = Field(default=0.85, ge=0, le=1, description="floor, as a share of the reference rate")
+    quality_min_outcomes: int = Field(default=20, ge=1, description="in an hour, before it is judged by itself")
     ab_horizon: int = Field(default=20_000, ge=200, description="clients, the end of an experiment")
 
     local_embedding_model: str = Field(

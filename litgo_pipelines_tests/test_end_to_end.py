@@ -106,7 +106,10 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
     assert {"jobName": "nightly_equity", "status": "SUCCESS"} in runs
     assert {"jobName": "retraining", "status": "SUCCESS"} in runs
     assets = ask("{assetNodes {id groupName}}")["assetNodes"]
-    groups = {"marketplace", "intake", "embeddings", "evidence", "matching", "equity", "learning"}
+    groups = {
+        "marketplace", "intake", "embeddings", "evidence", "matching", "equity", "learning", "lifecycle", "contracts",
+        "notifications",
+    }  # fmt: skip
     assert {node["groupName"] for node in assets} == groups
     models = requests.get(
         f"http://127.0.0.1:{environment['MLFLOW_PORT']}/api/2.0/mlflow/registered-models/get",

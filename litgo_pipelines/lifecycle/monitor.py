@@ -10,7 +10,6 @@ against the reference is excused while the holdout shows signs of the same fall.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from math import sqrt
@@ -38,8 +37,8 @@ Decision = Literal["serves", "roll_back", "excused", "learns"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What an operator may set. outcome_hours: age at which an outcome is final, the offers' term; kept for as long as a
-    version serves. floor: `QUALITY_THRESHOLD`. min_outcomes: in an hour, before the hour is judged."""
+    """What an operator may set. outcome_hours: age at which an outcome is final, the offers' term; kept while a version
+    serves. floor: `QUALITY_THRESHOLD`. min_outcomes: in an hour, before the hour is judged."""
 
     outcome_hours: float = 24.0
     floor: float = 0.85
@@ -95,7 +94,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Check:
-    """What one check saw and decided. seen: alone; the counts with control are in `seen.*.control_*`."""
+    """What one check saw and decided; incident: under which the champion is taken back."""
 
     version: str
     decision: Decision
@@ -143,7 +142,7 @@ def judge(
     seen: with the holdout's counts, None where it had no outcome in the day. An excused alarm starts the CUSUM anew:
     after the demand came back nothing of it is left to be blamed on the model.
     """
-    nulls = reference and reference.null_share
+    nulls = reference.null_share if reference else None
     rules = QualityRules(
         reference_rate=reference.rate if reference else 0.5,  # not asked: without a reference there are no counts
         floor=limits.floor,
@@ -157,7 +156,8 @@ def judge(
         replace(seen, new=_alone(seen.new), hour=_alone(seen.hour), day=_alone(seen.day)),
         rules,
     )
-    against, control, certain = memory.against_control, memory.control_cusum, ()
+    against, control = memory.against_control, memory.control_cusum
+    certain: tuple[Alarm, ...] = ()
     day = seen.day
     if reference and day.control_outcomes and day.outcomes:
         share = day.outcomes / (day.outcomes + day.control_outcomes)
@@ -180,8 +180,9 @@ def words(check: Check) -> str:
     if check.decision == "roll_back":
         return f"Version {check.version} must go: {reasons}."
     if check.decision == "excused":
-        return f"Version {check.version} serves on: {reasons}; but the holdout falls as well (CUSUM \
-{check.after.control_cusum:.1f}), which speaks for the demand."
+        return (
+            f"Version {check.version} serves on: {reasons}; but the holdout falls as well, which speaks for the demand."
+        )
     if check.decision == "learns":
         return f"Version {check.version} serves; fewer than {MIN_OUTCOMES} final outcomes: no rate to compare with yet."
     return f"Version {check.version} serves as it should."
@@ -236,19 +237,20 @@ def _check(cursor: Any, as_of: datetime, limits: Limits, run_id: str) -> Check |
 def _episode(cursor: Any) -> Episode | None:
     cursor.execute(
         "SELECT l.sequence, l.version, l.recorded_at, coalesce(c.checked_at, l.recorded_at), c.state, r.reference "
-        "FROM (SELECT sequence, CASE transition WHEN 'champion' THEN version ELSE successor END AS version, recorded_at "
-        "FROM litgo.model_ledger WHERE transition IN ('champion', 'rolled_back') ORDER BY sequence DESC LIMIT 1) l "
-        "LEFT JOIN litgo.quality_references r ON r.episode = l.sequence "
+        "FROM (SELECT sequence, CASE transition WHEN 'champion' THEN version ELSE successor END AS version, "
+        "recorded_at FROM litgo.model_ledger WHERE transition IN ('champion', 'rolled_back') "
+        "ORDER BY sequence DESC LIMIT 1) l LEFT JOIN litgo.quality_references r ON r.episode = l.sequence "
         "LEFT JOIN LATERAL (SELECT checked_at, state FROM litgo.quality_checks c WHERE c.episode = l.sequence "
         "ORDER BY checked_at DESC LIMIT 1) c ON true WHERE l.version IS NOT NULL"
     )
     row = cursor.fetchone()
     if row is None:
         return None
-    *which, memory, reference = row
+    sequence, version, since, last, memory, reference = row
     return Episode(
-        *which, Memory.from_dict(memory) if memory else Memory(), Reference(**reference) if reference else None
-    )
+        sequence, version, since, last, Memory.from_dict(memory) if memory else Memory(),
+        Reference(**reference) if reference else None,
+    )  # fmt: skip
 
 
 OWN = "its own first outcomes in service"
@@ -264,18 +266,15 @@ def _choose(cursor: Any, now: Episode, as_of: datetime, limits: Limits, run_id: 
         {"version": now.version, "control": previous, "since": now.since, "look_back": LOOK_BACK, "term": term},
     )
     *counts, nulls = cursor.fetchone()
-    own, control, everybody = (tuple(counts[i : i + 2]) for i in (0, 2, 4))
-    options: list[tuple[str, Sequence[int]]] = [
-        ("its own cases before it served", own),
-        (f"all cases of the {LOOK_BACK.days} days before", everybody),
-    ]
+    own, control, everybody = ((counts[i], counts[i + 1]) for i in (0, 2, 4))
+    options = [("its own cases before it served", own), (f"all cases of the {LOOK_BACK.days} days before", everybody)]
     if max(own[0], everybody[0]) < MIN_OUTCOMES:
         seen, _ = _observe(cursor, replace(now, last=now.since), as_of, term)
         options.append((OWN, (seen.new.outcomes, seen.new.successes)))
-    found = next(((source, *counts) for source, counts in options if counts[0] >= MIN_OUTCOMES), None)
+    found = next((option for option in options if option[1][0] >= MIN_OUTCOMES), None)
     if found is None:
         return None
-    source, outcomes, successes = found
+    source, (outcomes, successes) = found
     controls = next((counts for counts in (control, everybody) if counts[0] >= MIN_OUTCOMES), None)
     reference = Reference(
         _lower(outcomes, successes), _lower(*controls) if controls else None, nulls, limits.outcome_hours, outcomes,

@@ -57,7 +57,8 @@ def quality_monitor(
         metadata["decision"] = "nothing to see since the last check, or no model serves"
     if done.rolled_back:
         version, successor = done.rolled_back
-        metadata["rolled back"] = f"version {version}; {f'version {successor}' if successor else 'hand weights'} serve"
+        serves = f"version {successor} serves" if successor else "hand weights serve"
+        metadata["rolled back"] = f"version {version}; {serves}"
     if history:
         metadata |= {name: dg.MetadataValue.md(text) for name, text in monitor_report.pictures(history).items()}
     return dg.MaterializeResult(metadata=metadata)
@@ -71,8 +72,8 @@ def champion_works(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT count(*) FROM litgo.quality_incidents i WHERE NOT EXISTS "
-            "(SELECT FROM litgo.quality_incident_ends e WHERE e.incident = i.incident)), c.version, c.decision, c.alarms "
-            "FROM (VALUES (1)) AS one LEFT JOIN LATERAL "
+            "(SELECT FROM litgo.quality_incident_ends e WHERE e.incident = i.incident)), "
+            "c.version, c.decision, c.alarms FROM (VALUES (1)) AS one LEFT JOIN LATERAL "
             "(SELECT * FROM litgo.quality_checks ORDER BY checked_at DESC LIMIT 1) c ON true"
         )
         unfinished, version, decision, alarms = cursor.fetchone()

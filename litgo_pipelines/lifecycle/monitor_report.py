@@ -52,8 +52,11 @@ def counts(check: Check) -> str:
     expected = f"{reference.rate:.1%}, from {reference.source}" if reference else "not known yet"
     nulls = "unknown" if seen.null_share is None else f"{seen.null_share:.1%}"
     return "\n".join(
-        ["| accepted of final outcomes | champion | holdout |", "|---|---|---|", *rows, ""]
-        + [
+        [
+            "| accepted of final outcomes | champion | holdout |",
+            "|---|---|---|",
+            *rows,
+            "",
             f"- expected: {expected}",
             f"- CUSUM {after.alone.cusum:.2f} against the reference, {after.against_control.cusum:.2f} against the "
             f"holdout, limit {LIMIT:g}; the holdout's own {after.control_cusum:.2f}",
@@ -64,7 +67,7 @@ def counts(check: Check) -> str:
 
 def pictures(points: list[Point]) -> Mapping[str, str]:
     """Rates and CUSUM over the last week, as markdown with the image inside."""
-    at = [point.at for point in points]
+    at: Any = [point.at for point in points]
     rates, axes = figure("Accepted of final outcomes, by the hour", "", "share")
     axes.plot(at, [_rate(p.outcomes, p.successes) for p in points], marker=".", label="champion")
     if any(p.control_outcomes for p in points):

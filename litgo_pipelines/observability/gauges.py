@@ -75,6 +75,23 @@ GAUGES: dict[str, Gauge] = {
         sql("litgo_pipelines.lifecycle", "ab_test_metrics.sql"),
         ("experiment", "variant", "metric"),
     ),
+    "quality_cusum": Gauge(
+        "Evidence that the champion's rate is .7 of what it should be; limit 13.",
+        sql("litgo_pipelines.lifecycle", "monitor_cusum.sql"),
+        ("against",),
+    ),
+    "quality_rate": Gauge(
+        "Accepted of the day's final outcomes, and the reference.",
+        sql("litgo_pipelines.lifecycle", "monitor_rates.sql"),
+        ("what",),
+    ),
+    "model_rollbacks": Gauge(
+        "Rollbacks by reason, from the append-only ledger.",
+        "SELECT v.reason, count(l.sequence) FROM (VALUES ('cusum'), ('window'), ('floor'), ('errors'), "
+        "('null_features'), ('by_hand')) AS v (reason) LEFT JOIN litgo.model_ledger l ON l.transition = 'rolled_back' "
+        "AND coalesce(l.evidence ->> 'kind', 'by_hand') = v.reason GROUP BY 1",
+        ("reason",),
+    ),
     "job_last_success_timestamp_seconds": Gauge(
         "When a job's newest run that succeeded ended.",
         "SELECT job_name, extract(epoch FROM max(ended_at)) FROM litgo.job_runs WHERE status = 'success' GROUP BY 1",
