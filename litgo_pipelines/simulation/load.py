@@ -25,6 +25,7 @@ DERIVED = (
     "lawyer_evidence", "lawyer_subarea_evidence", "evidence_refresh", "review_sentiment",
     "text_embeddings", "text_stems", "triage", "triage_failures", "allocation_parameters",
     "matching_batches", "matchings", "exposures", "matching_failures", "outbox",
+    "deliveries", "contract_requests", "contract_documents", "unembeddable_texts",
 )  # fmt: skip
 ROWS_PER_COPY = 100_000
 

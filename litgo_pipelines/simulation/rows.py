@@ -88,8 +88,9 @@ def names(rng: np.random.Generator, n: int) -> pa.Array:
     return join(first, " ", middle, " ", last)
 
 
-def _people(ids: pa.Array, kind: str, full_name: pa.Array, created: NDArray, reachable: NDArray) -> pa.Table:
-    number = text(np.arange(len(ids)))
+def _people(
+    ids: pa.Array, kind: str, number: pa.Array, full_name: pa.Array, created: NDArray, reachable: NDArray
+) -> pa.Table:
     return pa.table(
         {
             "id": ids,
@@ -105,7 +106,14 @@ def clients(world: World) -> pa.Table:
     rng, n = world.rng(4), world.clients
     # Registered before the first case of the window, whichever is theirs.
     created = world.start - rng.integers(1, 365 * DAY, n)
-    return _people(uuids(CLIENT, np.arange(n), world.seed), "cliente", names(rng, n), created, rng.random(n) < 0.7)
+    return people(rng, np.arange(n), created, world.seed)
+
+
+def people(rng: np.random.Generator, index: NDArray, created: NDArray, seed: int) -> pa.Table:
+    """Profiles of clients number `index`."""
+    n = len(index)
+    ids, full_name = uuids(CLIENT, index, seed), names(rng, n)
+    return _people(ids, "cliente", text(index), full_name, created, rng.random(n) < 0.7)
 
 
 def lawyers(market: Market) -> tuple[pa.Table, pa.Table]:
@@ -172,7 +180,7 @@ def lawyers(market: Market) -> tuple[pa.Table, pa.Table]:
             "updated_at": instants(np.full(n, world.stop)),
         }
     )
-    return table, _people(ids, "advogado", full_name, them.joined, rng.random(n) < 0.8)
+    return table, _people(ids, "advogado", text(everything), full_name, them.joined, rng.random(n) < 0.8)
 
 
 def tables(events: Events, seed: int) -> dict[str, pa.Table]:
@@ -260,14 +268,20 @@ def offers(a: dict[str, NDArray], seed: int) -> pa.Table:
 
 
 def contracts(a: dict[str, NDArray], seed: int) -> pa.Table:
-    ids = uuids(CONTRACT, a["index"], seed)
+    numbers = ((CONTRACT, "index"), (CASE, "case"), (LAWYER, "lawyer"), (CLIENT, "client"))
+    return contract_table(a, *(uuids(kind, a[name], seed) for kind, name in numbers))
+
+
+def contract_table(
+    a: dict[str, NDArray], ids: pa.Array, case_ids: pa.Array, lawyer_ids: pa.Array, client_ids: pa.Array
+) -> pa.Table:
     signed = (a["signed_client"] >= 0) & (a["signed_lawyer"] >= 0)
     return pa.table(
         {
             "id": ids,
-            "case_id": uuids(CASE, a["case"], seed),
-            "lawyer_id": uuids(LAWYER, a["lawyer"], seed),
-            "client_id": uuids(CLIENT, a["client"], seed),
+            "case_id": case_ids,
+            "lawyer_id": lawyer_ids,
+            "client_id": client_ids,
             "status": pick(("pending-signature", "active", "closed", "canceled"), a["status"]),
             "fee_model": pick(words.FEE_MODELS, a["fee"]),
             "signed_client": instants(a["signed_client"]),
@@ -281,13 +295,20 @@ def contracts(a: dict[str, NDArray], seed: int) -> pa.Table:
 
 
 def reviews(a: dict[str, NDArray], seed: int) -> pa.Table:
+    numbers = ((REVIEW, "index"), (CONTRACT, "contract"), (LAWYER, "lawyer"), (CLIENT, "client"))
+    return review_table(a, *(uuids(kind, a[name], seed) for kind, name in numbers))
+
+
+def review_table(
+    a: dict[str, NDArray], ids: pa.Array, contract_ids: pa.Array, lawyer_ids: pa.Array, client_ids: pa.Array
+) -> pa.Table:
     texts = [comment for rating in range(1, 6) for comment in (*words.COMMENTS[rating], None)]
     return pa.table(
         {
-            "id": uuids(REVIEW, a["index"], seed),
-            "contract_id": uuids(CONTRACT, a["contract"], seed),
-            "lawyer_id": uuids(LAWYER, a["lawyer"], seed),
-            "client_id": uuids(CLIENT, a["client"], seed),
+            "id": ids,
+            "contract_id": contract_ids,
+            "lawyer_id": lawyer_ids,
+            "client_id": client_ids,
             "rating": a["rating"],
             "comment": pick(texts, (a["rating"] - 1) * 4 + a["comment"]),
             "outcome": pick(("won", "lost", "settled", "ongoing"), a["outcome"]),

@@ -53,6 +53,18 @@ SIGNING, ACTIVE, CLOSED, CANCELED = range(4)  # contracts.status
 WAITING, ASSIGNED, IN_PROGRESS, DONE, CANCELLED = range(5)  # cases.status
 WON, LOST, SETTLED, ONGOING = range(4)  # reviews.outcome
 
+# What comes of offers: probabilities, and mean seconds of exponential delays.
+SILENT_ANSWERS = 0.03  # of a lawyer who almost never does
+CHOICE_NOISE = 0.6
+CHOOSES_AFTER = DAY  # once the offers' 24 hours are over
+GIVES_UP = 0.5  # a week without a yes
+CLIENT_SIGNS, LAWYER_SIGNS = 8 * HOUR, 12 * HOUR
+CANCELS, CANCELED_AFTER = 0.04, 2 * DAY
+LASTS = (5 * DAY, 40 * DAY)
+WINS = 0.6  # else settled
+REVIEWS, REVIEW_AFTER = 0.7, 3 * DAY
+EARLY, EARLY_AFTER = 0.04, 4 * DAY  # a few clients review a case that is still running
+
 
 @dataclass(frozen=True)
 class World:
@@ -155,6 +167,95 @@ def scatter(rng: np.random.Generator, uf: NDArray) -> tuple[NDArray, NDArray]:
     return lat.round(5), lng.round(5)
 
 
+@dataclass(frozen=True)
+class Taste:
+    """What makes a lawyer say yes to an offer: the terms of a log-odds."""
+
+    base: float = -0.9
+    affinity: float = 0.8
+    readiness: float = 0.5
+    slowness: float = -0.6  # who answers fast looks for work
+    overload: float = -1.2
+    nearness: float = 1.6
+    decorated: float = -2.2  # the most decorated turn small cases down
+
+
+TASTE = Taste()
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Lawyers who were offered cases: arrays that broadcast against each other, of any one shape."""
+
+    who: NDArray
+    affinity: NDArray
+    km: NDArray
+    load: NDArray  # at the start of the day: offers of 30 days as a share of five times the capacity
+    complexity: NDArray
+
+
+def willingness(lawyers: Lawyers, pairs: Pairs, taste: Taste = TASTE) -> NDArray:
+    """Probability of a yes from who answers at all."""
+    who = pairs.who
+    qualified = np.nan_to_num(lawyers.qualification[who], nan=0.3)
+    return sigmoid(
+        taste.base
+        + taste.affinity * pairs.affinity
+        + taste.readiness * lawyers.readiness[who]
+        + taste.slowness * np.log(lawyers.answer_h[who] / 6)
+        + taste.overload * np.maximum(pairs.load - 1, 0)
+        + taste.nearness * sigmoid((15 - pairs.km) / 3)
+        + taste.decorated * sigmoid((qualified - 0.5) / 0.05) * (pairs.complexity < 2)
+    )
+
+
+def answer_hours(lawyers: Lawyers, pairs: Pairs, noise: NDArray) -> NDArray:
+    """Hours to an answer; `noise` standard normal."""
+    return lawyers.answer_h[pairs.who] * np.exp(0.6 * noise) * (1 + 0.5 * np.maximum(pairs.load - 1, 0))
+
+
+def appeal(lawyers: Lawyers, pairs: Pairs, place: NDArray) -> NDArray:
+    """What a client finds in a lawyer who is interested; `place`: 0 for who is listed first."""
+    return (
+        0.9 * pairs.affinity
+        + 1.0 * lawyers.quality[pairs.who]
+        + 1.2 * sigmoid((15 - pairs.km) / 3)
+        - 0.1 * place  # listed first, chosen a little more often
+    )
+
+
+def signing(strength: NDArray) -> NDArray:
+    """Probability of a contract with a lawyer of that appeal; 0 for -inf: nobody was interested."""
+    return sigmoid(-0.3 + 0.7 * strength)
+
+
+def success(quality: NDArray, affinity: NDArray, complexity: NDArray) -> NDArray:
+    """Probability that the case is won or settled."""
+    return sigmoid(0.4 + 0.8 * quality + 0.7 * affinity - 0.4 * complexity)
+
+
+def stars(quality: NDArray, affinity: NDArray, succeeded: NDArray, noise: NDArray) -> NDArray:
+    """Rating of a review, 1 to 5; `noise` standard normal."""
+    value = 3.2 + 0.5 * quality + 0.35 * affinity + 0.7 * succeeded + 0.7 * noise
+    return np.clip(value.round(), 1, 5).astype(np.int64)
+
+
+def part_mark(rating: NDArray, noise: NDArray, shift: NDArray | int) -> NDArray:
+    """A part mark near the overall one; `noise` -1, 0 or 1."""
+    return np.clip(rating + noise + shift, 1, 5)
+
+
+def kilometres(lawyers: Lawyers, who: NDArray, lat: NDArray, lng: NDArray) -> NDArray:
+    """Great-circle distance of lawyers `who` (cases, k) to the cases' places, shape (cases,)."""
+    chord = np.linalg.norm(lawyers.position[who] - unit_vectors(lat, lng)[:, None], axis=2)
+    return 2 * 6371.0 * np.arcsin(np.minimum(chord / 2, 1))
+
+
+def draw_affinity(special: NDArray, noise: NDArray) -> NDArray:
+    """How well a lawyer and a case fit; `special`: it is the subarea the lawyer is best at."""
+    return 0.9 * special + noise
+
+
 def draw_states(world: World, rng: np.random.Generator, n: int) -> NDArray:
     if world.pool:
         return np.full(n, world.pool[0])
@@ -222,6 +323,32 @@ def draw_demand(world: World) -> NDArray:
     weight = np.array([WEEKDAY[t.weekday()] * HOURLY[t.hour] for t in local])
     per_hour = rng.multinomial(world.cases, weight / weight.sum())
     return np.sort(world.start + np.repeat(np.arange(len(local)), per_hour) * HOUR + rng.integers(0, HOUR, world.cases))
+
+
+def draw_cases(world: World, rng: np.random.Generator, first: int, created: NDArray) -> dict[str, NDArray]:
+    """Cases number `first` and up, one an instant of `created`; the clients are some of the window's."""
+    n = len(created)
+    uf = draw_states(world, rng, n)
+    area = rng.choice(len(AREA_SHARE), n, p=AREA_SHARE)
+    if world.pool:
+        area[:] = world.pool[1]
+    lat, lng = scatter(rng, uf)
+    hurry = np.minimum(rng.binomial(6, np.where(URGENT[area], 0.3, 0.55)), 6)
+    return {
+        "index": first + np.arange(n),
+        "created": created,
+        "client": rng.integers(0, world.clients, n),
+        "uf": uf,
+        "area": area,
+        "subarea": (rng.random(n) * SUBAREAS[area]).astype(np.int64),
+        "lat": lat,
+        "lng": lng,
+        "urgency_h": URGENCY_H[hurry],
+        "complexity": rng.choice(3, n, p=[0.4, 0.4, 0.2]),
+        "text": rng.integers(0, 4, n),
+        "matched": created + rng.integers(2, 20, n),
+        "status": np.full(n, WAITING),
+    }
 
 
 def sample_without_replacement(rng: np.random.Generator, sizes: NDArray, k: int) -> NDArray:
@@ -310,7 +437,7 @@ class Market:
 
     def _block(self, day: int, first: int, created: NDArray) -> Events:
         rng = self.world.rng(3, first)
-        cases = self._draw_cases(rng, first, created)
+        cases = draw_cases(self.world, rng, first, created)
         who, pairs = self._candidates(rng, cases)
         # A generator of its own: the market's other draws do not depend on the policy.
         chosen = self._policy(self, self.world.rng(6, first), cases, who, pairs["raw"])
@@ -324,30 +451,6 @@ class Market:
         offers = self._record(day, cases, shown, answers)
         return {"cases": cases, "offers": offers, "contracts": contracts, "reviews": reviews}
 
-    def _draw_cases(self, rng: np.random.Generator, first: int, created: NDArray) -> dict[str, NDArray]:
-        n = len(created)
-        uf = draw_states(self.world, rng, n)
-        area = rng.choice(len(AREA_SHARE), n, p=AREA_SHARE)
-        if self.world.pool:
-            area[:] = self.world.pool[1]
-        lat, lng = scatter(rng, uf)
-        hurry = np.minimum(rng.binomial(6, np.where(URGENT[area], 0.3, 0.55)), 6)
-        return {
-            "index": first + np.arange(n),
-            "created": created,
-            "client": rng.integers(0, self.world.clients, n),
-            "uf": uf,
-            "area": area,
-            "subarea": (rng.random(n) * SUBAREAS[area]).astype(np.int64),
-            "lat": lat,
-            "lng": lng,
-            "urgency_h": URGENCY_H[hurry],
-            "complexity": rng.choice(3, n, p=[0.4, 0.4, 0.2]),
-            "text": rng.integers(0, 4, n),
-            "matched": created + rng.integers(2, 20, n),
-            "status": np.full(n, WAITING),
-        }
-
     def _candidates(self, rng: np.random.Generator, cases: dict[str, NDArray]) -> tuple[NDArray, dict[str, NDArray]]:
         """Lawyers of the case's state and area, (cases, candidates) with -1 for none, and of each pair: the features
         as known at the start of the day and whether they were imputed, (…, 8); the raw score; and what stays hidden:
@@ -359,13 +462,12 @@ class Market:
         wanted = max(OFFERS_PER_CASE, int(sizes.max())) if self._wanted is None else self._wanted
         picks = sample_without_replacement(rng, sizes, wanted)
         who = np.where(picks >= 0, self._members[start[:, None] + picks], -1)
-        chord = np.linalg.norm(lawyers.position[who] - unit_vectors(cases["lat"], cases["lng"])[:, None], axis=2)
-        km = 2 * 6371.0 * np.arcsin(np.minimum(chord / 2, 1))
+        km = kilometres(lawyers, who, cases["lat"], cases["lng"])
         # Not yet there, or too far away to be asked.
         who = np.where((lawyers.joined[who] >= cases["created"][:, None]) | (km > RADIUS_KM), -1, who)
 
         special = lawyers.speciality[who, cases["area"][:, None]] == cases["subarea"][:, None]
-        affinity = 0.9 * special + rng.normal(size=who.shape)
+        affinity = draw_affinity(special, rng.normal(size=who.shape))
         similarity = 0.45 + 0.13 * affinity + 0.07 * rng.normal(size=who.shape)
 
         real = who >= 0
@@ -402,21 +504,11 @@ class Market:
         """Who answers within 24 h and says yes; all shapes (cases, 5). `status` is what is visible at the end."""
         lawyers, who, shape = self.lawyers, shown["who"], shown["who"].shape
         load = self._offers_30d[who] / (OFFERS_PER_CASE * lawyers.capacity[who])
-        qualified = np.nan_to_num(lawyers.qualification[who], nan=0.3)
-        pull = (
-            -0.9
-            + 0.8 * shown["affinity"]
-            + 0.5 * lawyers.readiness[who]
-            - 0.6 * np.log(lawyers.answer_h[who] / 6)  # who answers fast looks for work
-            - 1.2 * np.maximum(load - 1, 0)
-            + 1.6 * sigmoid((15 - shown["km"]) / 3)
-            # The most decorated turn small cases down.
-            - 2.2 * sigmoid((qualified - 0.5) / 0.05) * (cases["complexity"] < 2)[:, None]
-        )
-        hours = lawyers.answer_h[who] * np.exp(0.6 * rng.normal(size=shape)) * (1 + 0.5 * np.maximum(load - 1, 0))
-        willing = ~lawyers.silent[who] | (rng.random(shape) < 0.03)
+        pairs = Pairs(who, shown["affinity"], shown["km"], load, cases["complexity"][:, None])
+        hours = answer_hours(lawyers, pairs, rng.normal(size=shape))
+        willing = ~lawyers.silent[who] | (rng.random(shape) < SILENT_ANSWERS)
         answers = (who >= 0) & willing & (hours < 24)
-        yes = answers & (rng.random(shape) < sigmoid(pull))
+        yes = answers & (rng.random(shape) < willingness(lawyers, pairs))
         sent = np.broadcast_to((cases["matched"] + rng.integers(1, 90, len(who)))[:, None], shape)
         responded = np.where(answers, sent + np.maximum(hours * HOUR, 60).astype(np.int64), -1)
         visible = answers & (responded <= self.world.stop)
@@ -433,44 +525,40 @@ class Market:
     ) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
         """The client's choice among the interested, the contract's life, the review; sets the cases' status."""
         lawyers, stop, rows = self.lawyers, self.world.stop, np.arange(len(cases["index"]))
-        appeal = (
-            0.9 * shown["affinity"]
-            + 1.0 * lawyers.quality[shown["who"]]
-            + 1.2 * sigmoid((15 - shown["km"]) / 3)
-            - 0.1 * np.arange(OFFERS_PER_CASE)  # listed first, chosen a little more often
-        )
-        appeal = np.where(answers["yes"], appeal, -np.inf)
-        best = np.argmax(appeal + 0.6 * rng.gumbel(size=appeal.shape), axis=1)
-        strength = appeal[rows, best]
-        signs = rng.random(len(rows)) < sigmoid(-0.3 + 0.7 * strength)  # sigmoid(-inf) = 0: nobody was interested
-        created = answers["sent"][:, 0] + DAY + (rng.exponential(DAY, len(rows))).astype(np.int64)
+        pairs = Pairs(shown["who"], shown["affinity"], shown["km"], np.zeros(1), cases["complexity"][:, None])
+        offered = np.where(answers["yes"], appeal(lawyers, pairs, np.arange(OFFERS_PER_CASE)), -np.inf)
+        best = np.argmax(offered + CHOICE_NOISE * rng.gumbel(size=offered.shape), axis=1)
+        strength = offered[rows, best]
+        signs = rng.random(len(rows)) < signing(strength)
+        created = answers["sent"][:, 0] + DAY + (rng.exponential(CHOOSES_AFTER, len(rows))).astype(np.int64)
         made = np.flatnonzero(signs & (created <= stop))
         # Without a yes the search ends after a week for some clients.
-        gave_up = ~answers["yes"].any(axis=1) & (shown["who"][:, 0] >= 0) & (rng.random(len(rows)) < 0.5)
+        gave_up = ~answers["yes"].any(axis=1) & (shown["who"][:, 0] >= 0) & (rng.random(len(rows)) < GIVES_UP)
         cases["status"][gave_up & (cases["created"] + 7 * DAY <= stop)] = CANCELLED
 
         n, who, created = len(made), shown["who"][made, best[made]], created[made]
         quality, affinity = lawyers.quality[who], shown["affinity"][made, best[made]]
-        client = created + rng.exponential(8 * HOUR, n).astype(np.int64)
-        lawyer = created + rng.exponential(12 * HOUR, n).astype(np.int64)
-        canceled = rng.random(n) < 0.04
+        client = created + rng.exponential(CLIENT_SIGNS, n).astype(np.int64)
+        lawyer = created + rng.exponential(LAWYER_SIGNS, n).astype(np.int64)
+        canceled = rng.random(n) < CANCELS
         lawyer[canceled] = stop + 1  # never signs
         both = np.maximum(client, lawyer)
-        ended = both + rng.integers(5 * DAY, 40 * DAY, n)
+        ended = both + rng.integers(*LASTS, n)
         status = np.select(
-            [canceled & (created + 2 * DAY <= stop), ended <= stop, both <= stop], [CANCELED, CLOSED, ACTIVE], SIGNING
+            [canceled & (created + CANCELED_AFTER <= stop), ended <= stop, both <= stop],
+            [CANCELED, CLOSED, ACTIVE],
+            SIGNING,
         )
         cases["status"][made] = np.array([ASSIGNED, IN_PROGRESS, DONE, CANCELLED])[status]
 
-        success = rng.random(n) < sigmoid(0.4 + 0.8 * quality + 0.7 * affinity - 0.4 * cases["complexity"][made])
-        outcome = np.where(success, np.where(rng.random(n) < 0.6, WON, SETTLED), LOST)
+        succeeded = rng.random(n) < success(quality, affinity, cases["complexity"][made])
+        outcome = np.where(succeeded, np.where(rng.random(n) < WINS, WON, SETTLED), LOST)
         # A few clients review a case that is still running; a contract has one review.
-        early = rng.random(n) < 0.04
+        early = rng.random(n) < EARLY
         outcome = np.where(early, ONGOING, outcome)
-        stars = 3.2 + 0.5 * quality + 0.35 * affinity + 0.7 * success + 0.7 * rng.normal(size=n)
-        rating = np.clip(stars.round(), 1, 5).astype(np.int64)
-        written = np.where(early, both + 4 * DAY, ended + rng.exponential(3 * DAY, n).astype(np.int64))
-        reviewed = (rng.random(n) < 0.7) & (status >= ACTIVE) & (status < CANCELED) & (written <= stop)
+        rating = stars(quality, affinity, succeeded, rng.normal(size=n))
+        written = np.where(early, both + EARLY_AFTER, ended + rng.exponential(REVIEW_AFTER, n).astype(np.int64))
+        reviewed = (rng.random(n) < REVIEWS) & (status >= ACTIVE) & (status < CANCELED) & (written <= stop)
 
         self._count_cases(
             shown["who"], answers, made[status < CANCELED], who[status < CANCELED], created[status < CANCELED]
@@ -489,9 +577,8 @@ class Market:
             "created": created,
         }
 
-        def mark(shift: NDArray) -> NDArray:
-            """A part mark near the overall one."""
-            return np.clip(rating + rng.integers(-1, 2, n) + shift, 1, 5)
+        def mark(shift: NDArray | int) -> NDArray:
+            return part_mark(rating, rng.integers(-1, 2, n), shift)
 
         reviews = {
             "contract": number,
@@ -500,7 +587,7 @@ class Market:
             "rating": rating,
             "comment": rng.integers(0, 4, n),  # the last: none
             "outcome": outcome,
-            "communication": mark(np.zeros(n, np.int64)),
+            "communication": mark(0),
             "expertise": mark((quality > 1).astype(np.int64)),
             "timeliness": mark(-(lawyers.answer_h[who] > 12).astype(np.int64)),
             "created": written,

@@ -113,7 +113,7 @@ def test_silent_lawyers_hardly_answer_and_newcomers_have_no_record() -> None:
 
 def test_missing_evidence_is_logged_as_the_pool_s_mean() -> None:
     market = truth.Market(world(), candidates=None)
-    cases = market._draw_cases(np.random.default_rng(0), 0, market.world.start + np.arange(600) * 60)
+    cases = truth.draw_cases(market.world, np.random.default_rng(0), 0, market.world.start + np.arange(600) * 60)
     who, pairs = market._candidates(np.random.default_rng(1), cases)
     features, imputed = pairs["features"], pairs["imputed"]
     checked = 0
