@@ -28,6 +28,7 @@ WHO = "quality monitor"
 LOOK_BACK = timedelta(days=60)
 MIN_OUTCOMES = 200  # of a reference
 EXCUSED_FROM = 0.3  # CUSUM of the holdout against its own reference
+EXCUSED_UP_TO = 5.0  # its cap: a holdout that is well again must not excuse for weeks
 NULLS_MORE = 0.2  # than before the champion served
 DEMAND = ("cusum", "window", "floor")  # alarms that a fall in demand can cause
 _Z = 1.645
@@ -149,6 +150,8 @@ def judge(
         window_min_outcomes=limits.min_outcomes,
         max_null_share=1.0 if nulls is None else min(1.0, nulls + NULLS_MORE),
     )
+    if seen.requests < rules.min_requests:  # the share of a few requests says nothing of the model
+        seen = replace(seen, null_share=None)
     if reference is None:
         seen = replace(seen, new=Counts(), hour=Counts(), day=Counts())
     alone, alarms = advance(
@@ -166,7 +169,7 @@ def judge(
         if reference.control_rate is not None:
             expected = replace(rules, reference_rate=reference.control_rate)
             new = (seen.new.control_outcomes or 0, seen.new.control_successes or 0)
-            control = min(float(cusum(control, expected, *new)), rules.cusum_limit)
+            control = min(float(cusum(control, expected, *new)), EXCUSED_UP_TO)
     if control >= EXCUSED_FROM and not certain and alarms and all(alarm.kind in DEMAND for alarm in alarms):
         return Memory(replace(alone, cusum=0.0), against, control), "excused", alarms
     found = (*certain, *(alarm for alarm in alarms if control < EXCUSED_FROM or alarm.kind not in DEMAND))
@@ -275,10 +278,9 @@ def _choose(cursor: Any, now: Episode, as_of: datetime, limits: Limits, run_id: 
     if found is None:
         return None
     source, (outcomes, successes) = found
-    controls = next((counts for counts in (control, everybody) if counts[0] >= MIN_OUTCOMES), None)
     reference = Reference(
-        _lower(outcomes, successes), _lower(*controls) if controls else None, nulls, limits.outcome_hours, outcomes,
-        source,
+        _lower(outcomes, successes), _lower(*control) if control[0] >= MIN_OUTCOMES else None, nulls,
+        limits.outcome_hours, outcomes, source,
     )  # fmt: skip
     cursor.execute(
         "INSERT INTO litgo.quality_references (episode, version, reference, chosen_at, run_id) "

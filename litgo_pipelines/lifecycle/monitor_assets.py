@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from litgo_pipelines import steps
 from litgo_pipelines.lifecycle.assets import GROUP
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
@@ -42,6 +43,10 @@ def quality_monitor(
     from litgo_pipelines.lifecycle import monitor, monitor_report
 
     values, at = settings(), config.instant()
+    if at > steps.now():
+        raise dg.Failure(
+            f"as_of={at.isoformat()} is in the future: every check until then would be lost", allow_retries=False
+        )
     with postgres.session() as connection:
         done = monitor.tick(connection, mlflow, values.served_models, at, limits(values), context.run.run_id)
         with connection, connection.cursor() as cursor:

@@ -1,5 +1,5 @@
 -- What became of first offers in the weeks before an episode: (outcomes, successes) of the version's own cases, of the
--- version the holdout gets (null: the hand weights), and of all cases, whoever ranked them.
+-- version the holdout gets (null: no model, whoever offered), and of all cases, whoever ranked them.
 WITH cases_before AS (
     SELECT case_id, min(sent_at) AS sent_at, %(term)s AS term FROM offers
     WHERE sent_at > %(since)s - %(look_back)s AND sent_at <= %(since)s - %(term)s
@@ -7,7 +7,7 @@ WITH cases_before AS (
 ),
 before AS (
     SELECT x.case_id IS NOT NULL AND x.model_version = %(version)s AS own,
-           x.case_id IS NOT NULL AND x.model_version IS NOT DISTINCT FROM %(control)s AS controls, EXISTS (
+           x.model_version IS NOT DISTINCT FROM %(control)s AS controls, EXISTS (
                SELECT FROM offers o
                WHERE o.case_id = b.case_id AND o.status IN ('interested', 'closed') AND o.responded_at <= b.sent_at + b.term
            ) AS accepted

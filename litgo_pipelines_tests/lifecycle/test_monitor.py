@@ -343,6 +343,20 @@ def test_features_that_vanish_are_seen_in_three_checks(market: Market) -> None:
     assert [alarm.kind for alarm in ticks[-1].check.alarms] == ["null_features"]  # type: ignore[union-attr]
 
 
+def test_a_single_odd_case_in_a_quiet_hour_is_no_alarm(market: Market) -> None:
+    start = market.start
+    market.requests("2", start - 20 * HOUR, 10, 60, 0.2)
+    market.ranked("2", "2", start - 20 * HOUR, start, '[{"imputed": ["S"]}]')
+    market.requests("2", start, 1 / 12, 12, 0.2)
+    market.ranked("2", "2", start, start + HOUR, '[{"imputed": ["S", "T", "Q", "R"]}]')
+    for number in range(1, 5):
+        at = start + number * HOUR / 12
+        market.requests("1", at - HOUR / 24, 1 / 60, 60, 0.2, "holdout")  # so that there is something to see
+        check = market.tick(at).check
+        assert check is not None
+        assert (check.decision, check.seen.requests) == ("serves", 1)
+
+
 def test_a_version_without_any_past_learns_its_reference_in_service(life: Life, mlflow: MLflow, tmp_path: Path) -> None:
     market = Market(life, mlflow, tmp_path)
     life.champion("3")
@@ -397,12 +411,12 @@ def test_a_tick_with_nothing_to_see_costs_one_query(market: Market, monkeypatch:
 def test_what_is_certain_needs_no_excuse_and_replays_from_rows(market: Market) -> None:
     """The holdout's own signs excuse an alarm against the reference, not one against the holdout itself."""
     reference = Reference(0.2, 0.2, None, 24, 1000, "test")
-    fallen = Memory(control_cusum=5.0)
+    fallen = Memory(control_cusum=2.0)
     both = Counts(400, 40, 400, 40)
     seen = Observation(AT, both, both, both)
     after, decision, alarms = judge(fallen, seen, reference, LIMITS)
     assert (decision, {alarm.kind for alarm in alarms}) == ("excused", {"window"})
-    assert after.control_cusum > 5
+    assert after.control_cusum > 2
     worse = Counts(400, 10, 400, 80)
     _, decision, alarms = judge(fallen, Observation(AT, worse, worse, worse), reference, LIMITS)
     assert decision == "roll_back"
