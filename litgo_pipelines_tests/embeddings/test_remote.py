@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -30,14 +31,13 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.embeddings.test_store import market
 from litgo_pipelines_tests.matching.conftest import AS_OF as MATCHED_AT
 from litgo_pipelines_tests.matching.conftest import fill, match
-from litgo_pipelines_tests.resources import faults
+from litgo_pipelines_tests.resources import faults, specifications
 from litgo_pipelines_tests.resources.faults import Fault, FaultServer, Handler
 from litgo_pipelines_tests.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 MODEL, DIMENSION = "text-embedding-3-small", 1536
 SHARED = Path(__file__).parents[3] / "shared"
-SPECIFICATION = SHARED / "specs" / "openai-embeddings.json"
 COURT_TEXTS = SHARED / "data" / "tj_themes" / "tjrj.parquet"
 
 
@@ -105,15 +105,7 @@ def test_vectors_come_in_the_order_of_the_texts_whatever_the_answers() -> None:
 
 
 def test_request_and_answer_are_as_openai_specifies() -> None:
-    if not SPECIFICATION.exists():
-        pytest.skip(f"{SPECIFICATION.name} of the shared specifications is not here")
-    import jsonschema
-
-    components = json.loads(SPECIFICATION.read_text(encoding="utf-8"))["components"]
-
-    def errors(name: str, found: Any) -> list[str]:
-        schema = {"$ref": f"#/components/schemas/{name}", "components": components}
-        return [error.message[:200] for error in jsonschema.Draft202012Validator(schema).iter_errors(found)]
+    errors = partial(specifications.errors, specifications.read("openai-embeddings.json"))
 
     with FaultServer(vectors) as server:
         openai(server).embed(["multa"])

@@ -3,7 +3,6 @@
 import json
 import time
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,9 @@ from litgo_pipelines.intake import remote, taxonomy
 from litgo_pipelines.intake.taxonomy import NONE, Subarea
 from litgo_pipelines.resources.openai import OpenAI, OpenAIFailed
 from litgo_pipelines_tests.intake.conftest import GOOD, Loopback, completion
+from litgo_pipelines_tests.resources import specifications
+from litgo_pipelines_tests.resources.specifications import errors
 
-SPECIFICATION = Path(__file__).parents[3] / "shared" / "specs" / "openai-chat-completions.json"
 POSSIBLE = taxonomy.subareas()
 
 
@@ -45,16 +45,7 @@ def test_a_good_answer(openai: OpenAI, loopback: Loopback) -> None:
 
 @pytest.fixture(scope="module")
 def specification() -> dict[str, Any]:
-    if not SPECIFICATION.exists():
-        pytest.skip(f"{SPECIFICATION.name} of the shared specifications is not here")
-    return json.loads(SPECIFICATION.read_text(encoding="utf-8"))
-
-
-def errors(specification: dict[str, Any], name: str, found: Any) -> list[str]:
-    import jsonschema
-
-    schema = {"$ref": f"#/components/schemas/{name}", "components": specification["components"]}
-    return [error.message[:200] for error in jsonschema.Draft202012Validator(schema).iter_errors(found)]
+    return specifications.read("openai-chat-completions.json")
 
 
 def test_the_request_is_as_openai_specifies(openai: OpenAI, loopback: Loopback, specification: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 operation; and that a lost answer never makes a second envelope."""
 
 import base64
-import json
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +13,10 @@ import pytest
 from litgo_pipelines.resources.docusign import DocuSign, Draft, Signer
 from litgo_pipelines.resources.external_service import CircuitOpen, ServiceFailure
 from litgo_pipelines_tests.contracts.conftest import ACCOUNT, FakeDocuSign, client, fake, keys
-from litgo_pipelines_tests.resources import faults
+from litgo_pipelines_tests.resources import faults, specifications
 from litgo_pipelines_tests.resources.faults import FaultServer
 
 __all__ = ["fake", "keys"]
-SPECIFICATION = Path(__file__).parents[3] / "shared" / "specs" / "docusign-envelopes.json"
 NOW = datetime.now(UTC)
 TRANSACTION = "6f0cbb3a-5f3e-5d5c-8f3b-0d8f1a7f6a10"
 DRAFT = Draft(
@@ -45,9 +43,7 @@ def failure(call: Any) -> ServiceFailure:
 @pytest.fixture(scope="module")
 def specification() -> dict[str, Any]:
     """Definitions that take no other name than the vendor's own: none of them says what is required."""
-    if not SPECIFICATION.exists():
-        pytest.skip(f"{SPECIFICATION.name} of the shared specifications is not here")
-    found = json.loads(SPECIFICATION.read_text(encoding="utf-8"))
+    found = specifications.read("docusign-envelopes.json")
     for schema in found["definitions"].values():
         if "properties" in schema:
             schema["additionalProperties"] = False

@@ -1,6 +1,5 @@
 """OneSignal's client: judged by OneSignal's own description, and against every fault."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,10 @@ import pytest
 
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.resources.onesignal import OneSignal
-from litgo_pipelines_tests.resources import faults
+from litgo_pipelines_tests.resources import faults, specifications
 from litgo_pipelines_tests.resources.faults import FaultServer
+from litgo_pipelines_tests.resources.specifications import errors
 
-SPECIFICATION = Path(__file__).parents[3] / "shared" / "specs" / "onesignal-notifications.json"
 APP, KEY = "8250eaf6-1a58-489e-b136-7c74a864b434", "1dd608f2-c6a1-41e3-851d-000c2940e62c"
 CREATED = {"id": "b98881cc-1e94-4366-bbd9-db8f3429292b"}
 SLOW = (faults.hang, faults.drip, faults.drip_headers)
@@ -32,16 +31,7 @@ def push(url: str, **options: Any) -> str | None:
 
 @pytest.fixture(scope="module")
 def specification() -> dict[str, Any]:
-    if not SPECIFICATION.exists():
-        pytest.skip(f"{SPECIFICATION.name} of the shared specifications is not here")
-    return json.loads(SPECIFICATION.read_text(encoding="utf-8"))
-
-
-def errors(specification: dict[str, Any], name: str, found: Any) -> list[str]:
-    import jsonschema
-
-    schema = {"$ref": f"#/components/schemas/{name}", "components": specification["components"]}
-    return [error.message[:200] for error in jsonschema.Draft202012Validator(schema).iter_errors(found)]
+    return specifications.read("onesignal-notifications.json")
 
 
 def properties(specification: dict[str, Any], schema: dict[str, Any]) -> set[str]:

@@ -1,7 +1,6 @@
 """SendGrid's client: judged by SendGrid's own description, and against every fault."""
 
 import base64
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ import pytest
 
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.resources.sendgrid import SendGrid
-from litgo_pipelines_tests.resources import faults
+from litgo_pipelines_tests.resources import faults, specifications
 from litgo_pipelines_tests.resources.faults import FaultServer
 
-SPECIFICATION = Path(__file__).parents[3] / "shared" / "specs" / "sendgrid-mail.json"
 ACCEPTED = faults.answer(b"", 202, X_Message_Id="mail-1")
 SLOW = (faults.hang, faults.drip, faults.drip_headers)
 MAIL: dict[str, Any] = {
@@ -35,9 +33,7 @@ def mail(url: str, *, timeout: float = 5.0, **options: Any) -> str:
 def test_the_request_is_as_sendgrid_describes_it() -> None:
     import jsonschema
 
-    if not SPECIFICATION.exists():
-        pytest.skip(f"{SPECIFICATION.name} of the shared specifications is not here")
-    specification = json.loads(SPECIFICATION.read_text(encoding="utf-8"))
+    specification = specifications.read("sendgrid-mail.json")
     schema = specification["components"]["requestBodies"]["PostMailSend"]["content"]["application/json"]["schema"]
     judge = jsonschema.Draft202012Validator(
         {**schema, "components": specification["components"]}, format_checker=jsonschema.FormatChecker()
