@@ -40,7 +40,7 @@ LEFT_OUT = {"notifications_sensor", "missed_vectors_sensor", "contracts_sensor",
 ONLY = {"matching": ["case_offers"]}  # the cases come with their area; texts are not read, so S is imputed
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SETTINGS = {  # of a marketplace that is small: the rest is as it comes
-    "MIN_REVIEWS_FOR_RETRAIN": "800",
+    "MIN_REVIEWS_FOR_RETRAIN": "600",
     "LEARNING_TRAIN_SEEDS": "2",
     "RAMP_CLIENTS": "1000",
     "MATCHING_ROUNDS": "1",
@@ -204,7 +204,7 @@ def platform(folder: Path) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=int, default=60)
-    parser.add_argument("--lawyers", type=int, default=600)
+    parser.add_argument("--lawyers", type=int, default=1000)
     parser.add_argument("--cases-a-day", type=int, default=250)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="litgo-unattended-") as name, platform(Path(name)) as url:
@@ -236,33 +236,35 @@ class Scenario:
         self.done: list[tuple[datetime, str]] = []
 
     def begin(self) -> None:
-        """The first champion, promoted by a person: it learned from ten days with every feature under another's name.
+        """The first champion, promoted by a person: it learned from ten days to see lawyers as the hand weights do.
 
-        It is three times too sure of itself as well: a model that hardly tells lawyers apart spreads offers by load
+        It is four times too sure of itself as well: a model that hardly tells lawyers apart spreads offers by load
         alone, and beside that any better one is unfair.
         """
         from litgo_pipelines.database import open_connection
         from litgo_pipelines.learning import bundle, ranker, snapshot, training_data
         from litgo_pipelines.lifecycle import actions
+        from litgo_pipelines.matching import hand_weights
 
         with self._connection() as connection, connection.cursor() as cursor:
             early = START - timedelta(days=HISTORY_DAYS - 10)
             written = snapshot.write(cursor, early, 0.2, self.folder / "snapshots")
-        recipe, seeds = ranker.Recipe(), [0]
+        recipe, seeds = ranker.Recipe(max_rounds=60), [0]
         rows = [training_data.read_rows(written.path, part) for part in ("train", "holdout")]
         key = bundle.candidate_key(written.sha256, recipe, seeds)
-        mixed_up = replace(rows[0], features=np.roll(rows[0].features, 3, axis=1))
+        scores = hand_weights.score(np.nan_to_num(rows[0].features, nan=0.5))
+        copied = replace(rows[0], labels=np.digitize(scores, np.quantile(scores, [0.25, 0.5, 0.75])), position=None)
         about = {"path": f"snapshots/{written.path.name}", "sha256": written.sha256, "rows": written.rows,
                  "cases": written.cases, **training_data.examine(written.path).counts}  # fmt: skip
         poor = bundle.write(
-            self.folder / "models" / key, ranker.train(mixed_up, recipe, seeds), rows[1], recipe, seeds,
+            self.folder / "models" / key, ranker.train(copied, recipe, seeds), rows[1], recipe, seeds,
             {"as_of": early.isoformat(), "git_sha": None, "dagster_run_id": "", "snapshot": about},
         )  # fmt: skip
-        self.first = self._enter(self._copy(poor, "first", 3.0), rows[0].features[:5])
+        self.first = self._enter(self._copy(poor, "first", 4.0), rows[0].features[:5])
         with closing(open_connection(self.url)) as connection:
             by = self._by("the only model there is")
             actions.promote(connection, self.mlflow, self.folder / "models" / "served", self.first, by)
-        self._note(f"version {self.first}, which learned with its columns mixed up, is made champion by hand")
+        self._note(f"version {self.first}, which learned from the hand weights, is made champion by hand")
 
     def act(self) -> None:
         """Whatever has come due."""
@@ -361,17 +363,16 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
     from tqdm import tqdm
 
     from litgo_pipelines import steps
-    from litgo_pipelines.database import open_connection
+    from litgo_pipelines.database import connect, open_connection
     from litgo_pipelines.resources.mlflow import MLflow
-    from litgo_pipelines.simulation import live
-    from litgo_pipelines.simulation.load import simulate
+    from litgo_pipelines.simulation import live, load
     from litgo_pipelines.simulation.truth import World
 
     began = time.perf_counter()
-    sizes: Any = {"seed": SEED, "lawyers": arguments.lawyers, "cases": HISTORY_DAYS * arguments.cases_a_day,
-                  "days": HISTORY_DAYS, "end": START}  # fmt: skip
-    simulate(url, **sizes, progress=False)
-    world, clock = World(**sizes), Clock(START)
+    cases = HISTORY_DAYS * arguments.cases_a_day
+    world, clock = World(SEED, arguments.lawyers, cases, HISTORY_DAYS, START, taste=TASTE), Clock(START)
+    with connect(url) as connection, connection.cursor() as cursor:
+        load._load(cursor, world, False)
     mlflow = MLflow(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
     mlflow.module().create_experiment(mlflow.experiment, artifact_location=(folder / "artifacts").as_uri())
     steps.now = clock.now
@@ -389,7 +390,7 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
         told = 0
         for number in tqdm(range(int(timedelta(days=arguments.days) / TICK)), unit=" ticks", mininterval=10):
             at = START + number * TICK
-            lived.update(live.step(connection, world, at, at + TICK, taste=TASTE, change=scenario.drift))
+            lived.update(live.step(connection, world, at, at + TICK, change=scenario.drift))
             daemon.tick(at + TICK)
             scenario.act()
             with connection, connection.cursor() as cursor:

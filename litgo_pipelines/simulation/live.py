@@ -22,7 +22,7 @@ from psycopg2.extras import execute_values
 
 from litgo_pipelines.database import advisory_lock, in_transaction
 from litgo_pipelines.simulation import rows, truth, words
-from litgo_pipelines.simulation.truth import DAY, HOUR, TASTE, Pairs, Taste, World
+from litgo_pipelines.simulation.truth import DAY, HOUR, Pairs, Taste, World
 
 _SUBAREA = {
     (area, subarea): (number, place)
@@ -83,7 +83,6 @@ def step(
     start: datetime,
     stop: datetime,
     *,
-    taste: Taste = TASTE,
     change: Change | None = None,
     demand: float = 1.0,
 ) -> dict[str, int]:
@@ -102,7 +101,7 @@ def step(
 
     def work(cursor: Any) -> dict[str, int]:
         advisory_lock(cursor, "simulate")
-        alive = _Step(cursor, world, int(start.timestamp()), int(stop.timestamp()), taste, change)
+        alive = _Step(cursor, world, int(start.timestamp()), int(stop.timestamp()), change)
         return {
             **alive.arrive(demand),
             **alive.answer(),
@@ -138,9 +137,9 @@ def arrivals(world: World, start: int, stop: int, demand: float = 1.0) -> tuple[
 class _Step:
     """What happens in one step, part by part in the order of `step`."""
 
-    def __init__(self, cursor: Any, world: World, start: int, stop: int, taste: Taste, change: Change | None) -> None:
+    def __init__(self, cursor: Any, world: World, start: int, stop: int, change: Change | None) -> None:
         self.cursor, self.world, self.start, self.stop = cursor, world, start, stop
-        self.taste, self.change = taste, change
+        self.change = change
         self.fate = Fate(world.seed)
         self.lawyers, self._sorted, self._number = _lawyers(world)
 
@@ -167,7 +166,7 @@ class _Step:
         at = np.maximum(sent + np.maximum(hours * HOUR, 60), self.start + 1)
         willing = ~self.lawyers.silent[pairs.who] | (self.fate.uniform(key, ANSWERS) < truth.SILENT_ANSWERS)
         due = willing & (hours < 24) & (at < found["expires"]) & (at <= self.stop)
-        agrees = truth.willingness(self.lawyers, pairs, self.taste)
+        agrees = truth.willingness(self.lawyers, pairs, self.world.taste)
         if self.change:
             later = sent >= self.change.at.timestamp()
             agrees = np.where(later, truth.willingness(self.lawyers, pairs, self.change.taste), agrees)

@@ -67,10 +67,27 @@ EARLY, EARLY_AFTER = 0.04, 4 * DAY  # a few clients review a case that is still 
 
 
 @dataclass(frozen=True)
+class Taste:
+    """What makes a lawyer say yes to an offer: the terms of a log-odds."""
+
+    base: float = -0.9
+    affinity: float = 0.8
+    readiness: float = 0.5
+    slowness: float = -0.6  # who answers fast looks for work
+    overload: float = -1.2
+    nearness: float = 1.6
+    decorated: float = -2.2  # the most decorated turn small cases down
+
+
+TASTE = Taste()
+
+
+@dataclass(frozen=True)
 class World:
     """Size and place in time of a simulated marketplace: `days` before `end` (timezone-aware; cut to the second).
 
-    `pool`: state and area (numbers) in which everybody works and every case arises; None: the whole country.
+    `pool`: state and area (numbers) in which everybody works and every case arises; None: the whole country. `taste`:
+    what makes lawyers say yes.
     """
 
     seed: int
@@ -79,6 +96,7 @@ class World:
     days: int
     end: datetime
     pool: tuple[int, int] | None = None
+    taste: Taste = TASTE
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -168,22 +186,6 @@ def scatter(rng: np.random.Generator, uf: NDArray) -> tuple[NDArray, NDArray]:
 
 
 @dataclass(frozen=True)
-class Taste:
-    """What makes a lawyer say yes to an offer: the terms of a log-odds."""
-
-    base: float = -0.9
-    affinity: float = 0.8
-    readiness: float = 0.5
-    slowness: float = -0.6  # who answers fast looks for work
-    overload: float = -1.2
-    nearness: float = 1.6
-    decorated: float = -2.2  # the most decorated turn small cases down
-
-
-TASTE = Taste()
-
-
-@dataclass(frozen=True)
 class Pairs:
     """Lawyers who were offered cases: arrays that broadcast against each other, of any one shape."""
 
@@ -194,7 +196,7 @@ class Pairs:
     complexity: NDArray
 
 
-def willingness(lawyers: Lawyers, pairs: Pairs, taste: Taste = TASTE) -> NDArray:
+def willingness(lawyers: Lawyers, pairs: Pairs, taste: Taste) -> NDArray:
     """Probability of a yes from who answers at all."""
     who = pairs.who
     qualified = np.nan_to_num(lawyers.qualification[who], nan=0.3)
@@ -508,7 +510,7 @@ class Market:
         hours = answer_hours(lawyers, pairs, rng.normal(size=shape))
         willing = ~lawyers.silent[who] | (rng.random(shape) < SILENT_ANSWERS)
         answers = (who >= 0) & willing & (hours < 24)
-        yes = answers & (rng.random(shape) < willingness(lawyers, pairs))
+        yes = answers & (rng.random(shape) < willingness(lawyers, pairs, self.world.taste))
         sent = np.broadcast_to((cases["matched"] + rng.integers(1, 90, len(who)))[:, None], shape)
         responded = np.where(answers, sent + np.maximum(hours * HOUR, 60).astype(np.int64), -1)
         visible = answers & (responded <= self.world.stop)
