@@ -238,8 +238,8 @@ class Scenario:
     def begin(self) -> None:
         """The first champion, promoted by a person: it learned from ten days to see lawyers as the hand weights do.
 
-        It is four times too sure of itself as well: a model that hardly tells lawyers apart spreads offers by load
-        alone, and beside that any better one is unfair.
+        It is twelve times too sure of itself as well. A ranker that hardly tells lawyers apart leaves the spread of
+        offers to their load, and beside it one that knows who answers fails the guardrail on fairness.
         """
         from litgo_pipelines.database import open_connection
         from litgo_pipelines.learning import bundle, ranker, snapshot, training_data
@@ -260,7 +260,7 @@ class Scenario:
             self.folder / "models" / key, ranker.train(copied, recipe, seeds), rows[1], recipe, seeds,
             {"as_of": early.isoformat(), "git_sha": None, "dagster_run_id": "", "snapshot": about},
         )  # fmt: skip
-        self.first = self._enter(self._copy(poor, "first", 4.0), rows[0].features[:5])
+        self.first = self._enter(self._copy(poor, "first", 12.0), rows[0].features[:5])
         with closing(open_connection(self.url)) as connection:
             by = self._by("the only model there is")
             actions.promote(connection, self.mlflow, self.folder / "models" / "served", self.first, by)
