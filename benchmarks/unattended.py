@@ -236,11 +236,7 @@ class Scenario:
         self.done: list[tuple[datetime, str]] = []
 
     def begin(self) -> None:
-        """The first champion, promoted by a person: it learned from ten days to see lawyers as the hand weights do.
-
-        It is twelve times too sure of itself as well. A ranker that hardly tells lawyers apart leaves the spread of
-        offers to their load, and beside it one that knows who answers fails the guardrail on fairness.
-        """
+        """The first champion, promoted by a person: it learned from ten days to see lawyers as the hand weights do."""
         from litgo_pipelines.database import open_connection
         from litgo_pipelines.learning import bundle, ranker, snapshot, training_data
         from litgo_pipelines.lifecycle import actions
@@ -260,7 +256,7 @@ class Scenario:
             self.folder / "models" / key, ranker.train(copied, recipe, seeds), rows[1], recipe, seeds,
             {"as_of": early.isoformat(), "git_sha": None, "dagster_run_id": "", "snapshot": about},
         )  # fmt: skip
-        self.first = self._enter(self._copy(poor, "first", 12.0), rows[0].features[:5])
+        self.first = self._enter(poor, rows[0].features[:5])
         with closing(open_connection(self.url)) as connection:
             by = self._by("the only model there is")
             actions.promote(connection, self.mlflow, self.folder / "models" / "served", self.first, by)
@@ -387,6 +383,7 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
         scenario = Scenario(url, folder, mlflow, clock)
         scenario.begin()
         daemon = Daemon(defs.get_repository_def(), defs.resources or {}, instance, clock)
+        daemon._run("allocation_calibration", dg.RunRequest())  # of the Sunday before
         told = 0
         for number in tqdm(range(int(timedelta(days=arguments.days) / TICK)), unit=" ticks", mininterval=10):
             at = START + number * TICK

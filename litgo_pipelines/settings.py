@@ -47,6 +47,7 @@ class Settings(BaseModel):
     cutoff_minutes: int = Field(default=15, ge=1)
     ab_min_sample_size: int = Field(default=1_000, ge=200, description="clients, before a promotion")
     quality_threshold: float = Field(default=0.85, ge=0, le=1, description="floor, as a share of the reference rate")
+    quality_outcome_hours: float | None = Field(default=None, gt=0, description="until an outcome counts; OFFER_HOURS")
     quality_min_outcomes: int = Field(default=20, ge=1, description="in an hour, before it is judged by itself")
     ab_horizon: int = Field(default=20_000, ge=200, description="clients, the end of an experiment")
 

@@ -3,12 +3,8 @@
 Thin on purpose: each reads its retraining's row, calls what computes, records the result in the row, and shows it.
 One retraining runs at a time (pool `learning`). A step names the retraining it continues by its run's root, so that a
 re-execution from failure goes on with what is there.
-
-Not here yet, because what they need does not exist: fairness of a candidate on a replay through the allocator, and the
-off-policy veto with logged propensities (see `gate.py`).
 """
 
-import base64
 import os
 import subprocess
 from datetime import UTC, datetime
@@ -21,6 +17,7 @@ from litgo_pipelines import steps
 from litgo_pipelines.database import advisory_lock
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.retrainings import Retraining, StepMissing
+from litgo_pipelines.observability.plots import embedded
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
@@ -170,7 +167,7 @@ def candidate_model(
             "cases with one lawyer": metrics["snapshot"].get("cases_with_one_lawyer", 0),
             "model card": dg.MetadataValue.md((candidate.folder / "model_card.md").read_text(encoding="utf-8")),
             **{
-                picture.stem.replace("_", " "): dg.MetadataValue.md(_picture(picture.read_bytes()))
+                picture.stem.replace("_", " "): dg.MetadataValue.md(embedded(picture.read_bytes(), "plot"))
                 for picture in sorted(candidate.folder.glob("*.png"))
             },
         },
@@ -261,10 +258,11 @@ def model_evaluation(
         champion = ledger.current_champion(cursor)
         is_candidate = ledger.state(cursor).standing.get(version) == "candidate"
         result = None if is_candidate else evaluation.earlier(cursor, version)
+    at = steps.now()
     if result is None:
         other = champion if champion is None or champion.version != version else None  # promoted by hand, unjudged
-        result = evaluation.evaluate(mlflow, row, other, settings())
-    at = steps.now()
+        with postgres.connect() as connection, connection.cursor() as cursor:
+            result = evaluation.evaluate(mlflow, row, other, settings(), cursor, at)
     with postgres.connect() as connection, connection.cursor() as cursor:
         experiments = settings().ab_testing_enabled
         became = evaluation.record(cursor, row, result, at, context.run.run_id, experiments=experiments)
@@ -281,6 +279,7 @@ def model_evaluation(
             "the version is now": became,
             "champion now": f"{registry.MODEL_NAME}/{serving}" if serving else "none: hand weights serve",
             "candidate and baseline": dg.MetadataValue.md(evaluation.comparison_table(result)),
+            "fairness": dg.MetadataValue.md(evaluation.fairness_table(result.get("fairness"))),
             "slices": dg.MetadataValue.md(evaluation.slice_table(decision["slices"])),
             "drift (PSI, training against held-out)": dg.MetadataValue.md(
                 _two_columns("feature", "PSI", result["drift"])
@@ -354,7 +353,3 @@ def _labels_table(labels: dict[str, dict[str, int]]) -> str:
 def _two_columns(first: str, second: str, values: dict[str, Any]) -> str:
     lines = [f"| {name} | {value} |" for name, value in values.items()] or ["| – | – |"]
     return "\n".join([f"| {first} | {second} |", "|---|---|", *lines])
-
-
-def _picture(png: bytes) -> str:
-    return f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})"

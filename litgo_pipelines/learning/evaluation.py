@@ -4,26 +4,32 @@ The verdict itself is `gate.py`. The champion was trained on older cases; should
 held-out cases (a snapshot as of an earlier instant), it is favoured, and a worse candidate still cannot pass.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from litgo_pipelines.learning import bundle, retrainings, training_data
-from litgo_pipelines.learning.gate import Outcome, Rules, decide, population_stability
+from litgo_pipelines.learning import bundle, plots, retrainings, training_data
+from litgo_pipelines.learning.gate import Evenness, Outcome, Rules, decide, population_stability
 from litgo_pipelines.learning.metrics import KS, ndcg
 from litgo_pipelines.learning.ranker import seed_averaged_ndcg
 from litgo_pipelines.learning.retrainings import Retraining
 from litgo_pipelines.lifecycle import ledger, registry, transitions
 from litgo_pipelines.lifecycle.states import State, refusal
-from litgo_pipelines.matching import hand_weights
+from litgo_pipelines.matching import calibration, hand_weights
+from litgo_pipelines.matching.allocation import Rule
+from litgo_pipelines.matching.assets import plan
+from litgo_pipelines.matching.ranking import Ranker
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
 
 HAND_WEIGHTS = "hand weights"
 
 
-def evaluate(mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, settings: Settings) -> dict[str, Any]:
+def evaluate(
+    mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, settings: Settings, cursor: Any, at: datetime
+) -> dict[str, Any]:
     """Decision and evidence as plain JSON values. Raises MLflowUnavailable when the registry cannot be asked."""
     assert row.bundle_path is not None
     assert row.snapshot_path is not None
@@ -34,10 +40,13 @@ def evaluate(mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, set
         raise bundle.BundleDamaged(f"{row.bundle_path} is gone: run candidate_model again")
     holdout = training_data.read_rows(path, "holdout")
     boosters = candidate.boosters()
+    standing = Ranker()
+    rankers: tuple[Ranker, ...] = ()  # what serves, and the candidate, where both can rank
     served = np.asarray(boosters[0].predict(holdout.features))
     try:
         reloaded = registry.load(mlflow, row.mlflow_version)
         problems = registry.reload_problems(reloaded, holdout.features, served)
+        rankers = (standing, Ranker(reloaded, row.mlflow_version))
     except registry.VersionMissing as error:
         problems = (str(error),)
 
@@ -50,6 +59,7 @@ def evaluate(mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, set
         baseline = f"{registry.MODEL_NAME}/{champion.version}"
         try:
             model = registry.load(mlflow, champion.version)
+            rankers = (Ranker(model, champion.version), *rankers[1:])
             seeds = registry.seed_boosters(mlflow, champion.version)
             expected = np.asarray(seeds[0].predict(holdout.features))
             if changed := registry.reload_problems(model, holdout.features, expected):
@@ -59,6 +69,10 @@ def evaluate(mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, set
         except registry.VersionMissing as error:
             missing = str(error)
 
+    window = None
+    if not problems and other is not None:
+        window = calibration.read(cursor, at, rankers, settings.matching_radii_km[0], settings.matching_preset)
+    fairness = _fairness(window, [plan(cursor, settings).rule_of(ranker) for ranker in rankers]) if window else None
     last = KS.index(10)
     decision = decide(
         own[:, last],
@@ -66,6 +80,7 @@ def evaluate(mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, set
         Rules(min_lift=settings.gate_min_lift, min_queries=settings.gate_min_queries),
         slices=training_data.read_slices(path, "holdout"),
         reload_problems=problems,
+        evenness=Evenness(fairness["candidate"]["gini"], fairness["baseline"]["gini"]) if fairness else None,
     ).as_dict()
     if missing:
         decision["reasons"].append(missing)
@@ -82,8 +97,19 @@ def evaluate(mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, set
         "snapshot_sha256": row.snapshot_sha256,
         "candidate_key": row.candidate_key,
         "version": row.mlflow_version,
-        "not evaluated": ["fairness on a replay through the allocator", "off-policy estimate"],
+        "fairness": fairness,
+        "not evaluated": ["off-policy estimate", *([] if fairness else ["fairness: too few cases for a replay"])],
     }
+
+
+def _fairness(window: calibration.Window, rules: Sequence[Rule]) -> dict[str, Any]:
+    """Both calibrated on one replay, so that an experiment compares models and not weights of load."""
+    names = ("baseline", "candidate")
+    return {
+        name: {"version": fit.ranker.version, "lambda": fit.weight, "gini": fit.figures.gini, "kept": fit.figures.kept,
+               "replay": fit.evidence(window)}
+        for name, fit in zip(names, calibration.fit_all(window, rules), strict=True)
+    }  # fmt: skip
 
 
 def earlier(cursor: Any, version: str) -> dict[str, Any] | None:
@@ -100,7 +126,7 @@ def earlier(cursor: Any, version: str) -> dict[str, Any] | None:
 def record(
     cursor: Any, row: Retraining, result: dict[str, Any], at: datetime, run_id: str, *, experiments: bool
 ) -> str:
-    """Write the verdict, and its transition, in one transaction; says what came of the version.
+    """Write the verdict, the calibrated λ and the transition, in one transaction; says what came of the version.
 
     Rejected: archived. Passed: challenger, or champion where there is none or no experiments are made. It stays a
     candidate with too little evidence, and when it may not go up now: then `waiting` finds it later. A version that is
@@ -118,6 +144,8 @@ def record(
         return transitions.archive(cursor, version, result, by).transition
     if decision["outcome"] == Outcome.NOT_ENOUGH_EVIDENCE:
         return "candidate: not enough evidence"
+    for found in (result.get("fairness") or {}).values():
+        calibration.record(cursor, at, found["version"], found["lambda"], found["replay"], run_id)
     up = transitions.up(state, experiments)
     if reason := refusal(state, up, version, at, experiments=experiments):
         return f"candidate, waits to become {up}: {reason}"
@@ -155,11 +183,34 @@ def publish(mlflow: MLflow, row: Retraining, result: dict[str, Any]) -> None:
     client = mlflow.client()
     decision = result["decision"]
     client.log_dict(row.mlflow_run_id, result, "evaluation.json")
+    registry.show(mlflow, row.mlflow_version, "comparison", result["baseline"], {"comparison.png": picture(result)})
     client.set_tag(row.mlflow_run_id, "gate", decision["outcome"])
     client.set_model_version_tag(registry.MODEL_NAME, row.mlflow_version, "gate", decision["outcome"])
     for k, value in (result["baseline_ndcg"] or {}).items():
         if value is not None:
             client.log_metric(row.mlflow_run_id, f"baseline_ndcg_{k}", value, step=0)
+
+
+def picture(result: dict[str, Any]) -> bytes:
+    """PNG: NDCG of both rankers, and the difference in each slice with its interval."""
+    slices = {s["name"]: s["difference"] for s in result["decision"]["slices"] if s["difference"]}
+    overall = result["decision"]["difference"]
+    return plots.comparison(
+        result["candidate_ndcg"],
+        result["baseline_ndcg"] or {},
+        {**({"all cases": overall} if overall else {}), **slices},
+    )
+
+
+def fairness_table(fairness: dict[str, Any] | None) -> str:
+    """Markdown: how evenly both would have spread the last weeks' offers, at which lambda and cost."""
+    if not fairness:
+        return "too few cases for a replay"
+    lines = [
+        f"| {name} | {found['lambda']:g} | {found['gini']:.3f} | {found['kept']:.1%} |"
+        for name, found in fairness.items()
+    ]
+    return "\n".join(["| replay | lambda | Gini of offers | relevance kept |", "|---|--:|--:|--:|", *lines])
 
 
 def comparison_table(result: dict[str, Any]) -> str:

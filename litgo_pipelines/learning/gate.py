@@ -2,8 +2,8 @@
 
 Pure: numpy only. Candidate and baseline are scored on the same frozen held-out cases, just before; a query is a case.
 
-Not here, because the evidence does not exist yet: fairness on a replay through the allocator needs an allocator, and
-the off-policy veto needs logged propensities. Neither is approximated by something else.
+Not here: the off-policy veto needs more logged propensities than a marketplace has, and is not approximated by
+something else.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,16 @@ class Rules:
     min_lift: float = 0.05
     min_queries: int = 120
     slice_min_queries: int = 50
+    max_gini_increase: float = 0.02
     confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class Evenness:
+    """Gini of offers on one replay of the last weeks through the allocation, of candidate and baseline."""
+
+    candidate: float
+    baseline: float
 
 
 @dataclass(frozen=True)
@@ -81,11 +90,13 @@ def decide(
     *,
     slices: Mapping[str, NDArray[np.bool_]] | None = None,
     reload_problems: tuple[str, ...] = (),
+    evenness: Evenness | None = None,
 ) -> Decision:
     """Compare NDCG@10 per query, both (queries,) with NaN for a query without a relevant document.
 
     Passes when there are at least `min_queries` scored queries, the candidate's mean is at least (1 + min_lift) times
-    the baseline's, the lower bound of the paired bootstrap difference is above 0, no slice vetoes, and the model came
+    the baseline's, the lower bound of the paired bootstrap difference is above 0, no slice vetoes, offers are spread as
+    evenly (Gini at most `max_gini_increase` higher; None: too few cases for a replay, not judged), and the model came
     back from the registry as it went in (`reload_problems` is empty). No baseline result: rejected, never passed.
 
     A slice (`slices`: name → (queries,) mask) vetoes when it has at least `slice_min_queries` scored queries and the
@@ -120,6 +131,8 @@ def decide(
         for r in results
         if r.veto
     ]
+    if evenness and not evenness.candidate <= evenness.baseline + rules.max_gini_increase:
+        reasons.append(f"offers less even on a replay: Gini {evenness.candidate:.3f} against {evenness.baseline:.3f}")
     outcome = Outcome.REJECTED if reasons else Outcome.PASSED
     if queries < rules.min_queries:
         outcome = Outcome.NOT_ENOUGH_EVIDENCE

@@ -60,6 +60,31 @@ def calibration(scores: NDArray[np.float64], labels: NDArray[np.int64], bins: in
     return _png(figure)
 
 
+def comparison(
+    candidate: Mapping[str, float | None], baseline: Mapping[str, float | None],
+    differences: Mapping[str, Mapping[str, float]],
+) -> bytes:  # fmt: skip
+    """NDCG@k of candidate and baseline beside each other; below, differences (mean, low, high) of NDCG@10 by slice."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 3.4 + 0.22 * len(differences)), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=[10, max(3, len(differences))])
+    at = np.arange(len(candidate))
+    for shift, name, values in ((-0.2, "candidate", candidate), (0.2, "baseline", baseline)):
+        upper.bar(at + shift, [values.get(k) or 0 for k in candidate], 0.4, label=name)
+    upper.set_xticks(at, [f"@{k}" for k in candidate])
+    upper.set_title("NDCG on the same held-out cases")
+    upper.legend(loc="lower right")
+    for row, (name, found) in enumerate(differences.items()):
+        lower.plot([found["low"], found["high"]], [row, row], color="tab:blue")
+        lower.plot([found["mean"]], [row], "o", color="tab:red" if found["high"] < 0 else "tab:blue", label=name)
+    lower.set_yticks(range(len(differences)), list(differences), fontsize=7)
+    lower.invert_yaxis()
+    lower.axvline(0, color="grey", linewidth=0.6)
+    lower.set_xlabel("difference of NDCG@10, with its interval")
+    return _png(figure)
+
+
 def _figure(title: str, x: str, y: str) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 

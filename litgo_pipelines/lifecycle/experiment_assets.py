@@ -13,6 +13,7 @@ from litgo_pipelines import steps
 from litgo_pipelines.database import in_transaction
 from litgo_pipelines.lifecycle.assets import BY_HAND, GROUP, DecisionConfig, VersionConfig
 from litgo_pipelines.owners import Owner
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import Settings, settings
 from litgo_pipelines.steps import RETRY, AsOfConfig
@@ -92,29 +93,42 @@ def experiment_cutoffs(
     deps=[experiment_cutoffs],
     retry_policy=RETRY,
     description="The newest experiment: evidence over time against its limits, arms side by side, guardrails, sizes of "
-    "the arms, spread of offers, utilisation of lawyers, and the decision in words.",
+    "the arms, spread of offers, utilisation of lawyers, and the decision in words; also in MLflow.",
 )
-def experiment_report(postgres: Postgres) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.lifecycle import cutoffs, experiment_report
+def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResult[None]:
+    from litgo_pipelines.lifecycle import cutoffs, experiment_report, registry
+    from litgo_pipelines.observability.plots import embedded
 
     with postgres.connect() as connection, connection.cursor() as cursor:
         newest = cutoffs.newest(cursor)
     if newest is None:
         return dg.MaterializeResult(metadata={"experiment": "no cutoff was closed yet"})
     cutoff, decision, rules = newest.cutoff, newest.decision, newest.rules
+    evidence = experiment_report.evidence_over_time(newest.experiment, newest.history, rules)
     sections = {
         "decision": experiment_report.words(decision, held=newest.held, stopped=newest.stopped),
-        "evidence": experiment_report.evidence_over_time(newest.experiment, newest.history, rules),
         "arms": experiment_report.arms(cutoff),
         "guardrails": experiment_report.guardrails(decision, rules),
         "Gini of offers": experiment_report.gini(cutoff, rules),
     }
+    about = {
+        "experiment": f"{newest.experiment}: version {newest.treatment} against {newest.control}",
+        "cutoff": cutoff.at.isoformat(),
+        "utilisation of lawyers": "unknown" if newest.utilisation is None else f"{newest.utilisation:.0%}",
+    }
+    lines = [*(f"- {name}: {value}" for name, value in about.items()),
+             *(f"\n## {name}\n\n{text}" for name, text in sections.items())]  # fmt: skip
+    files = {"report.md": "\n".join(lines).encode(), "evidence.png": evidence}
+    try:
+        shown = registry.show(mlflow, newest.treatment, f"experiments/{newest.experiment}", about["cutoff"], files)
+    except (MLflowUnavailable, registry.VersionMissing) as error:  # the next report goes there again
+        shown = f"not now: {error}"
     return dg.MaterializeResult(
         metadata={
-            "experiment": f"{newest.experiment}: version {newest.treatment} against {newest.control}",
-            "cutoff": cutoff.at.isoformat(),
+            **about,
+            "evidence": dg.MetadataValue.md(embedded(evidence, "e-values over time")),
             **{name: dg.MetadataValue.md(text) for name, text in sections.items()},
-            "utilisation of lawyers": "unknown" if newest.utilisation is None else f"{newest.utilisation:.0%}",
+            "in MLflow": shown,
         }
     )
 

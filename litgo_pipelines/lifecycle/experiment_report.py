@@ -10,7 +10,7 @@ from typing import Any
 
 from litgo_pipelines.lifecycle.confidence import Moments
 from litgo_pipelines.lifecycle.decision import Arm, Cutoff, Decision, Outcome, Rules
-from litgo_pipelines.observability.plots import figure, markdown_image
+from litgo_pipelines.observability.plots import figure, png
 
 _WORDS = {
     Outcome.HALT: "Halted: the figures are not to be trusted, everybody is on control.",
@@ -100,8 +100,8 @@ def gini(cutoff: Cutoff, rules: Rules) -> str:
     return f"{_table(columns, rows)}\n\n{limits}"
 
 
-def evidence_over_time(name: str, points: Sequence[tuple[datetime, float, float, float]], rules: Rules) -> str:
-    """The e-values against their limits, as a picture. points: instant, log e for better, worse, mismatch."""
+def evidence_over_time(name: str, points: Sequence[tuple[datetime, float, float, float]], rules: Rules) -> bytes:
+    """The e-values against their limits, as a PNG. points: instant, log e for better, worse, mismatch."""
     drawn, axes = figure(f"{name}: evidence at each cutoff", "", "log e-value")
     at, better, worse, mismatch = zip(*points, strict=True)
     for values, limit, label, colour in (
@@ -114,7 +114,7 @@ def evidence_over_time(name: str, points: Sequence[tuple[datetime, float, float,
             axes.axhline(limit, color=colour, linestyle="--", linewidth=1)
     axes.legend(fontsize=8, loc="best")
     drawn.autofmt_xdate(rotation=20)
-    return markdown_image(drawn, "e-values over time")
+    return png(drawn)
 
 
 def _signed(value: float | None) -> str:

@@ -151,7 +151,7 @@ def judge(
         max_null_share=1.0 if nulls is None else min(1.0, nulls + NULLS_MORE),
     )
     if seen.requests < rules.min_requests:  # the share of a few requests says nothing of the model
-        seen = replace(seen, null_share=None)
+        seen = replace(seen, null_share=None, latency_seconds=None)
     if reference is None:
         seen = replace(seen, new=Counts(), hour=Counts(), day=Counts())
     alone, alarms = advance(
@@ -307,9 +307,8 @@ def _observe(cursor: Any, now: Episode, as_of: datetime, term: timedelta) -> tup
     held = [*control] if control[4] else [None] * 6
     new, hour, day = (Counts(*model[i : i + 2], *held[i : i + 2]) for i in (0, 2, 4))
     cursor.execute(sql(PACKAGE, "monitor_requests.sql"), values)
-    requests, errors, nulls, broken = cursor.fetchone()
-    # How long scoring takes is counted nowhere yet: latency stays unknown.
-    return Observation(as_of, new, hour, day, requests, errors, None, nulls), float(broken)
+    requests, errors, latency, nulls, broken = cursor.fetchone()
+    return Observation(as_of, new, hour, day, requests, errors, latency, nulls), float(broken)
 
 
 def _settle(

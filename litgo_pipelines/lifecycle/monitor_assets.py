@@ -22,7 +22,9 @@ def limits(values: Settings) -> "Limits":
     from litgo_pipelines.lifecycle.monitor import Limits
 
     return Limits(
-        outcome_hours=values.offer_hours, floor=values.quality_threshold, min_outcomes=values.quality_min_outcomes
+        outcome_hours=values.quality_outcome_hours or values.offer_hours,
+        floor=values.quality_threshold,
+        min_outcomes=values.quality_min_outcomes,
     )
 
 

@@ -6,6 +6,7 @@ Which version serves is the ledger's business; this module only moves models.
 import contextlib
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,6 +177,27 @@ def reload_problems(model: Any, features: NDArray[np.float64], expected: NDArray
     if not np.array_equal(np.asarray(model.predict(given[list(reversed(FEATURES))])), expected):
         return ("the reloaded model depends on the order of the caller's columns",)
     return ()
+
+
+def show(mlflow: MLflow, version: str, folder: str, stamp: str, files: Mapping[str, bytes]) -> str:
+    """Put files into a folder of the version's run, in place of older ones; once a stamp. Says where they are.
+
+    Raises MLflowUnavailable, and VersionMissing when the registry does not have the version.
+    """
+    module, client = mlflow.module(), mlflow.client()
+    tag = folder.replace("/", ".")
+    try:
+        run_id = str(client.get_model_version(MODEL_NAME, version).run_id)
+        if client.get_run(run_id).data.tags.get(tag) != stamp:
+            with tempfile.TemporaryDirectory() as local:
+                for name, content in files.items():
+                    (Path(local) / name).write_bytes(content)
+                client.log_artifacts(run_id, local, folder)
+            client.set_tag(run_id, tag, stamp)
+    except module.exceptions.MlflowException as error:
+        mlflow.probe()
+        raise VersionMissing(f"{MODEL_NAME} version {version}: {error}") from error
+    return f"run {run_id}, {folder}"
 
 
 def _log_model(module: Any, booster: "Booster", example: NDArray[np.float64]) -> Any:

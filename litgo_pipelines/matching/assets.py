@@ -17,15 +17,19 @@ BATCHES_A_RUN = 20
 
 
 def plan(cursor: Any, values: Settings) -> Any:
-    """The batch's parameters: the newest calibrated lambda, and the settings."""
+    """The batch's parameters: the newest calibrated lambda of each ranker, and the settings."""
     from litgo_pipelines.matching.allocation import Rule
     from litgo_pipelines.matching.batch import Plan
 
-    cursor.execute("SELECT version, lambda FROM litgo.allocation_parameters ORDER BY version DESC LIMIT 1")
-    version, weight = cursor.fetchone() or (None, values.allocation_lambda)
+    cursor.execute(
+        "SELECT DISTINCT ON (model_version) coalesce(model_version, ''), lambda, version "
+        "FROM litgo.allocation_parameters ORDER BY model_version, version DESC"
+    )
+    calibrated = cursor.fetchall()
     return Plan(
-        rule=Rule(weight=weight, keep=values.allocation_keep),
-        rule_version=version,
+        rule=Rule(weight=values.allocation_lambda, keep=values.allocation_keep),
+        weights={model: weight for model, weight, _ in calibrated},
+        rule_version=max((version for *_, version in calibrated), default=None),
         exploration=values.exploration_share,
         radii_km=values.matching_radii_km,
         preset=values.matching_preset,
@@ -149,8 +153,8 @@ def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgr
     kinds={"postgres", "python"},
     pool="calibration",
     retry_policy=RETRY,
-    description="The weight of load in the allocation: the smallest lambda with a Gini of at most .28 on a replay of "
-    "the last weeks. Every calibration is a version; the newest is used, and logged with every match.",
+    description="The weight of load in the allocation, for each ranker in use: the smallest lambda with a Gini of at "
+    "most .28 on a replay of the last weeks. The newest of a ranker is used, and logged with every match.",
     metadata={"dagster/table_name": "litgo.allocation_parameters"},
 )
 def allocation_parameters(
@@ -164,48 +168,52 @@ def allocation_parameters(
     values, as_of = settings(), config.instant()
     with postgres.connect() as connection, connection.cursor() as cursor:
         using = plan(cursor, values)
-        ranker = Rankers(mlflow, values.served_models)(cursor, None).champion
-        with tqdm(desc="replaying", unit=" cases", mininterval=5) as bar:
-            done = calibration.run(
-                cursor, as_of, using.rule, ranker, values.matching_radii_km[0], values.matching_preset, bar.update
-            )
-        chosen = calibration.record(cursor, as_of, done, using.rule, ranker, context.run.run_id)
-    log_json(context.log, "allocation_parameters", run_id=context.run.run_id, as_of=as_of, cases=done.cases,
-             lawyers=done.lawyers, share=done.share, **{"lambda": chosen})  # fmt: skip
-    return dg.MaterializeResult(metadata=calibration_pictures(done, using.rule.weight, chosen))
+        arms = Rankers(mlflow, values.served_models, holdout_points=1)(cursor, None)
+        rankers = list({ranker.version: ranker for ranker in arms.rankers.values()}.values())  # the champion first
+        window = calibration.read(cursor, as_of, rankers, values.matching_radii_km[0], values.matching_preset)
+    if window is None:
+        return dg.MaterializeResult(metadata={"decision": "too few cases for a replay: lambda stays"})
+    rules = [using.rule_of(ranker) for ranker in rankers]
+    with tqdm(desc="replaying", unit=" cases", mininterval=5) as bar:
+        fits = calibration.fit_all(window, rules, bar.update)
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        for fit in fits:
+            calibration.record(cursor, as_of, fit.ranker.version, fit.weight, fit.evidence(window), context.run.run_id)
+    found = {fit.ranker.version or fit.ranker.kind: fit.weight for fit in fits}
+    log_json(context.log, "allocation_parameters", run_id=context.run.run_id, as_of=as_of, share=window.share,
+             cases=len(window.cases[0].at), lambdas=found)  # fmt: skip
+    return dg.MaterializeResult(metadata=calibration_pictures(window, rules, fits))
 
 
-def calibration_pictures(done: Any, before: float, chosen: float | None) -> dict[str, Any]:
+def calibration_pictures(window: Any, rules: list[Any], fits: list[Any]) -> dict[str, Any]:
     from litgo_pipelines.observability.plots import figure, markdown_image
 
-    metadata: dict[str, Any] = {
-        "cases replayed": done.cases,
-        "lawyers": done.lawyers,
-        "share of the marketplace": round(done.share, 3),
-        "lambda in use": before if chosen is None else chosen,
-    }
-    if done.found is None:
-        return {**metadata, "decision": "too few cases for a replay: lambda stays"}
-    if done.found.weight is None:
-        metadata["decision"] = "no lambda reached a Gini of .28 with the cases there were: lambda stays"
-    else:
-        metadata["decision"] = f"lambda {before:g} → {chosen:g}"
-    rows = [
-        f"| {weight:.2f} | {f.gini:.3f} | {f.coverage:.1%} | {f.kept:.1%} | {f.kept_p5:.1%} |"
-        for weight, f in done.found.curve
-    ]
-    metadata["replays"] = dg.MetadataValue.md(
-        "\n".join(["| lambda | Gini | coverage | relevance kept | 5th percentile |", "|--:|--:|--:|--:|--:|", *rows])
-    )
     drawn, axes = figure("Replay of the last weeks", "lambda", "")
-    weights = [weight for weight, _ in done.found.curve]
-    axes.plot(weights, [f.gini for _, f in done.found.curve], marker="o", label="Gini")
-    axes.plot(weights, [f.kept for _, f in done.found.curve], marker="o", label="relevance kept")
+    rows, decisions = [], []
+    for rule, fit in zip(rules, fits, strict=True):
+        name = f"version {fit.ranker.version}" if fit.ranker.version else "hand weights"
+        reached = "" if fit.reached else ": no lambda reached the Gini wanted with the cases there were"
+        decisions.append(f"- {name}: lambda {rule.weight:g} → {fit.weight:g}{reached}")
+        rows += [
+            f"| {name} | {weight:.2f} | {f.gini:.3f} | {f.coverage:.1%} | {f.kept:.1%} | {f.kept_p5:.1%} |"
+            for weight, f in fit.curve
+        ]
+        weights = [weight for weight, _ in fit.curve]
+        axes.plot(weights, [f.gini for _, f in fit.curve], marker="o", label=f"{name}: Gini")
+        axes.plot(weights, [f.kept for _, f in fit.curve], marker="o", linestyle=":", label=f"{name}: relevance kept")
     axes.axhline(0.28, color="tab:red", linewidth=1, label="Gini wanted")
     axes.set_ylim(0, 1)
     axes.legend(frameon=False, fontsize=8)
-    metadata["replays, drawn"] = dg.MetadataValue.md(markdown_image(drawn, "Gini and relevance kept by lambda"))
-    return metadata
+    header = "| ranker | lambda | Gini | coverage | relevance kept | 5th percentile |\n|---|--:|--:|--:|--:|--:|"
+    return {
+        "decision": dg.MetadataValue.md("\n".join(decisions)),
+        "lambda of what serves": fits[0].weight,
+        "cases replayed": len(window.cases[0].at),
+        "lawyers": window.reached,
+        "share of the marketplace": round(window.share, 3),
+        "replays": dg.MetadataValue.md("\n".join([header, *rows])),
+        "replays, drawn": dg.MetadataValue.md(markdown_image(drawn, "Gini and relevance kept by lambda")),
+    }
 
 
 assets = [case_offers, expired_offers, allocation_parameters]

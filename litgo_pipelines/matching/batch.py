@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from litgo_pipelines.database import in_transaction, session_lock, sql
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.lifecycle.assignment import ARMS, CONTROL, TREATMENT
+from litgo_pipelines.matching import arm_loads
 from litgo_pipelines.matching.allocation import (
     Rule,
     choose,
@@ -29,6 +30,7 @@ from litgo_pipelines.matching.allocation import (
     relative_load,
     ties,
 )  # fmt: skip
+from litgo_pipelines.matching.arm_loads import ArmLoads
 from litgo_pipelines.matching.candidates import PACKAGE, Cases, Lawyers, Reach, pairs, read_cases, search, similar
 from litgo_pipelines.matching.features import impute
 from litgo_pipelines.matching.hand_weights import FEATURES
@@ -44,7 +46,7 @@ EMBEDDED_WITHIN = timedelta(minutes=2)  # a new case waits for its vector for so
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES = ("uuid", "int", "bigint", "timestamptz", "int", "float8", "float8", "float8", "jsonb",
           "jsonb", "text", "text", "text", "interval", "text[]", "jsonb[]", "float8[]",
-          "text", "text", "int")  # fmt: skip
+          "text", "text", "int", "float8")  # fmt: skip
 _EXECUTE = f"EXECUTE make_offers ({', '.join(f'%s::{kind}' for kind in _TYPES)})"
 
 
@@ -52,8 +54,9 @@ _EXECUTE = f"EXECUTE make_offers ({', '.join(f'%s::{kind}' for kind in _TYPES)})
 class Plan:
     """What decides the offers besides the data; kept with the batch."""
 
-    rule: Rule = field(default_factory=Rule)
-    rule_version: int | None = None  # of litgo.allocation_parameters; None: the default
+    rule: Rule = field(default_factory=Rule)  # its weight is for rankers that nobody calibrated
+    weights: dict[str, float] = field(default_factory=dict)  # model version ("": hand weights) → its calibrated λ
+    rule_version: int | None = None  # newest calibration in `weights`; None: there is none
     exploration: float = 0.02
     radii_km: tuple[float, ...] = (50.0, 100.0, 200.0, 500.0)
     preset: str = "balanced"
@@ -66,6 +69,10 @@ class Plan:
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Plan":
         return cls(**{**stored, "rule": Rule(**stored["rule"]), "radii_km": tuple(stored["radii_km"])})
+
+    def rule_of(self, ranker: Ranker) -> Rule:
+        """The allocation's rule with the ranker's own λ: scores of two models are not on one scale."""
+        return replace(self.rule, weight=self.weights.get(ranker.version or "", self.rule.weight))
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,7 @@ def match_batch(connection: Any, batch: Batch, arms: Arms) -> Result:
             cases = read_cases(cursor, case_ids, rounds, batch.plan.preset)
             lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
             assigned = arms.assign(cursor, cases.clients)
+            loads = arm_loads.read(cursor, arms.experiment, lawyers.ids, lawyers.offers_30d, batch.as_of)
             similarity = _similarity(connection, cursor, batch, cases, lawyers, reach)
             result.space = similarity[0]
     if todo:
@@ -165,7 +173,18 @@ def match_batch(connection: Any, batch: Batch, arms: Arms) -> Result:
         connection.cursor().execute("SET synchronous_commit = off")
         connection.commit()
         work = _Work(
-            connection, batch, arms, dict(arms.rankers), assigned, cases, lawyers, reach, similarity[1], turns, result
+            connection,
+            batch,
+            arms,
+            dict(arms.rankers),
+            assigned,
+            cases,
+            lawyers,
+            loads,
+            reach,
+            similarity[1],
+            turns,
+            result,
         )
         for first in range(0, len(turns), CHUNK):
             work.chunk(range(first, min(first + CHUNK, len(turns))))
@@ -222,6 +241,8 @@ def _claim(
 ) -> Batch:
     case_ids, rounds, _ = (list(column) for column in zip(*found, strict=True))
     watermark = store.watermark(cursor)
+    ranked_by = {ranker.version or "" for ranker in arms.rankers.values()} | {""}  # hand weights stand in for any
+    plan = replace(plan, weights={version: weight for version, weight in plan.weights.items() if version in ranked_by})
     cursor.execute(
         "INSERT INTO litgo.matching_batches "
         "(as_of, case_ids, rounds, parameters, ranker, model_version, run_id, similarity_watermark, experiment, phase, "
@@ -297,6 +318,7 @@ class _Work:
     assigned: Sequence[str | None]  # the arm of each case's client
     cases: Cases
     lawyers: Lawyers
+    loads: ArmLoads
     reach: Reach
     similarity: Sequence[NDArray[np.float32]] | None
     turns: list[int]  # of each case: its place in the batch, also when a part of it is done already
@@ -315,7 +337,7 @@ class _Work:
         try:
             found = pairs(self.cases, self.lawyers, fit, self.reach, self.similarity)
             features, imputed = impute(found.features, found.starts[:-1])
-            relevance = self._relevance(fit, features, np.diff(found.starts))
+            relevance, seconds = self._relevance(fit, features, np.diff(found.starts))
         except Exception as error:
             if len(fit) > 1:  # whose fault it was shows when each is alone
                 for row in fit:
@@ -326,16 +348,18 @@ class _Work:
         for k, row in enumerate(fit):
             here = slice(found.starts[k], found.starts[k + 1])
             try:
-                self._match(row, found.lawyer[here], features[here], imputed[here], relevance[here])
+                self._match(row, found.lawyer[here], features[here], imputed[here], relevance[here], float(seconds[k]))
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 raise  # the database's trouble, not this case's
             except Exception as error:
                 self.connection.rollback()
                 self._fail(row, f"{type(error).__name__}: {error}")
 
-    def _relevance(self, fit: Sequence[int], features: Any, sizes: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Relevance of each pair, each case's by its arm's ranker."""
-        relevance = np.empty(len(features))
+    def _relevance(
+        self, fit: Sequence[int], features: Any, sizes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Relevance of each pair, each case's by its arm's ranker; seconds a case, the same in an arm."""
+        relevance, seconds = np.empty(len(features)), np.empty(len(fit))
         arms = np.array([self.assigned[row] or "" for row in fit])
         for arm in dict.fromkeys(self.assigned[row] for row in fit):
             mine = arms == (arm or "")
@@ -345,13 +369,15 @@ class _Work:
                 [column[row] for row in rows] for column in (self.cases.preset, self.cases.complexity)
             )
             while True:
+                started = time.monotonic()
                 try:
                     found = self.rankers[arm].relevance(features[of_arm], presets, complexity, sizes[mine])
                     break
                 except ModelBroken as error:  # no case's fault
                     self._put_aside(arm, error)
             relevance[of_arm] = found
-        return relevance
+            seconds[mine] = (time.monotonic() - started) / len(rows)
+        return relevance, seconds
 
     def _put_aside(self, arm: str | None, error: ModelBroken) -> None:
         """Another ranker for the rest of the batch: control's for the treated, else the hand weights."""
@@ -369,24 +395,26 @@ class _Work:
             return f"no eligible lawyer for {self.cases.area_names[self.cases.area[row]]!r} anywhere"
         return None
 
-    def _match(self, row: int, who: Any, features: Any, imputed: Any, relevance: Any) -> None:
+    def _match(self, row: int, who: Any, features: Any, imputed: Any, relevance: Any, seconds: float) -> None:
         started = time.monotonic()
         plan, lawyers, batch = self.batch.plan, self.lawyers, self.batch
         arm = self.assigned[row]
         ranker = self.rankers[arm]
+        rule = plan.rule_of(ranker)
         compared = arm in ARMS and not self.rankers[CONTROL].fallback  # with a broken control there is no comparison
         last = lawyers.last_offered[who]
+        offers_30d = self.loads.of(arm if compared else None, who)
         z, mean = relative_load(
-            lawyers.offers_30d[who], lawyers.cases_30d[who], lawyers.capacity[who], lawyers.active_share[who], plan.rule
+            offers_30d, lawyers.cases_30d[who], lawyers.capacity[who], lawyers.active_share[who], rule
         )
-        tie = ties(lawyers.offers_30d[who], who)
-        choice = choose(relevance, z, last, tie, plan.rule)
+        tie = ties(offers_30d, who)
+        choice = choose(relevance, z, last, tie, rule)
         case_id, round_number = self.cases.ids[row], self.cases.rounds[row]
         offered, propensity, by_chance = explore(choice, who, plan.exploration, _seed(case_id, round_number))
         order = np.lexsort((who[offered], -relevance[offered]))  # shown by relevance
         offered, propensity, by_chance = offered[order], propensity[order], by_chance[order]
-        term = equity_term(z, plan.rule)
-        others = next_best(choice, relevance, z, last, tie, plan.rule, NEXT, besides=offered)
+        term = equity_term(z, rule)
+        others = next_best(choice, relevance, z, last, tie, rule, NEXT, besides=offered)
         considered: list[dict[str, Any]] = []
         for i in [*offered.tolist(), *others.tolist()]:
             place = len(considered)
@@ -410,7 +438,7 @@ class _Work:
             elif i in choice.chosen:
                 entry["displaced"] = True  # by chance
             else:
-                entry["offered_at_load"] = load_for_offer(i, choice, relevance, z, last, tie, plan.rule)
+                entry["offered_at_load"] = load_for_offer(i, choice, relevance, z, last, tie, rule)
             considered.append(entry)
         turn = self.turns[row]
         sent_at = batch.as_of + timedelta(microseconds=turn)
@@ -430,12 +458,13 @@ class _Work:
             ranker.weights_used(preset, complexity), ranker.kind, ranker.version,
             preset if ranker.model is None else None, timedelta(hours=plan.offer_hours), *columns(deltas),
             self.arms.experiment if compared else None, arm if compared or arm == HOLDOUT else None, self.arms.phase,
+            seconds,
         )  # fmt: skip
         offers = self._commit(parameters)
         if not offers:  # matched by a run before the kill, or no longer pending
             return
         rows = who[offered]
-        lawyers.offers_30d[rows] += 1
+        self.loads.reserve(arm if compared else None, rows)
         lawyers.last_offered[rows] = _microseconds(sent_at)
         result = self.result
         result.matched += 1

@@ -1,11 +1,14 @@
 """How much weight load needs: the last weeks' cases matched again in memory, for several λ. Knows the database.
 
+Every ranker has a λ of its own. A model that tells lawyers apart better has relevances further apart; beside them one
+and the same λ would weigh less, and the better model would spread offers less evenly for no other reason.
+
 Lawyers, availability and evidence are those of today; a large marketplace is thinned, lawyers and cases by the same
 share, which leaves the demand on a lawyer as it was. The replay itself: `replay.py`.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,29 +20,85 @@ from litgo_pipelines.matching import candidates
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.features import impute
 from litgo_pipelines.matching.ranking import Ranker
-from litgo_pipelines.matching.replay import WINDOW, Calibration, Cases, Lawyers, calibrate
+from litgo_pipelines.matching.replay import (
+    TARGET_GINI,
+    WINDOW,
+    Before,
+    Cases,
+    Figures,
+    Lawyers,
+    calibrate,
+    price,
+    replay,
+)
 
 DAYS = 60  # 30 to fill the ledger, 30 that are measured
 MOST_PAIRS = 4_000_000  # about a minute and half a gigabyte
 LEAST_CASES = 200
 CHUNK = 256
 
+Step = Callable[[], object]
+
 
 @dataclass(frozen=True)
-class Calibrated:
-    """`found`: None when there were too few cases to say anything."""
+class Window:
+    """The last weeks, ready to be replayed. `cases`: one for each ranker, alike but for the relevance."""
 
-    cases: int
-    lawyers: int
-    share: float  # of the marketplace that was replayed
-    found: Calibration | None
+    as_of: datetime
+    rankers: Sequence[Ranker]
+    cases: Sequence[Cases]
+    lawyers: Lawyers
+    share: float  # of the marketplace that is replayed
+
+    @property
+    def reached(self) -> int:
+        """Lawyers who were eligible for a case."""
+        return len(np.unique(self.cases[0].lawyer))
+
+    def replay(self, number: int, rule: Rule, step: Step = lambda: None, before: Before | None = None) -> Figures:
+        """Of the last 30 days, with one of the rankers and a rule."""
+        run = replay(self.cases[number], self.lawyers, price(rule), step=step, before=before)
+        return run.figures(self.as_of.timestamp())
+
+    def before(self, number: int, rule: Rule) -> Before:
+        """The 30 days before those that are measured, with one of the rankers and a rule."""
+        return Before(self.as_of.timestamp() - WINDOW, self.cases[number].relevance, price(rule))
 
 
-def run(
-    cursor: Any, as_of: datetime, rule: Rule, ranker: Ranker, radius_km: float, preset: str,
-    step: Callable[[], object] = lambda: None, most_pairs: int = MOST_PAIRS,
-) -> Calibrated:  # fmt: skip
-    """Replay the 60 days before the instant; `step` is called after each case of each replay."""
+@dataclass(frozen=True)
+class Fit:
+    """The λ of one ranker. `figures`: of the replay with it; `curve`: every λ that was replayed; `reached`: whether it
+    spreads offers as evenly as it should."""
+
+    ranker: Ranker
+    weight: float
+    figures: Figures
+    curve: tuple[tuple[float, Figures], ...]
+    reached: bool
+
+    def evidence(self, window: Window) -> dict[str, Any]:
+        """What is kept with the λ, as plain JSON values."""
+        return {
+            "cases": len(window.cases[0].at),
+            "lawyers": window.reached,
+            "share": window.share,
+            "ranker": self.ranker.version or self.ranker.kind,
+            "reached": self.reached,
+            "curve": [
+                # figures that do not exist are not numbers, which JSON has no word for
+                {
+                    "lambda": weight,
+                    **{n: v for n in ("gini", "coverage", "kept", "kept_p5") if (v := getattr(f, n)) == v},
+                }
+                for weight, f in self.curve
+            ],
+        }
+
+
+def read(
+    cursor: Any, as_of: datetime, rankers: Sequence[Ranker], radius_km: float, preset: str, most_pairs: int = MOST_PAIRS
+) -> Window | None:
+    """The 60 days before the instant; None when too few, or none with an eligible lawyer, say anything."""
     cursor.execute(
         "SELECT id::text, extract(epoch FROM created_at)::float8 FROM cases WHERE created_at > %s AND created_at <= %s "
         "AND area IS NOT NULL AND coords[1] BETWEEN -90 AND 90 AND coords[0] BETWEEN -180 AND 180 "
@@ -48,7 +107,7 @@ def run(
     )
     rows = cursor.fetchall()
     if len(rows) < LEAST_CASES:
-        return Calibrated(len(rows), 0, 1.0, None)
+        return None
     at = np.array([instant for _, instant in rows])
     all_cases = candidates.read_cases(cursor, [case for case, _ in rows], [1] * len(rows), preset)
     radius = np.full(len(rows), radius_km)
@@ -66,11 +125,36 @@ def run(
     )
     cases, at, radius = all_cases.take(kept_cases), at[kept_cases], radius[kept_cases]
     joined = as_of.timestamp() - np.where(lawyers.active_share < 1, lawyers.active_share * WINDOW, np.inf)
-    data = _pairs(cases, at, lawyers, joined, radius, ranker)
-    found = calibrate(
-        data, Lawyers(lawyers.capacity, joined, lawyers.cases_30d), as_of.timestamp(), rule, step=step
-    )  # fmt: skip
-    return Calibrated(len(cases.ids), int(kept_lawyers.sum()), share, found)
+    found = _pairs(cases, at, lawyers, joined, radius, rankers)
+    if not len(found[0].lawyer):
+        return None
+    return Window(as_of, rankers, found, Lawyers(lawyers.capacity, joined, lawyers.cases_30d), share)
+
+
+def fit(
+    window: Window, number: int, rule: Rule, target: float = TARGET_GINI, otherwise: float = 1.0,
+    step: Step = lambda: None, before: Before | None = None,
+) -> Fit:  # fmt: skip
+    """The smallest λ with a Gini of at most the target, for one of the rankers; else `otherwise`.
+
+    `step` is called after each case of each replay.
+    """
+    found = calibrate(window.cases[number], window.lawyers, window.as_of.timestamp(), rule, target, step, before)
+    curve = dict(found.curve)
+    weight = otherwise if found.weight is None else found.weight
+    if weight not in curve:
+        curve[weight] = window.replay(number, replace(rule, weight=weight), step, before)
+    ascending = tuple(sorted(curve.items(), key=lambda point: point[0]))
+    return Fit(window.rankers[number], weight, curve[weight], ascending, found.weight is not None)
+
+
+def fit_all(window: Window, rules: Sequence[Rule], step: Step = lambda: None) -> list[Fit]:
+    """Of each ranker, `rules` being those they have now. The first one serves: where nothing reaches the target its λ
+    stays. The others shall spread offers as evenly in the 30 days after they take over from it."""
+    first = fit(window, 0, rules[0], otherwise=rules[0].weight, step=step)
+    before = window.before(0, replace(rules[0], weight=first.weight))
+    others = (fit(window, k, rule, first.figures.gini, step=step, before=before) for k, rule in enumerate(rules) if k)
+    return [first, *others]
 
 
 def _share(ids: list[str], share: float) -> Any:
@@ -79,10 +163,11 @@ def _share(ids: list[str], share: float) -> Any:
 
 
 def _pairs(
-    cases: candidates.Cases, at: Any, lawyers: candidates.Lawyers, joined: Any, radius: Any, ranker: Ranker
-) -> Cases:
-    """Eligible pairs of all cases with their relevance; a lawyer who joined later was not there."""
-    sizes, who, relevance = [], [], []
+    cases: candidates.Cases, at: Any, lawyers: candidates.Lawyers, joined: Any, radius: Any, rankers: Sequence[Ranker]
+) -> list[Cases]:
+    """Eligible pairs of all cases with their relevance, by each ranker; a lawyer who joined later was not there."""
+    sizes, who = [], []
+    relevance: list[list[Any]] = [[] for _ in rankers]
     for first in range(0, len(cases.ids), CHUNK):
         rows = np.arange(first, min(first + CHUNK, len(cases.ids)))
         found = []
@@ -99,42 +184,20 @@ def _pairs(
         pairs = candidates.pairs(chunk, lawyers, some.tolist(), candidates.Reach(radius[rows], found))
         filled, _ = impute(pairs.features, pairs.starts[:-1])
         who.append(pairs.lawyer)
-        relevance.append(
-            ranker.relevance(
-                filled, [chunk.preset[k] for k in some], [chunk.complexity[k] for k in some], np.diff(pairs.starts)
-            )
-        )
-    return Cases(
-        at,
-        np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64),
-        np.concatenate([*who, np.empty(0, np.int64)]),
-        np.concatenate([*relevance, np.empty(0)]),
-    )
+        presets, complexity = ([column[k] for k in some] for column in (chunk.preset, chunk.complexity))
+        for ranker, scores in zip(rankers, relevance, strict=True):
+            scores.append(ranker.relevance(filled, presets, complexity, np.diff(pairs.starts)))
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
+    lawyer = np.concatenate([*who, np.empty(0, np.int64)])
+    return [Cases(at, starts, lawyer, np.concatenate([*scores, np.empty(0)])) for scores in relevance]
 
 
-def record(cursor: Any, as_of: datetime, done: Calibrated, rule: Rule, ranker: Ranker, run_id: str) -> float | None:
-    """Write a version for the instant, once; returns its λ. None, and nothing written, when there were too few cases.
-
-    Where no λ reached the target the one in use is written again, with the replay that says so.
-    """
-    if done.found is None:
-        return None
-    evidence = {
-        "cases": done.cases,
-        "lawyers": done.lawyers,
-        "share": done.share,
-        "ranker": ranker.version or ranker.kind,
-        "reached": done.found.weight is not None,
-        "curve": [
-            # figures that do not exist are not numbers, which JSON has no word for
-            {"lambda": weight, **{n: v for n in ("gini", "coverage", "kept", "kept_p5") if (v := getattr(f, n)) == v}}
-            for weight, f in done.found.curve
-        ],
-    }
-    chosen = rule.weight if done.found.weight is None else done.found.weight
+def record(
+    cursor: Any, as_of: datetime, version: str | None, weight: float, evidence: dict[str, Any], run_id: str
+) -> None:
+    """Write a ranker's λ for the instant, once."""
     cursor.execute(
-        "INSERT INTO litgo.allocation_parameters (as_of, lambda, evidence, run_id) VALUES (%s, %s, %s, %s) "
-        "ON CONFLICT (as_of) DO NOTHING",
-        (as_of, chosen, json.dumps(evidence), run_id),
+        "INSERT INTO litgo.allocation_parameters (as_of, model_version, lambda, evidence, run_id) "
+        "VALUES (%s, %s, %s, %s, %s) ON CONFLICT (as_of, model_version) DO NOTHING",
+        (as_of, version, weight, json.dumps(evidence), run_id),
     )
-    return chosen

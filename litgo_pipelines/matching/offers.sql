@@ -4,7 +4,8 @@ PREPARE make_offers (
     uuid, int, bigint, timestamptz, int, float8, float8, float8, jsonb,    -- 1-9: the matching
     jsonb, text, text, text, interval,                                     -- 10-14: how it was ranked; the offers' term
     text[], jsonb[], float8[],                                             -- 15-17: metric deltas
-    text, text, int                                                        -- 18-20: experiment, arm, phase
+    text, text, int,                                                       -- 18-20: experiment, arm, phase
+    float8                                                                 -- 21: seconds of scoring
 ) AS
 WITH matched AS (
     INSERT INTO litgo.matchings
@@ -49,8 +50,9 @@ told AS (
     FROM offered
 ),
 exposed AS (
-    INSERT INTO litgo.exposures (case_id, round, client_id, ranker, model_version, experiment, arm, exposed_at)
-    SELECT c.id, $2, c.client_id, $11, $12, $18, $19, $4 FROM cases c JOIN matched m ON m.case_id = c.id
+    INSERT INTO litgo.exposures (case_id, round, client_id, ranker, model_version, experiment, arm, exposed_at,
+                                 ranking_seconds)
+    SELECT c.id, $2, c.client_id, $11, $12, $18, $19, $4, $21 FROM cases c JOIN matched m ON m.case_id = c.id
     RETURNING case_id, client_id
 ),
 joined AS (                                 -- a client's arm is that of the first exposure, for good

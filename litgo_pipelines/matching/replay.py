@@ -129,7 +129,7 @@ class Replay:
     def __init__(self, lawyers: Lawyers, policy: Policy, k: int = OFFERS_A_CASE) -> None:
         self.lawyers, self.k = lawyers, k
         self.ledger = Ledger.empty(len(lawyers.capacity))
-        self._policy = policy
+        self.policy = policy
         self._at: list[float] = []
         self.eligible: list[Ints] = []
         self.offered: list[Ints] = []  # lawyers, per case
@@ -144,7 +144,7 @@ class Replay:
             lawyer, relevance, ledger.offers_30d[lawyer], lawyers.cases_30d[lawyer], lawyers.capacity[lawyer],
             lawyers.active_share(at, lawyer), ledger.last_offered[lawyer],
         )  # fmt: skip
-        chosen = self._policy(pool)
+        chosen = self.policy(pool)
         if len(chosen) > self.k:
             raise ValueError(f"the policy offers a case to {len(chosen)}, the replay is for {self.k}")
         ledger.reserve(lawyer[chosen], at)
@@ -215,14 +215,26 @@ def _joined(arrays: list[Ints]) -> Ints:
     return np.concatenate([*arrays, np.empty(0, np.int64)])
 
 
+@dataclass(frozen=True)
+class Before:
+    """Who offered the cases up to an instant: another policy, by its own relevance of the same pairs."""
+
+    until: float
+    relevance: Floats
+    policy: Policy
+
+
 def replay(
-    cases: Cases, lawyers: Lawyers, policy: Policy, k: int = OFFERS_A_CASE, step: Callable[[], object] = lambda: None
-) -> Replay:
-    """All cases through one policy, from an empty ledger; `step` is called after each case."""
+    cases: Cases, lawyers: Lawyers, policy: Policy, k: int = OFFERS_A_CASE, step: Callable[[], object] = lambda: None,
+    before: Before | None = None,
+) -> Replay:  # fmt: skip
+    """All cases through one policy, or through another `before`, from an empty ledger; `step` is called after each."""
     run = Replay(lawyers, policy, k)
     for at, low, high in zip(cases.at.tolist(), cases.starts[:-1].tolist(), cases.starts[1:].tolist(), strict=True):
+        early = before is not None and at <= before.until
+        run.policy, relevance = (before.policy, before.relevance) if early and before else (policy, cases.relevance)
         if high > low:
-            run.offer(at, cases.lawyer[low:high], cases.relevance[low:high])
+            run.offer(at, cases.lawyer[low:high], relevance[low:high])
         step()
     return run
 
@@ -243,6 +255,7 @@ def calibrate(
     rule: Rule | None = None,
     target: float = TARGET_GINI,
     step: Callable[[], object] = lambda: None,
+    before: Before | None = None,
 ) -> Calibration:
     """The smallest λ in 0, .05, …, 1 whose Gini over the 30 days to `end` is at most `target`; else of `rule` as it is.
 
@@ -255,7 +268,7 @@ def calibrate(
 
     def reached(number: int) -> bool:
         trial = replace(rule, weight=number / STEPS)
-        curve[number] = replay(cases, lawyers, price(trial), step=step).figures(end)
+        curve[number] = replay(cases, lawyers, price(trial), step=step, before=before).figures(end)
         return curve[number].gini <= target
 
     low, high = -1, STEPS

@@ -22,8 +22,17 @@ def figure(title: str, x: str, y: str) -> tuple["Figure", "Axes"]:
     return drawn, axes
 
 
-def markdown_image(drawn: "Figure", alternative: str) -> str:
-    """The figure as markdown with the PNG inside, for `MetadataValue.md`."""
+def png(drawn: "Figure") -> bytes:
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png")
-    return f"![{alternative}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+    return buffer.getvalue()
+
+
+def markdown_image(drawn: "Figure", alternative: str) -> str:
+    """The figure as markdown with the PNG inside, for `MetadataValue.md`."""
+    return embedded(png(drawn), alternative)
+
+
+def embedded(picture: bytes, alternative: str) -> str:
+    """A PNG inside markdown."""
+    return f"![{alternative}](data:image/png;base64,{base64.b64encode(picture).decode()})"

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from litgo_pipelines.learning.gate import Outcome, Rules, decide, population_stability
+from litgo_pipelines.learning.gate import Evenness, Outcome, Rules, decide, population_stability
 
 RULES = Rules(min_queries=100, slice_min_queries=30)
 
@@ -97,3 +97,12 @@ def test_population_stability() -> None:
     assert population_stability(before, draw.random(5000) ** 3) > 0.25
     assert population_stability(before, np.where(draw.random(5000) < 0.5, np.nan, before)) > 0.25
     assert np.isnan(population_stability([], before))
+
+
+def test_a_model_that_spreads_offers_less_evenly_is_rejected() -> None:
+    better = results(0.2)
+    assert decide(*better, RULES, evenness=Evenness(0.29, 0.28)).outcome == Outcome.PASSED
+    uneven = decide(*better, RULES, evenness=Evenness(0.31, 0.28))
+    assert (uneven.outcome, len(uneven.reasons)) == (Outcome.REJECTED, 1)
+    assert "Gini 0.310 against 0.280" in uneven.reasons[0]
+    assert decide(*better, RULES, evenness=Evenness(float("nan"), 0.28)).outcome == Outcome.REJECTED

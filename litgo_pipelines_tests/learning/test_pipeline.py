@@ -112,6 +112,7 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
     expected = ("learning_curve.png", "importance.png", "shap.png", "calibration.png", "model_card.md", "model-1.txt")
     assert {f"bundle/{name}" for name in expected} <= names
     assert "evaluation.json" in {file.path for file in client.list_artifacts(row.mlflow_run_id)}
+    assert len(client.list_artifacts(row.mlflow_run_id, "comparison")) == 1
     assert row.mlflow_run_id in metadata(result, "registered_model")["mlflow run"]
     assert metadata(result, "candidate_model")["importance"].startswith("![plot](data:image/png;base64,iVBOR")
 
@@ -151,7 +152,7 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
 
     # A champion that cannot be loaded is no baseline, and without a baseline nothing passes.
     lost = ledger.Entry(9, "champion", "k", "9999", {}, "r")
-    decision = evaluation.evaluate(mlflow, third, lost, settings())["decision"]
+    decision = evaluation.evaluate(mlflow, third, lost, settings(), cursor, AS_OF)["decision"]
     assert decision["outcome"] == "rejected"
     assert "9999" in decision["reasons"][-1]
 

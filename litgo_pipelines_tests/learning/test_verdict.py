@@ -1,12 +1,16 @@
 """What becomes of a candidate by the gate's verdict, with the ledger's state as it may be."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from litgo_pipelines.learning import evaluation, retrainings
+from litgo_pipelines.matching import calibration
+from litgo_pipelines.matching.allocation import Rule
+from litgo_pipelines.matching.ranking import Ranker
 from litgo_pipelines_tests.lifecycle.conftest import AT, Life
+from litgo_pipelines_tests.matching.test_replay import END, marketplace
 
 
 @pytest.fixture
@@ -18,7 +22,7 @@ def verdict(outcome: str) -> dict[str, Any]:
     return {"decision": {"outcome": outcome, "reasons": [f"it {outcome}"]}, "baseline": "b", "snapshot_sha256": "s"}
 
 
-def judge(life: Life, version: str, outcome: str = "passed", *, experiments: bool = True) -> str:
+def judge(life: Life, version: str, outcome: str = "passed", *, experiments: bool = True, fairness: Any = None) -> str:
     """A candidate of a retraining named after its version, and its verdict."""
 
     def work(cursor: Any) -> str:
@@ -30,7 +34,8 @@ def judge(life: Life, version: str, outcome: str = "passed", *, experiments: boo
             (AT + timedelta(days=int(version)), root),
         )
         row = retrainings.get(cursor, root)
-        return evaluation.record(cursor, row, verdict(outcome), life.at, "run", experiments=experiments)
+        result = verdict(outcome) | ({"fairness": fairness} if fairness else {})
+        return evaluation.record(cursor, row, result, life.at, "run", experiments=experiments)
 
     if version not in life.state().standing:
         life.candidate(version)
@@ -79,3 +84,17 @@ def test_an_earlier_verdict_is_found(life: Life) -> None:
     assert life.do(evaluation.earlier, "1") is None
     judge(life, "1", "not_enough_evidence")
     assert life.do(evaluation.earlier, "1") == verdict("not_enough_evidence")
+
+
+def test_what_passed_goes_into_service_with_the_lambda_it_was_judged_with(life: Life) -> None:
+    cases, lawyers = marketplace(9, n=50, cases=500)
+    rankers = [Ranker(), Ranker(version="1")]
+    window = calibration.Window(datetime.fromtimestamp(END, UTC), rankers, [cases, cases], lawyers, 1.0)
+    fairness = evaluation._fairness(window, [Rule(), Rule()])
+    assert fairness["candidate"]["gini"] <= fairness["baseline"]["gini"]
+    assert evaluation.fairness_table(fairness).count("\n") == 3
+    assert judge(life, "1", fairness=fairness) == "champion"
+    judge(life, "1", fairness=fairness)
+    assert life.rows("SELECT coalesce(model_version, ''), lambda FROM litgo.allocation_parameters ORDER BY 1") == [
+        ("", fairness["baseline"]["lambda"]), ("1", fairness["candidate"]["lambda"])
+    ]  # fmt: skip

@@ -9,10 +9,11 @@ import psycopg2
 import pytest
 
 from litgo_pipelines.database import sql
-from litgo_pipelines.lifecycle import experiments, ledger, transitions
+from litgo_pipelines.lifecycle import experiments, ledger, registry, transitions
 from litgo_pipelines.lifecycle.decision import Guardrail
 from litgo_pipelines.lifecycle.experiment_assets import assets, jobs
 from litgo_pipelines.lifecycle.experiments import Plan
+from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.lifecycle.conftest import Life
 from litgo_pipelines_tests.lifecycle.test_cutoffs import Lab
@@ -122,8 +123,10 @@ def test_the_rate_expected_is_that_of_clients_whose_days_were_over(life: Life) -
         life.do(experiments.ramp, 9000, life.by())
 
 
-def test_the_assets_the_jobs_and_the_figures_to_scrape(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
-    defs = dg.Definitions(assets=assets, jobs=jobs, resources={"postgres": Postgres(url=life.url)})
+def test_the_assets_the_jobs_and_the_figures_to_scrape(
+    life: Life, mlflow: MLflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defs = dg.Definitions(assets=assets, jobs=jobs, resources={"postgres": Postgres(url=life.url), "mlflow": mlflow})
 
     def run(job: str, op: str, **config: Any) -> dg.ExecuteInProcessResult:
         return defs.resolve_job_def(job).execute_in_process(
@@ -168,6 +171,12 @@ def test_the_assets_the_jobs_and_the_figures_to_scrape(life: Life, monkeypatch: 
     assert "| hours_to_accept |" in report["guardrails"]
     assert report["Gini of offers"].count("| 1,000 |") == 1
     assert report["utilisation of lawyers"] == "40%"
+    client = mlflow.client()
+    run_id = str(client.get_model_version(registry.MODEL_NAME, "2").run_id)
+    assert report["in MLflow"] == f"run {run_id}, experiments/ranker-v2"
+    assert {file.path.rsplit("/", 1)[1] for file in client.list_artifacts(run_id, "experiments/ranker-v2")} == {
+        "report.md", "evidence.png"
+    }  # fmt: skip
     read = {row[:3]: row[3] for row in life.rows(sql("litgo_pipelines.lifecycle", "ab_test_metrics.sql"))}
     treated = read["ranker-v2", "treatment", "exposed"]
     assert treated + read["ranker-v2", "control", "exposed"] == found["clients with a final outcome"]

@@ -464,3 +464,15 @@ def test_the_asset_and_its_check(market: Market, monkeypatch: pytest.MonkeyPatch
     assert not check.passed
     assert "version 2 roll_back" in (check.description or "")
     assert market.life.rows("SELECT count(*) FROM litgo.quality_incident_ends") == [(1,)]
+
+
+def test_a_model_that_has_become_slow_is_seen_in_three_checks(market: Market) -> None:
+    life, start = market.life, market.start
+    market.requests("2", start, 4, 60, 0.2)
+    market.ranked("2", "2", start, start + 4 * HOUR)
+    slow = "UPDATE litgo.exposures SET ranking_seconds = CASE WHEN exposed_at < %s THEN 0.1 ELSE 3 END"
+    life.do(lambda c: c.execute(slow, (start + 2 * HOUR,)))
+    found, ticks = market.watch(start + HOUR, 3, timedelta(minutes=5))
+    # 5 % of the last hour's requests are slow after three minutes
+    assert found == start + 2 * HOUR + timedelta(minutes=15)
+    assert [alarm.kind for alarm in ticks[-1].check.alarms] == ["latency"]  # type: ignore[union-attr]

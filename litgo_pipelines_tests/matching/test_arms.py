@@ -12,7 +12,8 @@ from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.lifecycle import experiments, transitions
 from litgo_pipelines.lifecycle.assignment import assign
 from litgo_pipelines.lifecycle.ledger import By
-from litgo_pipelines.matching import batch
+from litgo_pipelines.matching import arm_loads, batch
+from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.batch import Plan, Result, match_pending
 from litgo_pipelines.matching.ranking import Ranker
 from litgo_pipelines.matching.serving import Rankers
@@ -162,3 +163,61 @@ def test_a_challenger_that_breaks_gives_its_place_to_control(url: str) -> None:
     assert np.isclose(
         ask(url, "SELECT sum(value) FROM litgo.metric_state WHERE name = 'ranker_fallback_total'")[0][0], 1
     )
+
+
+def test_each_ranker_has_its_own_lambda_also_after_a_kill(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far apart, so that the lambda used says whose it was: it is the ranker's, or lowered from it."""
+    weights = {"1": 0.1, "2": 5.0, "": 1.0, "9": 3.0}
+    rankers = InMemory({"1": Column("G"), "2": Column("R")})
+    plan = Plan(Rule(keep=0), weights)
+    commit = batch._Work._commit
+    left = iter(range(20))
+
+    def killed(work: Any, parameters: Any) -> int:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return commit(work, parameters)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch._Work, "_commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            match(url, rankers, plan)
+    match(url, rankers, Plan(Rule(keep=0), dict.fromkeys(weights, 0.5)))  # what was calibrated since is for new batches
+    used = ask(url, "SELECT DISTINCT coalesce(x.model_version, ''), m.lambda FROM litgo.exposures x "
+                    "JOIN litgo.matchings m USING (case_id, round)")  # fmt: skip
+    assert set(used) == {("1", 0.1), ("2", 5.0), ("", 1.0)}
+    assert ask(url, "SELECT DISTINCT parameters -> 'weights' FROM litgo.matching_batches") == [
+        ({"1": 0.1, "2": 5.0, "": 1.0},)
+    ]
+    assert ask(url, "SELECT count(*) FROM litgo.exposures WHERE ranking_seconds > 0") == [(60,)]
+
+
+def test_an_arm_sees_its_own_offers_as_if_it_had_all_clients(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = match(url, InMemory({"1": Column("G"), "2": Column("R")}), Plan(limit=30))
+    assert first.treated > 0
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id::text FROM lawyers ORDER BY id")
+        ids = [lawyer for (lawyer,) in cursor.fetchall()]
+        made = {
+            arm: np.array(ask(url, "SELECT count(*) FILTER (WHERE x.arm = %s) FROM lawyers l LEFT JOIN offers o "
+                                   "ON o.lawyer_id = l.id LEFT JOIN litgo.exposures x USING (case_id) "
+                                   "GROUP BY l.id ORDER BY l.id", (arm,)))[:, 0]
+            for arm in ("treatment", "control", "holdout")
+        }  # fmt: skip
+        before = 7.0 + np.zeros(len(ids))
+        shared = before + made["treatment"] + made["control"] + made["holdout"]
+        loads = arm_loads.read(cursor, "ranker-v2", ids, shared, AS_OF + timedelta(days=1))
+        nobody = arm_loads.read(cursor, None, ids, shared.copy(), AS_OF + timedelta(days=1))
+    everybody = np.arange(len(ids))
+    both = made["treatment"].sum() + made["control"].sum()
+    for arm in ("treatment", "control"):
+        expected = before + made["holdout"] + both / made[arm].sum() * made[arm]
+        assert loads.of(arm, everybody) == pytest.approx(expected)
+        assert loads.of(arm, everybody).sum() == pytest.approx(shared.sum())
+    assert (loads.of("holdout", everybody) == shared).all()
+    assert (nobody.of("treatment", everybody) == shared).all()
+    total = shared[:2].copy()
+    seen = loads.of("control", everybody[:2]).copy()
+    loads.reserve("treatment", everybody[:2])
+    assert loads.of("control", everybody[:2]) == pytest.approx(seen)  # the other arm's offers are not control's
+    assert (loads.of(None, everybody[:2]) == total + 1).all()

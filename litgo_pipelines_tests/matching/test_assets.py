@@ -15,6 +15,7 @@ from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.lifecycle import ledger, registry
 from litgo_pipelines.matching import explain
 from litgo_pipelines.matching.assets import plan
+from litgo_pipelines.matching.ranking import Ranker
 from litgo_pipelines.matching.serving import Rankers
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.openai import OpenAI
@@ -166,7 +167,7 @@ def test_a_calibration_is_a_version_that_the_next_batch_uses(database_url: str) 
     ask(database_url, "UPDATE cases SET created_at = %s - random() * interval '59 days'", (AS_OF,))
     found = metadata(run(database_url, "allocation_parameters"), "allocation_parameters")
     assert found["cases replayed"] == 400
-    assert "lambda 0.6 →" in found["decision"]
+    assert "hand weights: lambda 0.6 →" in found["decision"]
     assert "data:image/png;base64," in found["replays, drawn"]
     ((version, weight, evidence),) = ask(
         database_url, "SELECT version, lambda, evidence FROM litgo.allocation_parameters"
@@ -177,14 +178,14 @@ def test_a_calibration_is_a_version_that_the_next_batch_uses(database_url: str) 
     run(database_url, "allocation_parameters")  # the same instant again
     with connect(database_url) as connection, connection.cursor() as cursor:
         used = plan(cursor, settings())
-    assert (used.rule.weight, used.rule_version) == (weight, version)
+    assert (used.rule_of(Ranker()).weight, used.rule_version) == (weight, version)
+    assert used.rule_of(Ranker(version="7")).weight == 0.6  # nobody calibrated it
 
 
 def test_too_few_cases_leave_lambda_as_it_is(database_url: str) -> None:
     fill(database_url)
     found = metadata(run(database_url, "allocation_parameters"), "allocation_parameters")
     assert "too few" in found["decision"]
-    assert found["lambda in use"] == 0.6
     assert ask(database_url, "SELECT count(*) FROM litgo.allocation_parameters") == [(0,)]
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks import fair_allocation
 from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE, STEPS, Rule
+from litgo_pipelines.matching.calibration import Window, fit_all
+from litgo_pipelines.matching.ranking import Ranker
 from litgo_pipelines.matching.replay import WINDOW, Cases, Lawyers, Ledger, Policy, Pool, calibrate, price, replay
 from litgo_pipelines.simulation.truth import World
 
@@ -212,6 +214,21 @@ def test_a_greater_weight_is_fairer_and_calibration_finds_the_least_that_does() 
     weights = [weight for weight, _ in found.curve]
     assert weights == sorted(weights)
     assert all(figures.gini == every[weight] for weight, figures in found.curve)
+
+
+def test_a_ranker_that_tells_lawyers_apart_better_gets_a_greater_weight_and_is_as_fair() -> None:
+    cases, lawyers = marketplace(9, n=50, cases=500)
+    sharp = replace(cases, relevance=1 / (1 + np.exp(-12 * (cases.relevance - 0.5))))
+    flat = replace(cases, relevance=1 / (1 + np.exp(-2 * (cases.relevance - 0.5))))
+    instant = datetime.fromtimestamp(END, UTC)
+    window = Window(instant, [Ranker(version="1"), Ranker(version="2")], [flat, sharp], lawyers, 1.0)
+    same = [window.replay(number, Rule(weight=0.2)).gini for number in (0, 1)]
+    assert same[1] > same[0] + 0.02
+    serves, tried = fit_all(window, [Rule(), Rule()])
+    assert tried.weight > serves.weight
+    assert tried.reached
+    assert tried.figures.gini <= serves.figures.gini
+    assert tried.evidence(window)["ranker"] == "2"
 
 
 def test_calibration_says_when_nothing_or_everything_reaches_the_target() -> None:
