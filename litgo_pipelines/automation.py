@@ -13,6 +13,7 @@ from litgo_pipelines.learning import retrain, retrainings
 from litgo_pipelines.lifecycle.assets import registry_reconciliation
 from litgo_pipelines.lifecycle.experiment_assets import experiment_reports, experiments
 from litgo_pipelines.lifecycle.monitor_assets import limits, quality_checks
+from litgo_pipelines.notifications.run_failures import failed_runs_sensor
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
@@ -406,5 +407,5 @@ def quality_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> d
 sensors = [
     missed_nights_sensor, review_volume_sensor, pending_registration_sensor, pending_cases_sensor, contracts_sensor,
     notifications_sensor, missed_vectors_sensor, reconciliation_sensor, experiments_sensor,
-    quality_sensor,
+    quality_sensor, failed_runs_sensor,
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 Belongs here: every variable the project reads. Does not belong here: anything that connects or computes.
 """
 
+import json
 import os
 from functools import cache
 from itertools import pairwise
@@ -75,6 +76,9 @@ class Settings(BaseModel):
     sendgrid_timeout: float = Field(default=15, gt=0, le=600, description="seconds, of one attempt")
     mail_from: str = Field(default="nao-responda@litgo.example", description="sender of e-mails")
     team_email: str | None = Field(default=None, description="who acts on manual contracts and models taken back")
+    team_emails: dict[str, str] = Field(
+        default_factory=dict, description='JSON, owner → address, like {"team:marketplace": "a@b"}; else TEAM_EMAIL'
+    )
     contract_signing_days: int = Field(default=7, ge=1, description="due date of a manual signature")
     notification_cooldown_minutes: int = Field(default=5, ge=0)
 
@@ -92,6 +96,11 @@ class Settings(BaseModel):
     mlflow_port: int = Field(default=5000, ge=0, le=65535)
     exporter_port: int = Field(default=9108, ge=0, le=65535)
     exporter_refresh_seconds: float = Field(default=10, gt=0, le=300)
+
+    @field_validator("team_emails", mode="before")
+    @classmethod
+    def _json(cls, value: Any) -> Any:
+        return json.loads(value or "{}") if isinstance(value, str) else value
 
     @field_validator("matching_radii_km", mode="before")
     @classmethod

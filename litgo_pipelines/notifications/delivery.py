@@ -17,7 +17,7 @@ from typing import Any
 
 from litgo_pipelines.database import advisory_lock, in_transaction, sql
 from litgo_pipelines.notifications.messages import Item, Words, ttl_seconds, words
-from litgo_pipelines.notifications.outbox import TEAM
+from litgo_pipelines.notifications.outbox import TEAM, TEAMS
 from litgo_pipelines.observability.metrics import Delta, add, count, observe
 from litgo_pipelines.resources.external_service import LONGEST_PAUSE, CircuitOpen, PermanentFailure, ServiceFailure
 from litgo_pipelines.resources.onesignal import OneSignal
@@ -54,6 +54,10 @@ class Delivery:
         return [Item(**message) for message in self.messages]
 
     @property
+    def to_team(self) -> bool:
+        return self.recipient_id == TEAM or self.recipient_id in TEAMS.values()
+
+    @property
     def contract_id(self) -> str | None:
         """Of the contract whose PDF goes with it."""
         first = self.messages[0]
@@ -70,7 +74,10 @@ class NotReady(Exception):
 
 @dataclass
 class Deliverer:
-    """`connection`: for this alone; its caller closes it. `clock` and `pause` are for tests."""
+    """`connection`: for this alone; its caller closes it. `clock` and `pause` are for tests.
+
+    `team_emails`: owner, like "team:marketplace" → address; who has none is told at `team_email`.
+    """
 
     connection: Any
     onesignal: OneSignal
@@ -78,6 +85,7 @@ class Deliverer:
     team_email: str | None = None
     cooldown_minutes: int = 5
     seconds: float = 300.0
+    team_emails: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     pause: Callable[[float], None] = time.sleep
     statuses: Counter[tuple[str, str]] = field(default_factory=Counter)  # (channel, status) → as in the metrics
@@ -180,8 +188,7 @@ class Deliverer:
 
     def _channels(self, delivery: Delivery) -> list[str]:
         """By what to try, in this order. Raises NotReady when there is no way to the person."""
-        team = delivery.recipient_id == TEAM
-        address = self.team_email if team else delivery.email
+        team, address = delivery.to_team, self._address(delivery)
         push_missing = ("no push token in the profile" if not delivery.push_token else
                         self.onesignal.missing and f"{self.onesignal.missing} is not set")  # fmt: skip
         mail_missing = (("TEAM_EMAIL is not set" if team else "no e-mail address in the profile") if not address else
@@ -196,9 +203,15 @@ class Deliverer:
             doubt = "email"
         return [doubt] if doubt in usable else usable
 
+    def _address(self, delivery: Delivery) -> str | None:
+        if not delivery.to_team:
+            return delivery.email
+        owner = next((owner for owner, recipient in TEAMS.items() if recipient == delivery.recipient_id), None)
+        return self.team_emails.get(owner, self.team_email) if owner else self.team_email
+
     def _words(self, delivery: Delivery) -> Words:
         try:
-            return words(delivery.items, delivery.name, team=delivery.recipient_id == TEAM)
+            return words(delivery.items, delivery.name, team=delivery.to_team)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise NotReady(f"cannot be put into words ({type(error).__name__})") from error
 
@@ -215,9 +228,9 @@ class Deliverer:
         return identifier
 
     def _mail(self, delivery: Delivery, said: Words, pdfs: Mapping[str, bytes]) -> str:
-        team = delivery.recipient_id == TEAM
+        team = delivery.to_team
         return self.sendgrid.mail(
-            to=(self.team_email if team else delivery.email) or "",
+            to=self._address(delivery) or "",
             name=None if team else delivery.name,
             subject=said.subject,
             text=said.text,

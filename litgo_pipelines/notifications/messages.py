@@ -26,6 +26,7 @@ TITLES = {
     "model_rolled_back": ("Modelo revertido", "modelos revertidos"),
     "promotion_frozen": ("Promoção de modelos suspensa", "promoções de modelos suspensas"),
     "experiment_halted": ("Experimento interrompido", "experimentos interrompidos"),
+    "run_failed": ("Execução falhou", "execuções falharam"),
 }
 
 
@@ -118,6 +119,13 @@ def sentence(item: Item, *, team: bool = False) -> str:
             return f"Nenhum modelo será promovido até que alguém libere. {_why(payload)}"
         case "experiment_halted":
             return f"O experimento {payload['experiment']} foi interrompido. {_why(payload)}"
+        case "run_failed":
+            tries = "1 tentativa" if payload["tries"] == 1 else f"{payload['tries']} tentativas"
+            where = f", em {', '.join(payload['steps'])}" if payload["steps"] else ""
+            return (
+                f"O job {payload['job_name']} falhou depois de {tries}{where}. O erro está no Dagster, na execução "
+                f"{payload['run_id']}. Responsável: {payload['owner'].removeprefix('team:')}."
+            )
     raise LookupError(f"no words for the kind {item.kind!r}")
 
 

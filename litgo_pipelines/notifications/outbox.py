@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from litgo_pipelines.owners import Owner
+
 # kind → payload keys, all of them ids, instants as ISO 8601, or figures
 Kind = Literal[
     "offer",  # to a lawyer: offer_id, case_id, expires_at
@@ -21,8 +23,15 @@ Kind = Literal[
     "model_rolled_back",  # to the team: version, previous, reason
     "promotion_frozen",  # to the team: reason
     "experiment_halted",  # to the team: experiment, reason
+    "run_failed",  # to the team that owns what failed: run_id, job_name, tries, steps, owner
 ]
 TEAM = "00000000-0000-0000-0000-000000000000"  # recipient: the team's address in the settings, e-mail only
+# The same for a part of the team; without an address of its own it is told at the team's.
+TEAMS = {
+    Owner.DATA: "00000000-0000-0000-0000-000000000001",
+    Owner.LEARNING: "00000000-0000-0000-0000-000000000002",
+    Owner.MARKETPLACE: "00000000-0000-0000-0000-000000000003",
+}
 
 
 @dataclass(frozen=True)
