@@ -174,7 +174,7 @@ def distribution(lawyers: Lawyers, cases: Cases) -> dict[str, Any]:
     """Everything about one window, ready to be stored; figures that do not exist for want of data are None.
 
     Keys: lawyers, offers, cases, gini, coverage, coverage_bound, spread_points (worst pool), demand_ratio, pools (list
-    of dicts pool, lawyers, offers, gini, coverage, spread_points; largest first; pools under 20 lawyers left out).
+    of dicts pool, lawyers, offers, gini, coverage, spread_points, utilisation; largest first, under 20 left out).
     """
     u = utilisation(lawyers)
     counted = eligible(lawyers, cases) & (lawyers.active_share > LEAST_ACTIVE_SHARE)
@@ -193,6 +193,7 @@ def distribution(lawyers: Lawyers, cases: Cases) -> dict[str, Any]:
                     "gini": _number(gini(u[here])),
                     "coverage": float((lawyers.offers[here] > 0).mean()),
                     "spread_points": float(100 * (high - low)),
+                    "utilisation": float(u[here].mean()),
                 }
             )
     room = float((lawyers.capacity * lawyers.active_share).sum())

@@ -1,30 +1,39 @@
 """`/metrics` for Prometheus: metric state, gauges and Dagster's runs, from one long-running process.
 
-A thread reads the database every few seconds; a scrape shows what was read last, with its age. So a scrape never waits
-for the database, and however many scrape, the database is asked the same.
+A thread for each source reads every few seconds; a scrape shows what was read last, with its age. So a scrape never
+waits for a database, and however many scrape, the database is asked the same.
 """
 
 import json
 import logging
+import os
+import platform
+import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from itertools import product
+from math import inf
+from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from litgo_pipelines.database import connect
-from litgo_pipelines.observability import gauges, job_runs
+from litgo_pipelines.observability import dagster_state, gauges, health, job_runs
 from litgo_pipelines.observability.metrics import METRICS
 
 log = logging.getLogger(__name__)
+STALE = 120.0  # seconds: older values do not count as read
+TICKS_EVERY = 30.0  # seconds; a question a schedule and sensor
 
 State = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]  # (row's name, sorted labels) → value
 
@@ -66,88 +75,194 @@ def gauge_families(samples: Mapping[str, list[gauges.Sample]]) -> Iterator[Famil
         yield family
 
 
+def own_families(home: Path | None) -> Iterator[Family]:
+    """What needs no database: the build, the disk of LITGO_HOME, the jobs' limits."""
+    build = {name: version(package) for name, package in (("version", "litgo-pipelines"), ("dagster", "dagster"))}
+    info = GaugeMetricFamily("litgo_build_info", "Always 1.", labels=["version", "python", "dagster"])
+    info.add_metric([build["version"], platform.python_version(), build["dagster"]], 1)
+    yield info
+    limits = GaugeMetricFamily(
+        "job_freshness_limit_seconds", "A job is late when its last success is longer ago.", labels=["job_name"]
+    )
+    for job, seconds in health.FRESH.items():
+        limits.add_metric([job], seconds)
+    yield limits
+    if home is not None and home.exists():
+        disk = shutil.disk_usage(home)
+        yield GaugeMetricFamily("disk_free_bytes", "Free on the disk of LITGO_HOME.", disk.free)
+        yield GaugeMetricFamily("disk_size_bytes", "Size of the disk of LITGO_HOME.", disk.total)
+
+
+@dataclass
+class Source:
+    """What was read last from one place. `read` gives metrics, or raises; the old ones stay then."""
+
+    read: Callable[[], list[Family]]
+    families: list[Family] = field(default_factory=list)
+    read_at: float | None = None
+    fine: bool = False
+
+    def refresh(self, name: str) -> None:
+        try:
+            self.families = self.read()
+        except Exception as error:  # whatever it is, the last values stay and say how old they are
+            log.warning(json.dumps({"event": f"{name}_not_read", "error": f"{type(error).__name__}: {error}"}))
+            self.fine = False
+            return
+        self.read_at, self.fine = time.monotonic(), True
+
+    @property
+    def age(self) -> float:
+        return inf if self.read_at is None else time.monotonic() - self.read_at
+
+    def up(self) -> bool:
+        """The last read went well and is not long ago: one that hangs is no better than one that fails."""
+        return self.fine and self.age < STALE
+
+
 @dataclass(eq=False)
 class Exporter(Collector):
-    """`refresh` once, or run `refresh_forever` in a thread; `collect` never touches the database.
+    """`refresh` once, or `refresh_forever` in threads, one a source; `collect` never touches a database.
 
-    `instance`: where Dagster's runs and daemons are read, None without; `statement_seconds` bounds each statement.
+    `instance`: where Dagster's runs and daemons are read, None without; `home`: LITGO_HOME. `statement_seconds` bounds
+    each statement, `refresh_seconds` everything read from the database at a time, also when the server vanishes.
     """
 
     database_url: str
     instance: Callable[[], Any] | None = None
+    home: Path | None = None
     statement_seconds: float = 5.0
+    refresh_seconds: float = 60.0
     over: threading.Event = field(default_factory=threading.Event)
-    _families: list[Family] = field(default_factory=list)
-    _read_at: float | None = None
-    _up: dict[str, bool] = field(default_factory=lambda: {"database": False, "dagster": False})
+    sources: dict[str, Source] = field(init=False)
+    _samples: dict[str, list[gauges.Sample]] = field(default_factory=dict)
+    _read: dict[str, float] = field(default_factory=dict)  # gauge → when
+    _heartbeats: dict[str, float] = field(default_factory=dict)
+    _queued_since: float | None = None
+    _ticks: tuple[float, list[Family]] = (-inf, [])
+    _started: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.sources = {"database": Source(self._database), "dagster": Source(self._dagster)}
 
     def refresh(self) -> None:
         """Read everything anew. What fails is logged and keeps its old values."""
-        self._up["dagster"], heartbeats = self._dagster()
-        try:
-            with self._cursor() as cursor:
-                families = [*counted_families(read_state(cursor)), *gauge_families(gauges.read(cursor))]
-        except Exception as error:  # whatever it is, the last values stay and say how old they are
-            log.warning(json.dumps({"event": "metrics_not_read", "error": f"{type(error).__name__}: {error}"}))
-            self._up["database"] = False
-            return
-        self._families = [*families, heartbeats]
-        self._read_at, self._up["database"] = time.monotonic(), True
+        for name, source in reversed(self.sources.items()):  # runs that ended are counted first
+            source.refresh(name)
 
-    def _dagster(self) -> tuple[bool, Family]:
-        """Counts runs that ended; heartbeats of the daemons, unix seconds."""
-        family = GaugeMetricFamily(
-            "dagster_daemon_heartbeat_timestamp_seconds", "Last heartbeat of a daemon.", labels=["daemon"]
-        )
+    def _database(self) -> list[Family]:
+        now = time.monotonic()
+        due = [name for name, gauge in gauges.GAUGES.items() if now >= self._read.get(name, -inf) + gauge.every]
+        with self._cursor() as cursor:
+            state, read = read_state(cursor), gauges.read(cursor, due)
+        self._samples |= read
+        self._read |= dict.fromkeys(read, now)
+        return [*counted_families(state), *gauge_families(self._samples)]
+
+    def _dagster(self) -> list[Family]:
+        """Counts runs that ended; daemons, runs and ticks."""
         if self.instance is None:
-            return False, family
-        try:
-            instance = self.instance()
-            for name, status in instance.get_daemon_statuses().items():
-                if status.last_heartbeat is not None:
-                    family.add_metric([name], status.last_heartbeat.timestamp)
-            with self._cursor() as cursor:
-                since = job_runs.newest(cursor)
-            runs = job_runs.ended_runs(instance, since)
-            with self._cursor() as cursor:
-                job_runs.record(cursor, runs)
-        except Exception as error:  # Dagster's storage being down is shown, not fatal
-            log.warning(json.dumps({"event": "dagster_not_read", "error": f"{type(error).__name__}: {error}"}))
-            return False, family
-        return True, family
+            raise LookupError("no DAGSTER_HOME")
+        instance = self.instance()
+        with self._cursor() as cursor:
+            since = job_runs.newest(cursor)
+        runs = job_runs.ended_runs(instance, since)
+        with self._cursor() as cursor:
+            job_runs.record(cursor, runs)
+        self._heartbeats = dagster_state.heartbeats(instance)
+        self._queued_since, families = dagster_state.runs(instance)
+        read_at, ticks = self._ticks
+        if time.monotonic() - read_at >= TICKS_EVERY:
+            self._ticks = time.monotonic(), (ticks := dagster_state.ticks(instance, time.time()))
+        return [dagster_state.heartbeat_family(self._heartbeats), *families, *ticks]
 
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
         connection = connect(self.database_url, application_name="litgo-exporter", attempts=1)
-        with connection as opened, opened.cursor() as cursor:
+        with connection as opened, closing_in(opened, self.refresh_seconds), opened.cursor() as cursor:
             cursor.execute("SELECT set_config('statement_timeout', %s, false)", (f"{self.statement_seconds}s",))
             yield cursor
 
-    def refresh_forever(self, every_seconds: float) -> None:
+    def refresh_forever(self, name: str, every_seconds: float) -> None:
         while not self.over.is_set():
-            self.refresh()
+            self.sources[name].refresh(name)
             self.over.wait(every_seconds)
 
     @property
     def ready(self) -> bool:
         """Something was read at least once."""
-        return self._read_at is not None
+        return self.sources["database"].read_at is not None
+
+    @property
+    def fresh(self) -> bool:
+        """What is shown is no older than STALE."""
+        return self.sources["database"].age < STALE
 
     def collect(self) -> Iterator[Family]:
         up = GaugeMetricFamily("litgo_source_up", "1: the last read of it went well.", labels=["source"])
-        for source, answers in self._up.items():
-            up.add_metric([source], float(answers))
+        for name, source in self.sources.items():
+            up.add_metric([name], float(source.up()))
         yield up
-        if self._read_at is not None:
-            age = GaugeMetricFamily("litgo_metrics_age_seconds", "Since the values shown here were read.")
-            age.add_metric([], time.monotonic() - self._read_at)
-            yield age
-        yield from self._families
+        database = self.sources["database"]
+        yield GaugeMetricFamily("database_up", "1: the database was read a moment ago.", float(database.up()))
+        if self.ready:
+            yield GaugeMetricFamily("litgo_metrics_age_seconds", "Since the values shown here were read.", database.age)
+        yield from self._health()
+        yield from own_families(self.home)
+        for source in self.sources.values():
+            yield from source.families
+
+    def _health(self) -> Iterator[Family]:
+        now = time.time()
+        last = {job: at for (job,), at in self._samples.get("job_last_success_timestamp_seconds", [])}
+        since_read = 0.0 if not self.ready else self.sources["database"].age
+        queues = {
+            name: value + (since_read if value else 0)
+            for name in health.QUEUES
+            for _, value in self._samples.get(name, [])
+        }
+        queued = 0.0 if self._queued_since is None else now - self._queued_since
+        seen = health.Seen(
+            self.sources["database"].up(),
+            {name: now - at for name, at in self._heartbeats.items()},
+            # one that never succeeded is waited for since this process began
+            {job: now - last.get(job, self._started) for job in health.FRESH},
+            {**queues, "dagster_oldest_queued_run_age_seconds": queued},
+            {service: value for (service,), value in self._samples.get("circuit_breaker_state", [])},
+            any(alias == "champion" for (alias, _), _ in self._samples.get("model_version_info", [])),
+        )
+        found = health.parts(seen)
+        parts = GaugeMetricFamily("system_health_part", "A part of system_health_score, 0 to 1.", labels=["part"])
+        for part, value in found.items():
+            parts.add_metric([part], value)
+        yield parts
+        yield GaugeMetricFamily(
+            "system_health_score", "How well the system is, 0 to 1: docs/metrics.md.", health.score(found)
+        )
+
+
+@contextmanager
+def closing_in(connection: Any, seconds: float) -> Iterator[None]:
+    """Ends the connection's socket after so long: a server that vanished without a word must not be waited for."""
+    ours = socket.socket(fileno=os.dup(connection.fileno()))
+
+    def end() -> None:
+        with suppress(OSError):
+            ours.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        ours.close()
 
 
 @contextmanager
 def serving(exporter: Exporter, host: str, port: int, every_seconds: float) -> Iterator[int]:
-    """The exporter on http://host:port (0: a free one, yielded): /metrics, /healthz (alive), /readyz (has figures)."""
+    """The exporter on http://host:port (0: a free one, yielded): /metrics, /healthz (alive), /readyz (fresh)."""
     from wsgiref.simple_server import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
@@ -156,21 +271,29 @@ def serving(exporter: Exporter, host: str, port: int, every_seconds: float) -> I
 
     registry = CollectorRegistry()
     registry.register(exporter)
+    ProcessCollector(registry=registry)
     metrics = make_wsgi_app(registry)
 
     def application(environ: dict[str, Any], start: Any) -> Any:
         path = environ["PATH_INFO"]
         if path == "/metrics":
             return metrics(environ, start)
-        alive = reader.is_alive()
-        good = {"/healthz": alive, "/readyz": alive and exporter.ready}.get(path)
+        good = {"/healthz": alive(), "/readyz": alive() and exporter.fresh}.get(path)
         status = "404 Not Found" if good is None else "200 OK" if good else "503 Service Unavailable"
         start(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [status.encode()]
 
-    reader = threading.Thread(target=exporter.refresh_forever, args=(every_seconds,), daemon=True, name="reader")
+    readers = [
+        threading.Thread(target=exporter.refresh_forever, args=(name, every_seconds), daemon=True, name=name)
+        for name in exporter.sources
+    ]
+
+    def alive() -> bool:
+        return all(reader.is_alive() for reader in readers)
+
     with make_server(host, port, application, ThreadingWSGIServer, Quiet) as server:
-        reader.start()
+        for reader in readers:
+            reader.start()
         thread = threading.Thread(target=server.serve_forever, daemon=True, name="http")
         thread.start()
         try:

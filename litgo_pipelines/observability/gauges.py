@@ -3,7 +3,7 @@
 Belongs here: each gauge with its help, labels and the one cheap statement that reads it. Counters are `metrics`'.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,27 @@ Sample = tuple[tuple[str, ...], float]  # label values, value
 
 @dataclass(frozen=True)
 class Gauge:
-    """`query` gives rows of label values, as text in the order of `labels`, and a value; a null value is left out."""
+    """`query` gives rows of label values, as text in the order of `labels`, and a value; a null value is left out.
+
+    `every`: seconds between two reads of what is dear or hardly changes; 0: each time.
+    """
 
     help: str
     query: str
     labels: tuple[str, ...] = ()
+    every: float = 0
 
+
+_POOLS = (
+    "SELECT pool ->> 'pool', (pool ->> '{}')::float8 FROM (SELECT pools FROM litgo.offer_distribution "
+    "ORDER BY night DESC LIMIT 1) newest CROSS JOIN jsonb_array_elements(pools) WITH ORDINALITY AS p (pool, place) "
+    "WHERE place <= 300"
+)
+_BY_AREA = (
+    "SELECT c.area, {} FROM (SELECT case_id, bool_or(status IN ('interested', 'closed')) AS accepted FROM offers "
+    "WHERE sent_at > now() - interval '30 days' AND sent_at <= now() - interval '1 day' GROUP BY 1) o "
+    "JOIN cases c ON c.id = o.case_id WHERE c.area IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT 50"
+)
 
 GAUGES: dict[str, Gauge] = {
     "active_offers_count": Gauge(
@@ -45,19 +60,78 @@ GAUGES: dict[str, Gauge] = {
     ),
     "equity_spread_points": Gauge(
         "Utilisation between the 5th and 95th percentile of a pool's lawyers, in points; target <= 20.",
-        "SELECT pool ->> 'pool', (pool ->> 'spread_points')::float8 FROM (SELECT pools FROM litgo.offer_distribution "
-        "ORDER BY night DESC LIMIT 1) newest CROSS JOIN jsonb_array_elements(pools) AS pool",
+        _POOLS.format("spread_points"),
         ("pool",),
+    ),
+    "equity_pool_utilisation": Gauge(
+        "Mean share of their capacity that the lawyers of a pool were offered in 30 days; the largest 300 pools.",
+        _POOLS.format("utilisation"),
+        ("pool",),
+    ),
+    "equity_offer_target": Gauge(
+        "What the distribution of offers should reach: Gini and spread at most, coverage at least.",
+        "VALUES ('gini', 0.3), ('coverage', 0.8), ('spread_points', 20)",
+        ("what",),
+        every=3600,
     ),
     "equity_last_night_timestamp_seconds": Gauge(
         "The instant of the newest night with equity figures.",
         "SELECT extract(epoch FROM max(as_of)) FROM litgo.offer_distribution",
     ),
     "case_queue_oldest_age_seconds": Gauge(
-        "Age of the oldest case of the last two weeks that was never matched; 0 without one.",
+        "Age of the oldest case of the last two weeks that was never matched and waits for no person; 0 without one.",
         "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM cases c "
         "WHERE c.status = 'pending_assignment' AND c.created_at > now() - interval '14 days' "
-        "AND NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = c.id)",
+        "AND NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = c.id) "
+        "AND NOT EXISTS (SELECT FROM litgo.matching_failures f WHERE f.case_id = c.id AND f.dead) "
+        "AND NOT EXISTS (SELECT FROM litgo.triage t WHERE t.case_id = c.id AND t.status = 'review')",
+    ),
+    "contract_queue_oldest_age_seconds": Gauge(
+        "Age of the oldest contract of the last 30 days that nobody has sent for signature yet; 0 without one.",
+        "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM contracts c "
+        "WHERE c.status = 'pending-signature' AND c.doc_url IS NULL AND c.created_at > now() - interval '30 days' "
+        "AND NOT EXISTS (SELECT FROM litgo.contract_requests r WHERE r.contract_id = c.id)",
+    ),
+    "outbox_oldest_age_seconds": Gauge(
+        "Age of the oldest message that is not delivered yet; 0 without one.",
+        "SELECT greatest(0, coalesce(extract(epoch FROM now() - min(coalesce(retried_at, created_at))), 0)) "
+        "FROM litgo.outbox WHERE status = 'pending'",
+    ),
+    "outbox_pending_messages": Gauge(
+        "Messages that are not delivered yet.", "SELECT count(*) FROM litgo.outbox WHERE status = 'pending'"
+    ),
+    "outbox_dead_messages": Gauge(
+        "Messages that could not be delivered within a day.",
+        "SELECT count(*) FROM litgo.outbox WHERE status = 'dead'",
+    ),
+    "offer_outcomes": Gauge(
+        "Offers whose term ended in the last 24 hours, by what they came to.",
+        "SELECT s.status, count(o.id) FROM (VALUES ('interested'), ('declined'), ('expired'), ('other')) s (status) "
+        "LEFT JOIN (SELECT id, CASE WHEN status = 'closed' THEN 'interested' "
+        "WHEN status IN ('interested', 'declined', 'expired') THEN status ELSE 'other' END AS status FROM offers "
+        "WHERE sent_at > now() - interval '8 days' AND expires_at > now() - interval '1 day' "
+        "AND expires_at <= now()) o USING (status) GROUP BY 1",
+        ("status",),
+        every=60,
+    ),
+    "case_outcomes": Gauge(
+        "Cases whose offers' term ended 1 to 8 days ago: with an interested lawyer, and those with a contract signed.",
+        "WITH found AS (SELECT case_id FROM offers WHERE sent_at > now() - interval '15 days' "
+        "AND expires_at > now() - interval '8 days' AND expires_at <= now() - interval '1 day' "
+        "AND status IN ('interested', 'closed') GROUP BY 1) "
+        "SELECT 'interested', count(*) FROM found UNION ALL SELECT 'signed', count(*) FROM found f WHERE EXISTS "
+        "(SELECT FROM contracts c WHERE c.case_id = f.case_id AND c.status IN ('active', 'closed'))",
+        ("outcome",),
+        every=300,
+    ),
+    "area_cases": Gauge(
+        "Cases offered in 30 days, by area; the 50 largest.", _BY_AREA.format("count(*)"), ("area",), every=300
+    ),
+    "area_accepted_ratio": Gauge(
+        "Share of the cases offered in 30 days with an interested lawyer, by area.",
+        _BY_AREA.format("avg(accepted::int)"),
+        ("area",),
+        every=300,
     ),
     "matching_dead_letters": Gauge(
         "Cases that nobody could be found for in three tries.",
@@ -92,6 +166,21 @@ GAUGES: dict[str, Gauge] = {
         "AND coalesce(l.evidence ->> 'kind', 'by_hand') = v.reason GROUP BY 1",
         ("reason",),
     ),
+    "experiments_ended": Gauge(
+        "Experiments that ended, by how.",
+        "SELECT v.outcome, count(e.experiment) FROM (VALUES ('promote'), ('roll_back'), ('halt'), ('futile'), "
+        "('horizon'), ('stopped')) v (outcome) LEFT JOIN litgo.experiment_ends e USING (outcome) GROUP BY 1",
+        ("outcome",),
+    ),
+    "database_size_bytes": Gauge("Size of the database.", "SELECT pg_database_size(current_database())", every=300),
+    "database_connections": Gauge(
+        "Connections to the database, by state.",
+        "SELECT coalesce(state, 'other'), count(*) FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1",
+        ("state",),
+    ),
+    "database_max_connections": Gauge(
+        "Connections the server allows.", "SELECT current_setting('max_connections')::int", every=3600
+    ),
     "job_last_success_timestamp_seconds": Gauge(
         "When a job's newest run that succeeded ended.",
         "SELECT job_name, extract(epoch FROM max(ended_at)) FROM litgo.job_runs WHERE status = 'success' GROUP BY 1",
@@ -100,11 +189,11 @@ GAUGES: dict[str, Gauge] = {
 }
 
 
-def read(cursor: Any) -> Mapping[str, list[Sample]]:
-    """Every gauge's samples. Raises what the database raises: a gauge that cannot be read is no zero."""
+def read(cursor: Any, names: Iterable[str] = tuple(GAUGES)) -> dict[str, list[Sample]]:
+    """The samples of these gauges. Raises what the database raises: a gauge that cannot be read is no zero."""
     found: dict[str, list[Sample]] = {}
-    for name, gauge in GAUGES.items():
-        cursor.execute(gauge.query)
+    for name in names:
+        cursor.execute(GAUGES[name].query)
         found[name] = [
             (tuple(str(value) for value in row[:-1]), float(row[-1])) for row in cursor if row[-1] is not None
         ]

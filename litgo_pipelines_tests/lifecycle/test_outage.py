@@ -126,7 +126,7 @@ def test_an_hour_without_mlflow_loses_and_doubles_nothing(
         # the new champion fails what it is asked, in the middle of the hour
         market.requests("2", begin + 10 * MINUTE, 0.5, 120, 0.2)
         market.ranked("2", None, begin + 10 * MINUTE, begin + 40 * MINUTE)
-        seen += [ticks.at(begin + minutes * MINUTE) for minutes in range(5, 65, 5)]
+        seen += [ticks.at(begin + minutes * MINUTE) for minutes in range(10, 70, 15)]
         assert (life.state().champion, life.state().standing["2"]) == ("1", "quarantined")
         assert all("does not answer" in tick["reconciliation_sensor"] for tick in seen)
         assert all("1 trained models wait" in tick["pending_registration_sensor"] for tick in seen)

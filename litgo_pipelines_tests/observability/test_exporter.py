@@ -1,18 +1,29 @@
 import shutil
+import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from math import prod
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._daemon.types import DaemonHeartbeat
+from prometheus_client.openmetrics import parser as strict
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy.engine import make_url
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.definitions import defs
+from litgo_pipelines.observability import gauges
 from litgo_pipelines.observability.exporter import Exporter, serving
+from litgo_pipelines.observability.gauges import GAUGES
 from litgo_pipelines.observability.metrics import JOBS, METRICS, OTHER_JOB, add, count, observe
+from litgo_pipelines.observability.metrics_page import PAGE, page
 from litgo_pipelines_tests.conftest import execute
 
 GIVEN_NAMES = ("active_offers_count ", "pending_contracts_count ")  # gauges whose names others rely on already
@@ -159,3 +170,126 @@ def test_a_gauge_that_cannot_be_read_is_no_zero(database_url: str, exporter: Exp
     exporter.refresh()
     assert not exporter.ready
     assert "active_offers_count[]" not in samples_of(exporter)
+
+
+@contextmanager
+def silent_server(url: str) -> Iterator[tuple[str, threading.Event]]:
+    """The database behind a proxy on loopback; once the event is set, nothing passes and nothing is closed."""
+    parsed = make_url(url)
+    socket_path = f"{parsed.query['host']}/.s.PGSQL.{parsed.port or 5432}"
+    silent, over = threading.Event(), threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = [listener]
+
+    def pass_on(source: socket.socket, to: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if silent.is_set():
+                    over.wait(60)
+                    return
+                to.sendall(data)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(socket_path)
+                held.extend((client, server))
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=pass_on, args=pair, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    tcp = parsed.difference_update_query(["host"]).set(host="127.0.0.1", port=listener.getsockname()[1])
+    try:
+        yield tcp.render_as_string(hide_password=False), silent
+    finally:
+        over.set()
+        for one in held:
+            one.close()
+
+
+def test_a_database_that_falls_silent_in_the_middle_holds_nothing_up(database_url: str) -> None:
+    with silent_server(database_url) as (url, silent):
+        exporter = Exporter(url, refresh_seconds=0.3)
+        exporter.refresh()
+        assert samples_of(exporter)["database_up[]"] == 1
+
+        read = gauges.read
+
+        def falls_silent(cursor: Any, names: list[str]) -> Any:
+            silent.set()
+            return read(cursor, names)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("litgo_pipelines.observability.exporter.gauges.read", falls_silent)
+            exporter.refresh()  # comes back
+        after = samples_of(exporter)
+        assert after["database_up[]"] == after["system_health_score[]"] == 0
+        assert after["offers_created_total[]"] == 0
+        exporter.database_url = database_url
+        exporter.refresh()
+        assert samples_of(exporter)["database_up[]"] == 1
+
+
+def test_openmetrics_is_strictly_right_and_bounded(port: int) -> None:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+        families = list(strict.text_string_to_metric_families(answer.read().decode()))
+    counted = sum(
+        prod(len(values) for values in m.labels.values()) * (len(m.buckets) + 3 if m.buckets else 1)
+        for m in METRICS.values()
+    )
+    shown = sum(len(family.samples) for family in families)
+    assert counted < 3_000
+    assert shown <= counted + 300  # gauges of an empty marketplace
+    for gauge in GAUGES.values():  # whatever has a label of the marketplace's is cut off
+        if {"pool", "area"} & set(gauge.labels):
+            assert "LIMIT" in gauge.query or "place <=" in gauge.query
+
+
+def test_dear_gauges_are_read_now_and_then(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    read = gauges.read
+
+    def listening(cursor: Any, names: list[str]) -> Any:
+        asked.append(names)
+        return read(cursor, names)
+
+    monkeypatch.setattr("litgo_pipelines.observability.exporter.gauges.read", listening)
+    exporter.refresh()
+    exporter.refresh()
+    assert asked[0] == list(GAUGES)
+    assert set(asked[0]) - set(asked[1]) == {name for name, gauge in GAUGES.items() if gauge.every}
+    assert samples_of(exporter)["database_max_connections[]"] > 0
+
+
+def test_daemons_runs_and_ticks_are_shown(database_url: str) -> None:
+    with dg.instance_for_test() as instance:
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 7, "SENSOR", None, []))
+        run = instance.create_run_for_job(any_job)
+        instance.report_run_failed(run)
+        found = samples_of(refreshed(database_url, instance))
+        assert found["dagster_runs[('status', 'queued')]"] == 0
+        assert found["dagster_oldest_queued_run_age_seconds[]"] == 0
+        assert time.time() - found["dagster_daemon_heartbeat_timestamp_seconds[('daemon', 'SENSOR')]"] < 60
+        assert found["system_health_part[('part', 'daemons')]"] == 1
+        assert found["litgo_source_up[('source', 'dagster')]"] == 1
+
+
+@dg.job
+def any_job() -> None:
+    pass
+
+
+def refreshed(url: str, instance: dg.DagsterInstance) -> Exporter:
+    exporter = Exporter(url, lambda: instance)
+    exporter.refresh()
+    return exporter
+
+
+def test_the_page_of_metrics_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m litgo_pipelines.observability.metrics_page"

@@ -1,0 +1,60 @@
+"""Daemons, runs and ticks as Dagster's own storage shows them, as metrics. Runs that ended are `job_runs`'."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+
+HOUR = 3600.0
+
+
+def heartbeats(instance: Any) -> dict[str, float]:
+    """Daemon → last heartbeat, unix seconds."""
+    found = instance.get_daemon_statuses().items()
+    return {name: status.last_heartbeat.timestamp for name, status in found if status.last_heartbeat is not None}
+
+
+def heartbeat_family(found: Mapping[str, float]) -> Family:
+    family = GaugeMetricFamily(
+        "dagster_daemon_heartbeat_timestamp_seconds", "Last heartbeat of a daemon.", labels=["daemon"]
+    )
+    for name, at in found.items():
+        family.add_metric([name], at)
+    return family
+
+
+def runs(instance: Any) -> tuple[float | None, list[Family]]:
+    """(since when the oldest queued run waits, unix seconds or None; runs under way)."""
+    import dagster as dg
+
+    states = {"queued": [dg.DagsterRunStatus.QUEUED],
+              "started": [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]}  # fmt: skip
+    family = GaugeMetricFamily("dagster_runs", "Runs that wait, and that run.", labels=["status"])
+    for name, statuses in states.items():
+        family.add_metric([name], instance.get_runs_count(dg.RunsFilter(statuses=statuses)))
+    oldest = instance.get_run_records(dg.RunsFilter(statuses=states["queued"]), limit=1, ascending=True)
+    since = oldest[0].create_timestamp.timestamp() if oldest else None
+    age = GaugeMetricFamily(
+        "dagster_oldest_queued_run_age_seconds", "How long the oldest queued run waits; 0 without one.",
+        0 if since is None else max(0.0, time.time() - since),
+    )  # fmt: skip
+    return since, [family, age]
+
+
+def ticks(instance: Any, now: float) -> list[Family]:
+    """Of every schedule and sensor: its newest tick, and how many failed in the hour before `now` (unix seconds)."""
+    from dagster._core.scheduler.instigation import TickStatus  # its public interface has no name for it
+
+    newest = GaugeMetricFamily("dagster_last_tick_timestamp_seconds", "Newest tick.", labels=["name"])
+    failed = GaugeMetricFamily("dagster_tick_failures", "Ticks of the last hour that failed.", labels=["name"])
+    for state in instance.all_instigator_state():
+        which = state.instigator_origin_id, state.selector_id
+        last = instance.get_ticks(*which, limit=1)
+        if not last:
+            continue
+        newest.add_metric([state.name], last[0].timestamp)
+        failures = instance.get_ticks(*which, after=now - HOUR, statuses=[TickStatus.FAILURE], limit=100)
+        failed.add_metric([state.name], len(failures))
+    return [newest, failed]
