@@ -49,7 +49,7 @@ def up() -> None:
 
 @app.command()
 def exporter() -> None:
-    """/metrics for Prometheus, /healthz, /readyz on loopback, until stopped. `litgo up` starts one."""
+    """/metrics for Prometheus, /healthz, /readyz, until stopped. `litgo up` starts one."""
     from functools import cache
 
     from litgo_pipelines.observability.exporter import Exporter, serving
@@ -63,9 +63,9 @@ def exporter() -> None:
     if config.litgo_database_url is None:
         raise SettingsError("LITGO_DATABASE_URL is not set: `litgo up` starts an exporter with all it needs")
     dagster = cache(instance) if os.environ.get("DAGSTER_HOME") else None
-    source = Exporter(config.litgo_database_url, dagster)
-    with serving(source, supervisor.HOST, config.exporter_port, config.exporter_refresh_seconds) as port:
-        typer.echo(f"http://{supervisor.HOST}:{port}/metrics")
+    source = Exporter(config.litgo_database_url, dagster, config.home)
+    with serving(source, config.exporter_host, config.exporter_port, config.exporter_refresh_seconds) as port:
+        typer.echo(f"http://{config.exporter_host}:{port}/metrics")
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 

@@ -94,6 +94,7 @@ class Settings(BaseModel):
 
     dagster_port: int = Field(default=3000, ge=0, le=65535)
     mlflow_port: int = Field(default=5000, ge=0, le=65535)
+    exporter_host: str = Field(default="127.0.0.1", description="where /metrics listens; in a container: 0.0.0.0")
     exporter_port: int = Field(default=9108, ge=0, le=65535)
     exporter_refresh_seconds: float = Field(default=10, gt=0, le=300)
 

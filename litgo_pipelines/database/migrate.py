@@ -5,6 +5,7 @@ created only where there is no marketplace at all; in an existing one only missi
 """
 
 import hashlib
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -33,10 +34,29 @@ def migrate(url: str) -> list[str]:
     changed, when the database is newer than this code, or when only a part of the marketplace exists.
     """
     with connect(url, application_name="litgo-migrate") as connection, connection.cursor() as cursor:
+        if _is_current(cursor):  # else every command would need the rights of the database's owner
+            return []
         advisory_lock(cursor, "migrate")
         done = [*_own_schema(cursor), *_marketplace(cursor)]
         cursor.execute(sql("litgo_pipelines.marketplace", "indexes.sql"))
         return done
+
+
+def _is_current(cursor: Any) -> bool:
+    """Whether there is nothing to do. Columns are looked up where they show whatever the reader's rights."""
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{SCHEMA}.schema_migrations",))
+    if not cursor.fetchone()[0]:
+        return False
+    cursor.execute(f"SELECT version, sha256 FROM {SCHEMA}.schema_migrations")
+    if dict(cursor.fetchall()) != {version: sha256 for version, _, sha256, _ in migrations()}:
+        return False
+    indexes = re.findall(r"IF NOT EXISTS (\w+)", sql("litgo_pipelines.marketplace", "indexes.sql"))
+    cursor.execute(
+        "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY(%s)), "
+        "(SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('public.lawyers') AND attname = ANY(%s))",
+        ([*TABLES, *indexes], list(EQUITY_COLUMNS)),
+    )
+    return cursor.fetchone() == (len(TABLES) + len(indexes), len(EQUITY_COLUMNS))
 
 
 def _own_schema(cursor: Any) -> list[str]:

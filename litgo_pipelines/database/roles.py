@@ -1,0 +1,83 @@
+"""`python -m litgo_pipelines.database.roles`: the database roles of a deployment, each with what its process needs.
+
+Belongs here: applying `roles.sql`, who owns Dagster's and MLflow's storage, passwords. Run it as the owner of the
+database after `litgo migrate`, again after every upgrade; docs/deployment.md.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from litgo_pipelines.database import advisory_lock, connect, normalise, sql
+
+# role → the database it owns; both hold what Dagster and MLflow create there themselves
+STORAGE = {"litgo_dagster": "litgo_dagster", "litgo_mlflow": "litgo_mlflow"}
+ROLES = ("litgo_pipelines", "litgo_exporter", *STORAGE)
+# What the exporter reads of Dagster's: runs, daemons, ticks. Not the event log.
+EXPORTED = (
+    "runs", "run_tags", "daemon_heartbeats", "instigators", "jobs", "job_ticks", "secondary_indexes", "kvs",
+    "instance_info", "alembic_version",
+)  # fmt: skip
+
+
+def apply(url: str, passwords: Path | None = None) -> None:
+    """Create the roles, give them exactly their rights, hand the storage databases on the same server to theirs.
+
+    `url`: the marketplace's database, as its owner. `passwords`: a folder with files `<role>_password`; a role without
+    one keeps what it has. Raises FileNotFoundError when the folder has none at all, psycopg2.Error.
+    """
+    with connect(url, application_name="litgo-roles") as connection, connection.cursor() as cursor:
+        advisory_lock(cursor, "roles")
+        cursor.execute(sql("litgo_pipelines.database", "roles.sql"))
+        if passwords is not None:
+            _set_passwords(connection, cursor, passwords)
+        cursor.execute("SELECT datname FROM pg_database")
+        present = {name for (name,) in cursor.fetchall()}
+        for role, database in STORAGE.items():
+            if database in present:
+                cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+                if not cursor.fetchone()[0]:
+                    cursor.execute(f"GRANT {role} TO CURRENT_USER")  # only a member can hand a database over
+                cursor.execute(f"ALTER DATABASE {database} OWNER TO {role}")
+                cursor.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+        if "litgo_dagster" in present:
+            cursor.execute("GRANT CONNECT ON DATABASE litgo_dagster TO litgo_exporter")
+    if "litgo_dagster" in present:
+        _show_runs(normalise(url, "litgo_dagster"))
+
+
+def _set_passwords(connection: Any, cursor: Any, folder: Path) -> None:
+    from psycopg2 import sql as compose
+    from psycopg2.extensions import encrypt_password
+
+    found = {role: folder / f"{role}_password" for role in ROLES if (folder / f"{role}_password").exists()}
+    if not found:
+        raise FileNotFoundError(f"{folder} has no file <role>_password of {', '.join(ROLES)}")
+    for role, file in found.items():
+        # hashed here, so that the server's log never sees it
+        hashed = encrypt_password(file.read_text().strip(), role, connection, "scram-sha-256")
+        cursor.execute(
+            compose.SQL("ALTER ROLE {} PASSWORD {}").format(compose.Identifier(role), compose.Literal(hashed))
+        )
+
+
+def _show_runs(url: str) -> None:
+    with connect(url, application_name="litgo-roles") as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY(%s)",
+            (list(EXPORTED),),
+        )
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"GRANT SELECT ON public.{table} TO litgo_exporter")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=apply.__doc__)
+    parser.add_argument("--passwords", type=Path, help="folder with files <role>_password")
+    apply(os.environ["LITGO_DATABASE_URL"], parser.parse_args().passwords)
+    print("the database's roles are up to date")
+
+
+if __name__ == "__main__":
+    main()

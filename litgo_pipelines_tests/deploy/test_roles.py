@@ -1,0 +1,299 @@
+"""The database's roles: the pipelines' work is done under theirs, and anything else is refused."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg2
+import pytest
+from sqlalchemy.engine import make_url
+
+from litgo_pipelines import definitions
+from litgo_pipelines.automation import sensors
+from litgo_pipelines.database import connect, roles
+from litgo_pipelines.database.migrate import migrate
+from litgo_pipelines.equity.assets import NIGHTS
+from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, TABLES
+from litgo_pipelines.observability.exporter import Exporter
+from litgo_pipelines_tests.resources.faults import FaultServer, answer, json_answer
+from litgo_pipelines_tests.rows import Marketplace
+
+PACKAGE = Path(definitions.__file__).parent
+# Statements of these are for the database's owner.
+OWNERS = ("simulation/", "database/", "marketplace/tables.sql", "marketplace/indexes.sql")
+NOW = datetime.now(UTC)
+
+
+def as_role(url: str, role: str) -> str:
+    return make_url(url).set(username=role).render_as_string(hide_password=False)
+
+
+def ask(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(query, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def url(database_url: str) -> str:
+    roles.apply(database_url)
+    roles.apply(database_url)  # as after an upgrade
+    return database_url
+
+
+@pytest.fixture
+def pipelines(url: str) -> str:
+    return as_role(url, "litgo_pipelines")
+
+
+def fill(url: str) -> None:
+    with connect(url) as connection:
+        market = Marketplace(connection, NOW)
+        lawyers = [market.lawyer(oab_number="1/SP", curriculo_json={"resumo": "contratos"}) for _ in range(8)]
+        for lawyer in lawyers:
+            market._insert("profiles", id=lawyer, full_name="Ana", email="ana@example.com", push_token="device")
+        for number in range(6):
+            case = market.case(title="Contrato", description="Aluguel atrasado", subarea="Contratos", status="closed")
+            market.offer(case, lawyers[number], status="interested", responded_at=NOW - timedelta(days=8, hours=20))
+            market.match(case, lawyers[number])
+            contract = market.contract(case, lawyers[number], status="closed")
+            market.review(contract, lawyers[number], comment="excelente")
+        market.offer(market.case(), lawyers[0])  # expired, to offer to others
+        market.case(area=None, description="Fui demitido sem justa causa e não recebi o FGTS", complexity="LOW")
+        client = market._insert("profiles", full_name="Bia", email="bia@example.com")
+        chosen = market.case(client_id=client, title="Aluguel")
+        market.offer(chosen, lawyers[1], status="interested", responded_at=NOW - timedelta(days=8, hours=22))
+        market.contract(
+            chosen, lawyers[1], client_id=client, status="pending-signature", fee_model={"type": "fixed", "value": 900}
+        )
+
+
+@contextmanager
+def services() -> Iterator[dict[str, str]]:
+    with (
+        FaultServer(json_answer({"id": "b98881cc-1e94-4366-bbd9-db8f3429292b"})) as push,
+        FaultServer(answer(b"", 202, X_Message_Id="mail-1")) as mail,
+    ):
+        yield {
+            "ONESIGNAL_BASE_URL": push.url, "ONESIGNAL_APP_ID": "app", "ONESIGNAL_API_KEY": "key",
+            "SENDGRID_BASE_URL": mail.url, "SENDGRID_API_KEY": "key", "TEAM_EMAIL": "equipe@example.com",
+        }  # fmt: skip
+
+
+# job → the steps that are run; None: all of it. No texts are embedded and nothing is trained: that takes its time, and
+# what it writes is among the statements that `test_grants_are_what_statements_do` reads.
+FLOW = {
+    "nightly_equity": None,
+    "offer_expiry": None,
+    "evidence": None,
+    "matching": ["triaged_cases", "case_offers"],
+    "contracts": None,
+    "notifications": None,
+    "retraining": ["training_snapshot"],
+    "quality_checks": None,
+    "experiments": None,
+}
+
+
+@pytest.mark.slow
+def test_the_work_is_done_under_the_role(
+    url: str, pipelines: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fill(url)
+    with services() as given:
+        for name, value in (given | {"LITGO_DATABASE_URL": pipelines, "LITGO_HOME": str(tmp_path)}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        repository = definitions.build_defs().get_repository_def()
+        with dg.instance_for_test() as instance:
+            for job, only in FLOW.items():
+                done = repository.get_job(job).execute_in_process(
+                    instance=instance,
+                    partition_key=NIGHTS.get_partition_keys(NOW)[-1] if job == "nightly_equity" else None,
+                    asset_selection=[dg.AssetKey(asset) for asset in only] if only else None,
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                    raise_on_error=False,
+                )
+                if job != "retraining":  # so few rows are no snapshot to train on; that it was written is seen below
+                    assert done.success, [event.message for event in done.all_events if event.is_failure]
+            for sensor in sensors:
+                needed = {name: repository.get_top_level_resources()[name] for name in sensor.required_resource_keys}
+                sensor.evaluate_tick(dg.build_sensor_context(instance, repository_def=repository, resources=needed))
+    found = {
+        name: ask(url, query)[0][0]
+        for name, query in {
+            "nights": "SELECT count(*) FROM litgo.offer_distribution",
+            "evidence": "SELECT count(*) FROM litgo.lawyer_evidence WHERE reviews > 0",
+            "written back": "SELECT count(*) FROM lawyers WHERE capacidade_mensal > 0",
+            "triaged": "SELECT count(*) FROM litgo.triage",
+            "offers": "SELECT count(*) FROM offers WHERE status = 'pending'",
+            "expired": "SELECT count(*) FROM offers WHERE status = 'expired'",
+            "contracts": "SELECT count(*) FROM litgo.contract_documents",
+            "messages": "SELECT count(*) FROM litgo.outbox WHERE status IN ('sent', 'merged')",
+            "snapshots": "SELECT count(*) FROM litgo.retrainings WHERE snapshot_sha256 IS NOT NULL",
+        }.items()
+    }
+    assert all(found.values()), found
+
+
+REFUSED = {
+    "litgo_pipelines": [
+        *(f"DELETE FROM {table}" for table in TABLES),
+        *(f"TRUNCATE {table}" for table in TABLES),
+        "INSERT INTO lawyers (name) VALUES ('x')",
+        "UPDATE lawyers SET name = 'x'",
+        "UPDATE cases SET status = 'closed'",
+        "UPDATE offers SET fair_score = 1",
+        "UPDATE contracts SET fee_model = '{}'",
+        "UPDATE profiles SET email = 'x'",
+        "SELECT created_at FROM profiles",
+        "SELECT * FROM profiles",
+        "SELECT summary_embedding FROM cases",
+        "SELECT client_id FROM reviews",
+        "UPDATE litgo.model_ledger SET version = '1'",
+        "DELETE FROM litgo.model_ledger",
+        "DELETE FROM litgo.outbox",
+        "ALTER TABLE litgo.model_ledger DISABLE TRIGGER ALL",
+        "DROP TABLE litgo.outbox",
+        "CREATE TABLE litgo.x (i int)",
+        "CREATE TABLE public.x (i int)",
+        "CREATE SCHEMA x",
+        "CREATE ROLE x",
+        "SELECT * FROM pg_authid",
+        "SELECT pg_read_file('/etc/hostname')",
+        "COPY cases (id) TO PROGRAM 'cat'",
+        "SET ROLE litgo_dagster",
+        "UPDATE litgo.own_marketplace SET simulated_at = now()",
+        "INSERT INTO litgo.schema_migrations (version, name, sha256) VALUES (99, 'x', 'x')",
+    ],
+    "litgo_exporter": [
+        "SELECT full_name FROM profiles",
+        "SELECT name FROM lawyers",
+        "SELECT description FROM cases",
+        "SELECT payload FROM litgo.outbox",
+        "SELECT pdf FROM litgo.contract_documents",
+        "UPDATE offers SET status = 'expired'",
+        "INSERT INTO litgo.alerts (alert_key) VALUES ('x')",
+        "DELETE FROM litgo.job_runs",
+        "UPDATE litgo.job_runs SET status = 'success'",
+        "DELETE FROM litgo.metric_state",
+        "CREATE TABLE public.x (i int)",
+    ],
+}
+
+
+@pytest.mark.parametrize("role", REFUSED)
+def test_everything_else_is_refused(url: str, role: str) -> None:
+    connection = psycopg2.connect(as_role(url, role).replace("+psycopg2", ""))
+    allowed = []
+    for statement in REFUSED[role]:
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement)
+            allowed.append(statement)
+        except psycopg2.errors.InsufficientPrivilege:
+            continue
+    connection.close()
+    assert allowed == []
+
+
+def test_the_exporter_reads_and_counts_under_its_role(url: str) -> None:
+    fill(url)
+    exporter = as_role(url, "litgo_exporter")
+    with dg.instance_for_test() as instance:
+        source = Exporter(exporter, lambda: instance)
+
+        @dg.job
+        def nothing() -> None: ...
+
+        nothing.execute_in_process(instance=instance)
+        source.refresh()
+    up = next(family for family in source.collect() if family.name == "litgo_source_up")
+    assert {sample.labels["source"]: sample.value for sample in up.samples} == {"database": 1, "dagster": 1}
+    assert ask(url, "SELECT count(*) FROM litgo.job_runs") == [(1,)]
+
+
+def written_by_statements() -> dict[str, set[str]]:
+    """table → what the package's statements do to it besides reading."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for file in PACKAGE.rglob("*"):
+        if file.suffix not in (".py", ".sql") or str(file.relative_to(PACKAGE)).startswith(OWNERS):
+            continue
+        text = file.read_text()
+        for match in re.finditer(r"\b(INSERT INTO|UPDATE|DELETE FROM) ((?:litgo\.)?[a-z_]+)", text):
+            verb, table = match[1].split()[0], match[2]
+            if table.startswith("litgo.") or table in TABLES:
+                found[table].add(verb)
+                conflict = re.search(r"INSERT INTO|DO (UPDATE)", text[match.end() :])
+                if verb == "INSERT" and conflict and conflict[1]:
+                    found[table].add("UPDATE")
+    return found
+
+
+def test_grants_are_what_statements_do(url: str) -> None:
+    """A new statement or table needs its line in roles.sql; a line that nothing needs any more goes."""
+    granted: dict[str, set[str]] = defaultdict(set)
+    grants = (
+        "SELECT table_schema, table_name, privilege_type FROM information_schema.{}_privileges WHERE grantee IN ({})"
+    )
+    ours = "'litgo_pipelines', 'litgo_exporter'"
+    for schema, table, privilege in ask(url, f"{grants.format('table', ours)} UNION {grants.format('column', ours)}"):
+        if privilege != "SELECT":
+            granted[f"litgo.{table}" if schema == "litgo" else table].add(privilege)
+    assert granted == written_by_statements()
+    readable = {
+        (table, column)
+        for table, column in ask(
+            url,
+            "SELECT table_name, column_name FROM information_schema.column_privileges "
+            "WHERE grantee = 'litgo_pipelines' AND table_schema = 'public' AND privilege_type = 'SELECT'",
+        )
+    }
+    assert {(table, column) for table, columns in TABLES.items() for column in columns} <= readable
+    # what an older marketplace got from `litgo migrate` is what the role may write back
+    assert set(EQUITY_COLUMNS) == {
+        column
+        for (column,) in ask(
+            url,
+            "SELECT column_name FROM information_schema.column_privileges WHERE grantee = 'litgo_pipelines' "
+            "AND table_name = 'lawyers' AND privilege_type = 'UPDATE'",
+        )
+    }
+
+
+def test_row_security_shows_the_rows_or_refuses_and_never_hides_them(url: str, pipelines: str) -> None:
+    fill(url)
+    for table in TABLES:
+        ask(url, f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    assert ask(pipelines, "SELECT count(*) FROM lawyers") == [(0,)]  # what would be taken for an empty marketplace
+    roles.apply(url)
+    assert ask(pipelines, "SELECT count(*) FROM lawyers") == [(8,)]
+    assert ask(pipelines, "UPDATE lawyers SET cases_30d = 1 RETURNING 1")
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        ask(pipelines, "DELETE FROM lawyers")
+
+
+def test_a_marketplace_without_optional_columns_is_served(database_url: str) -> None:
+    ask(database_url, "ALTER TABLE contracts DROP COLUMN doc_url")
+    roles.apply(database_url)
+    assert ask(as_role(database_url, "litgo_pipelines"), "SELECT count(fee_model) FROM contracts") == [(0,)]
+
+
+def test_a_persons_commands_need_no_owner(pipelines: str) -> None:
+    assert migrate(pipelines) == []  # what each of them begins with
+
+
+def test_passwords_come_from_files_and_reach_the_server_hashed(database_url: str, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="litgo_pipelines"):
+        roles.apply(database_url, tmp_path)
+    (tmp_path / "litgo_exporter_password").write_text("wr0ng'\\ horse\n")
+    roles.apply(database_url, tmp_path)
+    ((kept,),) = ask(database_url, "SELECT rolpassword FROM pg_authid WHERE rolname = 'litgo_exporter'")
+    assert kept.startswith("SCRAM-SHA-256$4096:")
+    ask(database_url, "ALTER ROLE litgo_exporter PASSWORD NULL")
