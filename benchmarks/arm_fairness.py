@@ -1,0 +1,119 @@
+"""Does an experiment judge fairness rightly? Two rankers that are equally fair alone, beside each other in one market.
+
+    python -m benchmarks.arm_fairness
+
+Treatment knows who is good, control knows nothing; each has the λ that gives it a Gini of at most .28 alone. What the
+guardrail reads (`fairness.look`) is the Gini of treatment's offers minus control's, corrected for the arms' sizes: it
+should be near 0. One ledger for both arms, loads of their own, and these with the λ of a replay in which treatment
+takes over are compared; written to docs/experiments.md.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from litgo_pipelines.lifecycle.fairness import look
+from litgo_pipelines.matching.allocation import Rule, choose, relative_load, ties
+from litgo_pipelines.matching.arm_loads import ArmLoads
+from litgo_pipelines.matching.calibration import Window, fit_all
+from litgo_pipelines.matching.ranking import Ranker
+from litgo_pipelines.matching.replay import Cases, Lawyers, Ledger
+
+PAGE = Path(__file__).parent.parent / "docs" / "experiments.md"
+LAWYERS, POOL, CASES, DAYS = 400, 40, 9_000, 60
+DAY = 86_400.0
+SEEDS = (1, 2, 3)
+SHARES = (0.1, 0.5)
+
+
+def market(seed: int) -> tuple[Cases, Cases, Lawyers]:
+    """Cases with relevance by control's and by treatment's ranker, and the lawyers, in pools of equal chances."""
+    draw = np.random.default_rng(seed)
+    at = np.sort(draw.uniform(0, DAYS * DAY, CASES))
+    pool = draw.integers(0, LAWYERS // POOL, CASES)
+    lawyer = (pool[:, None] * POOL + np.arange(POOL)).ravel()
+    starts = np.arange(0, CASES * POOL + 1, POOL)
+    talent, fit = draw.normal(0, 1, LAWYERS), draw.normal(0, 1, len(lawyer))
+    knows = 1 / (1 + np.exp(-(1.6 * talent[lawyer] + 0.6 * fit)))
+    guesses = 1 / (1 + np.exp(-(0.25 * draw.normal(0, 1, LAWYERS)[lawyer] + 0.25 * draw.normal(0, 1, len(lawyer)))))
+    lawyers = Lawyers(draw.integers(8, 31, LAWYERS).astype(float), np.full(LAWYERS, -100 * DAY), np.zeros(LAWYERS))
+    return Cases(at, starts, lawyer, guesses), Cases(at, starts, lawyer, knows), lawyers
+
+
+def excess(seed: int, share: float, rules: tuple[Rule, Rule], *, own_loads: bool) -> float:
+    """Control alone for 30 days, then a month of the experiment: what the guardrail reads at its end."""
+    control, treatment, lawyers = market(seed)
+    begin = DAYS / 2 * DAY
+    treated = np.random.default_rng(seed + 100).random(CASES) < share
+    everything = Ledger.empty(LAWYERS)
+    own = {arm: Ledger.empty(LAWYERS) for arm in ("control", "treatment")}
+    client: list[int] = []
+    offered: list[int] = []
+    arms: list[bool] = []
+    for case, at in enumerate(control.at.tolist()):
+        arm = "treatment" if treated[case] and at > begin else "control"
+        cases, rule = (treatment, rules[1]) if arm == "treatment" else (control, rules[0])
+        here = slice(cases.starts[case], cases.starts[case + 1])
+        who = cases.lawyer[here]
+        for ledger in (everything, *own.values()):
+            ledger.advance(at)
+        counts = {name: ledger.offers_30d for name, ledger in own.items()}
+        made = {name: float(offers.sum()) for name, offers in counts.items()}
+        times = {name: sum(made.values()) / total if total else 1.0 for name, total in made.items()}
+        loads = ArmLoads(everything.offers_30d, counts if own_loads else {}, times).of(arm, who)
+        z, _ = relative_load(loads, lawyers.cases_30d[who], lawyers.capacity[who], np.ones(len(who)), rule)
+        chosen = who[choose(cases.relevance[here], z, everything.last_offered[who], ties(loads, who), rule).chosen]
+        everything.reserve(chosen, at)
+        if at > begin:
+            own[arm].reserve(chosen, at)
+            client += [len(arms)] * len(chosen)
+            offered += chosen.tolist()
+            arms.append(arm == "treatment")
+    return look(arms, np.zeros(len(arms)), client, offered, lawyers.capacity, seed=1, permutations=199).excess
+
+
+def calibrated(seed: int) -> tuple[tuple[Rule, Rule], tuple[Rule, Rule]]:
+    """Rules of (control, treatment): each alone, and treatment taking over from control."""
+    from datetime import UTC, datetime
+
+    *both, lawyers = market(seed)
+    rankers = [Ranker(version="1"), Ranker(version="2")]
+    end = datetime.fromtimestamp(DAYS * DAY, UTC)
+    alone = [fit_all(Window(end, rankers[:1], [cases], lawyers, 1.0), [Rule()])[0].weight for cases in both]
+    over = [found.weight for found in fit_all(Window(end, rankers, both, lawyers, 1.0), [Rule(), Rule()])]
+    return (Rule(weight=alone[0]), Rule(weight=alone[1])), (Rule(weight=over[0]), Rule(weight=over[1]))
+
+
+def main() -> None:
+    from tqdm import tqdm
+
+    found: dict[str, dict[float, list[float]]] = {
+        name: {share: [] for share in SHARES}
+        for name in ("one ledger, each λ alone", "own loads, each λ alone", "own loads, λ of the takeover")
+    }
+    for seed in tqdm(SEEDS, unit=" markets"):
+        alone, over = calibrated(seed)
+        for share in SHARES:
+            for (_, shares), rules, own_loads in zip(
+                found.items(), (alone, alone, over), (False, True, True), strict=True
+            ):
+                shares[share].append(excess(seed, share, rules, own_loads=own_loads))
+    lines = [
+        f"| {name} | "
+        + " | ".join(f"{np.mean(v):+.3f} ({min(v):+.3f} to {max(v):+.3f})" for v in shares.values())
+        + " |"
+        for name, shares in found.items()
+    ]
+    header = ["| | " + " | ".join(f"{share:.0%} treated" for share in SHARES) + " |", "|---|" + "--:|" * len(SHARES)]
+    text = "\n".join([*header, *lines])
+    begin, end = "<!-- arm-fairness: begin -->", "<!-- arm-fairness: end -->"
+    head, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    _, marked, tail = rest.partition(end)
+    if not marked:
+        raise ValueError(f"{PAGE.name} lacks its markers")
+    PAGE.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
