@@ -4,7 +4,7 @@ BIN := .venv/bin
 # a test process a core, each with a Postgres of its own; the fast tests first, a module's tests together
 PARALLEL := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test up lint fast bench clean
+.PHONY: help demo test up lint fast bench soak clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
@@ -27,8 +27,11 @@ lint: .venv/installed  ## ruff, mypy, dagster definitions validate
 fast: .venv/installed  ## the fast tests only
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (70 minutes)
-	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity experiments quality_monitor off_policy; do $(BIN)/python -m benchmarks.$$name; done
+bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (80 minutes)
+	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity experiments quality_monitor off_policy arm_fairness exporter alert_noise; do $(BIN)/python -m benchmarks.$$name; done
+
+soak: .venv/installed  ## everything at once under 1 case a second, with processes killed, for 20 minutes
+	$(BIN)/python -m benchmarks.soak --minutes 20 --cases-per-second 1 --kill-every 120
 
 clean:  ## remove the environment and all local state
 	rm -rf .venv .litgo

@@ -91,9 +91,15 @@ allocation_calibration = dg.define_asset_job(
     tags=run_tags(120),
     description="The smallest lambda that would have spread the last weeks' offers evenly enough.",
 )
+retention = dg.define_asset_job(
+    "retention",
+    selection=dg.AssetSelection.groups("retention"),
+    tags=run_tags(120),
+    description="Lets go of what is older than its term.",
+)
 jobs = [
     nightly_equity, retraining, registration, matching, contracts, notifications, offer_expiry, evidence, embeddings,
-    allocation_calibration,
+    allocation_calibration, retention,
 ]  # fmt: skip
 
 
@@ -120,6 +126,7 @@ schedules = [
     every(embeddings, "0 3 * * *", "03:00 America/Sao_Paulo, every night."),
     every(experiment_reports, "40 * * * *", "Every hour."),
     every(allocation_calibration, "0 4 * * 0", "Sundays, 04:00 America/Sao_Paulo."),
+    every(retention, "30 4 * * *", "04:30 America/Sao_Paulo, every night."),
 ]
 
 

@@ -34,6 +34,7 @@ from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.resources.sendgrid import SendGrid
+from litgo_pipelines.retention import assets as retention_assets
 from litgo_pipelines.settings import settings
 
 
@@ -64,6 +65,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *lifecycle_assets.assets,
             *experiment_assets.assets,
             *monitor_assets.assets,
+            *retention_assets.assets,
         ],
         asset_checks=[
             *marketplace_checks.checks,

@@ -96,6 +96,9 @@ class Settings(BaseModel):
     mlflow_port: int = Field(default=5000, ge=0, le=65535)
     exporter_host: str = Field(default="127.0.0.1", description="where /metrics listens; in a container: 0.0.0.0")
     exporter_port: int = Field(default=9108, ge=0, le=65535)
+    retention_frequent_days: int = Field(default=14, ge=2, description="runs of jobs that run all day")
+    retention_days: int = Field(default=90, ge=60, description="messages, snapshots, models on disk")
+    retention_long_days: int = Field(default=400, ge=90, description="other runs, dead messages, explanations")
     exporter_refresh_seconds: float = Field(default=10, gt=0, le=300)
 
     @field_validator("team_emails", mode="before")

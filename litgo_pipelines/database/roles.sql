@@ -92,6 +92,8 @@ GRANT INSERT, UPDATE ON
     litgo.circuit_breakers, litgo.contract_requests, litgo.deliveries, litgo.evidence_refresh, litgo.matching_batches,
     litgo.metric_state, litgo.model_projection, litgo.offer_distribution, litgo.outbox, litgo.retrainings, litgo.triage
 TO litgo_pipelines;
+GRANT UPDATE (considered) ON litgo.matchings TO litgo_pipelines;   -- retention
+GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outbox TO litgo_pipelines;
 GRANT INSERT, UPDATE, DELETE ON
     litgo.equity_history, litgo.lawyer_evidence, litgo.lawyer_subarea_evidence, litgo.matching_failures,
     litgo.review_sentiment, litgo.triage_failures

@@ -16,6 +16,7 @@ FRESH = {
     "nightly_equity": 26 * HOUR,
     "evidence": 26 * HOUR,
     "embeddings": 26 * HOUR,
+    "retention": 26 * HOUR,
     "offer_expiry": 2.5 * HOUR,
     "experiment_reports": 2.5 * HOUR,
     "allocation_calibration": 8 * 24 * HOUR,

@@ -107,7 +107,7 @@ JOBS = (
     "nightly_equity", "retraining", "registration", "matching", "contracts", "notifications", "offer_expiry",
     "evidence", "embeddings", "allocation_calibration", "record_signature", "registry_reconciliation",
     "promote_model", "roll_back_model", "lift_freeze", "experiments", "experiment_reports", "start_experiment",
-    "ramp_experiment", "stop_experiment", "quality_checks", OTHER_JOB,
+    "ramp_experiment", "stop_experiment", "quality_checks", "retention", OTHER_JOB,
 )  # fmt: skip
 METRICS |= {
     "job_executions_total": Metric(

@@ -158,7 +158,7 @@ REFUSED = {
         "SELECT client_id FROM reviews",
         "UPDATE litgo.model_ledger SET version = '1'",
         "DELETE FROM litgo.model_ledger",
-        "DELETE FROM litgo.outbox",
+        "DELETE FROM litgo.experiments",
         "ALTER TABLE litgo.model_ledger DISABLE TRIGGER ALL",
         "DROP TABLE litgo.outbox",
         "CREATE TABLE litgo.x (i int)",

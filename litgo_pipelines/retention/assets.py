@@ -1,0 +1,85 @@
+"""The nightly pruning as an asset. Thin: `policy`, `rows`, `storage`."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.owners import Owner
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.retention.policy import POLICY
+from litgo_pipelines.settings import settings
+from litgo_pipelines.steps import RETRY, AsOfConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dg.asset(
+    group_name="retention",
+    owners=[Owner.DATA],
+    kinds={"postgres", "python"},
+    pool="retention",
+    retry_policy=RETRY,
+    description="Lets go of what is older than its term: runs, messages, snapshots, files of models. What is in use "
+    "stays, and what decisions are replayed from: docs/retention.md.",
+)
+def pruned_storage(
+    context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
+) -> dg.MaterializeResult[None]:
+    from tqdm import tqdm
+
+    from litgo_pipelines.lifecycle import ledger
+    from litgo_pipelines.retention import policy, rows, storage
+
+    values, as_of = settings(), config.instant()
+    days: dict[Any, int] = {"frequent": values.retention_frequent_days, "usual": values.retention_days,
+                            "long": values.retention_long_days}  # fmt: skip
+    before = policy.cutoffs(as_of, days)
+    home = values.home
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        snapshots, bundles = storage.needed_files(cursor, before["bundles"])
+        standing: dict[str, Any] = dict(ledger.state(cursor).standing)
+    folders = {
+        "snapshots": (home / "snapshots", snapshots),
+        "bundles": (home / "models", {*bundles, "served", "triage"}),
+        "served_models": (values.served_models, storage.served_copies(values.served_models, standing)),
+        "triage_models": (values.triage_models, storage.newest(values.triage_models)),
+    }
+    logs = Path(os.environ["LITGO_DAGSTER_FILES"]) if "LITGO_DAGSTER_FILES" in os.environ else None
+
+    def archived() -> int:
+        with postgres.connect() as connection, connection.cursor() as cursor:
+            return storage.archived_models(mlflow, cursor, before["archived_models"], as_of, bar.update)
+
+    gone: dict[str, int] = {}
+    later: dict[str, str] = {}
+    with tqdm(desc="letting go", unit=" things", mininterval=5) as bar, postgres.session() as connection:
+        works: dict[str, Callable[[], int]] = {
+            **{kind: partial(rows.let_go, connection, kind, before[kind]) for kind in rows.STATEMENTS},
+            **{kind: partial(storage.files, *folder, before[kind]) for kind, folder in folders.items()},
+            **{
+                f"runs_{name}": partial(
+                    storage.runs, context.instance, logs, before[f"runs_{name}"], frequent=often, step=bar.update
+                )
+                for name, often in (("frequent", True), ("rare", False))
+            },
+            "archived_models": archived,
+        }
+        for kind in POLICY:
+            try:
+                gone[kind] = works[kind]()
+            except MLflowUnavailable as error:  # the next night does it
+                later[kind] = str(error)
+    log_json(context.log, "retention", run_id=context.run.run_id, as_of=as_of, **gone)
+    lines = [f"| {kind} | {days[about.term]} | {gone.get(kind, later.get(kind, ''))} | {about.what} |"
+             for kind, about in POLICY.items()]  # fmt: skip
+    table = "\n".join(["| kind | days | gone | |", "|---|--:|--:|---|", *lines])
+    return dg.MaterializeResult(metadata={"let go": dg.MetadataValue.md(table), "in all": sum(gone.values())})
+
+
+assets = [pruned_storage]

@@ -1,0 +1,63 @@
+"""Rows of our own schema that are let go, a few thousand a statement. Append-only tables are none of them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from litgo_pipelines.database import in_transaction
+from litgo_pipelines.observability.metrics import METRICS
+
+BATCH = 5_000
+# kind → statements, each of which lets go of at most %(batch)s rows older than %(before)s
+STATEMENTS: dict[str, tuple[str, ...]] = {
+    "messages": (
+        "DELETE FROM litgo.outbox WHERE message_id IN (SELECT message_id FROM litgo.outbox "
+        "WHERE created_at < %(before)s AND settled_at < %(before)s AND status IN ('sent', 'merged', 'superseded') "
+        "ORDER BY message_id LIMIT %(batch)s)",
+        "DELETE FROM litgo.deliveries WHERE delivery_id IN (SELECT delivery_id FROM litgo.deliveries d "
+        "WHERE status <> 'open' AND finished_at < %(before)s "
+        "AND NOT EXISTS (SELECT FROM litgo.outbox o WHERE o.delivery_id = d.delivery_id) LIMIT %(batch)s)",
+    ),
+    "messages_dead": (
+        "DELETE FROM litgo.outbox WHERE message_id IN (SELECT message_id FROM litgo.outbox WHERE status = 'dead' "
+        "AND settled_at < %(before)s LIMIT %(batch)s)",
+    ),
+    "job_runs": (
+        "DELETE FROM litgo.job_runs WHERE run_id IN (SELECT run_id FROM litgo.job_runs r WHERE ended_at < %(before)s "
+        "AND EXISTS (SELECT FROM litgo.job_runs n WHERE n.job_name = r.job_name AND n.status = r.status "
+        "AND n.ended_at > r.ended_at) LIMIT %(batch)s)",
+    ),
+    "metric_state": (
+        "DELETE FROM litgo.metric_state WHERE regexp_replace(name, '_(bucket|sum)$', '') <> ALL(%(served)s) "
+        "AND name <> ALL(%(served)s)",
+    ),
+    "matching_failures": (
+        "DELETE FROM litgo.matching_failures WHERE case_id IN (SELECT f.case_id FROM litgo.matching_failures f "
+        "JOIN cases c ON c.id = f.case_id WHERE f.last_failed_at < %(before)s AND c.status <> 'pending_assignment' "
+        "LIMIT %(batch)s)",
+    ),
+    "explanations": (
+        "UPDATE litgo.matchings SET considered = '[]' WHERE (case_id, round) IN (SELECT case_id, round FROM "
+        "litgo.matchings WHERE matched_at < %(before)s AND considered <> '[]' ORDER BY matched_at LIMIT %(batch)s)",
+    ),
+}
+
+
+def let_go(connection: Any, kind: str, before: datetime, batch: int = BATCH) -> int:
+    """Rows that went; each batch is committed, so that a kill loses nothing and nobody waits long for a lock."""
+    values: Mapping[str, Any] = {"before": before, "batch": batch, "served": list(METRICS)}
+
+    def one(statement: str) -> int:
+        def work(cursor: Any) -> int:
+            cursor.execute(statement, values)
+            return int(cursor.rowcount)
+
+        return in_transaction(connection, work)
+
+    total = 0
+    for statement in STATEMENTS[kind]:
+        while gone := one(statement):
+            total += gone
+            if gone < batch:
+                break
+    return total

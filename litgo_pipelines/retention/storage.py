@@ -1,0 +1,130 @@
+"""What is let go outside the database: Dagster's runs, files under LITGO_HOME, files of archived models in MLflow."""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from litgo_pipelines.lifecycle import ledger
+from litgo_pipelines.lifecycle.registry import MODEL_NAME
+from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.retention.policy import FREQUENT, NEVER_AGAIN, removable
+
+PAGE = 1_000
+MOST_RUNS = 50_000  # a night
+DELETED = "files_deleted"  # tag of a version whose files are gone
+
+Step = Callable[[], object]
+
+
+def runs(instance: Any, files: Path | None, before: datetime, *, frequent: bool, step: Step = lambda: None) -> int:
+    """Dagster runs that ended and are older: with their events, check results and compute logs; at most MOST_RUNS.
+
+    Each job's newest stays, because what it made last is looked up there. `files`: Dagster's folder of compute logs.
+    """
+    import dagster as dg
+
+    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    kept: dict[str, str] = {}
+    due: list[str] = []
+    cursor = None
+    while len(due) < MOST_RUNS:  # all pages first: a page is found by the run before it, which must be there
+        page = instance.get_runs(dg.RunsFilter(statuses=ended, created_before=before), cursor, PAGE, ascending=True)
+        for run in page:
+            if run.job_name not in kept:
+                kept[run.job_name] = instance.get_runs(dg.RunsFilter(job_name=run.job_name), limit=1)[0].run_id
+            if (run.job_name in FREQUENT) == frequent and run.run_id != kept[run.job_name]:
+                due.append(run.run_id)
+        if len(page) < PAGE:
+            break
+        cursor = page[-1].run_id
+    for run_id in due:
+        _forget_checks(instance, run_id)
+        if files is not None:
+            shutil.rmtree(files / "storage" / run_id, ignore_errors=True)
+        instance.delete_run(run_id)
+        step()
+    return len(due)
+
+
+def _forget_checks(instance: Any, run_id: str) -> None:
+    """Results of asset checks, which Dagster leaves behind when it deletes a run."""
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as Checks
+
+    with instance.event_log_storage.index_connection() as connection:
+        connection.execute(Checks.delete().where(Checks.c.run_id == run_id))
+
+
+def needed_files(cursor: Any, after: datetime) -> tuple[set[str], set[str]]:
+    """(snapshots, bundles) by name: of retrainings begun since, and of versions that may yet serve or be judged."""
+    alive = [version for version, standing in ledger.state(cursor).standing.items() if standing not in NEVER_AGAIN]
+    cursor.execute(
+        "SELECT snapshot_path, bundle_path FROM litgo.retrainings WHERE started_at >= %s OR mlflow_version = ANY(%s)",
+        (after, alive),
+    )
+    snapshots, bundles = zip(*cursor.fetchall(), strict=True) if cursor.rowcount else ((), ())
+    return ({Path(path).name for path in snapshots if path}, {Path(path).name for path in bundles if path})
+
+
+def files(folder: Path, needed: Iterable[str], before: datetime) -> int:
+    """Entries of a folder that are older and not needed; folders with all that is in them."""
+    gone = removable(_entries(folder), needed, before)
+    for name in gone:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return len(gone)
+
+
+def newest(folder: Path) -> list[str]:
+    """Name of the entry changed last; none in an empty folder."""
+    return [max(_entries(folder), key=lambda entry: entry[1])[0]] if any(_entries(folder)) else []
+
+
+def served_copies(folder: Path, standing: dict[str, str]) -> set[str]:
+    """Copies of versions that may serve: everything but what the ledger has put away."""
+    away = {version for version, now in standing.items() if now in NEVER_AGAIN}
+    prefix = f"{MODEL_NAME}-"
+    return {name for name, _ in _entries(folder) if name.removeprefix(prefix).rpartition("-")[0] not in away}
+
+
+def archived_models(mlflow: MLflow, cursor: Any, before: datetime, at: datetime, step: Step = lambda: None) -> int:
+    """Model files in MLflow of versions put away before the instant; the version, its run, figures and card stay.
+
+    Raises MLflowUnavailable. Safe to repeat: a version is marked once its files are gone.
+    """
+    state = ledger.state(cursor)
+    away = [version for version, standing in state.standing.items() if standing in NEVER_AGAIN]
+    cursor.execute(
+        "SELECT sequence FROM litgo.model_ledger WHERE sequence = ANY(%s) AND recorded_at < %s",
+        ([state.since[version] for version in away], before),
+    )
+    old = {sequence for (sequence,) in cursor.fetchall()}
+    due = [version for version in away if state.since[version] in old]
+    if not due:
+        return 0
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    client, gone = mlflow.client(), 0
+    shown = {str(v.version): v for v in client.search_model_versions(f"name = '{MODEL_NAME}'", max_results=10_000)}
+    for version in due:
+        if version not in shown or DELETED in shown[version].tags:
+            continue
+        run_id = str(shown[version].run_id)
+        of_run = get_artifact_repository(client.get_run(run_id).info.artifact_uri)
+        for entry in client.list_artifacts(run_id, "bundle"):
+            if entry.path.rsplit("/", 1)[-1].startswith("model-"):
+                of_run.delete_artifacts(entry.path)
+        source = client.get_model_version_download_uri(MODEL_NAME, version)
+        get_artifact_repository(source).delete_artifacts()
+        client.set_model_version_tag(MODEL_NAME, version, DELETED, at.date().isoformat())
+        gone += 1
+        step()
+    return gone
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, datetime]]:
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if not path.name.startswith("."):
+                yield path.name, datetime.fromtimestamp(path.stat().st_mtime, UTC)

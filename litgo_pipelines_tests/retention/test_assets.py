@@ -1,0 +1,207 @@
+"""The nightly pruning on a real Postgres, real Dagster runs, real files and a real MLflow store."""
+
+import os
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from litgo_pipelines import automation, steps
+from litgo_pipelines.database import open_connection
+from litgo_pipelines.learning import retrainings
+from litgo_pipelines.lifecycle import registry
+from litgo_pipelines.observability.metrics import add, count
+from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.retention import rows
+from litgo_pipelines.retention.assets import assets
+from litgo_pipelines.settings import settings
+from litgo_pipelines_tests.lifecycle.conftest import Life, mlflow, mlflow_template
+from litgo_pipelines_tests.matching.conftest import fill, match
+
+__all__ = ["mlflow", "mlflow_template"]  # fixtures
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def life(database_url: str) -> Life:
+    return Life(database_url)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("LITGO_HOME", str(tmp_path))
+    monkeypatch.setenv("LITGO_DAGSTER_FILES", str(tmp_path / "dagster"))
+    return tmp_path
+
+
+def prune(life: Life, mlflow: MLflow, at: datetime, instance: dg.DagsterInstance | None = None) -> dict[str, Any]:
+    defs = dg.Definitions(
+        assets=assets, jobs=[automation.retention], resources={"postgres": Postgres(url=life.url), "mlflow": mlflow}
+    )
+    done = defs.resolve_job_def("retention").execute_in_process(
+        run_config={"ops": {"pruned_storage": {"config": {"as_of": at.isoformat()}}}}, instance=instance
+    )
+    (event,) = done.asset_materializations_for_node("pruned_storage")
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+MESSAGES = """
+INSERT INTO litgo.deliveries (delivery_id, recipient_id, status, opened_at, next_attempt_at, finished_at)
+SELECT md5('d' || n)::uuid, md5('r' || n)::uuid, 'sent', %(at)s - n * interval '1 day', %(at)s,
+       %(at)s - n * interval '1 day' FROM generate_series(1, 120) n;
+INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at, settled_at, status, delivery_id)
+SELECT 'offer', md5('r' || n)::uuid, 'k' || n, '{}', %(at)s - n * interval '1 day', %(at)s - n * interval '1 day',
+       CASE WHEN n %% 10 = 0 THEN 'dead' ELSE 'sent' END, CASE WHEN n %% 10 > 0 THEN md5('d' || n)::uuid END
+FROM generate_series(1, 120) n;
+INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)
+VALUES ('offer', md5('old')::uuid, 'still waits', '{}', %(at)s - interval '1 year');
+INSERT INTO litgo.job_runs (run_id, job_name, status, ended_at)
+SELECT 'r' || n, CASE WHEN n = 120 THEN 'retraining' ELSE 'matching' END, 'success', %(at)s - n * interval '1 day'
+FROM generate_series(1, 120) n;
+INSERT INTO litgo.metric_state (name, labels, value) VALUES ('gone_total', '{}', 3), ('gone_seconds_bucket', '{}', 1)
+"""
+
+
+def test_rows_go_by_age_and_what_waits_or_is_newest_stays(
+    life: Life, mlflow: MLflow, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "BATCH", 7)
+    at = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    life.do(lambda c: c.execute(MESSAGES, {"at": at}))
+    life.do(lambda c: add(c, [count("offers_created_total", 5)]))
+    with closing(open_connection(life.url)) as connection:
+        first = rows.let_go(connection, "messages", at - 90 * DAY, 7)
+    assert first == 27 + 30  # of each of the days 91 to 120 a message, but every tenth is dead; and its delivery
+    found = prune(life, mlflow, at)
+    assert found["in all"] == 29 + 2  # runs but the newest of each job; two series
+    assert life.rows("SELECT status, count(*) FROM litgo.outbox GROUP BY 1 ORDER BY 1") == [
+        ("dead", 12), ("pending", 1), ("sent", 81)
+    ]  # fmt: skip
+    assert life.rows("SELECT count(*) FROM litgo.deliveries") == [(90,)]
+    assert life.rows("SELECT job_name, count(*) FROM litgo.job_runs GROUP BY 1 ORDER BY 1") == [
+        ("matching", 90), ("retraining", 1)
+    ]  # fmt: skip
+    assert life.rows("SELECT value FROM litgo.metric_state WHERE name = 'offers_created_total'") == [(5.0,)]
+    assert prune(life, mlflow, at)["in all"] == 0
+
+
+def test_an_explanation_goes_and_the_match_stays(life: Life, mlflow: MLflow, home: Path) -> None:
+    fill(life.url, cases=3)
+    match(life.url)
+    before = life.rows("SELECT case_id, round, matched_at, candidates FROM litgo.matchings ORDER BY 1")
+    (newest,) = life.rows("SELECT max(matched_at) FROM litgo.matchings")[0]
+    assert prune(life, mlflow, newest + 399 * DAY)["in all"] == 0
+    assert prune(life, mlflow, newest + 401 * DAY)["in all"] == 3
+    assert life.rows("SELECT case_id, round, matched_at, candidates FROM litgo.matchings ORDER BY 1") == before
+    assert life.rows("SELECT DISTINCT considered FROM litgo.matchings") == [([],)]
+
+
+def test_runs_go_with_their_events_and_each_jobs_newest_stays(
+    life: Life, mlflow: MLflow, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dg.op
+    def nothing() -> None: ...
+
+    @dg.job(name="matching")
+    def matching() -> None:
+        nothing()
+
+    @dg.job(name="nightly_equity")
+    def nightly() -> None:
+        nothing()
+
+    with dg.instance_for_test() as instance:
+        done = [job.execute_in_process(instance=instance).run_id for job in (matching, matching, nightly, nightly)]
+        for run_id in done:
+            (home / "dagster" / "storage" / run_id / "compute_logs").mkdir(parents=True)
+        prune(life, mlflow, steps.now(), instance)
+        assert all(instance.has_run(run_id) for run_id in done)
+        prune(life, mlflow, steps.now() + 20 * DAY, instance)
+        assert [instance.has_run(run_id) for run_id in done] == [False, True, True, True]
+        assert not instance.all_logs(done[0])
+        assert not (home / "dagster" / "storage" / done[0]).exists()
+        assert (home / "dagster" / "storage" / done[1]).exists()
+        prune(life, mlflow, steps.now() + 500 * DAY, instance)
+        assert [instance.has_run(run_id) for run_id in done] == [False, True, False, True]
+
+
+def test_files_of_models_go_unless_they_may_yet_serve(life: Life, mlflow: MLflow, home: Path) -> None:
+    at = datetime.now(UTC) + 100 * DAY
+    for version in "12":
+        life.champion(version)  # 1 may be rolled back to
+    life.archived("3")
+    for number in range(1, 6):
+        values = {"snapshot_path": f"snapshots/s{number}", "bundle_path": f"models/b{number}", "snapshot_sha256": "x",
+                  "snapshot": {}, "candidate_key": f"k{number}", "candidate": {}}  # fmt: skip
+        began = at - DAY if number == 5 else life.at
+        life.do(retrainings.begin, f"root {number}", began)
+        life.do(lambda c, n=number, v=values: retrainings.record(c, f"root {n}", **v))
+        life.do(lambda c, n=number: retrainings.record(c, f"root {n}", mlflow_version=str(n) if n < 4 else None))
+        life.do(lambda c, n=number, b=began: c.execute(
+            "UPDATE litgo.retrainings SET started_at = %s WHERE root_run_id = %s", (b, f"root {n}"))
+        )  # fmt: skip
+        (home / "snapshots").mkdir(exist_ok=True)
+        (home / "snapshots" / f"s{number}").touch()
+        (home / "models" / f"b{number}").mkdir(parents=True)
+    for version in "123":
+        (settings().served_models / registry.kept_name(mlflow, version)).mkdir(parents=True)
+    settings().triage_models.mkdir(parents=True)
+    for number in (1, 2):
+        (settings().triage_models / f"t{number}").touch()
+        os.utime(settings().triage_models / f"t{number}", (number, number))
+    prune(life, mlflow, at)
+    assert sorted(path.name for path in (home / "snapshots").iterdir()) == ["s1", "s2", "s5"]
+    assert sorted(p.name for p in (home / "models").iterdir()) == ["b1", "b2", "b5", "served", "triage"]
+    assert len(list(settings().served_models.iterdir())) == 2
+    assert [path.name for path in settings().triage_models.iterdir()] == ["t2"]
+
+
+def test_archived_versions_lose_their_files_and_stay_in_the_registry(life: Life, tmp_path: Path, home: Path) -> None:
+    mlflow = MLflow(tracking_uri=f"sqlite:///{tmp_path / 'own.db'}")
+    serving = store_with_two_versions(mlflow, tmp_path)
+    life.champion("1")
+    life.archived("2")
+    at = life.at
+    assert prune(life, mlflow, at + 399 * DAY)["in all"] == 0
+    assert prune(life, mlflow, at + 401 * DAY)["in all"] == 1
+    assert registry.load(mlflow, "1").metadata.signature == serving
+    with pytest.raises(registry.VersionMissing):
+        registry.load(mlflow, "2")
+    client = mlflow.client()
+    assert client.get_model_version(registry.MODEL_NAME, "2").tags["files_deleted"]
+    assert client.get_run(str(client.get_model_version(registry.MODEL_NAME, "2").run_id)).data.metrics == {"ndcg": 0.5}
+    assert prune(life, mlflow, at + 402 * DAY)["in all"] == 0
+
+
+def test_without_mlflow_the_rest_is_done(life: Life, home: Path) -> None:
+    life.champion("1")
+    life.archived("2")
+    life.do(lambda c: c.execute("INSERT INTO litgo.metric_state (name, labels, value) VALUES ('gone_total', '{}', 3)"))
+    found = prune(life, MLflow(tracking_uri="http://127.0.0.1:1"), life.at + 500 * DAY)
+    assert found["in all"] == 1
+    assert "does not answer" in found["let go"]
+
+
+def store_with_two_versions(mlflow: MLflow, folder: Path) -> Any:
+    """Two models with files of their own; returns the signature of the first."""
+    import lightgbm as lgb
+    import numpy as np
+
+    module, client = mlflow.module(), mlflow.client()
+    features = np.random.default_rng(1).random((40, 8))
+    data = lgb.Dataset(features, (features[:, 6] * 4).astype(int), group=[20] * 2)
+    booster = lgb.train({"objective": "lambdarank", "verbose": -1, "min_data_in_leaf": 2}, data, 2)
+    experiment = module.create_experiment("e", artifact_location=(folder / "artifacts").as_uri())
+    client.create_registered_model(registry.MODEL_NAME)
+    for _ in range(2):
+        with module.start_run(experiment_id=experiment) as run:
+            logged = registry._log_model(module, booster, features[:2])
+            module.log_metric("ndcg", 0.5)
+            module.log_text("m", "bundle/model-1.txt")
+            client.create_model_version(registry.MODEL_NAME, logged.model_uri, run.info.run_id)
+    return registry.load(mlflow, "1").metadata.signature
