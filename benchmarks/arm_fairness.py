@@ -4,11 +4,12 @@
 
 Treatment knows who is good, control knows nothing; each has the λ that gives it a Gini of at most .28 alone. What the
 guardrail reads (`fairness.look`) is the Gini of treatment's offers minus control's, corrected for the arms' sizes: it
-should be near 0. One ledger for both arms, loads of their own, and these with the λ of a replay in which treatment
-takes over are compared; written to docs/experiments.md.
+should be near 0. One ledger for both arms, loads of their own, these with the λ of a replay in which treatment takes
+over, and the offers of the whole month instead of the arm's alone are compared; written to docs/experiments.md.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ LAWYERS, POOL, CASES, DAYS = 400, 40, 9_000, 60
 DAY = 86_400.0
 SEEDS = (1, 2, 3)
 SHARES = (0.1, 0.5)
+LOOKS = (15, 30)  # days of the experiment
 
 
 def market(seed: int) -> tuple[Cases, Cases, Lawyers]:
@@ -40,10 +42,15 @@ def market(seed: int) -> tuple[Cases, Cases, Lawyers]:
     return Cases(at, starts, lawyer, guesses), Cases(at, starts, lawyer, knows), lawyers
 
 
-def excess(seed: int, share: float, rules: tuple[Rule, Rule], *, own_loads: bool) -> float:
-    """Control alone for 30 days, then a month of the experiment: what the guardrail reads at its end."""
+def excess(seed: int, share: float, rules: tuple[Rule, Rule], days: int, *, own_loads: bool, month: bool) -> float:
+    """Control alone for 30 days, then the experiment: what the guardrail reads after so many days of it.
+
+    month: of the last 30 days, as if the arm had taken over; else of its offers alone.
+    """
     control, treatment, lawyers = market(seed)
     begin = DAYS / 2 * DAY
+    end = begin + days * DAY
+    base, made = np.zeros(LAWYERS), 0
     treated = np.random.default_rng(seed + 100).random(CASES) < share
     everything = Ledger.empty(LAWYERS)
     own = {arm: Ledger.empty(LAWYERS) for arm in ("control", "treatment")}
@@ -51,6 +58,8 @@ def excess(seed: int, share: float, rules: tuple[Rule, Rule], *, own_loads: bool
     offered: list[int] = []
     arms: list[bool] = []
     for case, at in enumerate(control.at.tolist()):
+        if at > end:
+            break
         arm = "treatment" if treated[case] and at > begin else "control"
         cases, rule = (treatment, rules[1]) if arm == "treatment" else (control, rules[0])
         here = slice(cases.starts[case], cases.starts[case + 1])
@@ -58,18 +67,23 @@ def excess(seed: int, share: float, rules: tuple[Rule, Rule], *, own_loads: bool
         for ledger in (everything, *own.values()):
             ledger.advance(at)
         counts = {name: ledger.offers_30d for name, ledger in own.items()}
-        made = {name: float(offers.sum()) for name, offers in counts.items()}
-        times = {name: sum(made.values()) / total if total else 1.0 for name, total in made.items()}
+        sums = {name: float(offers.sum()) for name, offers in counts.items()}
+        times = {name: sum(sums.values()) / total if total else 1.0 for name, total in sums.items()}
         loads = ArmLoads(everything.offers_30d, counts if own_loads else {}, times).of(arm, who)
         z, _ = relative_load(loads, lawyers.cases_30d[who], lawyers.capacity[who], np.ones(len(who)), rule)
         chosen = who[choose(cases.relevance[here], z, everything.last_offered[who], ties(loads, who), rule).chosen]
         everything.reserve(chosen, at)
+        if end - 30 * DAY < at <= begin:
+            base[chosen] += 1
         if at > begin:
+            made += len(chosen)
             own[arm].reserve(chosen, at)
             client += [len(arms)] * len(chosen)
             offered += chosen.tolist()
             arms.append(arm == "treatment")
-    return look(arms, np.zeros(len(arms)), client, offered, lawyers.capacity, seed=1, permutations=199).excess
+    window: dict[str, Any] = {"base": base, "made": made} if month else {}
+    arguments: Any = (arms, np.zeros(len(arms)), client, offered, lawyers.capacity)
+    return look(*arguments, seed=1, permutations=199, **window).excess
 
 
 def calibrated(seed: int) -> tuple[tuple[Rule, Rule], tuple[Rule, Rule]]:
@@ -87,24 +101,28 @@ def calibrated(seed: int) -> tuple[tuple[Rule, Rule], tuple[Rule, Rule]]:
 def main() -> None:
     from tqdm import tqdm
 
-    found: dict[str, dict[float, list[float]]] = {
-        name: {share: [] for share in SHARES}
-        for name in ("one ledger, each λ alone", "own loads, each λ alone", "own loads, λ of the takeover")
+    ways = {  # (λ of the takeover, own loads, the month)
+        "one ledger, each λ alone": (False, False, False),
+        "own loads, each λ alone": (False, True, False),
+        "own loads, λ of the takeover": (True, True, False),
+        "… and of the month as if it had taken over": (True, True, True),
     }
+    columns = [(share, days) for share in SHARES for days in LOOKS]
+    found: dict[str, dict[tuple[float, int], list[float]]] = {name: {c: [] for c in columns} for name in ways}
     for seed in tqdm(SEEDS, unit=" markets"):
         alone, over = calibrated(seed)
-        for share in SHARES:
-            for (_, shares), rules, own_loads in zip(
-                found.items(), (alone, alone, over), (False, True, True), strict=True
-            ):
-                shares[share].append(excess(seed, share, rules, own_loads=own_loads))
+        for name, (taken_over, own_loads, month) in ways.items():
+            for share, days in columns:
+                rules = over if taken_over else alone
+                found[name][share, days].append(excess(seed, share, rules, days, own_loads=own_loads, month=month))
     lines = [
         f"| {name} | "
         + " | ".join(f"{np.mean(v):+.3f} ({min(v):+.3f} to {max(v):+.3f})" for v in shares.values())
         + " |"
         for name, shares in found.items()
     ]
-    header = ["| | " + " | ".join(f"{share:.0%} treated" for share in SHARES) + " |", "|---|" + "--:|" * len(SHARES)]
+    header = ["| | " + " | ".join(f"{share:.0%} treated, {days} days" for share, days in columns) + " |",
+              "|---|" + "--:|" * len(columns)]  # fmt: skip
     text = "\n".join([*header, *lines])
     begin, end = "<!-- arm-fairness: begin -->", "<!-- arm-fairness: end -->"
     head, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)

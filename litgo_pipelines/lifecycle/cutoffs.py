@@ -122,6 +122,11 @@ def newest(cursor: Any) -> Newest | None:
     )  # fmt: skip
 
 
+# Offers of each lawyer in the 30 days up to an instant: from before the experiment, and since.
+_MONTH = """
+SELECT lawyer_id::text, count(*) FILTER (WHERE sent_at <= %(began)s), count(*) FILTER (WHERE sent_at > %(began)s)
+FROM offers WHERE sent_at > %(until)s - interval '30 days' AND sent_at <= %(until)s GROUP BY 1
+"""
 _NEWEST = "date_bin(%(step)s, %(as_of)s, e.started_at)"
 _CLOSED = (
     "coalesce((SELECT max(cutoff) FROM litgo.experiment_cutoffs c WHERE c.experiment = e.experiment), e.started_at)"
@@ -191,7 +196,10 @@ def _looks(cursor: Any, now: Running, rules: Rules, at: datetime, exposed: int) 
 def _look(cursor: Any, now: Running, rules: Rules, at: datetime, clients: int) -> Look | None:
     """None while an arm has no offer among these clients: nothing to compare, the next cutoff tries again."""
     cursor.execute(sql(PACKAGE, "spread.sql"), {"experiment": now.experiment, "cutoff": at, "clients": clients})
-    rows = cursor.fetchall()
+    found = cursor.fetchall()
+    rows, until = [row[:-1] for row in found], found[0][-1]
+    cursor.execute(_MONTH, {"until": until, "began": now.started_at})
+    month = {lawyer: counts for lawyer, *counts in cursor.fetchall()}
     cursor.execute(
         sql(PACKAGE, "lawyers.sql"),
         {"offered": list({lawyer for *_, lawyer in rows if lawyer}), "cutoff": at, "base": DEFAULT_RULES["base"]},
@@ -211,6 +219,8 @@ def _look(cursor: Any, now: Running, rules: Rules, at: datetime, clients: int) -
         list(capacity.values()),
         seed=seed,
         permutations=rules.permutations,
+        base=[month.get(lawyer, (0, 0))[0] for lawyer in capacity],
+        made=sum(since for _, since in month.values()),
     )
 
 

@@ -62,11 +62,15 @@ def look(
     *,
     seed: int,
     permutations: int = PERMUTATIONS,
+    base: ArrayLike | None = None,
+    made: float | None = None,
 ) -> Look:
     """Compare the arms over the clients given, which are the first exposed ones up to a number from `looks`.
 
     treated, phase: (clients,) bool and phase of each client; offered_client, offered_lawyer: (offers,) indices into
     them and into capacity: (lawyers,) above 0, of all lawyers eligible for an offer. Arms are shuffled inside a phase.
+    base: (lawyers,) offers of the last 30 days from before the experiment; made: offers of all since, of whomever. An
+    arm is seen as if it had made them all, on top of base: a month in which it took over. Else by its offers alone.
     The same arguments give the same look. Raises ValueError for an arm without an offer and for bad indices.
     """
     from scipy.sparse import csr_array
@@ -82,9 +86,17 @@ def look(
     offers = csr_array((ones, (rows, columns)), shape=(len(arm), len(room)))
     everything = np.asarray(offers.sum(axis=0), dtype=np.float64)
     of_treatment = np.asarray(offers.T @ arm, dtype=np.float64)
-    treatment, control = gini(of_treatment / room), gini((everything - of_treatment) / room)
-    if np.isnan([treatment, control]).any():
+    of_control = everything - of_treatment
+    if not (of_treatment.any() and of_control.any()):
         raise ValueError("an arm has no offer yet")
+    before = np.zeros(len(room)) if base is None else np.asarray(base, dtype=np.float64)
+    total = float(everything.sum()) if made is None else made
+
+    def month(offers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Load of each lawyer, (…, lawyers), had these offers been all that were made."""
+        return (before + offers * (total / np.maximum(offers.sum(axis=-1, keepdims=True), 1e-300))) / room
+
+    treatment, control = gini(month(of_treatment)), gini(month(of_control))
     draw = np.random.default_rng(seed)
     members = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
     shuffled = np.empty(permutations)
@@ -96,7 +108,7 @@ def look(
         for here in members:
             arms[here] = draw.permuted(np.tile(arm[here], (count, 1)), axis=1).T
         drawn = np.asarray(by_lawyer @ arms, dtype=np.float64).T  # (count, lawyers)
-        shuffled[start : start + count] = _ginis(drawn / room) - _ginis((everything - drawn) / room)
+        shuffled[start : start + count] = _ginis(month(drawn)) - _ginis(month(everything - drawn))
     further = int((shuffled >= treatment - control - 1e-12).sum())
     return Look(
         len(arm),

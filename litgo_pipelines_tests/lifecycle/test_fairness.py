@@ -1,5 +1,7 @@
 """The Gini by arm: biased as it stands, right after the permutation, and sharp enough to see a worse spread."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,28 @@ def test_looks_double_and_bad_columns_are_refused():
         look(np.zeros_like(treated), phase, client, lawyer, capacity, seed=1)
     with pytest.raises(ValueError, match="above 0"):
         look(treated, phase, client, lawyer, capacity * 0, seed=1)
+
+
+def test_an_arm_is_seen_as_if_it_had_made_all_offers_of_the_month() -> None:
+    draw = np.random.default_rng(3)
+    clients, lawyers = 400, 25
+    treated = draw.random(clients) < 0.3
+    client = np.repeat(np.arange(clients), 5)
+    lawyer = np.where(treated[client] & (draw.random(len(client)) < 0.4), 0, draw.integers(0, lawyers, len(client)))
+    capacity = draw.integers(5, 30, lawyers).astype(float)
+    base = draw.integers(0, 40, lawyers).astype(float)
+    phase = np.zeros(clients)
+    made = 5_000.0
+
+    def seen(mine: Any) -> float:
+        offers = np.bincount(lawyer[mine[client]], minlength=lawyers)
+        return float(gini((base + offers * made / offers.sum()) / capacity))
+
+    found = look(treated, phase, client, lawyer, capacity, seed=1, permutations=99, base=base, made=made)
+    assert (found.gini_treatment, found.gini_control) == pytest.approx((seen(treated), seen(~treated)))
+    # on top of a full month from before, what a few have done shows little; alone it is what it was
+    alone = look(treated, phase, client, lawyer, capacity, seed=1, permutations=99)
+    full = look(treated, phase, client, lawyer, capacity, seed=1, permutations=99, base=1e9 * capacity, made=made)
+    assert abs(full.excess) < 1e-3 < alone.excess
+    again = look(treated, phase, client, lawyer, capacity, seed=1, permutations=99, base=0 * base, made=made)
+    assert again.excess == pytest.approx(alone.excess)
