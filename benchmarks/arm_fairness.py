@@ -8,11 +8,11 @@ should be near 0. One ledger for both arms, loads of their own, these with the Î
 over, and the offers of the whole month instead of the arm's alone are compared; written to docs/experiments.md.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.experiments import DOCS, write_part
 from litgo_pipelines.lifecycle.fairness import look
 from litgo_pipelines.matching.allocation import Rule, choose, relative_load, ties
 from litgo_pipelines.matching.arm_loads import ArmLoads
@@ -20,7 +20,6 @@ from litgo_pipelines.matching.calibration import Window, fit_all
 from litgo_pipelines.matching.ranking import Ranker
 from litgo_pipelines.matching.replay import Cases, Lawyers, Ledger
 
-PAGE = Path(__file__).parent.parent / "docs" / "experiments.md"
 LAWYERS, POOL, CASES, DAYS = 400, 40, 9_000, 60
 DAY = 86_400.0
 SEEDS = (1, 2, 3)
@@ -124,12 +123,7 @@ def main() -> None:
     header = ["| | " + " | ".join(f"{share:.0%} treated, {days} days" for share, days in columns) + " |",
               "|---|" + "--:|" * len(columns)]  # fmt: skip
     text = "\n".join([*header, *lines])
-    begin, end = "<!-- arm-fairness: begin -->", "<!-- arm-fairness: end -->"
-    head, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
-    _, marked, tail = rest.partition(end)
-    if not marked:
-        raise ValueError(f"{PAGE.name} lacks its markers")
-    PAGE.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
+    write_part(DOCS, "arm-fairness", text)
     print(text)
 
 
