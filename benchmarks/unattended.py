@@ -40,15 +40,15 @@ LEFT_OUT = {"notifications_sensor", "missed_vectors_sensor", "contracts_sensor",
 ONLY = {"matching": ["case_offers"]}  # the cases come with their area; texts are not read, so S is imputed
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SETTINGS = {  # of a marketplace that is small: the rest is as it comes
-    "MIN_REVIEWS_FOR_RETRAIN": "600",
+    "MIN_REVIEWS_FOR_RETRAIN": "400",
     "LEARNING_TRAIN_SEEDS": "2",
     "RAMP_CLIENTS": "1000",
     "MATCHING_ROUNDS": "1",
 }
 # Lawyers say yes less often than in the demo: who is asked has to matter. Then those who answer slowly are the ones who
 # say yes, and neither nearness nor a simple case attracts any more: what the trained model looks for is wrong.
-TASTE = Taste(base=-2.4)
-TURNED = Taste(base=-2.2, slowness=2.5, nearness=0, decorated=0)
+TASTE = Taste(base=-4.8, nearness=4.0, decorated=-4.0)
+TURNED = Taste(base=-3.6, slowness=2.5, nearness=0, decorated=0)
 
 
 @dataclass
@@ -204,8 +204,8 @@ def platform(folder: Path) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=int, default=60)
-    parser.add_argument("--lawyers", type=int, default=1000)
-    parser.add_argument("--cases-a-day", type=int, default=250)
+    parser.add_argument("--lawyers", type=int, default=2000)
+    parser.add_argument("--cases-a-day", type=int, default=350)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="litgo-unattended-") as name, platform(Path(name)) as url:
         os.chdir(name)

@@ -1,12 +1,14 @@
 """The nightly pruning as an asset. Thin: `policy`, `rows`, `storage`."""
 
 import os
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from litgo_pipelines import steps
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
@@ -17,6 +19,9 @@ from litgo_pipelines.steps import RETRY, AsOfConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+AS_OF = "as of"
 
 
 @dg.asset(
@@ -36,21 +41,21 @@ def pruned_storage(
     from litgo_pipelines.lifecycle import ledger
     from litgo_pipelines.retention import policy, rows, storage
 
-    values, as_of = settings(), config.instant()
+    values, as_of = settings(), config.given() or policy.bounded(steps.now(), _previous(context))
     days: dict[Any, int] = {"frequent": values.retention_frequent_days, "usual": values.retention_days,
                             "long": values.retention_long_days}  # fmt: skip
     before = policy.cutoffs(as_of, days)
     home = values.home
     with postgres.connect() as connection, connection.cursor() as cursor:
         snapshots, bundles = storage.needed_files(cursor, before["bundles"])
-        standing: dict[str, Any] = dict(ledger.state(cursor).standing)
+        away = storage.put_away(ledger.state(cursor))
     folders = {
         "snapshots": (home / "snapshots", snapshots),
         "bundles": (home / "models", {*bundles, "served", "triage"}),
-        "served_models": (values.served_models, storage.served_copies(values.served_models, standing)),
+        "served_models": (values.served_models, storage.served_copies(values.served_models, away)),
         "triage_models": (values.triage_models, storage.newest(values.triage_models)),
     }
-    logs = Path(os.environ["LITGO_DAGSTER_FILES"]) if "LITGO_DAGSTER_FILES" in os.environ else None
+    stored = Path(os.environ["LITGO_DAGSTER_FILES"]) if "LITGO_DAGSTER_FILES" in os.environ else None
 
     def archived() -> int:
         with postgres.connect() as connection, connection.cursor() as cursor:
@@ -64,10 +69,11 @@ def pruned_storage(
             **{kind: partial(storage.files, *folder, before[kind]) for kind, folder in folders.items()},
             **{
                 f"runs_{name}": partial(
-                    storage.runs, context.instance, logs, before[f"runs_{name}"], frequent=often, step=bar.update
+                    storage.runs, context.instance, stored, before[f"runs_{name}"], frequent=often, step=bar.update
                 )
                 for name, often in (("frequent", True), ("rare", False))
             },
+            "logs": partial(storage.logs, home / "logs", as_of, before["logs"]),
             "archived_models": archived,
         }
         for kind in POLICY:
@@ -79,7 +85,16 @@ def pruned_storage(
     lines = [f"| {kind} | {days[about.term]} | {gone.get(kind, later.get(kind, ''))} | {about.what} |"
              for kind, about in POLICY.items()]  # fmt: skip
     table = "\n".join(["| kind | days | gone | |", "|---|--:|--:|---|", *lines])
-    return dg.MaterializeResult(metadata={"let go": dg.MetadataValue.md(table), "in all": sum(gone.values())})
+    return dg.MaterializeResult(
+        metadata={"let go": dg.MetadataValue.md(table), "in all": sum(gone.values()), AS_OF: as_of.isoformat()}
+    )
+
+
+def _previous(context: dg.AssetExecutionContext) -> datetime | None:
+    """The instant of the night before."""
+    event = context.instance.get_latest_materialization_event(context.asset_key)
+    made = event.asset_materialization if event else None
+    return datetime.fromisoformat(str(made.metadata[AS_OF].value)) if made and AS_OF in made.metadata else None
 
 
 assets = [pruned_storage]

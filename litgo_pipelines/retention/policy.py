@@ -26,7 +26,9 @@ POLICY: dict[str, Kind] = {
     "runs_rare": Kind("long", "runs of all other jobs", "a night, a retraining, what a person did"),
     "messages": Kind("usual", "messages and deliveries that arrived", "complaints come within weeks"),
     "messages_dead": Kind("long", "messages that could not be delivered", "somebody should have looked"),
-    "job_runs": Kind("usual", "counted runs", "counters have them; each job's newest success stays"),
+    "job_runs": Kind(
+        "long", "counted runs", "as long as Dagster's: else one could be counted twice; each job's newest stays"
+    ),
     "metric_state": Kind("usual", "counters that no longer exist", "nobody serves them; what is served stays"),
     "matching_failures": Kind("usual", "failed tries of cases that wait no longer", "the case went on"),
     "explanations": Kind("long", "who else was considered for a case", "`litgo explain` knows it no more"),
@@ -34,6 +36,7 @@ POLICY: dict[str, Kind] = {
     "bundles": Kind("usual", "trained models on disk", "those that may yet serve or be judged stay"),
     "served_models": Kind("usual", "copies of archived models", "they never serve again"),
     "triage_models": Kind("usual", "classifiers of past days", "the newest stays"),
+    "logs": Kind("frequent", "services' logs, put away whenever they exceed 50 MB", "what failed is looked at soon"),
     "archived_models": Kind("long", "files of archived models in MLflow", "the version, its figures and its card stay"),
 }
 FOREVER = (
@@ -47,12 +50,18 @@ FREQUENT = frozenset({
     "matching", "contracts", "notifications", "offer_expiry", "experiments", "experiment_reports", "quality_checks",
     "registry_reconciliation", "embeddings", "evidence", "retention",
 })  # fmt: skip
+STRIDE = timedelta(days=2)
 NEVER_AGAIN = frozenset({"archived", "quarantined"})  # standings of versions that cannot serve any more
 
 
 def cutoffs(as_of: datetime, days: Mapping[Term, int]) -> dict[str, datetime]:
     """Kind → instant before which it is let go."""
     return {name: as_of - timedelta(days=days[kind.term]) for name, kind in POLICY.items()}
+
+
+def bounded(now: datetime, previous: datetime | None) -> datetime:
+    """The instant of a night: at most STRIDE after the one before it, for a clock that jumps must not cost a year."""
+    return now if previous is None else min(now, previous + STRIDE)
 
 
 def removable(found: Iterable[tuple[str, datetime]], needed: Iterable[str], before: datetime) -> list[str]:

@@ -1,18 +1,22 @@
 """What is let go outside the database: Dagster's runs, files under LITGO_HOME, files of archived models in MLflow."""
 
+import gzip
+import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.lifecycle.registry import MODEL_NAME
+from litgo_pipelines.lifecycle.states import State
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.retention.policy import FREQUENT, NEVER_AGAIN, removable
 
 PAGE = 1_000
 MOST_RUNS = 50_000  # a night
+MOST_LOG = 50 << 20  # bytes
 DELETED = "files_deleted"  # tag of a version whose files are gone
 
 Step = Callable[[], object]
@@ -21,7 +25,7 @@ Step = Callable[[], object]
 def runs(instance: Any, files: Path | None, before: datetime, *, frequent: bool, step: Step = lambda: None) -> int:
     """Dagster runs that ended and are older: with their events, check results and compute logs; at most MOST_RUNS.
 
-    Each job's newest stays, because what it made last is looked up there. `files`: Dagster's folder of compute logs.
+    Each job's newest stays, because what it made last is looked up there. `files`: Dagster's folder of what runs store.
     """
     import dagster as dg
 
@@ -41,6 +45,7 @@ def runs(instance: Any, files: Path | None, before: datetime, *, frequent: bool,
         cursor = page[-1].run_id
     for run_id in due:
         _forget_checks(instance, run_id)
+        instance.compute_log_manager.delete_logs(prefix=[run_id])
         if files is not None:
             shutil.rmtree(files / "storage" / run_id, ignore_errors=True)
         instance.delete_run(run_id)
@@ -58,9 +63,11 @@ def _forget_checks(instance: Any, run_id: str) -> None:
 
 def needed_files(cursor: Any, after: datetime) -> tuple[set[str], set[str]]:
     """(snapshots, bundles) by name: of retrainings begun since, and of versions that may yet serve or be judged."""
-    alive = [version for version, standing in ledger.state(cursor).standing.items() if standing not in NEVER_AGAIN]
+    state = ledger.state(cursor)
+    alive = list(state.standing.keys() - put_away(state))
     cursor.execute(
-        "SELECT snapshot_path, bundle_path FROM litgo.retrainings WHERE started_at >= %s OR mlflow_version = ANY(%s)",
+        "SELECT snapshot_path, bundle_path FROM litgo.retrainings WHERE started_at >= %s OR mlflow_version = ANY(%s) "
+        "OR bundle_path IS NOT NULL AND evaluation IS NULL",
         (after, alive),
     )
     snapshots, bundles = zip(*cursor.fetchall(), strict=True) if cursor.rowcount else ((), ())
@@ -76,14 +83,33 @@ def files(folder: Path, needed: Iterable[str], before: datetime) -> int:
     return len(gone)
 
 
+def logs(folder: Path, at: datetime, before: datetime, most: int = MOST_LOG) -> int:
+    """Logs that grew beyond `most` bytes are put away compressed and begin anew; old ones go. Returns how many went.
+
+    Who writes to one goes on: it was opened to append. A kill leaves the same lines in two files at worst, never none.
+    """
+    for path in sorted(folder.glob("*.log")):
+        if path.stat().st_size > most:
+            partial = folder / f".{path.name}.partial"
+            with path.open("rb") as source, gzip.open(partial, "wb") as target:
+                shutil.copyfileobj(source, target)
+            partial.rename(folder / f"{path.stem}-{at:%Y%m%dT%H%M%S}.log.gz")
+            os.truncate(path, 0)
+    return files(folder, [path.name for path in folder.glob("*.log")], before)
+
+
 def newest(folder: Path) -> list[str]:
     """Name of the entry changed last; none in an empty folder."""
     return [max(_entries(folder), key=lambda entry: entry[1])[0]] if any(_entries(folder)) else []
 
 
-def served_copies(folder: Path, standing: dict[str, str]) -> set[str]:
+def put_away(state: State) -> set[str]:
+    """Versions that cannot serve any more. What served before the champion may, by rollbacks, though it is archived."""
+    return {v for v, now in state.standing.items() if now in NEVER_AGAIN} - set(state.predecessors)
+
+
+def served_copies(folder: Path, away: Collection[str]) -> set[str]:
     """Copies of versions that may serve: everything but what the ledger has put away."""
-    away = {version for version, now in standing.items() if now in NEVER_AGAIN}
     prefix = f"{MODEL_NAME}-"
     return {name for name, _ in _entries(folder) if name.removeprefix(prefix).rpartition("-")[0] not in away}
 
@@ -94,13 +120,13 @@ def archived_models(mlflow: MLflow, cursor: Any, before: datetime, at: datetime,
     Raises MLflowUnavailable. Safe to repeat: a version is marked once its files are gone.
     """
     state = ledger.state(cursor)
-    away = [version for version, standing in state.standing.items() if standing in NEVER_AGAIN]
+    away = put_away(state)
     cursor.execute(
         "SELECT sequence FROM litgo.model_ledger WHERE sequence = ANY(%s) AND recorded_at < %s",
         ([state.since[version] for version in away], before),
     )
     old = {sequence for (sequence,) in cursor.fetchall()}
-    due = [version for version in away if state.since[version] in old]
+    due = sorted(version for version in away if state.since[version] in old)
     if not due:
         return 0
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository

@@ -1,5 +1,6 @@
 """The nightly pruning on a real Postgres, real Dagster runs, real files and a real MLflow store."""
 
+import gzip
 import os
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from litgo_pipelines.lifecycle import registry
 from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines.retention import rows
+from litgo_pipelines.retention import rows, storage
 from litgo_pipelines.retention.assets import assets
 from litgo_pipelines.settings import settings
 from litgo_pipelines_tests.lifecycle.conftest import Life, mlflow, mlflow_template
@@ -39,12 +40,14 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prune(life: Life, mlflow: MLflow, at: datetime, instance: dg.DagsterInstance | None = None) -> dict[str, Any]:
+def prune(
+    life: Life, mlflow: MLflow, at: datetime | None, instance: dg.DagsterInstance | None = None
+) -> dict[str, Any]:
     defs = dg.Definitions(
         assets=assets, jobs=[automation.retention], resources={"postgres": Postgres(url=life.url), "mlflow": mlflow}
     )
     done = defs.resolve_job_def("retention").execute_in_process(
-        run_config={"ops": {"pruned_storage": {"config": {"as_of": at.isoformat()}}}}, instance=instance
+        run_config={"ops": {"pruned_storage": {"config": {"as_of": at and at.isoformat()}}}}, instance=instance
     )
     (event,) = done.asset_materializations_for_node("pruned_storage")
     return {name: value.value for name, value in event.metadata.items()}
@@ -61,7 +64,7 @@ FROM generate_series(1, 120) n;
 INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)
 VALUES ('offer', md5('old')::uuid, 'still waits', '{}', %(at)s - interval '1 year');
 INSERT INTO litgo.job_runs (run_id, job_name, status, ended_at)
-SELECT 'r' || n, CASE WHEN n = 120 THEN 'retraining' ELSE 'matching' END, 'success', %(at)s - n * interval '1 day'
+SELECT 'r' || n, CASE WHEN n = 120 THEN 'retraining' ELSE 'matching' END, 'success', %(at)s - n * interval '5 days'
 FROM generate_series(1, 120) n;
 INSERT INTO litgo.metric_state (name, labels, value) VALUES ('gone_total', '{}', 3), ('gone_seconds_bucket', '{}', 1)
 """
@@ -78,13 +81,13 @@ def test_rows_go_by_age_and_what_waits_or_is_newest_stays(
         first = rows.let_go(connection, "messages", at - 90 * DAY, 7)
     assert first == 27 + 30  # of each of the days 91 to 120 a message, but every tenth is dead; and its delivery
     found = prune(life, mlflow, at)
-    assert found["in all"] == 29 + 2  # runs but the newest of each job; two series
+    assert found["in all"] == 39 + 2  # runs but the newest of each job; two series
     assert life.rows("SELECT status, count(*) FROM litgo.outbox GROUP BY 1 ORDER BY 1") == [
         ("dead", 12), ("pending", 1), ("sent", 81)
     ]  # fmt: skip
     assert life.rows("SELECT count(*) FROM litgo.deliveries") == [(90,)]
     assert life.rows("SELECT job_name, count(*) FROM litgo.job_runs GROUP BY 1 ORDER BY 1") == [
-        ("matching", 90), ("retraining", 1)
+        ("matching", 80), ("retraining", 1)
     ]  # fmt: skip
     assert life.rows("SELECT value FROM litgo.metric_state WHERE name = 'offers_created_total'") == [(5.0,)]
     assert prune(life, mlflow, at)["in all"] == 0
@@ -115,50 +118,87 @@ def test_runs_go_with_their_events_and_each_jobs_newest_stays(
     def nightly() -> None:
         nothing()
 
-    with dg.instance_for_test() as instance:
+    compute_logs: Any = {"module": "dagster.core.storage.local_compute_log_manager", "class": "LocalComputeLogManager",
+                    "config": {"base_dir": str(home / "dagster")}}  # fmt: skip
+    with dg.instance_for_test(overrides={"compute_logs": compute_logs}) as instance:
         done = [job.execute_in_process(instance=instance).run_id for job in (matching, matching, nightly, nightly)]
         for run_id in done:
-            (home / "dagster" / "storage" / run_id / "compute_logs").mkdir(parents=True)
+            (home / "dagster" / run_id / "compute_logs").mkdir(parents=True, exist_ok=True)
+            (home / "dagster" / "storage" / run_id).mkdir(parents=True)
         prune(life, mlflow, steps.now(), instance)
         assert all(instance.has_run(run_id) for run_id in done)
         prune(life, mlflow, steps.now() + 20 * DAY, instance)
         assert [instance.has_run(run_id) for run_id in done] == [False, True, True, True]
         assert not instance.all_logs(done[0])
-        assert not (home / "dagster" / "storage" / done[0]).exists()
-        assert (home / "dagster" / "storage" / done[1]).exists()
+        for folder in (home / "dagster", home / "dagster" / "storage"):
+            assert [(folder / run_id).exists() for run_id in done[:2]] == [False, True]
         prune(life, mlflow, steps.now() + 500 * DAY, instance)
         assert [instance.has_run(run_id) for run_id in done] == [False, True, False, True]
 
 
 def test_files_of_models_go_unless_they_may_yet_serve(life: Life, mlflow: MLflow, home: Path) -> None:
     at = datetime.now(UTC) + 100 * DAY
-    for version in "12":
-        life.champion(version)  # 1 may be rolled back to
+    for version in "124":
+        life.champion(version)  # 2 may be rolled back to, and then 1, which is archived
     life.archived("3")
-    for number in range(1, 6):
-        values = {"snapshot_path": f"snapshots/s{number}", "bundle_path": f"models/b{number}", "snapshot_sha256": "x",
-                  "snapshot": {}, "candidate_key": f"k{number}", "candidate": {}}  # fmt: skip
-        began = at - DAY if number == 5 else life.at
+    for number in range(1, 8):
+        values: dict[str, Any] = {
+            "snapshot_path": f"snapshots/s{number}", "snapshot_sha256": "x", "snapshot": {}, "candidate": {},
+            "candidate_key": f"k{number}", "bundle_path": None if number == 6 else f"models/b{number}",
+        }  # fmt: skip
+        began = at - DAY if number == 5 else life.at  # 6 failed, 7 waits for MLflow
         life.do(retrainings.begin, f"root {number}", began)
         life.do(lambda c, n=number, v=values: retrainings.record(c, f"root {n}", **v))
-        life.do(lambda c, n=number: retrainings.record(c, f"root {n}", mlflow_version=str(n) if n < 4 else None))
+        life.do(lambda c, n=number: retrainings.record(c, f"root {n}", mlflow_version=str(n) if n < 5 else None))
+        if number != 7:
+            life.do(lambda c, n=number: retrainings.record(c, f"root {n}", evaluation={"decision": {}}))
         life.do(lambda c, n=number, b=began: c.execute(
             "UPDATE litgo.retrainings SET started_at = %s WHERE root_run_id = %s", (b, f"root {n}"))
         )  # fmt: skip
         (home / "snapshots").mkdir(exist_ok=True)
         (home / "snapshots" / f"s{number}").touch()
         (home / "models" / f"b{number}").mkdir(parents=True)
-    for version in "123":
+    for version in "1234":
         (settings().served_models / registry.kept_name(mlflow, version)).mkdir(parents=True)
     settings().triage_models.mkdir(parents=True)
     for number in (1, 2):
         (settings().triage_models / f"t{number}").touch()
         os.utime(settings().triage_models / f"t{number}", (number, number))
     prune(life, mlflow, at)
-    assert sorted(path.name for path in (home / "snapshots").iterdir()) == ["s1", "s2", "s5"]
-    assert sorted(p.name for p in (home / "models").iterdir()) == ["b1", "b2", "b5", "served", "triage"]
-    assert len(list(settings().served_models.iterdir())) == 2
+    assert sorted(path.name for path in (home / "snapshots").iterdir()) == ["s1", "s2", "s4", "s5", "s7"]
+    assert sorted(p.name for p in (home / "models").iterdir()) == [
+        "b1", "b2", "b4", "b5", "b7", "served", "triage"
+    ]  # fmt: skip
+    kept = {registry.kept_name(mlflow, version) for version in "124"}
+    assert {path.name for path in settings().served_models.iterdir()} == kept
     assert [path.name for path in settings().triage_models.iterdir()] == ["t2"]
+
+
+def test_a_log_begins_anew_while_it_is_written_to_and_old_ones_go(tmp_path: Path) -> None:
+    at = datetime.now(UTC)
+    with (tmp_path / "daemon.log").open("ab", buffering=0) as log:
+        log.write(b"a" * 100)
+        assert storage.logs(tmp_path, at, at - DAY, most=50) == 0
+        log.write(b"b")
+    (packed,) = tmp_path.glob("*.gz")
+    assert gzip.decompress(packed.read_bytes()) == b"a" * 100
+    assert (tmp_path / "daemon.log").read_bytes() == b"b"
+    assert storage.logs(tmp_path, at, at + DAY, most=50) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["daemon.log"]
+
+
+def test_a_clock_that_jumps_ahead_costs_two_days_a_night(
+    life: Life, mlflow: MLflow, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    life.do(lambda c: c.execute(MESSAGES, {"at": at}))
+    left = []
+    with dg.instance_for_test() as instance:
+        for now in (at, at + 365 * DAY, at + DAY):  # and back
+            monkeypatch.setattr(steps, "now", lambda now=now: now)
+            prune(life, mlflow, None, instance)
+            left += life.rows("SELECT count(*) FROM litgo.outbox WHERE status = 'sent'")
+    assert left == [(81,), (80,), (80,)]  # every tenth is dead: of the days 89 and 90 one was sent
 
 
 def test_archived_versions_lose_their_files_and_stay_in_the_registry(life: Life, tmp_path: Path, home: Path) -> None:
