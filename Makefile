@@ -31,7 +31,7 @@ bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine 
 	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity experiments quality_monitor off_policy arm_fairness exporter alert_noise; do $(BIN)/python -m benchmarks.$$name; done
 
 soak: .venv/installed  ## everything at once under 1 case a second, with processes killed, for 20 minutes
-	$(BIN)/python -m benchmarks.soak --minutes 20 --cases-per-second 1 --kill-every 120
+	$(BIN)/python -m benchmarks.soak
 
 clean:  ## remove the environment and all local state
 	rm -rf .venv .litgo

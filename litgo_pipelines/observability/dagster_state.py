@@ -1,13 +1,52 @@
 """Daemons, runs and ticks as Dagster's own storage shows them, as metrics. Runs that ended are `job_runs`'."""
 
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+from weakref import ref
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from litgo_pipelines.observability.deadline import after, shut
 
 HOUR = 3600.0
+CONNECT_SECONDS = 10
+
+
+@contextmanager
+def bounded(seconds: float, statement_seconds: float) -> Iterator[None]:
+    """Whatever this thread asks of a storage in Postgres inside ends after so long, and CONNECT_SECONDS at most.
+
+    Dagster's storages open a connection a question and set no limit on it; raises TimeoutError or what SQLAlchemy does.
+    """
+    mine, opened, over = threading.get_ident(), [], threading.Event()
+
+    def connect(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> Any:
+        if threading.get_ident() != mine or dialect.name != "postgresql":
+            return None  # SQLAlchemy connects as always
+        if over.is_set():
+            raise TimeoutError(f"Dagster's storage was not read in {seconds:g} s")
+        limits = {"connect_timeout": CONNECT_SECONDS, "options": f"-c statement_timeout={statement_seconds * 1000:.0f}"}
+        connection = dialect.connect(*arguments, **(limits | options))
+        opened.append(ref(connection))
+        return connection
+
+    def end() -> None:
+        over.set()
+        for connection in [found() for found in opened]:
+            shut(connection)
+
+    event.listen(Engine, "do_connect", connect)
+    try:
+        with after(seconds, end):
+            yield
+    finally:
+        event.remove(Engine, "do_connect", connect)
 
 
 def heartbeats(instance: Any) -> dict[str, float]:

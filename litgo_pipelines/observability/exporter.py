@@ -6,15 +6,14 @@ waits for a database, and however many scrape, the database is asked the same.
 
 import json
 import logging
-import os
 import platform
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from itertools import product
 from math import inf
@@ -26,16 +25,21 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from psycopg2.errors import QueryCanceled
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.observability import dagster_state, gauges, health, job_runs
+from litgo_pipelines.observability.deadline import after, shut
 from litgo_pipelines.observability.metrics import METRICS
 
 log = logging.getLogger(__name__)
 STALE = 120.0  # seconds: older values do not count as read
 TICKS_EVERY = 30.0  # seconds; a question a schedule and sensor
+DEAR_EVERY = 60.0  # seconds at least between two reads of what is dear
+DEAR = 4  # times as long may a statement of these take
 
 State = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]  # (row's name, sorted labels) → value
+Samples = Mapping[str, list[gauges.Sample]]
 
 
 def read_state(cursor: Any) -> State:
@@ -66,7 +70,7 @@ def counted_families(state: State) -> Iterator[Family]:
         yield histogram
 
 
-def gauge_families(samples: Mapping[str, list[gauges.Sample]]) -> Iterator[Family]:
+def gauge_families(samples: Samples) -> Iterator[Family]:
     for name, values in samples.items():
         gauge = gauges.GAUGES[name]
         family = GaugeMetricFamily(name, gauge.help, labels=list(gauge.labels))
@@ -125,7 +129,8 @@ class Exporter(Collector):
     """`refresh` once, or `refresh_forever` in threads, one a source; `collect` never touches a database.
 
     `instance`: where Dagster's runs and daemons are read, None without; `home`: LITGO_HOME. `statement_seconds` bounds
-    each statement, `refresh_seconds` everything read from the database at a time, also when the server vanishes.
+    each statement, `refresh_seconds` everything read from a source at a time, also when its server vanishes. The dear
+    gauges are a source of their own, `statistics`: that they take too long says nothing of the database.
     """
 
     database_url: str
@@ -135,7 +140,8 @@ class Exporter(Collector):
     refresh_seconds: float = 60.0
     over: threading.Event = field(default_factory=threading.Event)
     sources: dict[str, Source] = field(init=False)
-    _samples: dict[str, list[gauges.Sample]] = field(default_factory=dict)
+    _cheap: Samples = field(default_factory=dict)
+    _dear: dict[str, list[gauges.Sample]] = field(default_factory=dict)
     _read: dict[str, float] = field(default_factory=dict)  # gauge → when
     _heartbeats: dict[str, float] = field(default_factory=dict)
     _queued_since: float | None = None
@@ -143,7 +149,11 @@ class Exporter(Collector):
     _started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
-        self.sources = {"database": Source(self._database), "dagster": Source(self._dagster)}
+        self.sources = {
+            "database": Source(self._database),
+            "statistics": Source(self._statistics),
+            "dagster": Source(self._dagster),
+        }
 
     def refresh(self) -> None:
         """Read everything anew. What fails is logged and keeps its old values."""
@@ -151,36 +161,50 @@ class Exporter(Collector):
             source.refresh(name)
 
     def _database(self) -> list[Family]:
-        now = time.monotonic()
-        due = [name for name, gauge in gauges.GAUGES.items() if now >= self._read.get(name, -inf) + gauge.every]
         with self._cursor() as cursor:
-            state, read = read_state(cursor), gauges.read(cursor, due)
-        self._samples |= read
-        self._read |= dict.fromkeys(read, now)
-        return [*counted_families(state), *gauge_families(self._samples)]
+            state = read_state(cursor)
+            self._cheap = gauges.read(cursor, [name for name, gauge in gauges.GAUGES.items() if not gauge.every])
+        return [*counted_families(state), *gauge_families(self._cheap)]
+
+    def _statistics(self) -> list[Family]:
+        now = time.monotonic()
+        due = [n for n, gauge in gauges.GAUGES.items() if gauge.every and now >= self._read.get(n, -inf) + gauge.every]
+        late = []
+        for name in due:  # a transaction each: an old one would keep vacuum from its work
+            try:
+                with self._cursor(DEAR) as cursor:
+                    self._dear = self._dear | gauges.read(cursor, [name])
+            except QueryCanceled:
+                late.append(name)
+            else:
+                self._read[name] = now
+        if late:
+            raise TimeoutError(f"not read within {DEAR * self.statement_seconds:g} s: {', '.join(late)}")
+        return []  # `collect` shows what there is
 
     def _dagster(self) -> list[Family]:
         """Counts runs that ended; daemons, runs and ticks."""
         if self.instance is None:
             raise LookupError("no DAGSTER_HOME")
-        instance = self.instance()
-        with self._cursor() as cursor:
-            since = job_runs.newest(cursor)
-        runs = job_runs.ended_runs(instance, since)
-        with self._cursor() as cursor:
-            job_runs.record(cursor, runs)
-        self._heartbeats = dagster_state.heartbeats(instance)
-        self._queued_since, families = dagster_state.runs(instance)
-        read_at, ticks = self._ticks
-        if time.monotonic() - read_at >= TICKS_EVERY:
-            self._ticks = time.monotonic(), (ticks := dagster_state.ticks(instance, time.time()))
+        with dagster_state.bounded(self.refresh_seconds, self.statement_seconds):
+            instance = self.instance()
+            job_runs.count_new(instance, self._cursor)
+            self._heartbeats = dagster_state.heartbeats(instance)
+            self._queued_since, families = dagster_state.runs(instance)
+            read_at, ticks = self._ticks
+            if time.monotonic() - read_at >= TICKS_EVERY:
+                self._ticks = time.monotonic(), (ticks := dagster_state.ticks(instance, time.time()))
         return [dagster_state.heartbeat_family(self._heartbeats), *families, *ticks]
 
     @contextmanager
-    def _cursor(self) -> Iterator[Any]:
-        connection = connect(self.database_url, application_name="litgo-exporter", attempts=1)
-        with connection as opened, closing_in(opened, self.refresh_seconds), opened.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, false)", (f"{self.statement_seconds}s",))
+    def _cursor(self, times: int = 1) -> Iterator[Any]:
+        with (
+            connect(self.database_url, application_name="litgo-exporter", attempts=1) as opened,
+            after(self.refresh_seconds, partial(shut, opened)),
+            opened.cursor() as cursor,
+        ):
+            limit = f"{times * self.statement_seconds * 1000:.0f}"
+            cursor.execute("SELECT set_config('statement_timeout', %s, false)", (limit,))
             yield cursor
 
     def refresh_forever(self, name: str, every_seconds: float) -> None:
@@ -211,15 +235,16 @@ class Exporter(Collector):
         yield from own_families(self.home)
         for source in self.sources.values():
             yield from source.families
+        yield from gauge_families(self._dear)
 
     def _health(self) -> Iterator[Family]:
         now = time.time()
-        last = {job: at for (job,), at in self._samples.get("job_last_success_timestamp_seconds", [])}
+        last = {job: at for (job,), at in self._cheap.get("job_last_success_timestamp_seconds", [])}
         since_read = 0.0 if not self.ready else self.sources["database"].age
         queues = {
             name: value + (since_read if value else 0)
             for name in health.QUEUES
-            for _, value in self._samples.get(name, [])
+            for _, value in self._cheap.get(name, [])
         }
         queued = 0.0 if self._queued_since is None else now - self._queued_since
         seen = health.Seen(
@@ -228,8 +253,8 @@ class Exporter(Collector):
             # one that never succeeded is waited for since this process began
             {job: now - last.get(job, self._started) for job in health.FRESH},
             {**queues, "dagster_oldest_queued_run_age_seconds": queued},
-            {service: value for (service,), value in self._samples.get("circuit_breaker_state", [])},
-            any(alias == "champion" for (alias, _), _ in self._samples.get("model_version_info", [])),
+            {service: value for (service,), value in self._cheap.get("circuit_breaker_state", [])},
+            any(alias == "champion" for (alias, _), _ in self._cheap.get("model_version_info", [])),
         )
         found = health.parts(seen)
         parts = GaugeMetricFamily("system_health_part", "A part of system_health_score, 0 to 1.", labels=["part"])
@@ -239,25 +264,6 @@ class Exporter(Collector):
         yield GaugeMetricFamily(
             "system_health_score", "How well the system is, 0 to 1: docs/metrics.md.", health.score(found)
         )
-
-
-@contextmanager
-def closing_in(connection: Any, seconds: float) -> Iterator[None]:
-    """Ends the connection's socket after so long: a server that vanished without a word must not be waited for."""
-    ours = socket.socket(fileno=os.dup(connection.fileno()))
-
-    def end() -> None:
-        with suppress(OSError):
-            ours.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        ours.close()
 
 
 @contextmanager
@@ -284,8 +290,9 @@ def serving(exporter: Exporter, host: str, port: int, every_seconds: float) -> I
         return [status.encode()]
 
     readers = [
-        threading.Thread(target=exporter.refresh_forever, args=(name, every_seconds), daemon=True, name=name)
+        threading.Thread(target=exporter.refresh_forever, args=(name, every), daemon=True, name=name)
         for name in exporter.sources
+        for every in [max(every_seconds, DEAR_EVERY) if name == "statistics" else every_seconds]
     ]
 
     def alive() -> bool:

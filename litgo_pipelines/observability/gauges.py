@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from litgo_pipelines.database import sql
+from litgo_pipelines.observability.metrics import JOBS, SERVICES
 
 Sample = tuple[tuple[str, ...], float]  # label values, value
 
@@ -16,24 +17,27 @@ Sample = tuple[tuple[str, ...], float]  # label values, value
 class Gauge:
     """`query` gives rows of label values, as text in the order of `labels`, and a value; a null value is left out.
 
-    `every`: seconds between two reads of what is dear or hardly changes; 0: each time.
+    `every`: seconds between two reads of what is dear or hardly changes; 0: each time. `most`: series at most, the
+    first rows of the query; the others are left out.
     """
 
     help: str
     query: str
     labels: tuple[str, ...] = ()
     every: float = 0
+    most: int = 1
 
 
+POOLS, AREAS = 300, 50
 _POOLS = (
     "SELECT pool ->> 'pool', (pool ->> '{}')::float8 FROM (SELECT pools FROM litgo.offer_distribution "
     "ORDER BY night DESC LIMIT 1) newest CROSS JOIN jsonb_array_elements(pools) WITH ORDINALITY AS p (pool, place) "
-    "WHERE place <= 300"
+    f"WHERE place <= {POOLS}"
 )
 _BY_AREA = (
     "SELECT c.area, {} FROM (SELECT case_id, bool_or(status IN ('interested', 'closed')) AS accepted FROM offers "
     "WHERE sent_at > now() - interval '30 days' AND sent_at <= now() - interval '1 day' GROUP BY 1) o "
-    "JOIN cases c ON c.id = o.case_id WHERE c.area IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT 50"
+    f"JOIN cases c ON c.id = o.case_id WHERE c.area IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT {AREAS}"
 )
 
 GAUGES: dict[str, Gauge] = {
@@ -49,6 +53,7 @@ GAUGES: dict[str, Gauge] = {
         "0 closed, 0.5 one probe is out, 1 open.",
         "SELECT service, CASE state WHEN 'closed' THEN 0 WHEN 'open' THEN 1 ELSE 0.5 END FROM litgo.circuit_breakers",
         ("service",),
+        most=len(SERVICES),
     ),
     "equity_offer_gini": Gauge(
         "Gini of offers per capacity in the 30 days before the newest night; target < 0.3.",
@@ -62,17 +67,20 @@ GAUGES: dict[str, Gauge] = {
         "Utilisation between the 5th and 95th percentile of a pool's lawyers, in points; target <= 20.",
         _POOLS.format("spread_points"),
         ("pool",),
+        most=POOLS,
     ),
     "equity_pool_utilisation": Gauge(
         "Mean share of their capacity that the lawyers of a pool were offered in 30 days; the largest 300 pools.",
         _POOLS.format("utilisation"),
         ("pool",),
+        most=POOLS,
     ),
     "equity_offer_target": Gauge(
         "What the distribution of offers should reach: Gini and spread at most, coverage at least.",
         "VALUES ('gini', 0.3), ('coverage', 0.8), ('spread_points', 20)",
         ("what",),
         every=3600,
+        most=3,
     ),
     "equity_last_night_timestamp_seconds": Gauge(
         "The instant of the newest night with equity figures.",
@@ -83,6 +91,7 @@ GAUGES: dict[str, Gauge] = {
         "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM cases c "
         "WHERE c.status = 'pending_assignment' AND c.created_at > now() - interval '14 days' "
         "AND NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = c.id) "
+        "AND NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id) "  # of before the pipelines, by others
         "AND NOT EXISTS (SELECT FROM litgo.matching_failures f WHERE f.case_id = c.id AND f.dead) "
         "AND NOT EXISTS (SELECT FROM litgo.triage t WHERE t.case_id = c.id AND t.status = 'review')",
     ),
@@ -113,6 +122,7 @@ GAUGES: dict[str, Gauge] = {
         "AND expires_at <= now()) o USING (status) GROUP BY 1",
         ("status",),
         every=60,
+        most=4,
     ),
     "case_outcomes": Gauge(
         "Cases whose offers' term ended 1 to 8 days ago: with an interested lawyer, and those with a contract signed.",
@@ -123,15 +133,21 @@ GAUGES: dict[str, Gauge] = {
         "(SELECT FROM contracts c WHERE c.case_id = f.case_id AND c.status IN ('active', 'closed'))",
         ("outcome",),
         every=300,
+        most=2,
     ),
     "area_cases": Gauge(
-        "Cases offered in 30 days, by area; the 50 largest.", _BY_AREA.format("count(*)"), ("area",), every=300
+        "Cases offered in 30 days, by area; the 50 largest.",
+        _BY_AREA.format("count(*)"),
+        ("area",),
+        every=300,
+        most=AREAS,
     ),
     "area_accepted_ratio": Gauge(
         "Share of the cases offered in 30 days with an interested lawyer, by area.",
         _BY_AREA.format("avg(accepted::int)"),
         ("area",),
         every=300,
+        most=AREAS,
     ),
     "matching_dead_letters": Gauge(
         "Cases that nobody could be found for in three tries.",
@@ -143,21 +159,25 @@ GAUGES: dict[str, Gauge] = {
         "SELECT 'challenger', treatment_version, 1 FROM litgo.experiments e WHERE NOT EXISTS "
         "(SELECT FROM litgo.experiment_ends x WHERE x.experiment = e.experiment)",
         ("alias", "version"),
+        most=20,
     ),
     "ab_test_metrics": Gauge(
         "Figures of the experiment whose cutoff was closed last: an arm's, or the comparison's.",
         sql("litgo_pipelines.lifecycle", "ab_test_metrics.sql"),
         ("experiment", "variant", "metric"),
+        most=50,
     ),
     "quality_cusum": Gauge(
         "Evidence that the champion's rate is .7 of what it should be; limit 13.",
         sql("litgo_pipelines.lifecycle", "monitor_cusum.sql"),
         ("against",),
+        most=3,
     ),
     "quality_rate": Gauge(
         "Accepted of the day's final outcomes, and the reference.",
         sql("litgo_pipelines.lifecycle", "monitor_rates.sql"),
         ("what",),
+        most=3,
     ),
     "model_rollbacks": Gauge(
         "Rollbacks by reason, from the append-only ledger.",
@@ -165,26 +185,32 @@ GAUGES: dict[str, Gauge] = {
         "('null_features'), ('by_hand')) AS v (reason) LEFT JOIN litgo.model_ledger l ON l.transition = 'rolled_back' "
         "AND coalesce(l.evidence ->> 'kind', 'by_hand') = v.reason GROUP BY 1",
         ("reason",),
+        most=6,
     ),
     "experiments_ended": Gauge(
         "Experiments that ended, by how.",
         "SELECT v.outcome, count(e.experiment) FROM (VALUES ('promote'), ('roll_back'), ('halt'), ('futile'), "
         "('horizon'), ('stopped')) v (outcome) LEFT JOIN litgo.experiment_ends e USING (outcome) GROUP BY 1",
         ("outcome",),
+        most=6,
     ),
     "database_size_bytes": Gauge("Size of the database.", "SELECT pg_database_size(current_database())", every=300),
     "database_connections": Gauge(
         "Connections to the database, by state.",
         "SELECT coalesce(state, 'other'), count(*) FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1",
         ("state",),
+        most=10,
     ),
     "database_max_connections": Gauge(
         "Connections the server allows.", "SELECT current_setting('max_connections')::int", every=3600
     ),
     "job_last_success_timestamp_seconds": Gauge(
         "When a job's newest run that succeeded ended.",
-        "SELECT job_name, extract(epoch FROM max(ended_at)) FROM litgo.job_runs WHERE status = 'success' GROUP BY 1",
+        "SELECT job_name, (SELECT extract(epoch FROM max(ended_at)) FROM litgo.job_runs r "
+        "WHERE r.job_name = j.job_name AND status = 'success') "
+        f"FROM unnest('{{{','.join(JOBS)}}}'::text[]) AS j (job_name)",
         ("job_name",),
+        most=len(JOBS),
     ),
 }
 
@@ -193,8 +219,8 @@ def read(cursor: Any, names: Iterable[str] = tuple(GAUGES)) -> dict[str, list[Sa
     """The samples of these gauges. Raises what the database raises: a gauge that cannot be read is no zero."""
     found: dict[str, list[Sample]] = {}
     for name in names:
-        cursor.execute(GAUGES[name].query)
-        found[name] = [
-            (tuple(str(value) for value in row[:-1]), float(row[-1])) for row in cursor if row[-1] is not None
-        ]
+        gauge = GAUGES[name]
+        cursor.execute(gauge.query)
+        rows = [row for row in cursor if row[-1] is not None][: gauge.most]
+        found[name] = [(tuple(str(value) for value in row[:-1]), float(row[-1])) for row in rows]
     return found

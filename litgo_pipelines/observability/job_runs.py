@@ -3,7 +3,8 @@
 Not counted by a run-status sensor: that sees a few a tick and none while the daemon is down.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from litgo_pipelines.observability.metrics import JOBS, OTHER_JOB, add, count, o
 
 OVERLAP = timedelta(minutes=10)  # storage shows a run's end some time after it
 PAGE = 1_000
+NEWEST = "SELECT max(ended_at), now() FROM litgo.job_runs"
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,12 @@ class JobRun:
     job_name: str
     status: str  # success | failure | canceled
     ended_at: datetime
+    updated_at: datetime  # later where somebody touched it since
     seconds: float | None  # null: it never started
 
 
 def ended_runs(instance: Any, since: datetime) -> list[JobRun]:
-    """Runs that ended and were touched after the instant, at most PAGE, oldest first."""
+    """Runs touched after the instant that ended, at most PAGE, those touched first first."""
     import dagster as dg
 
     ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -35,19 +38,34 @@ def ended_runs(instance: Any, since: datetime) -> list[JobRun]:
 
 
 def _job_run(record: Any) -> JobRun:
-    run, updated = record.dagster_run, record.update_timestamp
-    ended_at = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else updated.replace(tzinfo=UTC)
+    run, updated = record.dagster_run, record.update_timestamp.replace(tzinfo=UTC)
+    ended_at = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else updated
     seconds = record.end_time - record.start_time if record.end_time and record.start_time else None
-    return JobRun(
-        run.run_id, run.job_name if run.job_name in JOBS else OTHER_JOB, run.status.value.lower(), ended_at, seconds
-    )
+    job = run.job_name if run.job_name in JOBS else OTHER_JOB
+    return JobRun(run.run_id, job, run.status.value.lower(), ended_at, updated, seconds)
 
 
 def newest(cursor: Any) -> datetime:
-    """From when on runs may not be counted yet."""
-    cursor.execute("SELECT max(ended_at) FROM litgo.job_runs")
-    (found,) = cursor.fetchone()
-    return found - OVERLAP if found else datetime(1970, 1, 1, tzinfo=UTC)
+    """From when on runs may not be counted yet; not from the future, if a clock was ahead once."""
+    cursor.execute(NEWEST)
+    found, now = cursor.fetchone()
+    return min(found, now) - OVERLAP if found else datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def count_new(instance: Any, cursor: Callable[[], AbstractContextManager[Any]]) -> int:
+    """Count all runs that ended since the last time, each page in a transaction of its own; returns how many."""
+    with cursor() as opened:
+        since = after = newest(opened)
+    total = 0
+    while True:
+        runs = ended_runs(instance, after)
+        # one that ended before and was touched since, a tag maybe, was counted; its row may be gone by now
+        if fresh := [run for run in runs if run.ended_at >= since]:
+            with cursor() as opened:
+                total += record(opened, fresh)
+        if len(runs) < PAGE:
+            return total
+        after = runs[-1].updated_at
 
 
 def record(cursor: Any, runs: Sequence[JobRun]) -> int:

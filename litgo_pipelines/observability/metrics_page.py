@@ -17,6 +17,10 @@ survive restarts and count once; gauges are read every `EXPORTER_REFRESH_SECONDS
 never asks a database: when one is down the last values stay, `database_up` and `litgo_source_up` are 0 and
 `litgo_metrics_age_seconds` grows. What alerts on them: [runbooks](runbooks/README.md).
 
+Sources are `database`, `statistics` (the dear gauges, so that a slow one is no dead database) and `dagster`, each read
+by a thread of its own, which gives up after a minute, also on a server that accepts and never answers. The series are
+bounded: counters take the label values below and no others, a gauge shows its first rows and leaves out the rest.
+
 ## system_health_score
 
 The weighted mean of its parts (`system_health_part`), and 0 while the database cannot be read:
@@ -53,10 +57,10 @@ def _lines() -> Iterator[str]:
     for name, metric in METRICS.items():
         kind = "histogram" if metric.buckets else "counter"
         yield f"| `{name}` | {kind} | {', '.join(metric.labels)} | {metric.help} |"
-    yield "\n## Read\n\n| name | labels | read every | |\n|---|---|---|---|"
+    yield "\n## Read\n\n| name | labels | series at most | read every | |\n|---|---|--:|---|---|"
     for name, gauge in GAUGES.items():
         every = f"{gauge.every:g} s" if gauge.every else "time"
-        yield f"| `{name}` | {', '.join(gauge.labels)} | {every} | {gauge.help} |"
+        yield f"| `{name}` | {', '.join(gauge.labels)} | {gauge.most} | {every} | {gauge.help} |"
     yield (
         "\nBesides: `database_up`, `litgo_source_up{source}`, `litgo_metrics_age_seconds`, `litgo_build_info`, "
         "`job_freshness_limit_seconds{job_name}`, `disk_free_bytes` and `disk_size_bytes` of LITGO_HOME's disk, "
