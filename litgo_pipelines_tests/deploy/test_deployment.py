@@ -126,7 +126,7 @@ def test_mlflow_wants_a_password_and_its_own_name(machine: Machine) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_exporter_shows_the_runs(machine: Machine) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         text = requests.get(f"http://{HOST}:{machine.ports['9108']}/metrics", timeout=10).text
         if 'job_executions_total{job_name="offer_expiry",status="failure"} 1.0' in text:
