@@ -205,7 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--lawyers", type=int, default=2000)
-    parser.add_argument("--cases-a-day", type=int, default=350)
+    parser.add_argument("--cases-a-day", type=int, default=450)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="litgo-unattended-") as name, platform(Path(name)) as url:
         os.chdir(name)

@@ -16,6 +16,7 @@ from litgo_pipelines.database import libpq, normalise
 from litgo_pipelines.database.migrate import migrate
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first: most failures show in the first minutes. What shares a module's fixtures shares a process."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

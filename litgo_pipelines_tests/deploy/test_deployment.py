@@ -126,14 +126,16 @@ def test_mlflow_wants_a_password_and_its_own_name(machine: Machine) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_exporter_shows_the_runs(machine: Machine) -> None:
-    deadline = time.monotonic() + 180
+    """At least those of the first test: what fails is tried again, and the schedule runs too."""
+    deadline = time.monotonic() + 60
     while True:
         text = requests.get(f"http://{HOST}:{machine.ports['9108']}/metrics", timeout=10).text
-        if 'job_executions_total{job_name="offer_expiry",status="failure"} 1.0' in text:
-            break
-        assert time.monotonic() < deadline, machine.log("exporter")[-3000:]
+        executions = [line for line in text.splitlines() if line.startswith('job_executions_total{job_name="offer_ex')]
+        counted = {line.split('status="')[1].split('"')[0] for line in executions if float(line.split()[-1]) >= 1}
+        if {"success", "failure"} <= counted:
+            return
+        assert time.monotonic() < deadline, (executions, machine.log("exporter")[-3000:])
         time.sleep(1)
-    assert 'job_executions_total{job_name="offer_expiry",status="success"} 1.0' in text
 
 
 @pytest.mark.slow
