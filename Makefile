@@ -28,7 +28,7 @@ fast: .venv/installed  ## the fast tests only
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (80 minutes)
-	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity experiments quality_monitor off_policy arm_fairness exporter alert_noise; do $(BIN)/python -m benchmarks.$$name; done
+	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity experiments quality_monitor off_policy arm_fairness exporter alert_noise distributed; do $(BIN)/python -m benchmarks.$$name; done
 
 soak: .venv/installed  ## everything at once under 1 case a second, with processes killed, for 20 minutes
 	$(BIN)/python -m benchmarks.soak
@@ -39,5 +39,5 @@ clean:  ## remove the environment and all local state
 .venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint requirements.lock torch==2.13.0
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[embeddings,metrics,dev]"
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[embeddings,metrics,scale,dev]"
 	@touch $@

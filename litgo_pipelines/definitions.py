@@ -88,8 +88,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         ],
         schedules=automation.schedules,
         sensors=automation.sensors,
-        # starting a process costs more than these steps do; long native work releases the interpreter anyway
-        executor=dg.in_process_executor,
+        executor=_executor(values.litgo_executor),
         resources={
             "postgres": Postgres(url=url),
             "mlflow": MLflow(tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI")),
@@ -122,6 +121,17 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             **overrides,
         },
     )
+
+
+def _executor(name: str) -> dg.ExecutorDefinition:
+    if name == "celery":
+        from dagster_celery import celery_executor
+
+        return celery_executor.configured(
+            {"broker": {"env": "CELERY_BROKER_URL"}, "backend": {"env": "CELERY_RESULT_BACKEND"}}
+        )
+    # starting a process costs more than these steps do; long native work releases the interpreter anyway
+    return dg.in_process_executor
 
 
 defs = build_defs()

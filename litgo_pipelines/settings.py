@@ -8,7 +8,7 @@ import os
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -29,12 +29,18 @@ class Settings(BaseModel):
     dagster_database_url: str | None = Field(default=None, description="set by `litgo` for its children")
     mlflow_tracking_uri: str | None = Field(default=None, description="set by `litgo` for its children")
 
+    litgo_executor: Literal["in_process", "celery"] = Field(
+        default="in_process", description="who executes a run's steps; celery: docs/scaling.md"
+    )
+
     equity_first_night: str = Field(default="2026-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$")
     equity_catch_up_nights: int = Field(default=30, ge=1, le=400)
     litgo_capacity_rules: Path | None = Field(default=None, description="JSON file overriding some capacity rules")
 
     min_reviews_for_retrain: int = Field(default=500, ge=1)
     learning_train_seeds: int = Field(default=5, ge=1, le=50)
+    learning_dask_scheduler: str | None = Field(default=None, description="like tcp://scheduler:8786; docs/scaling.md")
+    learning_distributed_rows: int = Field(default=20_000_000, ge=1, description="from here on Dask's workers train")
     learning_min_cases: int = Field(default=100, ge=1)
     learning_holdout_share: float = Field(default=0.2, gt=0, lt=1)
     gate_min_queries: int = Field(default=120, ge=2)

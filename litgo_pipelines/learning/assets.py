@@ -115,7 +115,7 @@ def training_snapshot(
 def candidate_model(
     context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.learning import bundle, training_data
+    from litgo_pipelines.learning import bundle, distributed, training_data
     from litgo_pipelines.learning.ranker import NothingToLearn, Recipe, train
 
     root = config.retraining or root_run_id(context.run)
@@ -125,11 +125,15 @@ def candidate_model(
     if not path.exists() or training_data.file_sha256(path) != row.snapshot_sha256:
         raise dg.Failure(f"{row.snapshot_path} is missing or was changed: run training_snapshot again")
     recipe, seeds = Recipe(), list(range(settings().learning_train_seeds))
+    scheduler = settings().learning_dask_scheduler
     key = bundle.candidate_key(_text(row.snapshot_sha256), recipe, seeds)
     candidate = bundle.load(home / "models" / key)
     if candidate is None:
         try:
-            trained = train(training_data.read_rows(path, "train"), recipe, seeds)
+            if scheduler and (row.snapshot or {}).get("rows", 0) >= settings().learning_distributed_rows:
+                trained = distributed.train(path, recipe, seeds, scheduler)
+            else:
+                trained = train(training_data.read_rows(path, "train"), recipe, seeds)
         except NothingToLearn as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         candidate = bundle.write(

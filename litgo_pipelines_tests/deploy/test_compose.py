@@ -20,8 +20,11 @@ FILE = load({"GRAFANA_ADMIN_PASSWORD": "given"})
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 ENDS = {"migrate"}  # by itself
 SECRETS_BY_NAME = ("OPENAI_API_KEY", "DOCUSIGN_PRIVATE_KEY", "ONESIGNAL_API_KEY", "SENDGRID_API_KEY")
-# read by MLflow's client and by Compose themselves
-OTHERS = {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "COMPOSE_PROJECT_NAME"}
+# read by MLflow's client, Compose and Celery themselves
+OTHERS = {
+    "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "COMPOSE_PROJECT_NAME",
+    "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND",
+}  # fmt: skip
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -108,7 +111,7 @@ def test_the_runs_get_every_setting() -> None:
     ours = {n for s in SERVICES.values() if "litgo-pipelines" in s["image"] for n in s["environment"]}
     theirs = {
         "PGSSLMODE", "DATABASE_ROLES", "CODE_LOCATION_HOST", "MLFLOW_TRACKING_USERNAME", "MLFLOW_BACKEND_STORE_URI",
-        "MLFLOW_AUTH_CONFIG_PATH",
+        "MLFLOW_AUTH_CONFIG_PATH", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND",
     }  # fmt: skip
     assert {n for n in ours if not n.endswith("_FILE")} <= _settings() | theirs, "nobody reads it"
 
