@@ -105,7 +105,7 @@ def role(command: list[str], parent: str | None) -> str | None:
     if text.startswith("postgres:"):
         return "Postgres session"
     for mark, name in (
-        ("/postgres -D", "Postgres"), ("dagster_webserver", "webserver"), ("dagster._daemon", "daemon"),
+        ("/postgres -D", "Postgres"), ("dagster_webserver", "webserver"), ("litgo_pipelines.daemon", "daemon"),
         ("dagster api grpc", "code server"), ("litgo_pipelines.cli exporter", "exporter"),
         ("litgo_pipelines.cli up", "supervisor"), ("litgo_pipelines.cli demo", "demo"), ("mlflow", "MLflow"),
     ):  # fmt: skip

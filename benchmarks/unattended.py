@@ -42,13 +42,14 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SETTINGS = {  # of a marketplace that is small: the rest is as it comes
     "MIN_REVIEWS_FOR_RETRAIN": "400",
     "LEARNING_TRAIN_SEEDS": "2",
-    "RAMP_CLIENTS": "1000",
+    "RAMP_CLIENTS": "600",
     "MATCHING_ROUNDS": "1",
 }
 # Lawyers say yes less often than in the demo: who is asked has to matter. Then those who answer slowly are the ones who
 # say yes, and neither nearness nor a simple case attracts any more: what the trained model looks for is wrong.
 TASTE = Taste(base=-4.8, nearness=4.0, decorated=-4.0)
 TURNED = Taste(base=-3.6, slowness=2.5, nearness=0, decorated=0)
+EARLY = 0.8  # of the reviews are written days after the contract is signed, not weeks: two months have to be enough
 
 
 @dataclass
@@ -205,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--lawyers", type=int, default=2000)
-    parser.add_argument("--cases-a-day", type=int, default=450)
+    parser.add_argument("--cases-a-day", type=int, default=350)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="litgo-unattended-") as name, platform(Path(name)) as url:
         os.chdir(name)
@@ -366,7 +367,7 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
 
     began = time.perf_counter()
     cases = HISTORY_DAYS * arguments.cases_a_day
-    world, clock = World(SEED, arguments.lawyers, cases, HISTORY_DAYS, START, taste=TASTE), Clock(START)
+    world, clock = World(SEED, arguments.lawyers, cases, HISTORY_DAYS, START, taste=TASTE, early=EARLY), Clock(START)
     with connect(url) as connection, connection.cursor() as cursor:
         load._load(cursor, world, False)
     mlflow = MLflow(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])

@@ -338,7 +338,10 @@ def missed_vectors_sensor(
         return dg.SkipReason("no OPENAI_API_KEY")
     tick = steps.now()
     with postgres.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT coalesce(retry_at > now(), false) FROM litgo.circuit_breakers WHERE service = 'openai'")
+        cursor.execute(
+            "SELECT coalesce(retry_at > now() AND retry_at < now() + interval '2 hours', false) "
+            "FROM litgo.circuit_breakers WHERE service = 'openai'"
+        )
         if cursor.fetchone()[0]:
             return dg.SkipReason("OpenAI's circuit breaker is open")
         missing = count_missing(cursor, openai.embedding_model, openai.dimension, tick)

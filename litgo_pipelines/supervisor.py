@@ -158,7 +158,7 @@ def dagster_services() -> list[Service]:
             [sys.executable, "-m", "dagster_webserver", "-h", HOST, "-p", str(port), *workspace],
             port,
         ),
-        Service("dagster-daemon", [sys.executable, "-m", "dagster._daemon", "run", *workspace]),
+        Service("dagster-daemon", [sys.executable, "-m", "litgo_pipelines.daemon", "run", *workspace]),
     ]
 
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 
+import dagster as dg
 import psycopg2
 import pytest
 
@@ -19,10 +20,20 @@ from litgo_pipelines.database.migrate import migrate
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first: most failures show in the first minutes. What shares a module's fixtures shares a process."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    slow = {item: item.get_closest_marker("slow") is not None for item in items}
+    # The longest module lies at the top of the tree; begun first, it keeps no other process waiting at the end.
+    items.sort(key=lambda item: (slow[item], slow[item] and len(item.path.parts)))
     for item in items:
-        speed = "slow" if item.get_closest_marker("slow") else "fast"
+        speed = "slow" if slow[item] else "fast"
         item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}-{item.path.stem}-{speed}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def steps_are_tried_again_at_once() -> Iterator[None]:
+    """Steps of runs in this process; with what they ship the suite would mostly sleep."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0.01)
+        yield
 
 
 def execute(url: str, *statements: str) -> None:

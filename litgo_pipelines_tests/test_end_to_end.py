@@ -135,7 +135,7 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
     )
 
     def daemon() -> list[int]:
-        return [pid for pid, command in processes_of(home).items() if "dagster._daemon run" in command]
+        return [pid for pid, command in processes_of(home).items() if "litgo_pipelines.daemon run" in command]
 
     (killed,) = daemon()
     os.kill(killed, signal.SIGKILL)

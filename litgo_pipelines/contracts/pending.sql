@@ -1,11 +1,14 @@
--- Contracts whose turn it is: new ones, refused ones to look at again, and those whose sender was killed.
+-- Contracts whose turn it is: new ones, refused ones to look at again, and those whose sender was killed. No look is put
+-- off by more than a day and no claim lasts an hour: longer ones were written while a clock was wrong.
 WITH turn AS (
     SELECT c.id
     FROM contracts c LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id
     WHERE c.status = 'pending-signature' AND c.doc_url IS NULL AND c.created_at <= %(as_of)s
-      AND (r.contract_id IS NULL OR r.status = 'refused' AND r.next_check_at <= %(as_of)s)
+      AND (r.contract_id IS NULL OR r.status = 'refused'
+           AND (r.next_check_at <= %(as_of)s OR r.next_check_at > %(as_of)s + interval '25 hours'))
     UNION ALL
-    SELECT contract_id FROM litgo.contract_requests WHERE status = 'sending' AND claimed_until <= clock_timestamp()
+    SELECT contract_id FROM litgo.contract_requests
+    WHERE status = 'sending' AND (claimed_until <= clock_timestamp() OR claimed_until > clock_timestamp() + interval '2 hours')
 )
 SELECT c.id::text AS contract_id, c.client_id::text, c.lawyer_id::text, c.status, c.fee_model, c.created_at,
        p.full_name AS client_name, p.email AS client_email, l.name AS lawyer_name, lp.email AS lawyer_email,

@@ -78,7 +78,8 @@ def waiting(cursor: Any, as_of: datetime) -> tuple[int, int]:
     """How many contracts wait to be requested, and how many envelopes to be looked at, each counted to 1,000."""
     cursor.execute(
         f"SELECT (SELECT count(*) FROM ({sql(PACKAGE, 'pending.sql')}) AS new), (SELECT count(*) FROM (SELECT FROM "
-        "litgo.contract_requests WHERE next_check_at <= %(as_of)s AND status <> 'refused' LIMIT %(limit)s) AS due)",
+        "litgo.contract_requests WHERE (next_check_at <= %(as_of)s OR next_check_at > %(as_of)s + interval '25 hours') "
+        "AND status <> 'refused' LIMIT %(limit)s) AS due)",
         {"as_of": as_of, "limit": 1000},
     )
     return cursor.fetchone()
@@ -294,7 +295,8 @@ WHERE r.status = 'refused'
 CLAIM_AGAIN = """
 UPDATE litgo.contract_requests
 SET claim = %(claim)s, claimed_until = clock_timestamp() + %(lease)s * interval '1 second'
-WHERE contract_id = %(contract)s AND status = 'sending' AND claimed_until <= clock_timestamp()
+WHERE contract_id = %(contract)s AND status = 'sending'
+  AND (claimed_until <= clock_timestamp() OR claimed_until > clock_timestamp() + interval '2 hours')
 """
 FINISH = """
 UPDATE litgo.contract_requests

@@ -7,6 +7,8 @@ LEFT JOIN profiles p ON p.id = c.client_id
 WHERE c.status = 'pending_assignment' AND c.created_at <= %(as_of)s
   AND (c.area IS NULL OR c.subarea IS NULL OR c.urgency_h IS NULL OR c.complexity IS NULL)
   AND NOT EXISTS (SELECT FROM litgo.triage t WHERE t.case_id = c.id)
-  AND NOT EXISTS (SELECT FROM litgo.triage_failures f WHERE f.case_id = c.id AND f.retry_at > %(as_of)s)
+  AND NOT EXISTS (  -- a failure of the future is one of a clock that was wrong
+      SELECT FROM litgo.triage_failures f
+      WHERE f.case_id = c.id AND f.retry_at > %(as_of)s AND f.last_failed_at <= %(as_of)s)
 ORDER BY c.created_at, c.id
 LIMIT %(limit)s

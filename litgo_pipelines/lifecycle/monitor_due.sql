@@ -7,7 +7,8 @@ WITH serving AS (
 ),
 now AS (
     SELECT s.*, coalesce((r.reference ->> 'outcome_hours')::float8 * interval '1 hour', %(term)s) AS term,
-           coalesce((SELECT max(checked_at) FROM litgo.quality_checks c WHERE c.episode = s.episode), s.since) AS last
+           coalesce((SELECT max(checked_at) FROM litgo.quality_checks c WHERE c.episode = s.episode
+                     AND checked_at <= %(at)s), s.since) AS last
     FROM serving s LEFT JOIN litgo.quality_references r USING (episode)
     WHERE s.version IS NOT NULL
 )

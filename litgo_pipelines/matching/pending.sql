@@ -27,7 +27,9 @@ again AS (
 SELECT p.id::text AS case_id, p.round, p.created_at
 FROM (SELECT * FROM fresh UNION ALL SELECT * FROM again WHERE round <= %(rounds)s) p
 WHERE NOT EXISTS (
-    SELECT FROM litgo.matching_failures f WHERE f.case_id = p.id AND (f.dead OR f.retry_at > %(as_of)s)
+    SELECT FROM litgo.matching_failures f
+    WHERE f.case_id = p.id  -- a failure of the future is one of a clock that was wrong
+      AND (f.dead OR f.retry_at > %(as_of)s AND f.last_failed_at <= %(as_of)s)
 )
 ORDER BY p.created_at, p.id
 LIMIT %(limit)s

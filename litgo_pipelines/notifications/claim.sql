@@ -1,5 +1,10 @@
 -- From waiting messages to the deliveries this process (token) has for itself, in steps of one transaction.
 
+-- No pause is longer than an hour and no lease than minutes: these were written while a clock was wrong.
+UPDATE litgo.deliveries SET next_attempt_at = LEAST(next_attempt_at, %(as_of)s), claimed_by = NULL, lease_until = NULL
+WHERE status = 'open'
+  AND (next_attempt_at > %(as_of)s + interval '2 hours' OR lease_until > clock_timestamp() + interval '2 hours');
+
 -- What nobody needs to hear any more: an offer that was answered or has expired, a contract that needs no signature.
 UPDATE litgo.outbox o SET status = 'superseded', settled_at = %(as_of)s
 WHERE o.status = 'pending'
@@ -26,7 +31,7 @@ WHERE o.status = 'pending'
   AND NOT EXISTS (
       SELECT FROM litgo.deliveries d
       WHERE d.recipient_id = o.recipient_id AND d.status = 'sent'
-        AND d.finished_at > %(as_of)s - %(cooldown)s * interval '1 minute')
+        AND d.finished_at > %(as_of)s - %(cooldown)s * interval '1 minute' AND d.finished_at <= %(as_of)s)
 GROUP BY o.recipient_id
 ORDER BY min(o.message_id)
 LIMIT %(limit)s;

@@ -255,7 +255,7 @@ class _Step:
         found, key, pairs = self._pairs(found)
         fate = self.fate
         client, lawyer, ended, _ = self._life(found, key)
-        early = fate.uniform(key, EARLY) < truth.EARLY
+        early = fate.uniform(key, EARLY) < self.world.early
         written = np.where(
             early,
             np.maximum(client, lawyer) + truth.EARLY_AFTER,

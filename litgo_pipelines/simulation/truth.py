@@ -87,7 +87,7 @@ class World:
     """Size and place in time of a simulated marketplace: `days` before `end` (timezone-aware; cut to the second).
 
     `pool`: state and area (numbers) in which everybody works and every case arises; None: the whole country. `taste`:
-    what makes lawyers say yes.
+    what makes lawyers say yes; `early`: share of the reviews that are written while the contract still runs.
     """
 
     seed: int
@@ -97,6 +97,7 @@ class World:
     end: datetime
     pool: tuple[int, int] | None = None
     taste: Taste = TASTE
+    early: float = EARLY
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -556,7 +557,7 @@ class Market:
         succeeded = rng.random(n) < success(quality, affinity, cases["complexity"][made])
         outcome = np.where(succeeded, np.where(rng.random(n) < WINS, WON, SETTLED), LOST)
         # A few clients review a case that is still running; a contract has one review.
-        early = rng.random(n) < EARLY
+        early = rng.random(n) < self.world.early
         outcome = np.where(early, ONGOING, outcome)
         rating = stars(quality, affinity, succeeded, rng.normal(size=n))
         written = np.where(early, both + EARLY_AFTER, ended + rng.exponential(REVIEW_AFTER, n).astype(np.int64))

@@ -168,7 +168,7 @@ def test_a_job_of_ours_runs_over_two_workers(cluster: Cluster) -> None:
 
 def test_a_worker_killed_in_a_step_ends_the_run_at_its_maximum_and_the_retry_does_the_work(cluster: Cluster) -> None:
     url, instance = cluster.environment["LITGO_DATABASE_URL"], cluster.instance
-    cluster.start(sys.executable, "-m", "dagster._daemon", "run", "-m", LOCATION)
+    cluster.start(sys.executable, "-m", "litgo_pipelines.daemon", "run", "-m", LOCATION)
     with connect(url) as holder, holder.cursor() as cursor:
         cursor.execute("LOCK TABLE litgo.equity_history IN ACCESS EXCLUSIVE MODE")
         cluster.dagster("launch", "nightly_equity", {"dagster/partition": NIGHT, "dagster/max_retries": "1"})

@@ -80,6 +80,25 @@ def test_cooldown(world: World) -> None:
     assert world.push.requests[-1].json()["headings"]["pt"] == "2 novas ofertas de casos"
 
 
+def test_what_was_written_while_a_clock_was_ahead_keeps_nobody_waiting(world: World) -> None:
+    told, failed, held = (world.person(token=name, email=None) for name in ("told", "failed", "held"))
+    for person, answer in ((told, PUSHED), (failed, faults.too_many_requests(600))):
+        world.offer(person, expires_at=START + timedelta(days=9))
+        world.push.faults = (answer,)
+        world.deliver(later=timedelta(hours=10))
+    world.offer(held)
+    world.ask(
+        "INSERT INTO litgo.deliveries (recipient_id, opened_at, next_attempt_at, claimed_by, lease_until) "
+        "VALUES (%s, %s, %s, gen_random_uuid(), clock_timestamp() + interval '2 days')", (held, START, START),
+    )  # fmt: skip
+    world.ask("UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL, probe = NULL")
+    world.offer(told)
+    world.push.faults, world.now = (PUSHED,), START
+    assert due(world, timedelta(0)) == 3
+    world.deliver()
+    assert world.statuses() == ["sent"] * 4
+
+
 def due(world: World, after: timedelta) -> int:
     with connect(world.url) as connection, connection.cursor() as cursor:
         return queue.due(cursor, START + after)

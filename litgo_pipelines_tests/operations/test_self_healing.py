@@ -4,7 +4,9 @@ Nothing may be lost, and nothing done twice: a letter that a run handles is one 
 """
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -23,6 +25,7 @@ from litgo_pipelines.run_launcher import CheckedRunLauncher
 from litgo_pipelines_tests.conftest import execute
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+CLOCK = Path(__file__).with_name("clock.c")
 LOOKED_AT = "poll_interval_seconds: 15"  # in dagster.yaml: how soon run_monitoring sees that a process is gone
 
 
@@ -35,6 +38,11 @@ class Machine:
 
     def rows(self, statement: str) -> list[Any]:
         with connect(self.environment["LITGO_DATABASE_URL"]) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall()
+
+    def dagster_rows(self, statement: str) -> list[Any]:
+        with connect(self.environment["DAGSTER_DATABASE_URL"]) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall()
 
@@ -97,14 +105,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
                 "CREATE TABLE handled (letter int PRIMARY KEY, run_id text NOT NULL)",
             )
             supervisor.initialise_dagster(environment)
-            command = [
-                sys.executable,
-                "-m",
-                "dagster._daemon",
-                "run",
-                "-m",
-                "litgo_pipelines_tests.operations.location",
-            ]
+            daemon = f"{sys.executable} -m litgo_pipelines.daemon run -m litgo_pipelines_tests.operations.location"
+            # once there is a library `clock.so`, the daemon and what it starts have the wall clock of clock.c
+            fake = "[ -e $LITGO_HOME/clock.so ] && export LD_PRELOAD=$LITGO_HOME/clock.so CLOCK_FILE=$LITGO_HOME/clock"
+            command = ["sh", "-c", f"{fake}; exec {daemon}"]
             services = [supervisor.Service("dagster-daemon", command)]
             with supervisor.running(services, environment), dg.DagsterInstance.get() as instance:
                 watched = list(services)  # emptied at the end, so that nothing is started again
@@ -149,3 +153,22 @@ def test_a_database_that_dies_in_the_middle_of_a_run_and_of_ticks_loses_and_doub
     machine.handled(4, 60)
     written = machine.rows("SELECT letter FROM letters ORDER BY 1")
     assert machine.rows("SELECT letter FROM handled ORDER BY 1") == written
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler, for a clock that can be set")
+def test_a_clock_that_is_two_days_ahead_and_set_right_again_stops_nothing(machine: Machine) -> None:
+    last_tick = "SELECT max(timestamp) > now() AT TIME ZONE 'UTC' + interval '1 day' FROM job_ticks"
+    home = Path(machine.environment["LITGO_HOME"])
+    clock = home / "clock"
+    clock.write_text("172800")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", home / "clock.so", CLOCK], check=True)
+    assert machine.daemon.process is not None
+    os.killpg(machine.daemon.process.pid, signal.SIGKILL)
+    machine.write(5)
+    machine.handled(5, 90)
+    assert machine.dagster_rows(last_tick) == [(True,)]
+    clock.write_text("0")
+    machine.write(6)
+    machine.handled(6, 90)  # not in two days
+    assert machine.dagster_rows(last_tick) == [(False,)]
+    assert "the clock was set back by 172" in machine.daemon.log.read_text()

@@ -36,7 +36,7 @@ MINUTE = timedelta(minutes=1)
     ("command", "parent", "expected"),
     [
         ("python -m litgo_pipelines.cli up", None, "supervisor"),
-        ("python -m dagster._daemon run -w workspace.yaml", "supervisor", "daemon"),
+        ("python -m litgo_pipelines.daemon run -w workspace.yaml", "supervisor", "daemon"),
         ("python -m dagster_webserver -h 127.0.0.1", "supervisor", "webserver"),
         ("python -m dagster api grpc --lazy-load-user-code --socket /tmp/x", "daemon", "code server"),
         ("python -B -c from multiprocessing.spawn import spawn_main; spawn_main()", "code server", "run worker"),
