@@ -49,7 +49,8 @@ class Limits:
 @dataclass(frozen=True)
 class Reference:
     """Success rates to expect of the champion and of the holdout: lower ends of one-sided 95 % intervals, because what
-    made a version champion is partly luck. None: not known yet. source: in words, for people."""
+    made a version champion is partly luck. None: not known yet. source: in words, for people. control_rate: of what
+    the holdout gets, before the champion served; once it has enough outcomes beside the champion, of these."""
 
     rate: float
     control_rate: float | None
@@ -211,9 +212,15 @@ def _check(cursor: Any, as_of: datetime, limits: Limits, run_id: str) -> Check |
     seen, broken = _observe(cursor, now, as_of, timedelta(hours=hours))
     if chosen_now:  # what a reference was made of is not judged by it
         seen = replace(seen, new=Counts())
-    after, decision, alarms = judge(now.memory, seen, None if chosen_now else reference, limits)
+    memory = now.memory
+    if reference and (learned := _holdout_in_service(cursor, now)):
+        rate, just_now = learned
+        reference = replace(reference, control_rate=rate)
+        if just_now:  # what was held against another rate excuses nothing
+            memory = replace(memory, control_cusum=0.0)
+    after, decision, alarms = judge(memory, seen, None if chosen_now else reference, limits)
     check = Check(
-        now.version, decision, alarms, seen, now.memory, after, reference,
+        now.version, decision, alarms, seen, memory, after, reference,
         incident if decision == "roll_back" else None,
     )  # fmt: skip
     new = seen.new
@@ -223,7 +230,7 @@ def _check(cursor: Any, as_of: datetime, limits: Limits, run_id: str) -> Check |
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             now.sequence, as_of, now.version, new.outcomes, new.successes, new.control_outcomes or 0,
-            new.control_successes or 0, now.memory.alone.cusum, after.alone.cusum,
+            new.control_successes or 0, memory.alone.cusum, after.alone.cusum,
             json.dumps({**asdict(seen), "at": as_of.isoformat()}), json.dumps(after.as_dict()),
             json.dumps([asdict(alarm) for alarm in alarms]), decision, broken, run_id,
         ),
@@ -288,6 +295,16 @@ def _choose(cursor: Any, now: Episode, as_of: datetime, limits: Limits, run_id: 
         (now.sequence, now.version, json.dumps(asdict(reference)), as_of, run_id),
     )
     return reference
+
+
+def _holdout_in_service(cursor: Any, now: Episode) -> tuple[float, bool] | None:
+    """(success rate to expect of the holdout, whether the last check was the first that knew it); None: not known yet.
+
+    What its ranker reached when it served more clients is too much: the champion takes the good lawyers first.
+    """
+    cursor.execute(sql(PACKAGE, "monitor_holdout.sql"), {"episode": now.sequence, "outcomes": MIN_OUTCOMES})
+    row = cursor.fetchone()
+    return (_lower(row[0], row[1]), row[2]) if row else None
 
 
 def _lower(outcomes: int, successes: int) -> float:

@@ -182,6 +182,22 @@ def test_a_fall_that_hits_the_holdout_too_is_not_the_models_fault(market: Market
     assert market.watch(start + 96 * HOUR, 72, 2 * HOUR)[0] is not None
 
 
+def test_a_holdout_that_does_worse_beside_the_champion_than_before_excuses_nothing_for_long(market: Market) -> None:
+    """The champion takes the good lawyers: .1 instead of .2 is what the holdout's ranker reaches from now on."""
+    start = market.start
+    market.requests("1", start, 6 * 24, 5, 0.1, "holdout")
+    market.requests("2", start, 4 * 24, 60, 0.2)
+    market.requests("2", start + 4 * DAY, 2 * 24, 60, 0.12)
+    found, ticks = market.watch(start, 5 * 24, 2 * HOUR)
+    assert found is None
+    rates = [t.check.reference.control_rate or 0.0 for t in ticks if t.check and t.check.reference]
+    assert rates[0] > 0.16
+    assert rates[-1] < 0.12
+    assert max(tick.check.after.control_cusum for tick in ticks if tick.check) > monitor.EXCUSED_FROM
+    found, _ = market.watch(start + 5 * DAY, 2 * 24, 2 * HOUR)
+    assert found is not None
+
+
 def test_a_drop_without_a_holdout_is_the_models(market: Market) -> None:
     market.requests("2", market.start, 48, 60, 0.1)
     assert market.watch(market.start + 24 * HOUR, 24)[0] is not None

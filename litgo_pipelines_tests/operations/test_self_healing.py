@@ -26,6 +26,7 @@ from litgo_pipelines_tests.conftest import execute
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 CLOCK = Path(__file__).with_name("clock.c")
+DISK = 400 * 1024**2  # bytes
 LOOKED_AT = "poll_interval_seconds: 15"  # in dagster.yaml: how soon run_monitoring sees that a process is gone
 
 
@@ -40,6 +41,15 @@ class Machine:
         with connect(self.environment["LITGO_DATABASE_URL"]) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall()
+
+    def grow(self) -> None:
+        """The database needs one file after the other, until it gets none."""
+        execute(self.environment["LITGO_DATABASE_URL"], "CREATE TABLE filler (content text)")
+        while True:
+            execute(
+                self.environment["LITGO_DATABASE_URL"],
+                "INSERT INTO filler SELECT repeat(md5(n::text), 99) FROM generate_series(1, 20000) n",
+            )
 
     def dagster_rows(self, statement: str) -> list[Any]:
         with connect(self.environment["DAGSTER_DATABASE_URL"]) as connection, connection.cursor() as cursor:
@@ -75,6 +85,13 @@ class Machine:
         return run.status
 
 
+def fill(path: Path) -> None:
+    with path.open("wb") as file:
+        while True:
+            file.write(bytes(65536))
+            file.flush()
+
+
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while True:
@@ -86,8 +103,18 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    home = tmp_path_factory.mktemp("home")
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder; where this user may mount, on a file system of its own that can be filled."""
+    folder = tmp_path_factory.mktemp("home")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", folder], capture_output=True)
+    yield folder
+    if not mounted.returncode:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def machine(small_disk: Path) -> Iterator[Machine]:
+    home = small_disk
     with pytest.MonkeyPatch.context() as patch:
         for name in ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
@@ -172,3 +199,26 @@ def test_a_clock_that_is_two_days_ahead_and_set_right_again_stops_nothing(machin
     machine.handled(6, 90)  # not in two days
     assert machine.dagster_rows(last_tick) == [(False,)]
     assert "the clock was set back by 172" in machine.daemon.log.read_text()
+
+
+def test_a_full_disk_loses_nothing_and_heals_once_there_is_space(machine: Machine) -> None:
+    """The disk of the database, of Dagster's logs and of our files."""
+    home = Path(machine.environment["LITGO_HOME"])
+    if os.statvfs(home).f_blocks * os.statvfs(home).f_frsize != DISK:
+        pytest.skip("this user may not mount a small file system")
+    machine.hold.touch()
+    machine.write(7)
+    machine.working()
+    with pytest.raises(OSError, match="No space left"):
+        fill(home / "ballast")
+    machine.hold.unlink()
+    with pytest.raises((psycopg2.Error, DatabaseUnavailable)):
+        machine.grow()
+    time.sleep(10)  # several ticks of everything
+    (home / "ballast").unlink()
+    machine.handled(7, 120)
+    machine.write(8)
+    machine.handled(8, 60)
+    assert machine.rows("SELECT letter FROM handled ORDER BY 1") == machine.rows(
+        "SELECT letter FROM letters ORDER BY 1"
+    )
