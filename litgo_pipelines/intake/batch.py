@@ -5,6 +5,7 @@ Belongs here: reading, writing, failures, the choice between OpenAI and the loca
 """
 
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from litgo_pipelines.intake.triage import Case, Decision, Opinion, decide, local
 from litgo_pipelines.observability.metrics import Delta, add, count, observe
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.resources.openai import OpenAIFailed
+
+log = logging.getLogger(__name__)
 
 PACKAGE = "litgo_pipelines.intake"
 LOCK = "triage"
@@ -92,7 +95,10 @@ def local_model(connection: Any, directory: Path, as_of: datetime) -> tuple[str,
         cursor.execute(sql(PACKAGE, "training.sql"), {"as_of": day, "cap": CAP, "longest": LONGEST})
         labelled = [(Subarea(area, subarea), clean(title, text)) for area, subarea, title, text in cursor.fetchall()]
     model = train(labelled)
-    model.save(path)
+    try:
+        model.save(path)
+    except OSError as error:  # a full disk: it is trained anew by the next run
+        log.warning("the classifier of the day is not kept: %s", error)
     for old in sorted(directory.glob("triage-*.npz"), key=lambda file: file.stat().st_mtime)[:-KEPT_MODELS]:
         old.unlink(missing_ok=True)
     return version, model

@@ -71,11 +71,16 @@ class Model:
         """Appears whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            np.savez_compressed(
-                file, labels=np.array(self.labels), vocabulary=np.array(list(self.vocabulary)), idf=self.idf,
-                weights=self.weights, bias=self.bias, scale=self.scale,
-            )  # fmt: skip
-        os.replace(file.name, path)
+            try:
+                np.savez_compressed(
+                    file, labels=np.array(self.labels), vocabulary=np.array(list(self.vocabulary)), idf=self.idf,
+                    weights=self.weights, bias=self.bias, scale=self.scale,
+                )  # fmt: skip
+                file.close()
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
 
     @classmethod
     def load(cls, path: Path) -> "Model":

@@ -29,6 +29,7 @@ from litgo_pipelines_tests.conftest import execute
 from litgo_pipelines_tests.intake.conftest import GOOD, Loopback, completion
 from litgo_pipelines_tests.intake.test_triage import HOSTILE
 from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.small_disk import fill, small_disk
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DISMISSED = "Fui demitido sem justa causa e a empresa não pagou as verbas rescisórias"
@@ -296,6 +297,17 @@ def test_the_model_learns_what_people_chose_and_not_what_it_guessed(
     (saved,) = tmp_path.iterdir()
     saved.write_bytes(b"half a file")
     assert local_model(connection, tmp_path, NOW)[1].probabilities(text) == learned.probabilities(text)
+
+
+def test_on_a_full_disk_the_classifier_works_without_being_kept(connection: Any, tmp_path: Path) -> None:
+    with small_disk(tmp_path, 2**20):
+        fill(tmp_path / "ballast")
+        version, model = local_model(connection, tmp_path, NOW)
+        assert [file.name for file in tmp_path.iterdir()] == ["ballast"]
+        (tmp_path / "ballast").unlink()
+        again, _ = local_model(connection, tmp_path, NOW)
+        assert (again, [file.suffix for file in tmp_path.iterdir()]) == (version, [".npz"])
+        assert local_model(connection, tmp_path, NOW)[1].probabilities("divórcio") == model.probabilities("divórcio")
 
 
 def test_the_queue_and_a_persons_decision(database_url: str, connection: Any, model: Model) -> None:

@@ -32,6 +32,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
 from litgo_pipelines_tests.learning import AS_OF
 from litgo_pipelines_tests.learning.conftest import Marketplace, free_port
+from litgo_pipelines_tests.small_disk import fill, small_disk
 
 CONFIG: dict[str, Any] = {"ops": {"training_snapshot": {"config": {"as_of": AS_OF.isoformat()}}}}
 
@@ -259,6 +260,24 @@ def test_no_database_at_the_start_is_a_clear_error(mlflow_server: str) -> None:
     result = run("postgresql://nobody@127.0.0.1:1/none", mlflow_server)
     assert not result.success
     assert "no connection to Postgres" in failure(result, "training_snapshot")
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_nothing_half_written(learnable_market: Marketplace, environment: Path) -> None:
+    def learn() -> dg.ExecuteInProcessResult:
+        return run(learnable_market.url, "http://127.0.0.1:1", [training_snapshot, candidate_model])
+
+    with small_disk(environment, 16 * 2**20):
+        ballast = environment / "ballast"
+        fill(ballast)
+        assert "No space left" in failure(learn(), "training_snapshot")
+        assert [path for path in environment.rglob("*") if path.is_file()] == [ballast]
+        fill(ballast, but=300_000)
+        assert "No space left" in failure(learn(), "candidate_model")
+        kept = [path.suffix for path in environment.rglob("*") if path.is_file() and path != ballast]
+        assert kept == [".parquet"]
+        ballast.unlink()
+        assert learn().success
 
 
 def test_a_server_that_is_down_is_told_quickly() -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from litgo_pipelines import supervisor
 from litgo_pipelines.database import DatabaseUnavailable, connect
 from litgo_pipelines.run_launcher import CheckedRunLauncher
 from litgo_pipelines_tests.conftest import execute
+from litgo_pipelines_tests.small_disk import fill, small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 CLOCK = Path(__file__).with_name("clock.c")
@@ -85,13 +86,6 @@ class Machine:
         return run.status
 
 
-def fill(path: Path) -> None:
-    with path.open("wb") as file:
-        while True:
-            file.write(bytes(65536))
-            file.flush()
-
-
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while True:
@@ -103,19 +97,11 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder; where this user may mount, on a file system of its own that can be filled."""
-    folder = tmp_path_factory.mktemp("home")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", folder], capture_output=True)
-    yield folder
-    if not mounted.returncode:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-@pytest.fixture(scope="module")
-def machine(small_disk: Path) -> Iterator[Machine]:
-    home = small_disk
-    with pytest.MonkeyPatch.context() as patch:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    home = tmp_path_factory.mktemp("home")
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        with suppress(pytest.skip.Exception):  # the test that fills it skips
+            stack.enter_context(small_disk(home, DISK))
         for name in ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
         patch.setenv("LITGO_HOME", str(home))
@@ -209,8 +195,7 @@ def test_a_full_disk_loses_nothing_and_heals_once_there_is_space(machine: Machin
     machine.hold.touch()
     machine.write(7)
     machine.working()
-    with pytest.raises(OSError, match="No space left"):
-        fill(home / "ballast")
+    fill(home / "ballast")
     machine.hold.unlink()
     with pytest.raises((psycopg2.Error, DatabaseUnavailable)):
         machine.grow()
