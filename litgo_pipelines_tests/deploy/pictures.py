@@ -166,7 +166,7 @@ def gauges() -> Iterator[tuple[str, Mapping[str, str], Curve | float]]:
     for part, values in parts.items():
         yield "system_health_part", {"part": part}, values
     yield "litgo_build_info", {"version": "0.1.0", "python": "3.11", "dagster": "1.13.0"}, 1.0
-    yield from ((name, {"source": s}, 1.0) for name in ("litgo_source_up",) for s in ("database", "dagster"))
+    yield from (("litgo_source_up", {"source": s}, 1.0) for s in ("database", "statistics", "dagster"))
     yield "litgo_metrics_age_seconds", {}, 1 + 9 * RNG.random(len(AT))
     yield "active_offers_count", {}, 2300 + 1500 * np.convolve(BUSY - 1, np.ones(180) / 180, "same")
     yield "pending_contracts_count", {}, wander(41, 4, 5).round()

@@ -114,8 +114,12 @@ def build() -> Any:
                 firing("Avisos", "warning", ((None, GREEN), (1, YELLOW))),
                 number(
                     "Fontes dos dados", "O exportador lê o banco e o Dagster; se um falha, as figuras envelhecem.",
-                    PLAIN, named("source", {"database": "banco", "dagster": "Dagster"}, "litgo_source_up{{{}}}".format),
-                    values=UP, alerts=["DatabaseDown", "DagsterStorageDown"],
+                    PLAIN,
+                    named(
+                        "source", {"database": "banco", "statistics": "estatísticas", "dagster": "Dagster"},
+                        "litgo_source_up{{{}}}".format,
+                    ),
+                    values=UP, alerts=["DatabaseDown", "StatisticsNotRead", "DagsterStorageDown"],
                 ),
                 champion(),
                 number("Ofertas ativas", "Ofertas que esperam resposta.", COUNT, {"ofertas": "active_offers_count"}),
