@@ -202,7 +202,7 @@ def _stat(
         hue = NAMED.get(colours.get(key, ""), colours.get(key)) or colour(last, look["thresholds"]["steps"])
         middle = x + w * (n + 0.5) / len(found)
         room = w / len(found)
-        size = min(20.0, 1.25 * room / max(len(what), 4))
+        size = min(20.0, 0.95 * room / max(len(what), 4))
         text(middle, y + h * 0.42, what, fontsize=size, ha="center", va="center", color=hue, weight="bold")
         if len(found) > 1 and not names:
             text(middle, y + h * 0.85, name, fontsize=7, ha="center", va="center", color=FAINT)
