@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-# a test process a core, each with a Postgres of its own; the fast tests first, a module's tests together
-PARALLEL := -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# a test process a core and one more, as many wait for servers; the fast tests first, a module's tests together
+PARALLEL := -n $(shell expr $$(nproc) + 1) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo test up lint fast bench soak clean
 

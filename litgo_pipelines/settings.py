@@ -100,6 +100,10 @@ class Settings(BaseModel):
 
     dagster_port: int = Field(default=3000, ge=0, le=65535)
     mlflow_port: int = Field(default=5000, ge=0, le=65535)
+    dagster_url: str | None = Field(
+        default=None, description="as browsers reach it, for links; unset: DAGSTER_PORT here"
+    )
+    mlflow_url: str | None = Field(default=None, description="the same; unset: MLFLOW_TRACKING_URI")
     exporter_host: str = Field(default="127.0.0.1", description="where /metrics listens; in a container: 0.0.0.0")
     exporter_port: int = Field(default=9108, ge=0, le=65535)
     retention_frequent_days: int = Field(default=14, ge=2, description="runs of jobs that run all day")

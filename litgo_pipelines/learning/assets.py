@@ -201,7 +201,8 @@ def registered_model(
     if candidate is None:
         raise dg.Failure(f"{row.bundle_path} is gone: run candidate_model again", allow_retries=False)
     example = training_data.read_rows(settings().home / _text(row.snapshot_path), "train").features[:5]
-    dagster_link = f"http://127.0.0.1:{settings().dagster_port}/runs/{context.run.run_id}"
+    dagster = settings().dagster_url or f"http://127.0.0.1:{settings().dagster_port}"
+    dagster_link = f"{dagster.rstrip('/')}/runs/{context.run.run_id}"
     at = steps.now()
     with postgres.connect() as connection, connection.cursor() as cursor:
         refused = states.refusal(ledger.state(cursor), "candidate", "new", at, data=row.snapshot_sha256)

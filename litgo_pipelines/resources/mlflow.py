@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from litgo_pipelines.settings import settings
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -71,7 +73,8 @@ class MLflow(dg.ConfigurableResource):
         return self.module().create_experiment(self.experiment)
 
     def run_link(self, run_id: str, experiment_id: str) -> str | None:
-        """The page of a run; None for a store without a server."""
-        if not self.tracking_uri.startswith(("http://", "https://")):
+        """The page of a run, as browsers reach it; None for a store without a server."""
+        base = settings().mlflow_url or self.tracking_uri
+        if not base.startswith(("http://", "https://")):
             return None
-        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+        return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"

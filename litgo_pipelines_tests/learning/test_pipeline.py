@@ -42,6 +42,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("LITGO_HOME", str(tmp_path))
     monkeypatch.setenv("LEARNING_TRAIN_SEEDS", "2")
     monkeypatch.setenv("GATE_MIN_QUERIES", "30")
+    monkeypatch.setenv("DAGSTER_URL", "https://dagster.example/")
+    monkeypatch.setenv("MLFLOW_URL", "https://mlflow.example")
     return tmp_path
 
 
@@ -104,7 +106,7 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
     assert page.data.params["snapshot_sha256"] == row.snapshot_sha256
     assert page.data.params["snapshot_rows"] == "2400"
     assert page.data.tags["dagster_run_id"] == result.run_id
-    assert result.run_id in page.data.tags["dagster_run_link"]
+    assert page.data.tags["dagster_run_link"] == f"https://dagster.example/runs/{result.run_id}"
     assert page.data.tags["gate"] == "passed"
     for k in (1, 3, 5, 10):
         low, mean, high = (page.data.metrics[f"holdout_ndcg_{k}{end}"] for end in ("_low", "", "_high"))
@@ -114,7 +116,9 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
     assert {f"bundle/{name}" for name in expected} <= names
     assert "evaluation.json" in {file.path for file in client.list_artifacts(row.mlflow_run_id)}
     assert len(client.list_artifacts(row.mlflow_run_id, "comparison")) == 1
-    assert row.mlflow_run_id in metadata(result, "registered_model")["mlflow run"]
+    link = metadata(result, "registered_model")["mlflow run"]
+    assert link.startswith("https://mlflow.example/#/experiments/")
+    assert link.endswith(f"/runs/{row.mlflow_run_id}")
     assert metadata(result, "candidate_model")["importance"].startswith("![plot](data:image/png;base64,iVBOR")
 
     # What comes back from the registry is what went in, whatever the order of the caller's columns.
