@@ -21,11 +21,17 @@ from litgo_pipelines.database.migrate import migrate
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first: most failures show in the first minutes. What shares a module's fixtures shares a process."""
     slow = {item: item.get_closest_marker("slow") is not None for item in items}
-    # The longest module lies at the top of the tree; begun first, it keeps no other process waiting at the end.
-    items.sort(key=lambda item: (slow[item], slow[item] and len(item.path.parts)))
+    # Of the slow ones those that may take longest: no process ends with one while the others have nothing left to do.
+    items.sort(key=lambda item: (slow[item], -_seconds(item) if slow[item] else 0))
     for item in items:
         speed = "slow" if slow[item] else "fast"
         item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}-{item.path.stem}-{speed}"))
+
+
+def _seconds(item: pytest.Item) -> float:
+    """That a test may take."""
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0] if marker else item.config.getini("timeout"))
 
 
 @pytest.fixture(scope="session", autouse=True)

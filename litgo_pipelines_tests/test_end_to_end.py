@@ -32,6 +32,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "DAGSTER_PORT": free_port(),
         "MLFLOW_PORT": free_port(),
         "GATE_MIN_QUERIES": "50",
+        "LEARNING_TRAIN_SEEDS": "2",
     }
 
 

@@ -34,6 +34,7 @@ from litgo_pipelines_tests.learning import AS_OF
 from litgo_pipelines_tests.learning.conftest import Marketplace, free_port
 from litgo_pipelines_tests.small_disk import fill, small_disk
 
+pytestmark = pytest.mark.timeout(300)
 CONFIG: dict[str, Any] = {"ops": {"training_snapshot": {"config": {"as_of": AS_OF.isoformat()}}}}
 
 
