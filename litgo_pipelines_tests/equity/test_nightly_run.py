@@ -137,7 +137,9 @@ def test_no_database_at_the_start_is_a_clear_error() -> None:
 
 CHILD = """
 import sys
+import dagster as dg
 from litgo_pipelines_tests.equity.test_nightly_run import run
+dg.RetryPolicy.calculate_delay = lambda policy, attempt: 0.01
 sys.exit(0 if run(sys.argv[1]).success else 1)
 """
 

@@ -153,9 +153,11 @@ def test_two_runs_at_once_give_the_rows_of_one(filled_url: str) -> None:
 
 CHILD = """
 import sys
+import dagster as dg
 from litgo_pipelines.evidence import refresh
 from litgo_pipelines_tests.evidence.test_evidence_run import run
 refresh.BATCH = 5
+dg.RetryPolicy.calculate_delay = lambda policy, attempt: 0.01
 sys.exit(0 if run(sys.argv[1]).success else 1)
 """
 
