@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.experiments import DOCS, write_part
-from litgo_pipelines.lifecycle.fairness import look
+from litgo_pipelines.experiments.fairness import look
 from litgo_pipelines.matching.allocation import Rule, choose, relative_load, ties
 from litgo_pipelines.matching.arm_loads import ArmLoads
 from litgo_pipelines.matching.calibration import Window, fit_all
-from litgo_pipelines.matching.ranking import Ranker
 from litgo_pipelines.matching.replay import Cases, Lawyers, Ledger
+from litgo_pipelines.models.ranking import Ranker
 
 LAWYERS, POOL, CASES, DAYS = 400, 40, 9_000, 60
 DAY = 86_400.0

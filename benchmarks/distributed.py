@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.lambdarank_reference import DEFAULT_FOLDER, load
-from litgo_pipelines.learning.distributed import case_starts, fit, partitions, read
-from litgo_pipelines.learning.metrics import ndcg
-from litgo_pipelines.learning.ranker import Recipe, dealt, train
-from litgo_pipelines.learning.training_data import file_schema
-from litgo_pipelines.matching.hand_weights import FEATURES
+from litgo_pipelines.models.distributed import case_starts, fit, partitions, read
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.metrics import ndcg
+from litgo_pipelines.models.training import Recipe, dealt, train
+from litgo_pipelines.models.training_data import file_schema
 
 ROUNDS = 20
 
@@ -35,7 +35,7 @@ from pathlib import Path
 import lightgbm as lgb
 import pyarrow.parquet
 from litgo_pipelines.learning import ranker
-from litgo_pipelines.learning.training_data import read_rows
+from litgo_pipelines.models.training_data import read_rows
 def megabytes(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before, started = megabytes(), time.perf_counter()
 rows = read_rows(Path(sys.argv[1]), "train").without_position()

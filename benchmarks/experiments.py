@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from scipy.special import chdtri, ndtr
 from tqdm import tqdm
 
-from litgo_pipelines.lifecycle.assignment import Experiment, assign, bucket
-from litgo_pipelines.lifecycle.confidence import Moments
-from litgo_pipelines.lifecycle.decision import Arm, Cutoff, Guardrail, Outcome, Phase, Rules, decide
-from litgo_pipelines.lifecycle.fairness import Look, look, looks
+from litgo_pipelines.experiments.assignment import Experiment, assign, bucket
+from litgo_pipelines.experiments.confidence import Moments
+from litgo_pipelines.experiments.decision import Arm, Cutoff, Guardrail, Outcome, Phase, Rules, decide
+from litgo_pipelines.experiments.fairness import Look, look, looks
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 START = datetime(2026, 1, 1, tzinfo=UTC)

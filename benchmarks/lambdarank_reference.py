@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from litgo_pipelines.learning.metrics import KS, ndcg
-from litgo_pipelines.learning.ranker import Recipe, Rows, dealt, train
+from litgo_pipelines.models.metrics import KS, ndcg
+from litgo_pipelines.models.training import Recipe, Rows, dealt, train
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "lightgbm_lambdarank"
 FEATURES = 301  # columns 0-300 of the example

@@ -32,10 +32,11 @@ import psycopg2
 from litgo_pipelines.database import connect, libpq, normalise, open_connection, sql
 from litgo_pipelines.database.migrate import migrate
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, states
-from litgo_pipelines.matching import batch, candidates
+from litgo_pipelines.matching import candidates, claim
 from litgo_pipelines.matching.allocation import STEPS, Choice, explore
-from litgo_pipelines.matching.batch import Plan
-from litgo_pipelines.matching.hand_weights import FEATURES, weights
+from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.heuristic import weights
 
 AS_OF = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(days=30)
@@ -132,7 +133,8 @@ from pathlib import Path
 from benchmarks.matching import AS_OF
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.matching import batch, candidates
-from litgo_pipelines.matching.ranking import Arms, Ranker
+from litgo_pipelines.matching.plan import Arms
+from litgo_pipelines.models.ranking import Ranker
 
 spent, worked = {}, {}
 def timed(owner, name):
@@ -407,7 +409,7 @@ def haversine(lat1: float, lng1: float, lat2: float, lng2: float) -> float:
 def bare_numpy(url: str, cases: int, plan: Plan) -> float:
     """Processor seconds for features and selection of all cases, from columns in memory; nothing is told or written."""
     with connect(url) as connection, connection.cursor() as cursor:
-        found = batch.pending(cursor, Plan(limit=cases), AS_OF)
+        found = claim.waiting_cases(cursor, Plan(limit=cases), AS_OF)
         batch_cases = candidates.read_cases(cursor, [case for case, *_ in found], [1] * len(found), plan.preset)
         lawyers, reach = candidates.search(cursor, batch_cases, plan.radii_km, AS_OF)
     rule = plan.rule

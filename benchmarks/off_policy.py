@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.experiments import DOCS, write_part
-from litgo_pipelines.lifecycle.off_policy import Estimate, Evaluation, evaluate
+from litgo_pipelines.experiments.off_policy import Estimate, Evaluation, evaluate
 
 DEFAULT_FOLDER = DOCS.parent.parent / "shared" / "data" / "obd_men"
 DRAWS = 100_000

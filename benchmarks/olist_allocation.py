@@ -20,7 +20,6 @@ from benchmarks.olist_marketplace import TIMEZONE, Candidates, Olist, candidates
 from litgo_pipelines.equity.distribution import gini
 from litgo_pipelines.matching.allocation import OFFERS_A_CASE, Rule
 from litgo_pipelines.matching.features import impute
-from litgo_pipelines.matching.hand_weights import FEATURES, score
 from litgo_pipelines.matching.replay import (
     TARGET_GINI,
     WINDOW,
@@ -34,6 +33,8 @@ from litgo_pipelines.matching.replay import (
     price,
     replay,
 )
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.heuristic import score
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = PROJECT.parent / "shared" / "data" / "olist"

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
-from litgo_pipelines.matching.hand_weights import FEATURES, score
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.heuristic import score
 
 TIMEZONE = "America/Sao_Paulo"  # the files have local times without a zone
 DAY = 86_400

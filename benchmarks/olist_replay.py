@@ -38,8 +38,9 @@ from benchmarks.olist_marketplace import TIMEZONE, Candidates, Olist, candidates
 from benchmarks.olist_report import MODEL, POPULARITY, TIE_BREAKS, WITH_POPULARITY, Replay, write_report
 from litgo_pipelines.database import connect, libpq, normalise
 from litgo_pipelines.database.migrate import migrate
-from litgo_pipelines.learning.metrics import KS, ndcg
-from litgo_pipelines.matching.hand_weights import FEATURES, score
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.heuristic import score
+from litgo_pipelines.models.metrics import KS, ndcg
 
 DATABASE = "litgo_olist"
 FIRST_NIGHT = "2016-09-01"
@@ -227,8 +228,8 @@ def platform(home: Path) -> Iterator[tuple[str, str]]:
     """(URL of an empty, migrated database of its own, address of an MLflow server); stopped at the end."""
     import psycopg2
 
-    from litgo_pipelines import supervisor
     from litgo_pipelines.database.embedded import embedded_server
+    from litgo_pipelines.runtime import supervisor
 
     with socket.socket() as probe:
         probe.bind((supervisor.HOST, 0))
@@ -294,8 +295,8 @@ def compare(replay: Replay, home: Path) -> None:
     WITH_POPULARITY is the model's own recipe and at most as many rounds, with popularity as a ninth feature: it tells a
     limit of the features from a limit of the training. It is neither registered nor served.
     """
-    from litgo_pipelines.learning import bundle, training_data
-    from litgo_pipelines.learning.ranker import Recipe, Rows, train
+    from litgo_pipelines.models import bundle, training_data
+    from litgo_pipelines.models.training import Recipe, Rows, train
 
     path = home / replay.retraining["snapshot_path"]
     model = bundle.load(home / replay.retraining["bundle_path"])

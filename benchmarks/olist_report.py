@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.evaluation_page import write_part
 from benchmarks.olist_marketplace import NEW_TO_CATEGORY, RADIUS_KM, TIMEZONE, Candidates, Olist
-from litgo_pipelines.learning.metrics import KS, Interval, bootstrap, paired_difference
+from litgo_pipelines.models.metrics import KS, Interval, bootstrap, paired_difference
 
 MODEL, POPULARITY, WITH_POPULARITY = "model", "popularity", "model with popularity"
 TIE_BREAKS = 20  # random orders of equal scores to average over

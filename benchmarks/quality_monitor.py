@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.experiments import DOCS, write_part
-from litgo_pipelines.lifecycle.quality import QualityRules, cusum, window_p
+from litgo_pipelines.monitoring.rules import QualityRules, cusum, window_p
 
 CHECKS_AN_HOUR = 12
 MONTH = 30

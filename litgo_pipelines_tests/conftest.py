@@ -7,14 +7,13 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
 
 import dagster as dg
-import psycopg2
 import pytest
 
-from litgo_pipelines.database import libpq, normalise
+from litgo_pipelines.database import normalise
 from litgo_pipelines.database.migrate import migrate
+from litgo_pipelines_tests.support import execute
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -40,15 +39,6 @@ def steps_are_tried_again_at_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0.01)
         yield
-
-
-def execute(url: str, *statements: str) -> None:
-    """Run statements outside a transaction, as CREATE DATABASE and ALTER SYSTEM need."""
-    with closing(psycopg2.connect(libpq(url))) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
 
 
 @pytest.fixture(scope="session")

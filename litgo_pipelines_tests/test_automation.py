@@ -23,7 +23,7 @@ from litgo_pipelines.definitions import build_defs, defs
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.conftest import execute
+from litgo_pipelines_tests.support import execute
 
 TICK = datetime(2026, 3, 10, 12, tzinfo=UTC)
 ENDED = {f"2026-03-{day:02}": datetime(2026, 3, day + 1, 5, tzinfo=UTC) for day in range(1, 20)}

@@ -13,14 +13,9 @@ import pytest
 import requests
 
 from litgo_pipelines.database import connect
+from litgo_pipelines_tests.support import free_port
 
 LITGO = [sys.executable, "-m", "litgo_pipelines.cli"]
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +24,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
         **kept,
         "LITGO_HOME": str(tmp_path_factory.mktemp("home")),
-        "DAGSTER_PORT": free_port(),
-        "MLFLOW_PORT": free_port(),
+        "DAGSTER_PORT": str(free_port()),
+        "MLFLOW_PORT": str(free_port()),
         "GATE_MIN_QUERIES": "50",
         "LEARNING_TRAIN_SEEDS": "2",
     }
@@ -136,7 +131,7 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
     )
 
     def daemon() -> list[int]:
-        return [pid for pid, command in processes_of(home).items() if "litgo_pipelines.daemon run" in command]
+        return [pid for pid, command in processes_of(home).items() if "litgo_pipelines.runtime.daemon run" in command]
 
     (killed,) = daemon()
     os.kill(killed, signal.SIGKILL)

@@ -22,10 +22,12 @@ from litgo_pipelines.database import connect
 from litgo_pipelines.equity.capacity import capacity_rules
 from litgo_pipelines.equity.distribution import distribution
 from litgo_pipelines.equity.load import read_window, run_night
-from litgo_pipelines.learning import snapshot, training_data
+from litgo_pipelines.learning import snapshot
 from litgo_pipelines.matching.allocation import Rule
-from litgo_pipelines.matching.hand_weights import FEATURES, score
 from litgo_pipelines.matching.replay import price, replay
+from litgo_pipelines.models import training_data
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.heuristic import score
 
 FOLDER = olist_replay.DEFAULT_FOLDER
 ORDERS = 1500

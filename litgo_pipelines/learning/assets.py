@@ -58,7 +58,8 @@ def root_run_id(run: dg.DagsterRun) -> str:
 def training_snapshot(
     context: dg.AssetExecutionContext, config: SnapshotConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.learning import snapshot, training_data
+    from litgo_pipelines.learning import snapshot
+    from litgo_pipelines.models import training_data
 
     root = root_run_id(context.run)
     requested = _as_of(context, config)
@@ -115,8 +116,8 @@ def training_snapshot(
 def candidate_model(
     context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.learning import bundle, distributed, training_data
-    from litgo_pipelines.learning.ranker import NothingToLearn, Recipe, train
+    from litgo_pipelines.models import bundle, distributed, training_data
+    from litgo_pipelines.models.training import NothingToLearn, Recipe, train
 
     root = config.retraining or root_run_id(context.run)
     row = _row(postgres, root, "snapshot_path", "snapshot_sha256", "snapshot")
@@ -191,8 +192,8 @@ def candidate_model(
 def registered_model(
     context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.learning import bundle, training_data
-    from litgo_pipelines.lifecycle import ledger, registry, states, transitions
+    from litgo_pipelines.lifecycle import ledger, states, transitions
+    from litgo_pipelines.models import bundle, registry, training_data
 
     root = config.retraining or root_run_id(context.run)
     row = _row(postgres, root, "bundle_path", "candidate_key", "snapshot_path")
@@ -253,8 +254,9 @@ def model_evaluation(
     context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:
     from litgo_pipelines.learning import evaluation
-    from litgo_pipelines.lifecycle import ledger, registry
+    from litgo_pipelines.lifecycle import ledger
     from litgo_pipelines.lifecycle.reconcile import reconcile
+    from litgo_pipelines.models import registry
 
     root = config.retraining or root_run_id(context.run)
     row = _row(postgres, root, "bundle_path", "snapshot_path", "mlflow_version", "mlflow_run_id")

@@ -18,7 +18,7 @@ from litgo_pipelines.settings import settings
 def training_snapshot_is_sound(
     context: dg.AssetCheckExecutionContext, config: StepConfig, postgres: Postgres
 ) -> dg.AssetCheckResult:
-    from litgo_pipelines.learning import training_data
+    from litgo_pipelines.models import training_data
 
     with postgres.connect() as connection, connection.cursor() as cursor:
         row = retrainings.get(cursor, config.retraining or root_run_id(context.run))

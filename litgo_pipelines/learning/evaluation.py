@@ -10,21 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from litgo_pipelines.learning import bundle, plots, retrainings, training_data
+from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.gate import Evenness, Outcome, Rules, decide, population_stability
-from litgo_pipelines.learning.metrics import KS, ndcg
-from litgo_pipelines.learning.ranker import seed_averaged_ndcg
 from litgo_pipelines.learning.retrainings import Retraining
-from litgo_pipelines.lifecycle import ledger, registry, transitions
+from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.states import State, refusal
-from litgo_pipelines.matching import calibration, hand_weights
+from litgo_pipelines.matching import calibration
 from litgo_pipelines.matching.allocation import Rule
-from litgo_pipelines.matching.assets import plan
-from litgo_pipelines.matching.ranking import Ranker
+from litgo_pipelines.matching.plan import read_plan
+from litgo_pipelines.models import bundle, heuristic, plots, registry, training_data
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.metrics import KS, ndcg
+from litgo_pipelines.models.ranking import Ranker
+from litgo_pipelines.models.training import seed_averaged_ndcg
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
 
-HAND_WEIGHTS = "hand weights"
+HEURISTIC = "hand weights"
 
 
 def evaluate(
@@ -51,10 +53,10 @@ def evaluate(
         problems = (str(error),)
 
     own = seed_averaged_ndcg(boosters, holdout, KS)
-    baseline, missing = HAND_WEIGHTS, None
+    baseline, missing = HEURISTIC, None
     other = None
     if champion is None:
-        other = ndcg(holdout.labels, hand_weights.score(holdout.features), holdout.groups, KS)
+        other = ndcg(holdout.labels, heuristic.score(holdout.features), holdout.groups, KS)
     else:
         baseline = f"{registry.MODEL_NAME}/{champion.version}"
         try:
@@ -72,7 +74,9 @@ def evaluate(
     window = None
     if not problems and other is not None:
         window = calibration.read(cursor, at, rankers, settings.matching_radii_km[0], settings.matching_preset)
-    fairness = _fairness(window, [plan(cursor, settings).rule_of(ranker) for ranker in rankers]) if window else None
+    fairness = (
+        _fairness(window, [read_plan(cursor, settings).rule_of(ranker) for ranker in rankers]) if window else None
+    )
     last = KS.index(10)
     decision = decide(
         own[:, last],
@@ -92,7 +96,7 @@ def evaluate(
         "baseline_ndcg": None if other is None else _means(other),
         "drift": {
             name: round(population_stability(training[:, number], holdout.features[:, number]), 4)
-            for number, name in enumerate(hand_weights.FEATURES)
+            for number, name in enumerate(FEATURES)
         },
         "snapshot_sha256": row.snapshot_sha256,
         "candidate_key": row.candidate_key,

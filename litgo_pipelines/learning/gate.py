@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from litgo_pipelines.learning.metrics import Interval, paired_difference
+from litgo_pipelines.models.metrics import Interval, paired_difference
 
 
 class Outcome(StrEnum):

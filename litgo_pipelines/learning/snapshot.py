@@ -17,8 +17,8 @@ from typing import Any
 from litgo_pipelines.database import sql
 from litgo_pipelines.database.arrow import stream
 from litgo_pipelines.learning.retrain import matured_reviews
-from litgo_pipelines.learning.training_data import SCHEMA_VERSION, file_schema, file_sha256
-from litgo_pipelines.matching.hand_weights import FEATURES
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.training_data import SCHEMA_VERSION, file_schema, file_sha256
 
 PACKAGE = "litgo_pipelines.learning"
 _BLOCK_BYTES = 16 << 20  # CSV text parsed at a time: bounds memory, and is one Parquet row group

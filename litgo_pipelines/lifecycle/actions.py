@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from litgo_pipelines.database import in_transaction
-from litgo_pipelines.lifecycle import ledger, registry, transitions
+from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.ledger import By, Entry, Refused
 from litgo_pipelines.lifecycle.states import State, refusal
+from litgo_pipelines.models import registry
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 

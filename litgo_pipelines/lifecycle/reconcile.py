@@ -11,9 +11,9 @@ from typing import Any
 
 from litgo_pipelines.database import advisory_lock
 from litgo_pipelines.lifecycle import ledger
-from litgo_pipelines.lifecycle.registry import MODEL_NAME
 from litgo_pipelines.lifecycle.states import State
 from litgo_pipelines.lifecycle.transitions import alert
+from litgo_pipelines.models.registry import MODEL_NAME
 from litgo_pipelines.resources.mlflow import MLflow
 
 ALIASES = ("previous", "champion", "challenger")

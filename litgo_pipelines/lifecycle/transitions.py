@@ -14,7 +14,7 @@ from litgo_pipelines.lifecycle.ledger import By, Entry
 from litgo_pipelines.lifecycle.states import State
 from litgo_pipelines.notifications.outbox import TEAM, Kind, Message, put
 
-HAND_WEIGHTS = "hand weights"
+HEURISTIC = "hand weights"
 Severity = Literal["info", "warning", "critical"]
 
 
@@ -50,8 +50,8 @@ def promote(
     if entry.sequence > before.sequence:
         tell(
             cursor, "model_promoted", "info", f"model {version}", entry.transition_key,
-            f"Version {version} serves instead of {before.champion or HAND_WEIGHTS}: {by.reason}",
-            {"version": version, "previous": before.champion or HAND_WEIGHTS, "reason": by.reason}, by.at,
+            f"Version {version} serves instead of {before.champion or HEURISTIC}: {by.reason}",
+            {"version": version, "previous": before.champion or HEURISTIC, "reason": by.reason}, by.at,
         )  # fmt: skip
     return entry
 
@@ -71,7 +71,7 @@ def roll_back(
     tell(
         cursor, "model_rolled_back", "warning" if successor else "critical", f"model {version}", entry.transition_key,
         f"Version {version} was taken back, {serves}. {by.reason}",
-        {"version": version, "previous": successor or HAND_WEIGHTS, "reason": by.reason}, by.at,
+        {"version": version, "previous": successor or HEURISTIC, "reason": by.reason}, by.at,
     )  # fmt: skip
     state = ledger.state(cursor)
     if state.frozen_by == entry.sequence:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.lifecycle.assignment import ARMS
+from litgo_pipelines.experiments.assignment import ARMS
 
 Floats = NDArray[np.float64]
 

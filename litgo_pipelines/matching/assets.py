@@ -9,36 +9,11 @@ from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines.settings import Settings, settings
+from litgo_pipelines.settings import settings
 from litgo_pipelines.steps import RETRY, AsOfConfig
 
 GROUP = "matching"
 BATCHES_A_RUN = 20
-
-
-def plan(cursor: Any, values: Settings) -> Any:
-    """The batch's parameters: the newest calibrated lambda of each ranker, and the settings."""
-    from litgo_pipelines.matching.allocation import Rule
-    from litgo_pipelines.matching.batch import Plan
-
-    cursor.execute(
-        "SELECT DISTINCT ON (model_version) coalesce(model_version, ''), lambda, version "
-        "FROM litgo.allocation_parameters ORDER BY model_version, version DESC"
-    )
-    calibrated = cursor.fetchall()
-    return Plan(
-        rule=Rule(weight=values.allocation_lambda, keep=values.allocation_keep),
-        weights={model: weight for model, weight, _ in calibrated},
-        rule_version=max((version for *_, version in calibrated), default=None),
-        exploration=values.exploration_share,
-        radii_km=values.matching_radii_km,
-        preset=values.matching_preset,
-        offer_hours=values.offer_hours,
-        rounds=values.matching_rounds,
-        round_days=values.matching_round_days,
-        limit=values.matching_batch_size,
-        embedding_model=values.openai_embedding_model,
-    )
 
 
 @dg.asset(
@@ -65,11 +40,12 @@ def case_offers(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult:
     from litgo_pipelines.matching.batch import match_pending
+    from litgo_pipelines.matching.plan import read_plan
     from litgo_pipelines.matching.serving import Rankers
 
     values = settings()
     with postgres.connect() as connection, connection.cursor() as cursor:
-        parameters = plan(cursor, values)
+        parameters = read_plan(cursor, values)
     rankers = Rankers(
         mlflow,
         values.served_models,
@@ -163,11 +139,12 @@ def allocation_parameters(
     from tqdm import tqdm
 
     from litgo_pipelines.matching import calibration
+    from litgo_pipelines.matching.plan import read_plan
     from litgo_pipelines.matching.serving import Rankers
 
     values, as_of = settings(), config.instant()
     with postgres.connect() as connection, connection.cursor() as cursor:
-        using = plan(cursor, values)
+        using = read_plan(cursor, values)
         arms = Rankers(mlflow, values.served_models, holdout_points=1)(cursor, None)
         rankers = list({ranker.version: ranker for ranker in arms.rankers.values()}.values())  # the champion first
         window = calibration.read(cursor, as_of, rankers, values.matching_radii_km[0], values.matching_preset)

@@ -19,7 +19,6 @@ import numpy as np
 from litgo_pipelines.matching import candidates
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.features import impute
-from litgo_pipelines.matching.ranking import Ranker
 from litgo_pipelines.matching.replay import (
     TARGET_GINI,
     WINDOW,
@@ -31,6 +30,7 @@ from litgo_pipelines.matching.replay import (
     price,
     replay,
 )
+from litgo_pipelines.models.ranking import Ranker
 
 DAYS = 60  # 30 to fill the ledger, 30 that are measured
 MOST_PAIRS = 4_000_000  # about a minute and half a gigabyte

@@ -20,7 +20,7 @@ from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
 from litgo_pipelines.matching import features
 from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE
-from litgo_pipelines.matching.hand_weights import FEATURES
+from litgo_pipelines.models.features import FEATURES
 
 PACKAGE = "litgo_pipelines.matching"
 TILE_DEGREES = 1.0  # cases of one tile share a region of the query

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.matching.hand_weights import FEATURES
+from litgo_pipelines.matching.allocation import Choice
+from litgo_pipelines.models.features import FEATURES
+
+Floats = NDArray[np.float64]
 
 
 class NotMatched(LookupError):
@@ -17,7 +20,7 @@ class NotMatched(LookupError):
 
 @dataclass(frozen=True)
 class Explained:
-    """One matching. `considered`: the offered in the order they were shown, then the next; see `batch.py`."""
+    """One matching. `considered`: the offered as `considered` wrote it."""
 
     case_id: str
     round: int
@@ -32,6 +35,52 @@ class Explained:
     weights_used: dict[str, Any]
     preset: str | None
     considered: list[dict[str, Any]]
+
+
+def considered(
+    *,
+    lawyer_ids: Sequence[str],
+    rows: Sequence[int],
+    choice: Choice,
+    relevance: Floats,
+    load: Floats,
+    equity_terms: Floats,
+    features: Floats,
+    imputed: NDArray[np.bool_],
+    propensity: Floats,
+    by_chance: NDArray[np.bool_],
+    offered_at_load: Callable[[int], float | None],
+) -> list[dict[str, Any]]:
+    """What `matchings.considered` says of the offered lawyers, in the order shown, and of the next best.
+
+    rows: the offered, then the next, as indices into the pool's arrays (relevance, load, …); lawyer_ids: of these
+    rows; propensity, by_chance: of the offered. offered_at_load: at which load a lawyer would have been offered it.
+    """
+    entries = []
+    for place, (i, lawyer_id) in enumerate(zip(rows, lawyer_ids, strict=True)):
+        is_offered = place < len(propensity)
+        entry: dict[str, Any] = {
+            "lawyer_id": lawyer_id,
+            "offered": is_offered,
+            "relevance": round(float(relevance[i]), 4),
+            "rank_by_relevance": 1 + int((relevance > relevance[i]).sum()),
+            "equity_term": round(float(equity_terms[i]), 4),
+            "score": round(float(relevance[i] + choice.weight * equity_terms[i]), 4),
+            "load": round(float(load[i]), 4),
+            "features": {
+                key: None if np.isnan(value) else value
+                for key, value in zip(FEATURES, features[i].tolist(), strict=True)
+            },
+            "imputed": [key for key, flag in zip(FEATURES, imputed[i].tolist(), strict=True) if flag],
+        }
+        if is_offered:
+            entry |= {"propensity": round(float(propensity[place]), 6), "by_chance": bool(by_chance[place])}
+        elif i in choice.chosen:
+            entry["displaced"] = True  # by chance
+        else:
+            entry["offered_at_load"] = offered_at_load(i)
+        entries.append(entry)
+    return entries
 
 
 def read(cursor: Any, case_id: str) -> list[Explained]:

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from litgo_pipelines.lifecycle import experiments, ledger, registry
-from litgo_pipelines.lifecycle.assignment import CONTROL, TREATMENT
-from litgo_pipelines.matching.batch import Batch
+from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments.assignment import CONTROL, TREATMENT
+from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.matching.explain import Parts
-from litgo_pipelines.matching.hand_weights import FEATURES
-from litgo_pipelines.matching.ranking import HOLDOUT, Arms, Ranker
+from litgo_pipelines.matching.plan import HOLDOUT, Arms, Batch
+from litgo_pipelines.models import registry
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 

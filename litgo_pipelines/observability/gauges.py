@@ -163,19 +163,19 @@ GAUGES: dict[str, Gauge] = {
     ),
     "ab_test_metrics": Gauge(
         "Figures of the experiment whose cutoff was closed last: an arm's, or the comparison's.",
-        sql("litgo_pipelines.lifecycle", "ab_test_metrics.sql"),
+        sql("litgo_pipelines.experiments", "ab_test_metrics.sql"),
         ("experiment", "variant", "metric"),
         most=50,
     ),
     "quality_cusum": Gauge(
         "Evidence that the champion's rate is .7 of what it should be; limit 13.",
-        sql("litgo_pipelines.lifecycle", "monitor_cusum.sql"),
+        sql("litgo_pipelines.monitoring", "cusum.sql"),
         ("against",),
         most=3,
     ),
     "quality_rate": Gauge(
         "Accepted of the day's final outcomes, and the reference.",
-        sql("litgo_pipelines.lifecycle", "monitor_rates.sql"),
+        sql("litgo_pipelines.monitoring", "rates.sql"),
         ("what",),
         most=3,
     ),

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from litgo_pipelines.lifecycle import ledger
-from litgo_pipelines.lifecycle.registry import MODEL_NAME
 from litgo_pipelines.lifecycle.states import State
+from litgo_pipelines.models.registry import MODEL_NAME
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.retention.policy import FREQUENT, NEVER_AGAIN, removable
 

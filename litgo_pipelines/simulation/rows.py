@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from litgo_pipelines.marketplace.geo import states
-from litgo_pipelines.matching.hand_weights import FEATURES, HAND_WEIGHTS
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.heuristic import HEURISTIC_WEIGHTS
 from litgo_pipelines.simulation import words
 from litgo_pipelines.simulation.truth import DAY, EQUITY_WEIGHT, Events, Market, World, sigmoid
 
@@ -28,7 +29,7 @@ _FEATURE_TEXT = pa.array([*(f"{i / 1000:g}" for i in range(1001)), "null"])
 _IMPUTED = [json.dumps([key for bit, key in enumerate(FEATURES) if mask >> bit & 1]) for mask in range(256)]
 _BREAKDOWN = pa.array([f'{{"rank": {rank}, "imputed": {keys}}}' for rank in range(6) for keys in _IMPUTED])
 _AREA_NAMES = list(words.AREAS)
-_WEIGHTS_USED = json.dumps({key: round(w / sum(HAND_WEIGHTS.values()), 4) for key, w in HAND_WEIGHTS.items()})
+_WEIGHTS_USED = json.dumps({key: round(w / sum(HEURISTIC_WEIGHTS.values()), 4) for key, w in HEURISTIC_WEIGHTS.items()})
 
 
 def uuids(kind: int, index: NDArray, seed: int) -> pa.Array:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.marketplace.geo import states, unit_vectors
 from litgo_pipelines.matching import features as evidence
-from litgo_pipelines.matching import hand_weights
+from litgo_pipelines.models import heuristic
+from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.simulation.words import AREAS
 
 Events = dict[str, dict[str, NDArray]]  # table → column → values, all of one length within a table
@@ -477,7 +478,7 @@ class Market:
         case, lawyer = np.nonzero(real)[0], who[real]
         rate = evidence.success(self.won, self.concluded)
         stars = evidence.review_score(self.stars / np.maximum(self.reviews, 1), self.reviews.astype(float))
-        known = np.empty((len(lawyer), len(hand_weights.FEATURES)))
+        known = np.empty((len(lawyer), len(FEATURES)))
         known[:, 0] = 1.0  # every candidate works in the area
         # no past case, nothing to compare with
         known[:, 1] = np.where(self.concluded[lawyer] > 0, evidence.bounded(similarity[real]), np.nan)
@@ -492,7 +493,7 @@ class Market:
         features = np.full((*who.shape, known.shape[1]), np.nan)
         imputed = np.zeros(features.shape, bool)
         raw = np.zeros(who.shape)
-        features[real], imputed[real], raw[real] = known, missing, hand_weights.score(known)
+        features[real], imputed[real], raw[real] = known, missing, heuristic.score(known)
         return who, {"features": features, "imputed": imputed, "raw": raw, "affinity": affinity, "km": km}
 
     def equity_score(self) -> NDArray:

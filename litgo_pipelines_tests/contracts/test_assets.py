@@ -14,7 +14,9 @@ from litgo_pipelines.contracts.assets import assets
 from litgo_pipelines.contracts.checks import checks
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.contracts.conftest import (
+from litgo_pipelines_tests.contracts.test_requests import lease_ends
+from litgo_pipelines_tests.worlds import faults
+from litgo_pipelines_tests.worlds.contracts import (
     NOW,
     FakeDocuSign,
     add_contract,
@@ -23,8 +25,6 @@ from litgo_pipelines_tests.contracts.conftest import (
     request_row,
     rows,
 )
-from litgo_pipelines_tests.contracts.test_requests import lease_ends
-from litgo_pipelines_tests.resources import faults
 
 
 def run(url: str, docusign: DocuSign, minutes: float = 0) -> dg.ExecuteInProcessResult:
@@ -112,7 +112,7 @@ def test_with_fallbacks_off_the_run_fails_after_the_others_were_sent(database_ur
 
 CHILD = """
 import sys
-from litgo_pipelines_tests.contracts.conftest import client
+from litgo_pipelines_tests.worlds.contracts import client
 from litgo_pipelines_tests.contracts.test_assets import run
 run(sys.argv[1], client(sys.argv[2], sys.argv[1]))
 """

@@ -11,7 +11,7 @@ from litgo_pipelines.contracts.manual import SignatureError, document, markdown,
 from litgo_pipelines.contracts.requests import request_signatures
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.contracts.conftest import NOW, add_contract, counted, messages, request_row, rows
+from litgo_pipelines_tests.worlds.contracts import NOW, add_contract, counted, messages, request_row, rows
 
 SHA = "ab" * 32
 SIGNED = (NOW - timedelta(minutes=5)).isoformat()

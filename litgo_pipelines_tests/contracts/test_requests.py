@@ -12,7 +12,8 @@ from litgo_pipelines.contracts.signatures import look_at_envelopes
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.external_service import ServiceFailure
-from litgo_pipelines_tests.contracts.conftest import (
+from litgo_pipelines_tests.worlds import faults
+from litgo_pipelines_tests.worlds.contracts import (
     NOW,
     FakeDocuSign,
     add_contract,
@@ -23,7 +24,6 @@ from litgo_pipelines_tests.contracts.conftest import (
     rows,
     sent_document,
 )
-from litgo_pipelines_tests.resources import faults
 
 
 def run(connection: Any, docusign: DocuSign, as_of: Any = NOW, limit: int = 100) -> Result:

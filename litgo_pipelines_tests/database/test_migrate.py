@@ -11,7 +11,7 @@ import pytest
 from litgo_pipelines.database import DatabaseUnavailable, connect, libpq, normalise
 from litgo_pipelines.database.migrate import MigrationError, migrate, migrations
 from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, TABLES
-from litgo_pipelines_tests.conftest import execute
+from litgo_pipelines_tests.support import execute
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from litgo_pipelines.supervisor import PROJECT
+from litgo_pipelines.runtime.supervisor import PROJECT
 from litgo_pipelines_tests.deploy.compose import load
-from litgo_pipelines_tests.test_end_to_end import free_port
+from litgo_pipelines_tests.support import free_port
 
 HOST = "127.0.0.1"
 PORTS = ("3000", "4000", "5000", "5432", "9108")  # inside the containers
@@ -43,7 +43,7 @@ class Machine:
     environment: dict[str, str]
     services: dict[str, dict[str, Any]] = field(init=False)
     ports: dict[str, str] = field(
-        default_factory=lambda: {p: free_port() for p in ["3000", "4000", "5000", "9108", "5432"]}
+        default_factory=lambda: {p: str(free_port()) for p in ["3000", "4000", "5000", "9108", "5432"]}
     )
     processes: dict[str, subprocess.Popen] = field(default_factory=dict)
     data: Path | None = None

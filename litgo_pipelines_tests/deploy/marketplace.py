@@ -6,7 +6,6 @@ a champion and experiments. What only external services would count is added to 
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -34,26 +33,21 @@ from dagster_shared.error import SerializableErrorInfo
 from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.equity.assets import NIGHTS
-from litgo_pipelines.lifecycle import experiments
+from litgo_pipelines.experiments import store as experiments
 from litgo_pipelines.observability.metrics import METRICS, add, count, observe
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.simulation import live
 from litgo_pipelines.simulation.load import simulate
 from litgo_pipelines.simulation.truth import World
-from litgo_pipelines_tests.lifecycle.conftest import Life
-from litgo_pipelines_tests.lifecycle.test_cutoffs import PLAN, Lab
-from litgo_pipelines_tests.lifecycle.test_monitor import Market
+from litgo_pipelines_tests.experiments.test_cutoffs import PLAN, Lab
+from litgo_pipelines_tests.monitoring.test_check import Market
+from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.worlds.lifecycle import Life
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 STEP = timedelta(minutes=20)  # of the simulated history that goes on, a round
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(prometheus: str, path: str, **parameters: Any) -> Any:

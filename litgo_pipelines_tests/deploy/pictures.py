@@ -18,9 +18,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.observability.dashboards import picture
 from litgo_pipelines.observability.metrics import METRICS
 from litgo_pipelines.simulation import truth, words
+from litgo_pipelines.tools.dashboards import picture
 from litgo_pipelines_tests.deploy.marketplace import RULES, watching
 
 FOLDER = RULES.parents[1] / "docs" / "dashboards"

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import socketserver
 import subprocess
 import threading
@@ -19,7 +18,7 @@ import pytest
 import yaml
 
 from litgo_pipelines.observability.exporter import Exporter, serving
-from litgo_pipelines_tests.conftest import execute
+from litgo_pipelines_tests.support import execute, free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTMANAGER = DEPLOY / "alertmanager" / "alertmanager.yml"
@@ -98,12 +97,6 @@ def listening(server: Any) -> Iterator[Any]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

@@ -23,11 +23,10 @@ pytest.importorskip("dagster_celery", reason="dagster-celery is not installed: t
 if shutil.which("redis-server") is None:
     pytest.skip("redis-server is not installed (apt-get install redis-server)", allow_module_level=True)
 
-from litgo_pipelines import supervisor
 from litgo_pipelines.database import connect, normalise
+from litgo_pipelines.runtime import supervisor
 from litgo_pipelines.simulation.load import simulate
-from litgo_pipelines_tests.conftest import execute
-from litgo_pipelines_tests.learning.conftest import free_port
+from litgo_pipelines_tests.support import execute, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 WORKER = supervisor.PROJECT / "deploy" / "celery" / "worker.sh"
@@ -168,7 +167,7 @@ def test_a_job_of_ours_runs_over_two_workers(cluster: Cluster) -> None:
 
 def test_a_worker_killed_in_a_step_ends_the_run_at_its_maximum_and_the_retry_does_the_work(cluster: Cluster) -> None:
     url, instance = cluster.environment["LITGO_DATABASE_URL"], cluster.instance
-    cluster.start(sys.executable, "-m", "litgo_pipelines.daemon", "run", "-m", LOCATION)
+    cluster.start(sys.executable, "-m", "litgo_pipelines.runtime.daemon", "run", "-m", LOCATION)
     with connect(url) as holder, holder.cursor() as cursor:
         cursor.execute("LOCK TABLE litgo.equity_history IN ACCESS EXCLUSIVE MODE")
         cluster.dagster("launch", "nightly_equity", {"dagster/partition": NIGHT, "dagster/max_retries": "1"})

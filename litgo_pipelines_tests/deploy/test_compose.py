@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from litgo_pipelines.runtime.supervisor import PROJECT
 from litgo_pipelines.settings import Settings
-from litgo_pipelines.supervisor import PROJECT
 from litgo_pipelines_tests.deploy.compose import COMPOSE, VARIABLE, load
 
 DEPLOY = PROJECT / "deploy"

@@ -18,10 +18,10 @@ import pytest
 import yaml
 
 from litgo_pipelines.observability import gauges
-from litgo_pipelines.observability.dashboards import __main__ as dashboards
-from litgo_pipelines.observability.dashboards import parts
 from litgo_pipelines.observability.exporter import Exporter, serving
 from litgo_pipelines.observability.metrics import METRICS
+from litgo_pipelines.tools.dashboards import __main__ as dashboards
+from litgo_pipelines.tools.dashboards import parts
 from litgo_pipelines_tests.deploy.marketplace import RULES, ask, fill, wait_for, watching
 
 ROOT = RULES.parents[1]
@@ -77,7 +77,7 @@ def selectors(expression: str) -> list[Any]:
 def test_the_committed_json_is_what_the_code_builds(name: str) -> None:
     built = dashboards.text(dashboards.DASHBOARDS[name].build())
     committed = (dashboards.FOLDER / f"{name}.json").read_text(encoding="utf-8")
-    assert built == committed, "run python -m litgo_pipelines.observability.dashboards"
+    assert built == committed, "run python -m litgo_pipelines.tools.dashboards"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from litgo_pipelines.supervisor import PROJECT
+from litgo_pipelines.runtime.supervisor import PROJECT
 
 TEXT: dict[str, Any] = {"type": "string"}
 NUMBER: dict[str, Any] = {"type": "integer"}

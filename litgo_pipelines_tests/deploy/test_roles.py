@@ -20,8 +20,8 @@ from litgo_pipelines.database.migrate import migrate
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, TABLES
 from litgo_pipelines.observability.exporter import Exporter
-from litgo_pipelines_tests.resources.faults import FaultServer, answer, json_answer
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.worlds.faults import FaultServer, answer, json_answer
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 PACKAGE = Path(definitions.__file__).parent
 # Statements of these are for the database's owner.

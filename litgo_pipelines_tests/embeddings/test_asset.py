@@ -13,7 +13,7 @@ from litgo_pipelines.embeddings.checks import checks
 from litgo_pipelines.embeddings.store import read_similarity
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 

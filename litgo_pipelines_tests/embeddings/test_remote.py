@@ -24,16 +24,16 @@ from litgo_pipelines.embeddings.checks import openai_has_every_text
 from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder
 from litgo_pipelines.embeddings.remote import HARMLESS, embed_remote
 from litgo_pipelines.embeddings.store import Embedded, count_missing, embed_missing
-from litgo_pipelines.matching.batch import Plan
+from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.resources.openai import INPUT_TOKENS, INPUTS, REQUEST_TOKENS, OpenAI, requests, shortened
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.embeddings.test_store import market
-from litgo_pipelines_tests.matching.conftest import AS_OF as MATCHED_AT
-from litgo_pipelines_tests.matching.conftest import fill, match
-from litgo_pipelines_tests.resources import faults, specifications
-from litgo_pipelines_tests.resources.faults import Fault, FaultServer, Handler
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.worlds import faults, specifications
+from litgo_pipelines_tests.worlds.faults import Fault, FaultServer, Handler
+from litgo_pipelines_tests.worlds.matching import AS_OF as MATCHED_AT
+from litgo_pipelines_tests.worlds.matching import fill, match
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 MODEL, DIMENSION = "text-embedding-3-small", 1536

@@ -16,7 +16,7 @@ from litgo_pipelines.embeddings.models import BadVectors, Encoder
 from litgo_pipelines.embeddings.similarity import Space, Texts, similarity
 from litgo_pipelines.embeddings.store import embed_missing, read_similarity
 from litgo_pipelines.intake.text import clean
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 DIMENSION = 16

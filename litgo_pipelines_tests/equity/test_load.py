@@ -11,7 +11,7 @@ import pytest
 from litgo_pipelines.database import connect
 from litgo_pipelines.equity.capacity import capacity_rules
 from litgo_pipelines.equity.load import run_night
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 NIGHT = date(2026, 3, 9)

@@ -16,8 +16,8 @@ from litgo_pipelines.database import DatabaseUnavailable, connect
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.conftest import execute
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 KEYS = NIGHTS.get_partition_keys()[:3]
 END = NIGHTS.time_window_for_partition_key(KEYS[-1]).end

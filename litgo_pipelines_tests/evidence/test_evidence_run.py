@@ -17,8 +17,8 @@ from litgo_pipelines.evidence import refresh
 from litgo_pipelines.evidence.assets import lawyer_evidence
 from litgo_pipelines.evidence.checks import checks
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.conftest import execute
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 TABLES = ("lawyer_evidence", "lawyer_subarea_evidence", "review_sentiment", "evidence_refresh")

@@ -18,7 +18,7 @@ from litgo_pipelines.evidence import refresh as module
 from litgo_pipelines.evidence.refresh import Refresh, refresh, score_comments
 from litgo_pipelines.evidence.sentiment import polarity
 from litgo_pipelines.simulation.load import simulate
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 COLUMNS = ("concluded", "won", "years", "publications", "degrees", "response_h", "stars", "reviews", "softskill")

@@ -16,9 +16,9 @@ from litgo_pipelines.intake.assets import assets
 from litgo_pipelines.intake.checks import checks
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.conftest import execute
 from litgo_pipelines_tests.intake.test_batch import DISMISSED, add_case, rows
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = "2026-03-10T09:00:00-03:00"
 

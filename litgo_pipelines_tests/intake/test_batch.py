@@ -25,11 +25,11 @@ from litgo_pipelines.intake.review import (
 )
 from litgo_pipelines.intake.taxonomy import UnknownSubarea
 from litgo_pipelines.resources.openai import OpenAI
-from litgo_pipelines_tests.conftest import execute
-from litgo_pipelines_tests.intake.conftest import GOOD, Loopback, completion
 from litgo_pipelines_tests.intake.test_triage import HOSTILE
-from litgo_pipelines_tests.rows import Marketplace
-from litgo_pipelines_tests.small_disk import fill, small_disk
+from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.intake import GOOD, Loopback, completion
+from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.small_disk import fill, small_disk
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DISMISSED = "Fui demitido sem justa causa e a empresa não pagou as verbas rescisórias"

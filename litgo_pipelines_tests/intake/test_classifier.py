@@ -8,7 +8,7 @@ import pytest
 
 from litgo_pipelines.intake.classifier import Model
 from litgo_pipelines.intake.taxonomy import NONE, Subarea
-from litgo_pipelines_tests.intake.conftest import MIN_CONFIDENCE
+from litgo_pipelines_tests.worlds.intake import MIN_CONFIDENCE
 
 Sentences = list[tuple[Subarea, str]]
 

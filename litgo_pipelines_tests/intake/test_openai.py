@@ -10,9 +10,9 @@ import pytest
 from litgo_pipelines.intake import remote, taxonomy
 from litgo_pipelines.intake.taxonomy import NONE, Subarea
 from litgo_pipelines.resources.openai import OpenAI, OpenAIFailed
-from litgo_pipelines_tests.intake.conftest import GOOD, Loopback, completion
-from litgo_pipelines_tests.resources import specifications
-from litgo_pipelines_tests.resources.specifications import errors
+from litgo_pipelines_tests.worlds import specifications
+from litgo_pipelines_tests.worlds.intake import GOOD, Loopback, completion
+from litgo_pipelines_tests.worlds.specifications import errors
 
 POSSIBLE = taxonomy.subareas()
 

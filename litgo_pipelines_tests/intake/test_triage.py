@@ -17,7 +17,7 @@ from litgo_pipelines.intake.triage import (
     decide,
     local_opinion,
 )
-from litgo_pipelines_tests.intake.conftest import MIN_CONFIDENCE
+from litgo_pipelines_tests.worlds.intake import MIN_CONFIDENCE
 
 RESCISAO, HORAS = Subarea("Trabalhista", "Rescisão"), Subarea("Trabalhista", "Horas extras")
 TEXT = "um relato com palavras bastantes"

@@ -15,7 +15,7 @@ import pytest
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.definitions import build_defs
-from litgo_pipelines.learning import bundle, evaluation, retrainings
+from litgo_pipelines.learning import evaluation, retrainings
 from litgo_pipelines.learning.assets import (
     assets,
     candidate_model,
@@ -24,15 +24,16 @@ from litgo_pipelines.learning.assets import (
     training_snapshot,
 )
 from litgo_pipelines.learning.checks import checks
-from litgo_pipelines.learning.training_data import read_rows
-from litgo_pipelines.lifecycle import ledger, registry, transitions
+from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.reconcile import reconcile
+from litgo_pipelines.models import bundle, registry
+from litgo_pipelines.models.training_data import read_rows
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines_tests.learning import AS_OF
-from litgo_pipelines_tests.learning.conftest import Marketplace, free_port
-from litgo_pipelines_tests.small_disk import fill, small_disk
+from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.worlds.learning import AS_OF, Marketplace
+from litgo_pipelines_tests.worlds.small_disk import fill, small_disk
 
 pytestmark = pytest.mark.timeout(300)
 CONFIG: dict[str, Any] = {"ops": {"training_snapshot": {"config": {"as_of": AS_OF.isoformat()}}}}

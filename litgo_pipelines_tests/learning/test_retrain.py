@@ -5,8 +5,7 @@ import pytest
 from litgo_pipelines.database import connect
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.retrain import Request, count_new_reviews, decide
-from litgo_pipelines_tests.learning import AS_OF
-from litgo_pipelines_tests.learning.conftest import SENT, Marketplace
+from litgo_pipelines_tests.worlds.learning import AS_OF, SENT, Marketplace
 
 DAY = timedelta(days=1)
 

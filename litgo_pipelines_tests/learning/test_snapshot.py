@@ -12,9 +12,8 @@ import pytest
 
 from litgo_pipelines.database import arrow, connect
 from litgo_pipelines.learning import snapshot
-from litgo_pipelines.learning.training_data import examine, file_schema, read_rows, read_slices
-from litgo_pipelines_tests.learning import AS_OF
-from litgo_pipelines_tests.learning.conftest import HOUR, SENT, Marketplace
+from litgo_pipelines.models.training_data import examine, file_schema, read_rows, read_slices
+from litgo_pipelines_tests.worlds.learning import AS_OF, HOUR, SENT, Marketplace
 
 FUTURE = AS_OF + timedelta(seconds=1)
 

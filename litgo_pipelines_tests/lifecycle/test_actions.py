@@ -12,11 +12,11 @@ import pytest
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.lifecycle import actions, ledger
 from litgo_pipelines.lifecycle.assets import assets, jobs
-from litgo_pipelines.lifecycle.registry import MODEL_NAME, loadable
+from litgo_pipelines.models.registry import MODEL_NAME, loadable
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.learning.conftest import free_port
-from litgo_pipelines_tests.lifecycle.conftest import Life
+from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.worlds.lifecycle import Life
 
 DOWN = "http://127.0.0.1:{}"
 

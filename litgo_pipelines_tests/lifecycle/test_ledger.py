@@ -10,8 +10,8 @@ import pytest
 
 from litgo_pipelines.database import connect, libpq, migrate, normalise
 from litgo_pipelines.lifecycle import ledger, states
-from litgo_pipelines_tests.conftest import execute
-from litgo_pipelines_tests.lifecycle.conftest import Life
+from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.lifecycle import Life
 
 
 def append(cursor: Any, transition: str, version: str, expected: int, key: str | None = None) -> ledger.Entry:

@@ -19,17 +19,18 @@ from litgo_pipelines import automation, steps
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.learning import retrainings
-from litgo_pipelines.lifecycle import actions, registry
+from litgo_pipelines.lifecycle import actions
 from litgo_pipelines.lifecycle.ledger import By
 from litgo_pipelines.lifecycle.reconcile import reconcile
 from litgo_pipelines.matching.serving import Rankers
+from litgo_pipelines.models import registry
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines_tests.learning.conftest import free_port
-from litgo_pipelines_tests.lifecycle.conftest import Life
-from litgo_pipelines_tests.lifecycle.test_cutoffs import DAY, Lab
-from litgo_pipelines_tests.lifecycle.test_monitor import Market
+from litgo_pipelines_tests.experiments.test_cutoffs import DAY, Lab
+from litgo_pipelines_tests.monitoring.test_check import Market
+from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.worlds.lifecycle import Life
 
 MINUTE = timedelta(minutes=1)
 

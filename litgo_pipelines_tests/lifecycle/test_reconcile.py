@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from litgo_pipelines.lifecycle.reconcile import COMPARED_EVERY, Reconciled, due, reconcile
-from litgo_pipelines.lifecycle.registry import MODEL_NAME
+from litgo_pipelines.models.registry import MODEL_NAME
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
-from litgo_pipelines_tests.learning.conftest import free_port
-from litgo_pipelines_tests.lifecycle.conftest import Life
+from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.worlds.lifecycle import Life
 
 
 def done(life: Life, mlflow: MLflow) -> Reconciled:
@@ -130,7 +130,7 @@ import os, signal, sys
 from litgo_pipelines.database import connect
 from litgo_pipelines.lifecycle import ledger, reconcile
 from litgo_pipelines.resources.mlflow import MLflow
-from litgo_pipelines_tests.lifecycle.conftest import Life
+from litgo_pipelines_tests.worlds.lifecycle import Life
 import mlflow as library
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 

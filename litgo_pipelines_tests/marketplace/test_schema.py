@@ -5,7 +5,7 @@ import pytest
 from litgo_pipelines.database import connect
 from litgo_pipelines.marketplace.checks import LIVE_SCHEMA
 from litgo_pipelines.marketplace.schema import TABLES, violations
-from litgo_pipelines_tests.conftest import execute
+from litgo_pipelines_tests.support import execute
 
 
 def live(url: str) -> list[tuple[str, str, str]]:

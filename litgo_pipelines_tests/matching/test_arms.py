@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.database import connect, open_connection
-from litgo_pipelines.lifecycle import experiments, transitions
-from litgo_pipelines.lifecycle.assignment import assign
+from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments.assignment import assign
+from litgo_pipelines.lifecycle import transitions
 from litgo_pipelines.lifecycle.ledger import By
-from litgo_pipelines.matching import arm_loads, batch
+from litgo_pipelines.matching import arm_loads, record
 from litgo_pipelines.matching.allocation import Rule
-from litgo_pipelines.matching.batch import Plan, Result, match_pending
-from litgo_pipelines.matching.ranking import Ranker
+from litgo_pipelines.matching.batch import match_pending
+from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.serving import Rankers
+from litgo_pipelines.matching.work import BatchResult
+from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.resources.mlflow import MLflow
-from litgo_pipelines_tests.matching.conftest import AS_OF, ask, fill
+from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill
 
 HOLDOUT = 2_000
 BY = By("tests", "tried", AS_OF - timedelta(hours=1), "", by_hand=True)
@@ -62,7 +65,7 @@ def url(database_url: str) -> str:
     return database_url
 
 
-def match(url: str, rankers: Rankers, plan: Plan | None = None) -> list[Result]:
+def match(url: str, rankers: Rankers, plan: Plan | None = None) -> list[BatchResult]:
     connection = open_connection(url)
     try:
         return list(match_pending(connection, plan or Plan(), rankers, AS_OF, "a run"))
@@ -109,17 +112,17 @@ def test_each_client_is_ranked_by_the_arm_and_the_arm_is_kept(url: str) -> None:
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The next batch ends after twenty cases."""
-    commit, done = batch._Work._commit, 0
+    write, done = record.write, 0
 
-    def dying(self: Any, parameters: Any) -> int:
+    def dying(*arguments: Any) -> int:
         nonlocal done
         done += 1
         if done > 20:
             raise KeyboardInterrupt
-        return commit(self, parameters)
+        return write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch._Work, "_commit", dying)
+        patch.setattr(record, "write", dying)
         yield patch
 
 
@@ -170,16 +173,16 @@ def test_each_ranker_has_its_own_lambda_also_after_a_kill(url: str, monkeypatch:
     weights = {"1": 0.1, "2": 5.0, "": 1.0, "9": 3.0}
     rankers = InMemory({"1": Column("G"), "2": Column("R")})
     plan = Plan(Rule(keep=0), weights)
-    commit = batch._Work._commit
+    write = record.write
     left = iter(range(20))
 
-    def killed(work: Any, parameters: Any) -> int:
+    def killed(*arguments: Any) -> int:
         if next(left, None) is None:
             raise KeyboardInterrupt
-        return commit(work, parameters)
+        return write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch._Work, "_commit", killed)
+        patch.setattr(record, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             match(url, rankers, plan)
     match(url, rankers, Plan(Rule(keep=0), dict.fromkeys(weights, 0.5)))  # what was calibrated since is for new batches

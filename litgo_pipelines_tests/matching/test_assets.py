@@ -12,17 +12,18 @@ import pytest
 from litgo_pipelines.automation import pending_cases_sensor
 from litgo_pipelines.database import connect
 from litgo_pipelines.definitions import build_defs
-from litgo_pipelines.lifecycle import ledger, registry
+from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.matching import explain
-from litgo_pipelines.matching.assets import plan
-from litgo_pipelines.matching.ranking import Ranker
+from litgo_pipelines.matching.plan import read_plan
 from litgo_pipelines.matching.serving import Rankers
+from litgo_pipelines.models import registry
+from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines_tests.matching.conftest import AS_OF, ask, fill, match, offers
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match, offers
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +178,7 @@ def test_a_calibration_is_a_version_that_the_next_batch_uses(database_url: str) 
     assert all(gini > 0.28 for tried, gini in curve.items() if tried < weight)
     run(database_url, "allocation_parameters")  # the same instant again
     with connect(database_url) as connection, connection.cursor() as cursor:
-        used = plan(cursor, settings())
+        used = read_plan(cursor, settings())
     assert (used.rule_of(Ranker()).weight, used.rule_version) == (weight, version)
     assert used.rule_of(Ranker(version="7")).weight == 0.6  # nobody calibrated it
 

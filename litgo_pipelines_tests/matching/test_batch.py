@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.database import connect
-from litgo_pipelines.matching.batch import ATTEMPTS, Plan
-from litgo_pipelines.matching.ranking import Ranker
-from litgo_pipelines_tests.matching.conftest import AS_OF, MINUTE, ask, fill, match, offers
-from litgo_pipelines_tests.rows import Marketplace
+from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines.matching.record import ATTEMPTS
+from litgo_pipelines.models.ranking import Ranker
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match, offers
+from litgo_pipelines_tests.worlds.rows import Marketplace
 
 
 def metric(url: str, name: str) -> float:
@@ -273,25 +274,27 @@ KILLED = """
 import os, signal, sys
 from datetime import datetime
 from litgo_pipelines.database import open_connection
-from litgo_pipelines.matching import batch
-from litgo_pipelines.matching.ranking import Arms, Ranker
+from litgo_pipelines.matching import record
+from litgo_pipelines.matching.batch import match_pending
+from litgo_pipelines.matching.plan import Arms, Plan
+from litgo_pipelines.models.ranking import Ranker
 
 url, as_of, moment, number = sys.argv[1], datetime.fromisoformat(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-commit, seen = batch._Work._commit, 0
+write, seen = record.write, 0
 
-def dying(self, parameters):
+def dying(*arguments):
     global seen
     if moment == "before" and seen == number:
         os.kill(os.getpid(), signal.SIGKILL)
-    found = commit(self, parameters)
+    found = write(*arguments)
     seen += 1
     if moment == "after" and seen == number:
         os.kill(os.getpid(), signal.SIGKILL)
     return found
 
-batch._Work._commit = dying
+record.write = dying
 arms = Arms.alone(Ranker())
-list(batch.match_pending(open_connection(url), batch.Plan(exploration=0.3), lambda *_: arms, as_of, "killed"))
+list(match_pending(open_connection(url), Plan(exploration=0.3), lambda *_: arms, as_of, "killed"))
 """
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from benchmarks import fair_allocation
 from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE, STEPS, Rule
 from litgo_pipelines.matching.calibration import Window, fit_all
-from litgo_pipelines.matching.ranking import Ranker
 from litgo_pipelines.matching.replay import WINDOW, Cases, Lawyers, Ledger, Policy, Pool, calibrate, price, replay
+from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.simulation.truth import World
 
 DAY = 86_400.0

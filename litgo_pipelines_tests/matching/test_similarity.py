@@ -15,9 +15,9 @@ from litgo_pipelines.database import open_connection
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder
 from litgo_pipelines.embeddings.similarity import SpaceMismatch
-from litgo_pipelines.matching.batch import Plan
-from litgo_pipelines_tests.matching.conftest import AS_OF, MINUTE, ask, fill, match, offers
+from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines_tests.matching.test_batch import KILLED
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match, offers
 
 OPENAI = Plan().embedding_model
 TEXTS = """

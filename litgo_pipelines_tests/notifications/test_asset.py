@@ -10,7 +10,7 @@ from litgo_pipelines.notifications.checks import checks
 from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.resources.sendgrid import SendGrid
-from litgo_pipelines_tests.notifications.conftest import World
+from litgo_pipelines_tests.worlds.notifications import World
 
 
 def run(world: World) -> dg.ExecuteInProcessResult:

@@ -16,8 +16,8 @@ import pytest
 from litgo_pipelines.database import connect
 from litgo_pipelines.notifications import queue
 from litgo_pipelines.notifications.outbox import TEAM
-from litgo_pipelines_tests.notifications.conftest import KEYS, MAILED, PUSHED, START, World
-from litgo_pipelines_tests.resources import faults
+from litgo_pipelines_tests.worlds import faults
+from litgo_pipelines_tests.worlds.notifications import KEYS, MAILED, PUSHED, START, World
 
 MINUTES = timedelta(minutes=1)
 NOT_SUBSCRIBED = faults.json_answer({"id": "", "errors": ["All included players are not subscribed"]})
@@ -383,7 +383,7 @@ from litgo_pipelines.database import open_connection
 from litgo_pipelines.notifications.delivery import Deliverer
 from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.sendgrid import SendGrid
-from litgo_pipelines_tests.notifications.conftest import START
+from litgo_pipelines_tests.worlds.notifications import START
 url, push, mail = sys.argv[1:]
 onesignal = OneSignal(app_id="app", base_url=push, database_url=url, timeout_seconds=60, deadline_seconds=60)
 sendgrid = SendGrid(base_url=mail, database_url=url, timeout_seconds=60, deadline_seconds=60)

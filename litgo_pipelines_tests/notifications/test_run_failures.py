@@ -11,7 +11,7 @@ from litgo_pipelines.notifications.outbox import TEAMS
 from litgo_pipelines.notifications.run_failures import PATIENCE, Try, failed_for_good, failed_runs_sensor
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.notifications.conftest import START, World
+from litgo_pipelines_tests.worlds.notifications import START, World
 
 OVER = START - PATIENCE / 2
 LONG_AGO = START - 2 * PATIENCE

@@ -31,8 +31,8 @@ from litgo_pipelines.observability import gauges, job_runs
 from litgo_pipelines.observability.exporter import Exporter, serving
 from litgo_pipelines.observability.gauges import GAUGES
 from litgo_pipelines.observability.metrics import JOBS, METRICS, OTHER_JOB, add, count, observe
-from litgo_pipelines.observability.metrics_page import PAGE, page
-from litgo_pipelines_tests.conftest import execute
+from litgo_pipelines.tools.metrics_page import PAGE, page
+from litgo_pipelines_tests.support import execute
 
 GIVEN_NAMES = ("active_offers_count ", "pending_contracts_count ")  # gauges whose names others rely on already
 
@@ -417,7 +417,7 @@ def refreshed(url: str, instance: dg.DagsterInstance) -> Exporter:
 
 
 def test_the_page_of_metrics_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "python -m litgo_pipelines.observability.metrics_page"
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m litgo_pipelines.tools.metrics_page"
 
 
 def test_the_queue_of_cases_is_what_nobody_has_seen_to(database_url: str) -> None:

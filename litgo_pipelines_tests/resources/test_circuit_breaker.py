@@ -16,7 +16,7 @@ import pytest
 from litgo_pipelines.database import DatabaseUnavailable, libpq
 from litgo_pipelines.resources.bounded import BriefDatabase
 from litgo_pipelines.resources.circuit_breaker import CircuitBreaker
-from litgo_pipelines_tests.resources.conftest import let_pause_pass
+from litgo_pipelines_tests.worlds.resources import let_pause_pass
 
 # Waits for a line, asks for admission, says what it got; a second line makes it report a success.
 PROCESS = """

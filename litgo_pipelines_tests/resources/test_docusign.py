@@ -12,9 +12,9 @@ import pytest
 
 from litgo_pipelines.resources.docusign import DocuSign, Draft, Signer
 from litgo_pipelines.resources.external_service import CircuitOpen, ServiceFailure
-from litgo_pipelines_tests.contracts.conftest import ACCOUNT, FakeDocuSign, client, fake, keys
-from litgo_pipelines_tests.resources import faults, specifications
-from litgo_pipelines_tests.resources.faults import FaultServer
+from litgo_pipelines_tests.worlds import faults, specifications
+from litgo_pipelines_tests.worlds.contracts import ACCOUNT, FakeDocuSign, client, fake, keys
+from litgo_pipelines_tests.worlds.faults import FaultServer
 
 __all__ = ["fake", "keys"]
 NOW = datetime.now(UTC)

@@ -24,9 +24,9 @@ from litgo_pipelines.resources.external_service import (
     json_of,
     retry_after,
 )
-from litgo_pipelines_tests.resources import faults
-from litgo_pipelines_tests.resources.conftest import let_pause_pass
-from litgo_pipelines_tests.resources.faults import FaultServer
+from litgo_pipelines_tests.worlds import faults
+from litgo_pipelines_tests.worlds.faults import FaultServer
+from litgo_pipelines_tests.worlds.resources import let_pause_pass
 
 SLACK = 5.0  # seconds; a busy machine
 SLOW = (faults.hang, faults.drip, faults.drip_headers)

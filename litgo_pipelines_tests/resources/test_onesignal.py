@@ -8,9 +8,9 @@ import pytest
 
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.resources.onesignal import OneSignal
-from litgo_pipelines_tests.resources import faults, specifications
-from litgo_pipelines_tests.resources.faults import FaultServer
-from litgo_pipelines_tests.resources.specifications import errors
+from litgo_pipelines_tests.worlds import faults, specifications
+from litgo_pipelines_tests.worlds.faults import FaultServer
+from litgo_pipelines_tests.worlds.specifications import errors
 
 APP, KEY = "8250eaf6-1a58-489e-b136-7c74a864b434", "1dd608f2-c6a1-41e3-851d-000c2940e62c"
 CREATED = {"id": "b98881cc-1e94-4366-bbd9-db8f3429292b"}

@@ -13,15 +13,15 @@ import pytest
 from litgo_pipelines import automation, steps
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.learning import retrainings
-from litgo_pipelines.lifecycle import registry
+from litgo_pipelines.models import registry
 from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.retention import rows, storage
 from litgo_pipelines.retention.assets import assets
 from litgo_pipelines.settings import settings
-from litgo_pipelines_tests.lifecycle.conftest import Life, mlflow, mlflow_template
-from litgo_pipelines_tests.matching.conftest import fill, match
+from litgo_pipelines_tests.worlds.lifecycle import Life, mlflow, mlflow_template
+from litgo_pipelines_tests.worlds.matching import fill, match
 
 __all__ = ["mlflow", "mlflow_template"]  # fixtures
 

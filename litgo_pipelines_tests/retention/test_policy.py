@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 from litgo_pipelines.observability.metrics import JOBS
 from litgo_pipelines.retention import rows
-from litgo_pipelines.retention.page import PAGE, page
 from litgo_pipelines.retention.policy import FREQUENT, POLICY, cutoffs, removable
+from litgo_pipelines.tools.retention_page import PAGE, page
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -26,4 +26,4 @@ def test_each_kind_has_its_term() -> None:
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "python -m litgo_pipelines.retention.page"
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m litgo_pipelines.tools.retention_page"

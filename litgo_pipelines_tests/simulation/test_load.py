@@ -11,8 +11,8 @@ import pytest
 from litgo_pipelines.database import connect, sql
 from litgo_pipelines.database.migrate import migrate
 from litgo_pipelines.simulation.load import DERIVED, TABLES, NotOurMarketplace, OtherSimulation, simulate
-from litgo_pipelines_tests.conftest import execute
-from litgo_pipelines_tests.simulation.conftest import END, SMALL
+from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.simulation import END, SMALL
 
 TINY: dict[str, Any] = {"seed": 5, "lawyers": 80, "cases": 300, "days": 60, "end": END, "progress": False}
 

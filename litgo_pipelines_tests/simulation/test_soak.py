@@ -25,8 +25,8 @@ from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.simulation import live
 from litgo_pipelines.simulation.truth import World
-from litgo_pipelines_tests.rows import Marketplace
-from litgo_pipelines_tests.simulation.conftest import END
+from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.simulation import END
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -36,7 +36,7 @@ MINUTE = timedelta(minutes=1)
     ("command", "parent", "expected"),
     [
         ("python -m litgo_pipelines.cli up", None, "supervisor"),
-        ("python -m litgo_pipelines.daemon run -w workspace.yaml", "supervisor", "daemon"),
+        ("python -m litgo_pipelines.runtime.daemon run -w workspace.yaml", "supervisor", "daemon"),
         ("python -m dagster_webserver -h 127.0.0.1", "supervisor", "webserver"),
         ("python -m dagster api grpc --lazy-load-user-code --socket /tmp/x", "daemon", "code server"),
         ("python -B -c from multiprocessing.spawn import spawn_main; spawn_main()", "code server", "run worker"),

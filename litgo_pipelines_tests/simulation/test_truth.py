@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from litgo_pipelines.marketplace.geo import states, unit_vectors
-from litgo_pipelines.matching import hand_weights
+from litgo_pipelines.models import heuristic
+from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.simulation import truth
 
 END = datetime(2026, 6, 30, 5, tzinfo=UTC)
@@ -106,7 +107,7 @@ def test_silent_lawyers_hardly_answer_and_newcomers_have_no_record() -> None:
     assert newcomer.any()
     # A newcomer's first offers carry no success rate of their own; evidence comes with time.
     first = {lawyer: row for row, lawyer in reversed(list(enumerate(who.tolist())))}
-    t = hand_weights.FEATURES.index("T")
+    t = FEATURES.index("T")
     assert all(imputed[first[i], t] for i in np.flatnonzero(newcomer).tolist() if i in first)
     assert not imputed[:, t].all()
 
@@ -239,7 +240,7 @@ def test_a_learned_ranker_beats_the_hand_weights_but_not_by_magic() -> None:
     model = lightgbm.train({**settings, "num_threads": 2, "seed": 1, "deterministic": True}, data, 100)
     features, case = offers["features"][test], offers["case"][test]
     learned = ndcg(np.asarray(model.predict(features)), label[test], case)
-    by_hand = ndcg(hand_weights.score(features), label[test], case)
+    by_hand = ndcg(heuristic.score(features), label[test], case)
     by_chance = ndcg(np.random.default_rng(0).random(len(case)), label[test], case)
     assert by_chance < by_hand
     assert 1.06 < learned / by_hand < 1.3

@@ -1,0 +1,49 @@
+"""The `litgo` command: what a person or a service manager starts. One file per group of commands, no SQL in them."""
+
+import sys
+
+import typer
+
+from litgo_pipelines.cli import contracts, experiment, model, platform, review
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+for group in (platform.app, review.app, model.app):
+    app.add_typer(group)
+app.add_typer(contracts.contrato, name="contrato")
+app.add_typer(model.model, name="model")
+app.add_typer(experiment.experiment, name="experiment")
+app.add_typer(review.triagem, name="triagem")
+
+
+def main() -> None:
+    """The command's entry: an error whose message says what to do is shown as that message, others as they are."""
+    from litgo_pipelines.contracts.manual import SignatureError
+    from litgo_pipelines.database import DatabaseUnavailable
+    from litgo_pipelines.database.migrate import MigrationError
+    from litgo_pipelines.intake.review import ReviewError
+    from litgo_pipelines.intake.taxonomy import UnknownSubarea
+    from litgo_pipelines.lifecycle.ledger import Refused
+    from litgo_pipelines.matching.explain import NotMatched
+    from litgo_pipelines.resources.mlflow import MLflowUnavailable
+    from litgo_pipelines.runtime.supervisor import StartError
+    from litgo_pipelines.settings import SettingsError
+    from litgo_pipelines.simulation.load import NotOurMarketplace, OtherSimulation
+
+    told = (
+        NotMatched,
+        MLflowUnavailable,
+        Refused,
+        ReviewError,
+        SignatureError,
+        UnknownSubarea,
+        SettingsError,
+        DatabaseUnavailable,
+        MigrationError,
+        StartError,
+        NotOurMarketplace,
+        OtherSimulation,
+    )
+    try:
+        app()
+    except told as error:
+        sys.exit(f"litgo: {error}")

@@ -1,0 +1,3 @@
+from litgo_pipelines.cli import main
+
+main()

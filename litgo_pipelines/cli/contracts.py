@@ -1,0 +1,55 @@
+"""Commands for contracts that are signed on paper."""
+
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from litgo_pipelines.cli.session import marketplace
+from litgo_pipelines.runtime.supervisor import platform
+
+contrato = typer.Typer(no_args_is_help=True, help="Contratos assinados à mão (docs/manual-contracts.md).")
+
+
+@contrato.command("tarefas")
+def signing_tasks() -> None:
+    """Os contratos que esperam assinatura em papel, o mais urgente primeiro."""
+    from litgo_pipelines.contracts import manual
+
+    with marketplace() as cursor:
+        typer.echo(manual.markdown(manual.open_tasks(cursor, datetime.now(UTC))))
+
+
+@contrato.command("pdf")
+def contract_document(contrato: str) -> None:
+    """O documento a assinar, na saída padrão: litgo contrato pdf CONTRATO > contrato.pdf"""
+    from litgo_pipelines.contracts import manual
+
+    if sys.stdout.isatty():
+        raise typer.BadParameter("redirecione a saída: litgo contrato pdf CONTRATO > contrato.pdf")
+    with marketplace() as cursor:
+        sys.stdout.buffer.write(manual.document(cursor, contrato))
+
+
+@contrato.command("assinar")
+def record_signature(
+    contrato: str,
+    partes: Annotated[str, typer.Option(help="client, lawyer ou both")],
+    em: Annotated[str, typer.Option(help="quando, com fuso: 2026-01-31T14:30:00-03:00")],
+    por: Annotated[str, typer.Option(help="quem registra")],
+    sha256: Annotated[str, typer.Option(help="do arquivo assinado, 64 dígitos hexadecimais")],
+) -> None:
+    """Registra assinaturas em papel."""
+
+    from litgo_pipelines.contracts import manual
+    from litgo_pipelines.database import open_connection
+
+    with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as opened:
+        typer.echo(
+            manual.record_signature(
+                opened, contract_id=contrato, signed_by=partes, signed_at=em, recorded_by=por, sha256=sha256,
+                as_of=datetime.now(UTC),
+            )
+        )  # fmt: skip

@@ -1,0 +1,85 @@
+"""Commands on model versions: which one serves, and what a person decides about it."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+from litgo_pipelines.cli.session import Who, Why, marketplace
+from litgo_pipelines.runtime.supervisor import platform
+from litgo_pipelines.settings import settings
+
+app = typer.Typer()
+
+
+@app.command()
+def reconcile() -> None:
+    """Make MLflow's aliases and tags say what the ledger says, and say what was changed."""
+    from litgo_pipelines.database import connect
+    from litgo_pipelines.lifecycle.reconcile import reconcile as repair
+    from litgo_pipelines.resources.mlflow import MLflow
+
+    with platform() as environment, connect(environment["LITGO_DATABASE_URL"]) as connection:
+        done = repair(MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), connection.cursor(), datetime.now(UTC))
+    for change in done.changes:
+        typer.echo(change)
+    for version in done.missing:
+        typer.echo(f"version {version} ({done.state.standing[version]}) is missing in the registry")
+    typer.echo(f"{len(done.changes)} changes")
+
+
+model = typer.Typer(no_args_is_help=True, help="Which model version serves, and what a person decides about it.")
+
+
+@model.command("show")
+def show_models() -> None:
+    """Every version with its state, and whether promotion is frozen."""
+    from litgo_pipelines.lifecycle import ledger
+
+    with marketplace() as cursor:
+        state = ledger.state(cursor)
+    for version in sorted(state.standing, key=int):
+        typer.echo(f"version {version:>4}  {state.standing[version]:<11}  since entry {state.since[version]}")
+    typer.echo(f"serves: {'version ' + state.champion if state.champion else 'the hand weights'}")
+    if state.frozen:
+        typer.echo(f"promotion is frozen: {state.frozen}")
+
+
+@model.command("promote")
+def promote_model(version: str, who: Who, why: Why) -> None:
+    """Make a candidate or the challenger champion, without waiting for an experiment."""
+    from litgo_pipelines.lifecycle import actions
+
+    _decide(who, why, lambda opened, mlflow, by: actions.promote(opened, mlflow, settings().served_models, version, by))
+
+
+@model.command("rollback")
+def roll_back_model(version: str, who: Who, why: Why) -> None:
+    """Take the champion VERSION back: what served before it serves again."""
+    from litgo_pipelines.lifecycle import actions
+
+    _decide(
+        who, why, lambda opened, mlflow, by: actions.roll_back(opened, mlflow, settings().served_models, version, by)
+    )
+
+
+@model.command("lift-freeze")
+def lift_freeze(who: Who, why: Why) -> None:
+    """Let promotion go on after it was frozen."""
+    from litgo_pipelines.lifecycle import actions
+
+    _decide(who, why, lambda opened, mlflow, by: actions.lift_freeze(opened, by))
+
+
+def _decide(who: str, why: str, decide: Any) -> None:
+    """One decision of a person, written to the ledger; MLflow shows it with the next reconciliation."""
+
+    from litgo_pipelines.database import open_connection
+    from litgo_pipelines.lifecycle.ledger import By
+    from litgo_pipelines.resources.mlflow import MLflow
+
+    with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as opened:
+        by = By(who, why, datetime.now(UTC), "", by_hand=True)
+        entry = decide(opened, MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), by)
+    typer.echo(f"entry {entry.sequence} of the ledger: {entry.transition} {entry.version}")

@@ -1,0 +1,220 @@
+"""Commands that start processes: the platform, the exporter, the demo, any command with its databases up."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from litgo_pipelines.runtime import supervisor
+from litgo_pipelines.settings import SettingsError, settings
+
+app = typer.Typer()
+
+LawyersOption = Annotated[int, typer.Option(min=10, help="lawyers of the simulated marketplace")]
+CasesOption = Annotated[int, typer.Option(min=10, help="cases of the simulated marketplace")]
+DaysOption = Annotated[int, typer.Option(min=31, help="days of history")]
+SeedOption = Annotated[int, typer.Option(help="same seed and sizes, same marketplace")]
+
+
+@app.command()
+def up() -> None:
+    """Everything on loopback until Ctrl-C: Postgres, MLflow, Dagster webserver and daemon, /metrics."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` would have it ignored
+    try:
+        with supervisor.platform() as environment:
+            supervisor.initialise_dagster(environment)
+            services = [
+                supervisor.mlflow_service(environment),
+                *supervisor.dagster_services(),
+                supervisor.exporter_service(),
+            ]
+            typer.echo("starting MLflow and Dagster …")
+            with supervisor.running(services, environment):
+                _addresses()
+                typer.echo(f"logs: {environment['LITGO_HOME']}/logs — Ctrl-C stops everything")
+                supervisor.watch(services, environment)
+    except KeyboardInterrupt:
+        typer.echo("stopped")
+
+
+@app.command()
+def exporter() -> None:
+    """/metrics for Prometheus, /healthz, /readyz, until stopped. `litgo up` starts one."""
+    from functools import cache
+
+    from litgo_pipelines.observability.exporter import Exporter, serving
+
+    def instance() -> Any:
+        from dagster import DagsterInstance
+
+        return DagsterInstance.get()
+
+    config = settings()
+    if config.litgo_database_url is None:
+        raise SettingsError("LITGO_DATABASE_URL is not set: `litgo up` starts an exporter with all it needs")
+    dagster = cache(instance) if os.environ.get("DAGSTER_HOME") else None
+    source = Exporter(config.litgo_database_url, dagster, config.home)
+    with serving(source, config.exporter_host, config.exporter_port, config.exporter_refresh_seconds) as port:
+        typer.echo(f"http://{config.exporter_host}:{port}/metrics")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+@app.command()
+def migrate() -> None:
+    """Create what is missing in the database; says what it did."""
+    with supervisor.platform():
+        typer.echo("the database is up to date")
+
+
+@app.command()
+def simulate(
+    lawyers: LawyersOption = 2000,
+    cases: CasesOption = 20_000,
+    days: DaysOption = 120,
+    seed: SeedOption = 7,
+    replace: bool = False,
+) -> None:
+    """Load a simulated marketplace; refuses a database that holds a real one."""
+    from litgo_pipelines.simulation.load import simulate as load
+
+    with supervisor.platform() as environment:
+        counts = load(
+            environment["LITGO_DATABASE_URL"], seed=seed, lawyers=lawyers, cases=cases, days=days, end=_last_night(),
+            replace=replace,
+        )  # fmt: skip
+        typer.echo(json.dumps(counts, default=str))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def exec(context: typer.Context) -> None:
+    """Run any command with the project's databases up and its environment set: litgo exec -- dagster job list."""
+    if not context.args:
+        raise typer.BadParameter("which command? for example: litgo exec -- psql")
+    with supervisor.platform() as environment:
+        code = subprocess.run(context.args, env={**os.environ, **environment}, check=False).returncode
+    raise typer.Exit(code)
+
+
+@app.command()
+def demo(
+    lawyers: LawyersOption = 2000, cases: CasesOption = 20_000, days: DaysOption = 120, seed: SeedOption = 7
+) -> None:
+    """A simulated marketplace, 30 nights of equity, one retraining and one matching, through real Dagster runs."""
+    from litgo_pipelines.equity.assets import NIGHTS
+    from litgo_pipelines.simulation.load import simulate as load
+
+    with supervisor.platform() as environment:
+        end = _last_night()
+        load(
+            environment["LITGO_DATABASE_URL"], seed=seed, lawyers=lawyers, cases=cases, days=days, end=end, replace=True
+        )
+        supervisor.initialise_dagster(environment)
+        nights = NIGHTS.get_partition_keys(end + timedelta(seconds=1))[-30:]
+        with supervisor.running([supervisor.mlflow_service(environment)], environment):
+            typer.echo(f"nightly equity, {nights[0]} to {nights[-1]}, as one backfill …")
+            _execute("nightly_equity", environment, {
+                "dagster/asset_partition_range_start": nights[0], "dagster/asset_partition_range_end": nights[-1],
+            })  # fmt: skip
+            typer.echo("retraining …")
+            _execute("retraining", environment, {})
+            typer.echo("what is known of each lawyer, then offers for the cases that wait …")
+            _execute("evidence", environment, {})
+            _execute("embeddings", environment, {})
+            _execute("matching", environment, {})
+        _summary(environment["LITGO_DATABASE_URL"])
+    typer.echo("\nTo look at it: `make up`, then open")
+    _addresses()
+
+
+def _last_night() -> datetime:
+    """The newest 02:00 in São Paulo: the simulated history ends with the newest night."""
+    from litgo_pipelines.equity.assets import NIGHTS
+
+    nights = NIGHTS.get_partition_keys(datetime.now(UTC))
+    if len(nights) < 31:
+        raise typer.BadParameter("EQUITY_FIRST_NIGHT must lie at least 31 nights back")
+    return NIGHTS.time_window_for_partition_key(nights[-1]).end
+
+
+def _addresses() -> None:
+    typer.echo(f"  Dagster  http://{supervisor.HOST}:{settings().dagster_port}/asset-groups")
+    typer.echo(f"  MLflow   http://{supervisor.HOST}:{settings().mlflow_port}")
+    typer.echo(f"  metrics  http://{supervisor.HOST}:{settings().exporter_port}/metrics")
+
+
+def _execute(job: str, environment: dict[str, str], tags: dict[str, str]) -> None:
+    """One Dagster run in a process of its own; its log goes to the log folder."""
+    log = Path(environment["LITGO_HOME"]) / "logs" / f"{job}.log"
+    command = [
+        sys.executable, "-m", "dagster", "job", "execute", "-m", "litgo_pipelines.definitions", "-j", job,
+        "--tags", json.dumps(tags),
+    ]  # fmt: skip
+    with log.open("wb") as output:
+        code = subprocess.run(
+            command,
+            env={**os.environ, **environment},
+            cwd=supervisor.PROJECT,
+            stdout=output,
+            stderr=output,
+            check=False,
+        ).returncode
+    if code:
+        typer.echo(f"the run of {job} failed: see {log}", err=True)
+        raise typer.Exit(code)
+
+
+def _summary(url: str) -> None:
+    from litgo_pipelines.database import connect
+
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM lawyers), (SELECT count(*) FROM cases), (SELECT count(*) FROM offers)"
+        )
+        lawyers, cases, offers = cursor.fetchone()
+        cursor.execute(
+            "SELECT count(*) OVER (), night, gini, coverage, coverage_bound, spread_points "
+            "FROM litgo.offer_distribution ORDER BY night DESC LIMIT 1"
+        )
+        nights, night, gini, coverage, bound, spread = cursor.fetchone()
+        cursor.execute(
+            "SELECT snapshot, candidate, mlflow_version, evaluation FROM litgo.retrainings "
+            "ORDER BY started_at DESC LIMIT 1"
+        )
+        snapshot, candidate, version, evaluation = cursor.fetchone()
+        cursor.execute(
+            "SELECT count(*), coalesce(sum(candidates), 0), max(case_id::text), "
+            "(SELECT count(*) FROM litgo.outbox WHERE kind = 'offer'), "
+            "(SELECT string_agg(DISTINCT coalesce('model version ' || model_version, 'hand weights'), ', ') "
+            "FROM litgo.exposures WHERE arm IS DISTINCT FROM 'holdout') FROM litgo.matchings"
+        )
+        matched, candidates, some_case, made, ranker = cursor.fetchone()
+    typer.echo(
+        f"\nMarketplace  {lawyers:,} lawyers, {cases:,} cases, {offers:,} offers (simulated)\n"
+        f"Equity       {nights} nights; {night}: Gini {_shown(gini, '.3f')} (target < 0.3), "
+        f"coverage {_shown(coverage, '.1%')} (at most {_shown(bound, '.1%')}), "
+        f"spread {_shown(spread, '.0f')} points in the worst pool"
+    )
+    decision = evaluation["decision"]
+    typer.echo(
+        f"Learning     {snapshot['rows']:,} rows of {snapshot['cases']:,} cases, {candidate['rounds']} rounds × "
+        f"{len(candidate['seeds'])} seeds\n"
+        f"             held out {decision['queries']:,} cases: NDCG@10 {decision['candidate_ndcg_10']:.3f}, "
+        f"{evaluation['baseline']} {decision['baseline_ndcg_10']:.3f} ({decision['lift']:+.1%})\n"
+        f"             {decision['outcome']}; MLflow litgo-ranker version {version}"
+    )
+    if matched:
+        typer.echo(
+            f"Matching     {matched:,} waiting cases, {candidates / matched:.0f} eligible lawyers each, "
+            f"{made:,} offers; ranked by {ranker}\n             why: .venv/bin/litgo explain {some_case}"
+        )
+
+
+def _shown(value: float | None, kind: str) -> str:
+    return "–" if value is None else format(value, kind)

@@ -1,0 +1,91 @@
+"""Commands for what waits for a person: triage's review queue, dead letters, why a case was offered to whom."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from litgo_pipelines.cli.session import marketplace
+from litgo_pipelines.runtime.supervisor import platform
+from litgo_pipelines.settings import settings
+
+app = typer.Typer()
+
+
+@app.command()
+def explain(case_id: str) -> None:
+    """Why a case was offered to whom: features, load, and what it would have taken for the next five."""
+    from litgo_pipelines.database import connect
+    from litgo_pipelines.matching import explain as explaining
+    from litgo_pipelines.matching.serving import Rankers
+    from litgo_pipelines.resources.mlflow import MLflow
+
+    with platform() as environment:
+        with connect(environment["LITGO_DATABASE_URL"]) as connection, connection.cursor() as cursor:
+            rounds = explaining.read(cursor, case_id)
+        rankers = Rankers(MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), settings().served_models)
+        for found in rounds:
+            parts = explaining.contributions(found, rankers.parts(found.model_version))
+            typer.echo(explaining.text(found, parts) + "\n")
+
+
+@app.command("dead-letters")
+def dead_letters() -> None:
+    """Cases nobody was found for in three tries, messages not delivered for a day, with the reason."""
+    from litgo_pipelines.notifications import queue
+
+    with marketplace() as cursor:
+        cursor.execute(
+            "SELECT case_id::text, last_failed_at, reason FROM litgo.matching_failures "
+            "WHERE dead ORDER BY last_failed_at, case_id"
+        )
+        cases, messages = cursor.fetchall(), queue.dead(cursor)
+    for case_id, failed_at, reason in cases:
+        typer.echo(f"case     {case_id}  {failed_at:%Y-%m-%d %H:%M}  {reason}")
+    for message in messages:
+        typer.echo(
+            f"message  {message.message_id}  {message.kind}  {message.created_at:%Y-%m-%d %H:%M}  {message.reason}"
+        )
+    typer.echo(
+        f"{len(cases)} cases, {len(messages)} messages"
+        + ("; `litgo retry CASE_OR_MESSAGE_ID` lets one go again" * bool(cases or messages))
+    )
+
+
+@app.command()
+def retry(dead_letter: str) -> None:
+    """Let a dead letter go again: a case with the next matching, a message with the next delivery."""
+    from litgo_pipelines.notifications import queue
+
+    with marketplace() as cursor:
+        if dead_letter.isdecimal():
+            again = queue.retry(cursor, int(dead_letter), datetime.now(UTC))
+        else:
+            cursor.execute("DELETE FROM litgo.matching_failures WHERE case_id::text = %s", (dead_letter,))
+            again = cursor.rowcount > 0
+        if not again:
+            raise typer.BadParameter(f"{dead_letter} is no dead letter: `litgo dead-letters` lists them")
+    typer.echo(f"{dead_letter} goes with the next run")
+
+
+triagem = typer.Typer(no_args_is_help=True, help="A fila de revisão da triagem (docs/triage.md).")
+app.add_typer(triagem, name="triagem")
+
+
+@triagem.command("fila")
+def review_queue() -> None:
+    """Os casos que aguardam uma pessoa, o mais antigo primeiro, e por quê."""
+    from litgo_pipelines.intake import review
+
+    with platform() as environment:
+        typer.echo(review.show_queue(environment["LITGO_DATABASE_URL"], datetime.now(UTC)))
+
+
+@triagem.command("decidir")
+def review_decision(caso: str, area: str, subarea: str, por: Annotated[str, typer.Option(help="quem decide")]) -> None:
+    """Decide a área e a subárea de um caso da fila."""
+    from litgo_pipelines.intake import review
+
+    with platform() as environment:
+        url = environment["LITGO_DATABASE_URL"]
+        typer.echo(review.take_decision(url, caso, area, subarea, por, datetime.now(UTC)))

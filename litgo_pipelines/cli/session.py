@@ -1,0 +1,25 @@
+"""What the commands share: a transaction on the marketplace, and who decides why."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from litgo_pipelines.runtime.supervisor import platform
+
+Who = Annotated[str, typer.Option(help="who decides")]
+Why = Annotated[str, typer.Option(help="the reason, kept in the ledger")]
+
+
+@contextmanager
+def marketplace() -> Iterator[Any]:
+    """A cursor in one transaction."""
+    from litgo_pipelines.database import connect
+
+    with (
+        platform() as environment,
+        connect(environment["LITGO_DATABASE_URL"]) as connection,
+        connection.cursor() as cursor,
+    ):
+        yield cursor

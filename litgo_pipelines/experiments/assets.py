@@ -1,0 +1,210 @@
+"""The running experiment's cutoffs, its report, and what a person does with it, as assets and jobs.
+
+Thin: `cutoffs`, `experiments`, `experiment_report`. The jobs by hand are started from the launchpad, which asks for who
+and why; a refusal fails the run with its reason.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from litgo_pipelines import steps
+from litgo_pipelines.database import in_transaction
+from litgo_pipelines.lifecycle.assets import BY_HAND, GROUP, DecisionConfig, VersionConfig
+from litgo_pipelines.owners import Owner
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.settings import Settings, settings
+from litgo_pipelines.steps import RETRY, AsOfConfig
+
+if TYPE_CHECKING:
+    from litgo_pipelines.experiments.store import Plan
+
+POOL = "experiments"
+
+
+class RampConfig(DecisionConfig):
+    percentage: float = Field(gt=0, lt=100, description="of new clients in treatment from now on, like 25")
+
+
+def plan(values: Settings) -> "Plan":
+    """What an experiment is started with by these settings."""
+    from litgo_pipelines.experiments.store import Plan
+
+    return Plan(
+        treatment_points=_points(values.default_traffic_percentage),
+        ramp_points=_points(values.ramp_percentage),
+        ramp_clients=values.ramp_clients,
+        holdout_points=_points(values.holdout_percentage),
+        min_sample_size=values.ab_min_sample_size,
+        horizon=values.ab_horizon,
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=[Owner.LEARNING],
+    kinds={"postgres"},
+    deps=["model_evaluation", "case_offers", "offers", "contracts", "reviews"],
+    pool=POOL,
+    retry_policy=RETRY,
+    description="Starts the open challenger's experiment; closes the newest cutoff of the one that runs, decides, and "
+    "promotes, takes back, halts or ramps in the same transaction.",
+)
+def experiment_cutoffs(
+    context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres
+) -> dg.MaterializeResult[None]:
+    from litgo_pipelines.experiments import cutoffs
+    from litgo_pipelines.experiments import report as experiment_report
+    from litgo_pipelines.experiments import store as experiments
+
+    values, at, run_id = settings(), config.instant(), context.run.run_id
+    started = None
+    with postgres.session() as connection:
+        if values.ab_testing_enabled:
+            ready = plan(values)
+            started = in_transaction(
+                connection, lambda cursor: experiments.start_for_challenger(cursor, ready, at, run_id)
+            )
+        closed = in_transaction(connection, lambda cursor: cutoffs.tick(cursor, at, values.cutoff_minutes, run_id))
+    metadata: dict[str, Any] = {"as of": at.isoformat()}
+    if started:
+        metadata["started"] = f"{started.experiment}: {started.treatment_points / 100:g} % of the clients"
+    if closed is None:
+        return dg.MaterializeResult(metadata={**metadata, "closed": "nothing: no cutoff is due"})
+    context.log.info(f"{closed.experiment}: {closed.decision.outcome}: {'; '.join(closed.decision.reasons)}")
+    return dg.MaterializeResult(
+        metadata={
+            **metadata,
+            "experiment": closed.experiment,
+            "closed": closed.cutoff.at.isoformat(),
+            "decision": dg.MetadataValue.md(experiment_report.words(closed.decision, held=closed.held)),
+            "outcome": closed.ended or str(closed.decision.outcome),
+            "arms": dg.MetadataValue.md(experiment_report.arms(closed.cutoff)),
+            "clients with a final outcome": sum(closed.decision.mature),
+            **({"ramped to": f"{closed.ramped_to / 100:g} %"} if closed.ramped_to else {}),
+        }
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=[Owner.LEARNING],
+    kinds={"postgres", "matplotlib"},
+    deps=[experiment_cutoffs],
+    retry_policy=RETRY,
+    description="The newest experiment: evidence over time against its limits, arms side by side, guardrails, sizes of "
+    "the arms, spread of offers, utilisation of lawyers, and the decision in words; also in MLflow.",
+)
+def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResult[None]:
+    from litgo_pipelines.experiments import cutoffs
+    from litgo_pipelines.experiments import report as experiment_report
+    from litgo_pipelines.models import registry
+    from litgo_pipelines.observability.plots import embedded
+
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        newest = cutoffs.newest(cursor)
+    if newest is None:
+        return dg.MaterializeResult(metadata={"experiment": "no cutoff was closed yet"})
+    cutoff, decision, rules = newest.cutoff, newest.decision, newest.rules
+    evidence = experiment_report.evidence_over_time(newest.experiment, newest.history, rules)
+    sections = {
+        "decision": experiment_report.words(decision, held=newest.held, stopped=newest.stopped),
+        "arms": experiment_report.arms(cutoff),
+        "guardrails": experiment_report.guardrails(decision, rules),
+        "Gini of offers": experiment_report.gini(cutoff, rules),
+    }
+    about = {
+        "experiment": f"{newest.experiment}: version {newest.treatment} against {newest.control}",
+        "cutoff": cutoff.at.isoformat(),
+        "utilisation of lawyers": "unknown" if newest.utilisation is None else f"{newest.utilisation:.0%}",
+    }
+    lines = [*(f"- {name}: {value}" for name, value in about.items()),
+             *(f"\n## {name}\n\n{text}" for name, text in sections.items())]  # fmt: skip
+    files = {"report.md": "\n".join(lines).encode(), "evidence.png": evidence}
+    try:
+        shown = registry.show(mlflow, newest.treatment, f"experiments/{newest.experiment}", about["cutoff"], files)
+    except (MLflowUnavailable, registry.VersionMissing) as error:  # the next report goes there again
+        shown = f"not now: {error}"
+    return dg.MaterializeResult(
+        metadata={
+            **about,
+            "evidence": dg.MetadataValue.md(embedded(evidence, "e-values over time")),
+            **{name: dg.MetadataValue.md(text) for name, text in sections.items()},
+            "in MLflow": shown,
+        }
+    )
+
+
+@dg.op(pool=POOL, description="The open challenger's experiment begins, also while AB_TESTING_ENABLED is off.")
+def try_challenger(context: dg.OpExecutionContext, config: VersionConfig, postgres: Postgres) -> None:
+    from litgo_pipelines.experiments import store as experiments
+
+    version, ready = config.version.strip(), plan(settings())
+    _by_hand(context, config, postgres, lambda cursor, by: experiments.start(cursor, version, ready, by))
+
+
+@dg.op(pool=POOL, description="Another share of new clients is treated from now on; nobody exposed changes arms.")
+def change_share(context: dg.OpExecutionContext, config: RampConfig, postgres: Postgres) -> None:
+    from litgo_pipelines.experiments import store as experiments
+
+    points = _points(config.percentage)
+    _by_hand(context, config, postgres, lambda cursor, by: experiments.ramp(cursor, points, by))
+
+
+@dg.op(pool=POOL, description="The running experiment ends without a verdict; its challenger is archived.")
+def end_experiment(context: dg.OpExecutionContext, config: DecisionConfig, postgres: Postgres) -> None:
+    from litgo_pipelines.experiments import store as experiments
+
+    _by_hand(context, config, postgres, experiments.stop)
+
+
+@dg.job(tags=BY_HAND, description="By hand: try the open challenger on clients.")
+def start_experiment() -> None:
+    try_challenger()
+
+
+@dg.job(tags=BY_HAND, description="By hand: treat another share of new clients.")
+def ramp_experiment() -> None:
+    change_share()
+
+
+@dg.job(tags=BY_HAND, description="By hand: end the running experiment, control stays.")
+def stop_experiment() -> None:
+    end_experiment()
+
+
+experiments = dg.define_asset_job(
+    "experiments",
+    selection=dg.AssetSelection.assets("experiment_cutoffs"),
+    tags={"dagster/max_retries": "2", "dagster/max_runtime": "600"},
+    description="Challenger → experiment; cutoff → decision.",
+)
+experiment_reports = dg.define_asset_job(
+    "experiment_reports",
+    selection=dg.AssetSelection.assets("experiment_report"),
+    tags={"dagster/max_retries": "2", "dagster/max_runtime": "600"},
+    description="The newest experiment for people; apart from `experiments`, because of its pictures.",
+)
+
+assets = [experiment_cutoffs, experiment_report]
+jobs: list[Any] = [experiments, experiment_reports, start_experiment, ramp_experiment, stop_experiment]
+
+
+def _by_hand(context: Any, config: DecisionConfig, postgres: Postgres, decide: Any) -> None:
+    from litgo_pipelines.lifecycle import ledger
+
+    try:
+        by = ledger.By(config.who.strip(), config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)
+        with postgres.session() as connection:
+            now = in_transaction(connection, lambda cursor: decide(cursor, by))
+    except ledger.Refused as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    context.add_output_metadata(
+        {"experiment": now.experiment, "version": now.treatment, "treated": f"{now.treatment_points / 100:g} %"}
+    )
+
+
+def _points(percentage: float) -> int:
+    return round(percentage * 100)

@@ -1,0 +1,275 @@
+"""Closing an experiment's cutoffs: outcomes seen, sums, looks at the Gini, the decision, and what follows from it.
+
+A cutoff is an instant start + k · minutes. A tick closes the newest one that has passed, in one transaction: killed at
+any line it leaves nothing, run again it finds the cutoff open, run beside itself it waits and finds it closed. Cutoffs
+missed while nothing ran are looks not taken: sums are cumulative, and statistics that hold at all looks at once hold at
+any of them.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from litgo_pipelines.database import advisory_lock, sql
+from litgo_pipelines.equity.capacity import DEFAULT_RULES
+from litgo_pipelines.experiments import fairness
+from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments.assignment import BUCKETS
+from litgo_pipelines.experiments.confidence import Moments
+from litgo_pipelines.experiments.decision import Arm, Cutoff, Decision, Outcome, Phase, Rules, decide
+from litgo_pipelines.experiments.fairness import Look
+from litgo_pipelines.experiments.store import HOURS, PACKAGE, RATING, Running
+from litgo_pipelines.lifecycle import ledger, transitions
+from litgo_pipelines.lifecycle.ledger import By
+
+WHO = "experiments"
+
+
+@dataclass(frozen=True)
+class Closed:
+    """One closed cutoff. held: why the decision was not carried out; ended: the outcome, when the experiment ended with
+    it; ramped_to: basis points treated from now on, when they changed."""
+
+    experiment: str
+    cutoff: Cutoff
+    decision: Decision
+    held: str | None = None
+    ended: str | None = None
+    ramped_to: int | None = None
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest closed cutoff with its experiment; history: (instant, log e for better, worse, mismatch) of at most
+    about 300 cutoffs; stopped: why it was stopped without a verdict; utilisation: of available lawyers, now."""
+
+    experiment: str
+    control: str
+    treatment: str
+    rules: Rules
+    cutoff: Cutoff
+    decision: Decision
+    held: str | None
+    stopped: str | None
+    history: tuple[tuple[datetime, float, float, float], ...]
+    utilisation: float | None
+
+
+def due(cursor: Any, as_of: datetime, cutoff_minutes: int, *, starts: bool = True) -> bool:
+    """Whether a cutoff can be closed or (starts) an experiment started; one query when there is nothing to do."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM litgo.experiments e "
+        "WHERE NOT EXISTS (SELECT FROM litgo.experiment_ends x WHERE x.experiment = e.experiment) "
+        f"AND {_NEWEST} > {_CLOSED}), "
+        "EXISTS (SELECT FROM litgo.model_ledger c WHERE c.transition = 'challenger' "
+        "AND NOT EXISTS (SELECT FROM litgo.model_ledger l WHERE l.version = c.version AND l.sequence > c.sequence) "
+        "AND NOT EXISTS (SELECT FROM litgo.experiments e WHERE e.treatment_version = c.version))",
+        {"as_of": as_of, "step": timedelta(minutes=cutoff_minutes)},
+    )
+    closable, challenger = cursor.fetchone()
+    return closable or (starts and challenger and experiments.waiting(cursor, as_of) is not None)
+
+
+def tick(cursor: Any, as_of: datetime, cutoff_minutes: int, run_id: str) -> Closed | None:
+    """Close the newest cutoff of the running experiment; None when there is none to close. One transaction.
+
+    Raises what the database raises: a figure that could not be read is never "no problem". A promotion that the ledger
+    refuses is held: the next cutoff decides again.
+    """
+    advisory_lock(cursor, experiments.LOCK)
+    now = experiments.running(cursor)
+    at = _open_cutoff(cursor, now, as_of, cutoff_minutes) if now else None
+    if now is None or at is None:
+        return None
+    rules = now.rules
+    cutoff = _gather(cursor, now, rules, at)
+    decision = decide(cutoff, rules)
+    held, ended = _carry_out(cursor, now, cutoff, decision, as_of, run_id)
+    cursor.execute(
+        "INSERT INTO litgo.experiment_cutoffs (experiment, cutoff, statistics, decision, held) "
+        "VALUES (%s, %s, %s, %s, %s)",
+        (now.experiment, at, _json(cutoff.as_dict()), _json(decision.as_dict()), held),
+    )
+    ramped_to = None if ended or held else _ramp(cursor, now, cutoff, as_of, run_id)
+    return Closed(now.experiment, cutoff, decision, held, ended, ramped_to)
+
+
+def newest(cursor: Any) -> Newest | None:
+    """None before the first closed cutoff of all. The decision is made again from the stored sums."""
+    cursor.execute(
+        "SELECT c.experiment, coalesce('version ' || e.control_version, %s), e.treatment_version, e.spec -> 'rules', "
+        "c.statistics, c.held, CASE x.outcome WHEN 'stopped' THEN x.reason END, (SELECT sum(cases_30d)::float8 "
+        "/ nullif(sum(capacidade_mensal), 0) FROM lawyers WHERE is_available) FROM litgo.experiment_cutoffs c "
+        "JOIN litgo.experiments e USING (experiment) LEFT JOIN litgo.experiment_ends x USING (experiment) "
+        "ORDER BY c.cutoff DESC LIMIT 1",
+        (transitions.HEURISTIC,),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    experiment, control, treatment, stored, statistics, held, stopped, utilisation = row
+    cursor.execute(
+        "SELECT cutoff, (decision ->> 'log_e_better')::float8, (decision ->> 'log_e_worse')::float8, "
+        "(decision ->> 'log_e_mismatch')::float8 FROM (SELECT *, row_number() OVER (ORDER BY cutoff DESC) - 1 AS back, "
+        "count(*) OVER () AS cutoffs FROM litgo.experiment_cutoffs WHERE experiment = %s) c "
+        "WHERE back %% GREATEST(1, cutoffs / 300) = 0 ORDER BY cutoff",
+        (experiment,),
+    )
+    rules, cutoff = Rules.from_dict(stored), Cutoff.from_dict(statistics)
+    return Newest(
+        experiment, control, treatment, rules, cutoff, decide(cutoff, rules), held, stopped, tuple(cursor.fetchall()),
+        utilisation,
+    )  # fmt: skip
+
+
+# Offers of each lawyer in the 30 days up to an instant: from before the experiment, and since.
+_MONTH = """
+SELECT lawyer_id::text, count(*) FILTER (WHERE sent_at <= %(began)s), count(*) FILTER (WHERE sent_at > %(began)s)
+FROM offers WHERE sent_at > %(until)s - interval '30 days' AND sent_at <= %(until)s GROUP BY 1
+"""
+_NEWEST = "date_bin(%(step)s, %(as_of)s, e.started_at)"
+_CLOSED = (
+    "coalesce((SELECT max(cutoff) FROM litgo.experiment_cutoffs c WHERE c.experiment = e.experiment), e.started_at)"
+)
+
+
+def _open_cutoff(cursor: Any, now: Running, as_of: datetime, cutoff_minutes: int) -> datetime | None:
+    cursor.execute(
+        f"SELECT {_NEWEST} FROM litgo.experiments e WHERE e.experiment = %(experiment)s AND {_NEWEST} > {_CLOSED}",
+        {"experiment": now.experiment, "as_of": as_of, "step": timedelta(minutes=cutoff_minutes)},
+    )
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _gather(cursor: Any, now: Running, rules: Rules, at: datetime) -> Cutoff:
+    """Everything known at the cutoff; records the outcomes seen for it."""
+    caps = [guardrail.cap for guardrail in rules.guardrails if guardrail.name == HOURS]
+    values = {
+        "experiment": now.experiment,
+        "cutoff": at,
+        "window": now.window,
+        "cap": (caps and caps[0]) or now.window / timedelta(hours=1),
+    }
+    cursor.execute(sql(PACKAGE, "outcomes.sql"), values)
+    cursor.execute(sql(PACKAGE, "statistics.sql"), values)
+    rows = cursor.fetchall()
+    phases = tuple(
+        Phase(points / BUCKETS, _arm(*treatment), _arm(*control))
+        for (points, *treatment), (_, *control) in zip(rows[::2], rows[1::2], strict=True)
+    )
+    exposed = sum(phase.treatment.exposed + phase.control.exposed for phase in phases)
+    return Cutoff(now.started_at, at, phases, _looks(cursor, now, rules, at, exposed))
+
+
+def _arm(
+    exposed: int, mature: int, accepted: int, hours: float, hours_2: float, rated: int, stars: float, stars_2: float
+) -> Arm:
+    return Arm(
+        exposed,
+        mature,
+        accepted,
+        {
+            HOURS: Moments(mature, hours, hours_2, mature, hours, mature),
+            RATING: Moments(mature, stars, stars_2, rated, stars, rated),  # a ratio: the mean over those who rated
+        },
+    )
+
+
+def _looks(cursor: Any, now: Running, rules: Rules, at: datetime, exposed: int) -> tuple[Look, ...]:
+    """The looks taken before, as they were stored, and those that are due."""
+    if rules.gini_margin is None:
+        return ()
+    cursor.execute(
+        "SELECT statistics -> 'gini_looks' FROM litgo.experiment_cutoffs WHERE experiment = %s "
+        "ORDER BY cutoff DESC LIMIT 1",
+        (now.experiment,),
+    )
+    row = cursor.fetchone()
+    taken = {look["clients"]: Look(**look) for look in row[0]} if row else {}
+    for clients in fairness.looks(min(exposed, rules.horizon)):
+        if clients not in taken and (look := _look(cursor, now, rules, at, clients)):
+            taken[clients] = look
+    return tuple(taken[clients] for clients in sorted(taken))
+
+
+def _look(cursor: Any, now: Running, rules: Rules, at: datetime, clients: int) -> Look | None:
+    """None while an arm has no offer among these clients: nothing to compare, the next cutoff tries again."""
+    cursor.execute(sql(PACKAGE, "spread.sql"), {"experiment": now.experiment, "cutoff": at, "clients": clients})
+    found = cursor.fetchall()
+    rows, until = [row[:-1] for row in found], found[0][-1]
+    cursor.execute(_MONTH, {"until": until, "began": now.started_at})
+    month = {lawyer: counts for lawyer, *counts in cursor.fetchall()}
+    cursor.execute(
+        sql(PACKAGE, "lawyers.sql"),
+        {"offered": list({lawyer for *_, lawyer in rows if lawyer}), "cutoff": at, "base": DEFAULT_RULES["base"]},
+    )
+    capacity = dict(cursor.fetchall())
+    place = {lawyer: number for number, lawyer in enumerate(capacity)}
+    offers = [(number, treated, place[lawyer]) for number, treated, _, lawyer in rows if lawyer in place]
+    if len({treated for _, treated, _ in offers}) < 2:
+        return None
+    arms = {number: (treated, phase) for number, treated, phase, _ in rows}
+    seed = int.from_bytes(hashlib.sha256(f"{now.spec['salt']}:gini:{clients}".encode()).digest()[:6], "big")
+    return fairness.look(
+        [treated for treated, _ in arms.values()],
+        [phase for _, phase in arms.values()],
+        [number for number, *_ in offers],
+        [lawyer for *_, lawyer in offers],
+        list(capacity.values()),
+        seed=seed,
+        permutations=rules.permutations,
+        base=[month.get(lawyer, (0, 0))[0] for lawyer in capacity],
+        made=sum(since for _, since in month.values()),
+    )
+
+
+def _carry_out(
+    cursor: Any, now: Running, cutoff: Cutoff, decision: Decision, as_of: datetime, run_id: str
+) -> tuple[str | None, str | None]:
+    """(why it is held, outcome when the experiment ended)."""
+    stored = decision.as_dict()
+    state = ledger.locked_state(cursor)
+    if (state.champion, state.challenger) != (now.control, now.treatment):
+        serves, control = (f"version {v}" if v else transitions.HEURISTIC for v in (state.champion, now.control))
+        reason = (
+            f"what serves is now {serves}, the experiment compares with {control}"
+            if state.champion != now.control
+            else f"version {now.treatment} is {state.standing.get(now.treatment)} and no longer the challenger"
+        )
+        experiments.end(cursor, now, "stopped", cutoff.at, stored, By(WHO, reason, as_of, run_id))
+        return None, "stopped"
+    outcome = decision.outcome
+    if not outcome.final:
+        return None, None
+    by = By(WHO, "; ".join(decision.reasons), as_of, run_id)
+    if outcome is Outcome.PROMOTE:
+        evidence = {"experiment_id": now.experiment, "cutoff": cutoff.at.isoformat(), "decision": stored}
+        try:
+            transitions.promote(cursor, now.treatment, now.experiment, evidence, by)
+        except ledger.Refused as error:
+            held = str(error)
+            transitions.alert(
+                cursor, "promotion_held", "warning", f"experiment {now.experiment}",
+                f"promotion_held: {now.experiment} {transitions.digest(held)}",
+                f"{now.experiment} would promote version {now.treatment}, but {held}", as_of,
+            )  # fmt: skip
+            return held, None
+    experiments.end(cursor, now, str(outcome), cutoff.at, stored, by)
+    return None, str(outcome)
+
+
+def _ramp(cursor: Any, now: Running, cutoff: Cutoff, as_of: datetime, run_id: str) -> int | None:
+    """The second phase, once enough clients were exposed and nothing speaks against it."""
+    plan = now.spec["ramp"]
+    exposed = sum(phase.treatment.exposed + phase.control.exposed for phase in cutoff.phases)
+    if now.phase > 1 or exposed < plan["clients"] or plan["points"] == now.treatment_points:
+        return None
+    reason = f"{exposed:,} clients and no harm seen"
+    return experiments.ramp(cursor, plan["points"], By(WHO, reason, as_of, run_id)).treatment_points
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)

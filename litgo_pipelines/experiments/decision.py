@@ -1,0 +1,408 @@
+"""What to do with an experiment at one closed cutoff: one pure function of the sums that were stored for it.
+
+The sensor and a replay call the same `decide`; the same cutoff and rules give the same decision and numbers. The rules
+hold for the whole experiment and are part of its hashed specification. Which clients are counted, and closing cutoffs,
+is not here; neither is what a decision does to the models that serve.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cache
+from math import ceil, exp, log, sqrt
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from litgo_pipelines.experiments import confidence, e_process
+from litgo_pipelines.experiments import srm as mismatch
+from litgo_pipelines.experiments.confidence import Moments
+from litgo_pipelines.experiments.fairness import PERMUTATIONS, Look, looks
+
+_DRAWS = 400  # quantiles of the predictive distribution
+_REACHED = 1.25  # paths that reach the limit by the horizon / are at it there: 1.14–1.40 in simulated paths
+
+
+class Outcome(StrEnum):
+    HALT = "halt"  # the data are not to be trusted: everybody on control, alert
+    ROLL_BACK = "roll_back"  # treatment does harm: everybody on control
+    PROMOTE = "promote"
+    FUTILE = "futile"  # keep control
+    HORIZON = "horizon"  # keep control
+    KEEP_RUNNING = "keep_running"
+
+    @property
+    def final(self) -> bool:
+        return self is not Outcome.KEEP_RUNNING
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """A mean or ratio that must not get worse: `margin` is how much worse still counts as the same, in its own unit.
+
+    cap: what larger values of a client count as; who sums the clients applies it (`confidence.moments`).
+    """
+
+    name: str
+    margin: float
+    higher_is_better: bool = True
+    cap: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.margin > 0:
+            raise ValueError(f"margin of {self.name} must be above 0")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """An experiment's rules, fixed before its first exposure. Numbers of clients are of both arms unless said."""
+
+    baseline_rate: float  # conversion expected, from before the experiment
+    guardrails: tuple[Guardrail, ...] = ()
+    alpha: float = 0.05  # a side
+    sd: float = e_process.SD
+    grid: int = e_process.GRID
+    min_days: float = 7
+    min_sample_size: int = 1000  # clients whose outcome is final
+    min_conversions: int = 25  # an arm
+    min_clients_harm: int = 100  # an arm
+    mismatch_limit: float = 100
+    mismatch_concentration: float = mismatch.CONCENTRATION
+    gini_margin: float | None = 0.02  # None: offers' distribution is no part of this experiment
+    futility_power: float = 0.05
+    futility_information: float = 0.2
+    horizon: int = 20_000  # clients whose outcome is final
+    max_days: float | None = 90  # an experiment with too little traffic ends too
+    tuning: float = confidence.TUNING
+
+    def __post_init__(self) -> None:
+        names = [guardrail.name for guardrail in self.guardrails]
+        if len(set(names)) < len(names):
+            raise ValueError("two guardrails of one name")
+        if not (0 < self.baseline_rate < 1 and 0 < self.alpha < 0.5 and self.horizon > 0 and self.tuning > 0):
+            raise ValueError("baseline_rate, alpha, horizon or tuning out of range")
+
+    @property
+    def guardrail_alpha(self) -> float:
+        """Level of each guardrail's two-sided interval; the Gini counts as one."""
+        return self.alpha / max(1, len(self.guardrails) + (self.gini_margin is not None))
+
+    @property
+    def gini_alpha(self) -> float:
+        """Level of one look at the Gini."""
+        return self.guardrail_alpha / max(1, sum(1 for _ in looks(self.horizon)))
+
+    @property
+    def permutations(self) -> int:
+        """Shuffles of a look at the Gini: enough for its p-value to get below `gini_alpha`."""
+        return max(PERMUTATIONS, ceil(2 / self.gini_alpha))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "guardrails": [asdict(guardrail) for guardrail in self.guardrails]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Rules":
+        guardrails = tuple(Guardrail(**guardrail) for guardrail in values.get("guardrails", ()))
+        return cls(**{**values, "guardrails": guardrails})
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Clients of one arm first exposed in one phase: all, those with a final outcome, and how many of these converted;
+    sums of each guardrail over clients for whom it is final."""
+
+    exposed: int = 0
+    mature: int = 0
+    conversions: int = 0
+    guardrails: Mapping[str, Moments] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.conversions <= self.mature <= self.exposed:
+            raise ValueError("conversions ≤ mature ≤ exposed does not hold")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the experiment with one treated share, inside (0, 1)."""
+
+    fraction: float
+    treatment: Arm
+    control: Arm
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction < 1:
+            raise ValueError("the treated share of a phase must lie inside (0, 1)")
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    """Everything known at one instant, cumulative; phases in the order they ran, the last one is the current."""
+
+    started_at: datetime
+    at: datetime
+    phases: tuple[Phase, ...]
+    gini_looks: tuple[Look, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.started_at.tzinfo is None or self.at.tzinfo is None or self.at < self.started_at:
+            raise ValueError("instants need a timezone, and a cutoff lies after the start")
+        if not self.phases:
+            raise ValueError("an experiment has at least one phase")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` gives an equal cutoff."""
+        return {**asdict(self), "started_at": self.started_at.isoformat(), "at": self.at.isoformat()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Cutoff":
+        return cls(
+            datetime.fromisoformat(values["started_at"]),
+            datetime.fromisoformat(values["at"]),
+            tuple(Phase(p["fraction"], _arm(p["treatment"]), _arm(p["control"])) for p in values["phases"]),
+            tuple(Look(**look) for look in values["gini_looks"]),
+        )
+
+
+def _arm(values: Mapping[str, Any]) -> Arm:
+    return Arm(**{**values, "guardrails": {name: Moments(**m) for name, m in values["guardrails"].items()}})
+
+
+@dataclass(frozen=True)
+class GuardrailResult:
+    """Treatment − control in the guardrail's unit; `low`, `high`: two-sided at the divided level; `bound`: the worst it
+    may be, one-sided at alpha. All None with fewer than 100 clients an arm."""
+
+    name: str
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    bound: float | None = None
+    worse: bool = False
+    inside_margin: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The outcome, why in words, and every number that was used; a number that does not exist yet is None."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    days: float
+    mature: tuple[int, int]  # treatment, control
+    conversions: tuple[int, int]
+    log_e_better: float
+    log_e_worse: float
+    log_e_limit: float
+    log_e_mismatch: float
+    information: float  # share of what the horizon will give
+    lift: float | None  # relative, over phases
+    predictive_power: float | None  # None before `futility_information`
+    guardrails: tuple[GuardrailResult, ...] = ()
+    gini_excess: float | None = None
+    gini_p_value: float | None = None
+    blocking: tuple[str, ...] = ()  # what keeps a treatment that is better from being promoted
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "outcome": str(self.outcome)}
+
+
+def decide(cutoff: Cutoff, rules: Rules) -> Decision:
+    """The first of: halt, roll back, promote, futile, horizon, keep running; see docs/experiments.md.
+
+    Raises KeyError when a guardrail of the rules is missing from an arm that has clients with a final outcome: a
+    figure that was not read is never "no problem".
+    """
+    phases = cutoff.phases
+    fraction = [phase.fraction for phase in phases]
+    n = np.array([[p.treatment.mature, p.control.mature] for p in phases], dtype=np.float64)
+    x = np.array([[p.treatment.conversions, p.control.conversions] for p in phases], dtype=np.float64)
+    mature = (int(n[:, 0].sum()), int(n[:, 1].sum()))
+    conversions = (int(x[:, 0].sum()), int(x[:, 1].sum()))
+    days = (cutoff.at - cutoff.started_at) / timedelta(days=1)
+    better, worse = (_log_e(fraction, n, x, rules, side) for side in (1, -1))
+    exposed = np.array([[p.treatment.exposed, p.control.exposed] for p in phases])
+    srm = float(mismatch.log_e(fraction, exposed[:, 0], exposed[:, 1], rules.mismatch_concentration))
+    limit = log(1 / rules.alpha)
+    results = tuple(_guardrail(guardrail, phases, rules) for guardrail in rules.guardrails)
+    gini = max(cutoff.gini_looks, key=lambda look: look.clients, default=None)
+    information, remaining = _information(n, fraction[-1], rules.horizon)
+    power = None
+    if 0 < information < 1 and information >= rules.futility_information and min(mature) >= 2:
+        power = _predictive_power(fraction, n, x, remaining, limit, rules)
+
+    def made(outcome: Outcome, *reasons: str, blocking: tuple[str, ...] = ()) -> Decision:
+        return Decision(
+            outcome, reasons, days, mature, conversions, better, worse, limit, srm, information, _lift(n, x), power,
+            results, gini.excess if gini else None, gini.p_value if gini else None, blocking,
+        )  # fmt: skip
+
+    if srm > log(rules.mismatch_limit):
+        treated, control = exposed.sum(axis=0)
+        return made(
+            Outcome.HALT,
+            f"the arms hold {treated:,} and {control:,} clients, which the split does not explain: e-value "
+            f"{_e(srm)}, limit {rules.mismatch_limit:g}; no figure of this experiment is to be trusted",
+        )
+
+    harm = []
+    if min(mature) >= rules.min_clients_harm:
+        if worse >= limit:
+            harm.append(f"treatment converts worse: e-value {_e(worse)}, limit {_e(limit)}")
+        harm += [
+            f"{result.name} is worse: difference {result.difference:+.4g}, "
+            f"interval {result.low:+.4g} to {result.high:+.4g}"
+            for result in results
+            if result.worse
+        ]
+        if rules.gini_margin is not None:
+            harm += [
+                f"offers are spread less evenly: Gini {look.excess:+.3f} at {look.clients:,} clients, "
+                f"p {look.p_value:.4f}"
+                for look in cutoff.gini_looks
+                if look.excess > rules.gini_margin and look.p_value <= rules.gini_alpha
+            ]
+    if harm:
+        return made(Outcome.ROLL_BACK, *harm)
+
+    blocking: tuple[str, ...] = ()
+    if better >= limit:
+        blocking = _blocking(days, mature, conversions, results, gini, rules)
+        if not blocking:
+            return made(Outcome.PROMOTE, f"treatment converts better: e-value {_e(better)}, limit {_e(limit)}")
+
+    reached = sum(mature) >= rules.horizon
+    if power is not None and power < rules.futility_power and not reached:
+        return made(
+            Outcome.FUTILE,
+            f"the chance that treatment is shown to be better by {rules.horizon:,} clients is {power:.1%}, "
+            f"limit {rules.futility_power:.0%}",
+            blocking=blocking,
+        )
+    state = f"e-value {_e(better)} for better, {_e(worse)} for worse, limit {_e(limit)}"
+    if blocking:
+        state += "; treatment converts better, but is kept from promotion by: " + ", ".join(blocking)
+    if reached:
+        return made(Outcome.HORIZON, f"the horizon of {rules.horizon:,} clients is reached; {state}", blocking=blocking)
+    if rules.max_days is not None and days >= rules.max_days:
+        return made(Outcome.HORIZON, f"{days:.0f} days are over; {state}", blocking=blocking)
+    progress = f"{sum(mature):,} of {rules.horizon:,} clients"
+    return made(Outcome.KEEP_RUNNING, f"{progress}; {state}", blocking=blocking)
+
+
+def _log_e(fraction: list[float], n: np.ndarray, x: np.ndarray, rules: Rules, side: int) -> Any:
+    value = e_process.log_e(
+        fraction, n[..., 0], n[..., 1], x[..., 0], x[..., 1], rate=rules.baseline_rate, side=side, sd=rules.sd,
+        grid=rules.grid,
+    )  # fmt: skip
+    return float(value) if value.ndim == 0 else value
+
+
+def _guardrail(guardrail: Guardrail, phases: tuple[Phase, ...], rules: Rules) -> GuardrailResult:
+    pairs = [(_sums(phase.treatment, guardrail.name), _sums(phase.control, guardrail.name)) for phase in phases]
+    estimate = confidence.stratified(pairs)
+    if estimate is None:
+        return GuardrailResult(guardrail.name)
+    low, high = confidence.interval(estimate, rules.guardrail_alpha, rules.tuning)
+    width = confidence.one_sided_width(estimate.standard_error, estimate.effective, rules.alpha, rules.tuning)
+    sign = 1 if guardrail.higher_is_better else -1
+    bound = estimate.difference - sign * width
+    return GuardrailResult(
+        guardrail.name,
+        estimate.difference,
+        low,
+        high,
+        bound,
+        worse=high < 0 if guardrail.higher_is_better else low > 0,
+        inside_margin=sign * bound > -guardrail.margin,
+    )
+
+
+def _sums(arm: Arm, name: str) -> Moments:
+    return arm.guardrails[name] if arm.mature else arm.guardrails.get(name, Moments())
+
+
+def _blocking(
+    days: float,
+    mature: tuple[int, int],
+    conversions: tuple[int, int],
+    results: tuple[GuardrailResult, ...],
+    gini: Look | None,
+    rules: Rules,
+) -> tuple[str, ...]:
+    waits = []
+    if days < rules.min_days:
+        waits.append(f"{days:.1f} of {rules.min_days:g} days")
+    if sum(mature) < rules.min_sample_size:
+        waits.append(f"{sum(mature):,} of {rules.min_sample_size:,} clients")
+    if min(conversions) < rules.min_conversions:
+        waits.append(f"{min(conversions)} of {rules.min_conversions} conversions an arm")
+    for guardrail, result in zip(rules.guardrails, results, strict=True):
+        if result.bound is None:
+            waits.append(f"{result.name} has fewer than {confidence.MIN_CLIENTS} clients an arm")
+        elif not result.inside_margin:
+            waits.append(f"{result.name} may be worse by {abs(result.bound):.3g}, margin {guardrail.margin:g}")
+    if rules.gini_margin is not None:
+        if gini is None:
+            waits.append("no look at the Gini of offers yet")
+        elif gini.excess > rules.gini_margin:
+            waits.append(f"Gini of offers {gini.excess:+.3f}, margin {rules.gini_margin:g}")
+    return tuple(waits)
+
+
+def _lift(n: np.ndarray, x: np.ndarray) -> float | None:
+    """Stratified difference of rates relative to control's rate under the same weights; None without conversions."""
+    both = n.min(axis=1) > 0
+    if not both.any():
+        return None
+    weight = n[both].prod(axis=1) / n[both].sum(axis=1)
+    treatment, control = weight @ (x[both] / n[both])
+    return float(treatment / control - 1) if control else None
+
+
+def _information(n: np.ndarray, fraction: float, horizon: int) -> tuple[float, float]:
+    """(Share of the final information that is there, clients to come). Information is Σ nT·nC/(nT+nC) over phases; the
+    clients to come are split as in the current phase."""
+    remaining = max(0.0, horizon - n.sum())
+    now = float((n.prod(axis=1) / np.maximum(n.sum(axis=1), 1)).sum())
+    later = remaining * fraction * (1 - fraction)
+    return (now / (now + later) if now + later else 0.0), remaining
+
+
+@cache
+def _quantiles() -> np.ndarray:
+    normal = NormalDist()
+    return np.array([normal.inv_cdf((i + 0.5) / _DRAWS) for i in range(_DRAWS)])
+
+
+def _predictive_power(
+    fraction: list[float], n: np.ndarray, x: np.ndarray, remaining: float, limit: float, rules: Rules
+) -> float:
+    """Chance that log e(+1) reaches its limit by the horizon, given what was seen and a flat prior on the difference.
+
+    The clients to come are one more phase at the current share f, with a pooled rate q and rates that differ by δ. Seen
+    are the pooled rate p and a difference D. The effect is relative, as in the test: δ ~ N(D·q/p, (q/p)²·p(1−p)/W +
+    q(1−q)/w), W = Σ nT·nC/(nT+nC) of what was seen, w = remaining · f(1−f). q is the larger of p and the rate expected,
+    so that a slow start is not held against the treatment. The e-value at the horizon is exact for each quantile of δ;
+    those who reach the limit before and fall back are added as a share of those who do not.
+    """
+    f = fraction[-1]
+    weight = n.prod(axis=1) / np.maximum(n.sum(axis=1), 1)
+    rates = np.divide(x, n, out=np.zeros_like(x), where=n > 0)
+    seen = float(weight @ (rates[:, 0] - rates[:, 1]) / weight.sum())
+    p = min(max(float(x.sum() / n.sum()), 1e-9), 1 - 1e-9)
+    q = max(p, rules.baseline_rate)
+    deviation = sqrt((q / p) ** 2 * p * (1 - p) / weight.sum() + q * (1 - q) / (remaining * f * (1 - f)))
+    future = seen * q / p + deviation * _quantiles()
+    to_come = remaining * np.array([f, 1 - f])
+    converted = to_come * np.clip(q + future[:, None] * np.array([1 - f, -f]), 0, 1)  # (draws, 2)
+    counts = np.concatenate([np.broadcast_to(n, (_DRAWS, *n.shape)), np.broadcast_to(to_come, (_DRAWS, 1, 2))], axis=1)
+    conversions = np.concatenate([np.broadcast_to(x, (_DRAWS, *x.shape)), converted[:, None]], axis=1)
+    return min(1.0, _REACHED * float((_log_e([*fraction, f], counts, conversions, rules, 1) >= limit).mean()))
+
+
+def _e(log_value: float) -> str:
+    """An e-value for people; the logarithm is what is stored."""
+    return "over 1e9" if log_value > 20.7 else f"{exp(log_value):.3g}"

@@ -1,0 +1,126 @@
+"""An experiment at one cutoff for people: tables, the evidence over time, the decision in words. Pure.
+
+Everything shown comes from stored cutoffs, so that a report of an old experiment is the same later.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from math import log
+from typing import Any
+
+from litgo_pipelines.experiments.confidence import Moments
+from litgo_pipelines.experiments.decision import Arm, Cutoff, Decision, Outcome, Rules
+from litgo_pipelines.observability.plots import figure, png
+
+_WORDS = {
+    Outcome.HALT: "Halted: the figures are not to be trusted, everybody is on control.",
+    Outcome.ROLL_BACK: "Taken back: treatment does harm, everybody is on control.",
+    Outcome.PROMOTE: "Promoted: treatment is better.",
+    Outcome.FUTILE: "Ended, control stays: treatment will hardly be shown to be better.",
+    Outcome.HORIZON: "Ended, control stays: as many clients or days as planned, and no clear difference.",
+    Outcome.KEEP_RUNNING: "Runs on: not enough is known.",
+}
+
+
+def words(decision: Decision, *, held: str | None = None, stopped: str | None = None) -> str:
+    """What was decided, and why; held, stopped: why the decision was not carried out, or not asked for."""
+    first = f"Stopped: {stopped}." if stopped else _WORDS[decision.outcome]
+    lines = [f"**{first}**", *(f"- {reason}" for reason in decision.reasons)]
+    lines += [f"- held back: {held}"] if held else []
+    lines += [f"- before a promotion: {waits}" for waits in decision.blocking]
+    lift = "unknown" if decision.lift is None else f"{decision.lift:+.1%}"
+    power = "" if decision.predictive_power is None else f", chance of a promotion {decision.predictive_power:.0%}"
+    lines.append(f"- lift {lift}, {decision.information:.0%} of the information of the horizon{power}")
+    lines.append("- lift is overstated while lawyers are scarce: read it beside their utilisation")
+    return "\n".join(lines)
+
+
+def arms(cutoff: Cutoff) -> str:
+    """Arms side by side, two rows a phase."""
+    rows = []
+    for number, phase in enumerate(cutoff.phases, start=1):
+        share = f"{phase.fraction:.0%}"
+        rows += [
+            _arm_row(number, share, "treatment", phase.treatment),
+            _arm_row(number, share, "control", phase.control),
+        ]
+    return _table(
+        ("phase", "treated", "arm", "exposed", "outcome final", "accepted", "rate", "hours to accept", "rating"), rows
+    )
+
+
+def _arm_row(number: int, share: str, name: str, arm: Arm) -> tuple[Any, ...]:
+    means = [_mean(arm.guardrails.get(guardrail, Moments())) for guardrail in ("hours_to_accept", "rating")]
+    rate = f"{arm.conversions / arm.mature:.1%}" if arm.mature else "–"
+    return number, share, name, f"{arm.exposed:,}", f"{arm.mature:,}", f"{arm.conversions:,}", rate, *means
+
+
+def _mean(moments: Moments) -> str:
+    return f"{moments.y / moments.x:.2f}" if moments.x else "–"
+
+
+def guardrails(decision: Decision, rules: Rules) -> str:
+    """Each guardrail's difference, interval and worst bound against its margin; the mismatch and the Gini below."""
+    rows: list[tuple[Any, ...]] = [
+        (
+            result.name, _signed(result.difference), f"{_signed(result.low)} to {_signed(result.high)}",
+            _signed(result.bound), f"{'−' if rule.higher_is_better else '+'}{rule.margin:g}",
+            "worse" if result.worse else "inside" if result.inside_margin else "not known yet",
+        )
+        for rule, result in zip(rules.guardrails, decision.guardrails, strict=True)
+    ]  # fmt: skip
+    limit = log(rules.mismatch_limit)
+    off = decision.log_e_mismatch > limit
+    rows.append(
+        (
+            "sizes of the arms (log e)",
+            f"{decision.log_e_mismatch:.2f}",
+            "",
+            "",
+            f"{limit:.2f}",
+            "off" if off else "as split",
+        )
+    )
+    return _table(("guardrail", "treatment − control", "interval", "at worst", "margin", ""), rows)
+
+
+def gini(cutoff: Cutoff, rules: Rules) -> str:
+    """Looks at how evenly offers are spread over lawyers."""
+    rows = [
+        (
+            f"{look.clients:,}", f"{look.gini_treatment:.3f}", f"{look.gini_control:.3f}", f"{look.naive:+.3f}",
+            f"{look.excess:+.3f}", f"{look.p_value:.4f}",
+        )
+        for look in cutoff.gini_looks
+    ]  # fmt: skip
+    limits = (
+        f"margin {rules.gini_margin:g}, level {rules.gini_alpha:.4f}" if rules.gini_margin is not None else "not asked"
+    )
+    columns = ("clients", "treatment", "control", "difference", "corrected for the arms' sizes", "p")
+    return f"{_table(columns, rows)}\n\n{limits}"
+
+
+def evidence_over_time(name: str, points: Sequence[tuple[datetime, float, float, float]], rules: Rules) -> bytes:
+    """The e-values against their limits, as a PNG. points: instant, log e for better, worse, mismatch."""
+    drawn, axes = figure(f"{name}: evidence at each cutoff", "", "log e-value")
+    at, better, worse, mismatch = zip(*points, strict=True)
+    for values, limit, label, colour in (
+        (better, log(1 / rules.alpha), "treatment converts better", "tab:green"),
+        (worse, None, "treatment converts worse", "tab:red"),
+        (mismatch, log(rules.mismatch_limit), "arms not as split", "tab:grey"),
+    ):
+        axes.plot(at, values, color=colour, label=label, marker="." if len(at) < 30 else None)
+        if limit is not None:
+            axes.axhline(limit, color=colour, linestyle="--", linewidth=1)
+    axes.legend(fontsize=8, loc="best")
+    drawn.autofmt_xdate(rotation=20)
+    return png(drawn)
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3g}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows] or ["|" + " – |" * len(columns)]
+    return "\n".join(["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns), *lines])

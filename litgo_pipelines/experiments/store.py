@@ -1,0 +1,296 @@
+"""Experiments as rows: which one runs, who is in which arm, and starting, ramping and stopping one.
+
+Every function works inside the caller's transaction. At most one experiment runs. Closing cutoffs and what follows from
+them is in `cutoffs.py`, the statistics in `decision.py`, the hash that assigns clients in `assignment.py`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from litgo_pipelines.database import advisory_lock, sql
+from litgo_pipelines.experiments import assignment
+from litgo_pipelines.experiments.assignment import BUCKETS, Experiment
+from litgo_pipelines.experiments.decision import Guardrail, Rules
+from litgo_pipelines.lifecycle import ledger, transitions
+from litgo_pipelines.lifecycle.ledger import By, Refused
+from litgo_pipelines.lifecycle.states import State, refusal
+
+PACKAGE = "litgo_pipelines.experiments"
+LOCK = "experiments"  # taken before the ledger's
+HOLDOUT_SALT = "litgo-holdout-1"
+WINDOW_DAYS = 14  # from a client's first exposure until its outcome is final
+HOURS, RATING = "hours_to_accept", "rating"
+# Margins are about a tenth of the hours' and a third of the stars' standard deviation, as in benchmarks/experiments.py.
+GUARDRAILS = (Guardrail(HOURS, 14.0, higher_is_better=False, cap=24.0 * WINDOW_DAYS), Guardrail(RATING, 0.3))
+BASELINE_DAYS = 60
+BASELINE_RATE = 0.3  # where nothing was offered before
+
+
+class SpecChanged(RuntimeError):
+    """A stored specification is not the one the experiment was started with."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment is started with; points are basis points of the clients. ValueError for what cannot be."""
+
+    treatment_points: int = 1000
+    ramp_points: int = 5000
+    ramp_clients: int = 4000  # exposed in the first phase without harm, before the ramp
+    holdout_points: int = 500
+    min_sample_size: int = 1000
+    horizon: int = 20_000
+    guardrails: tuple[Guardrail, ...] = GUARDRAILS
+
+    def __post_init__(self) -> None:
+        for points in (self.treatment_points, self.ramp_points):
+            if reason := _unusable(points):
+                raise ValueError(reason)
+        if unknown := {guardrail.name for guardrail in self.guardrails} - {HOURS, RATING}:
+            raise ValueError(f"no sums are made for the guardrails {', '.join(sorted(unknown))}")
+
+
+@dataclass(frozen=True)
+class Running:
+    """An experiment in one phase. control: None is the hand weights. spec: as stored."""
+
+    experiment: str
+    phase: int
+    treatment_points: int
+    control: str | None
+    treatment: str
+    assignment: Experiment
+    started_at: datetime
+    spec: Mapping[str, Any]
+
+    @property
+    def rules(self) -> Rules:
+        return Rules.from_dict(self.spec["rules"])
+
+    @property
+    def window(self) -> timedelta:
+        return timedelta(days=self.spec["window_days"])
+
+
+_COLUMNS = (
+    "e.experiment, p.phase, p.treatment_points, e.control_version, e.treatment_version, e.started_at, e.spec, "
+    "e.spec_sha256 FROM litgo.experiments e JOIN litgo.experiment_phases p USING (experiment)"
+)
+
+
+def running(cursor: Any) -> Running | None:
+    """The experiment that runs, in its newest phase."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} WHERE NOT EXISTS (SELECT FROM litgo.experiment_ends x WHERE x.experiment = e.experiment) "
+        "ORDER BY p.phase DESC LIMIT 1"
+    )
+    row = cursor.fetchone()
+    return _running(row) if row else None
+
+
+def load(cursor: Any, experiment: str, phase: int) -> Running:
+    """An experiment in the phase a batch began with, also when it ended since. Raises KeyError for an unknown one."""
+    cursor.execute(f"SELECT {_COLUMNS} WHERE e.experiment = %s AND p.phase = %s", (experiment, phase))
+    row = cursor.fetchone()
+    if row is None:
+        raise KeyError(f"no experiment {experiment} with phase {phase}")
+    return _running(row)
+
+
+def arms(cursor: Any, running: Running, client_ids: Sequence[str]) -> list[tuple[str | None, int]]:
+    """(arm, phase) of each client: as first exposed, else as assigned in the phase given; None in the holdout.
+
+    client_ids: as Postgres prints a uuid.
+    """
+    cursor.execute(
+        "SELECT client_id::text, arm, phase FROM litgo.experiment_arms "
+        "WHERE experiment = %s AND client_id = ANY(%s::uuid[])",
+        (running.experiment, list(client_ids)),
+    )
+    stored = {client: (arm, phase) for client, arm, phase in cursor.fetchall()}
+    return [
+        stored.get(client) or (assignment.assign(running.assignment, client), running.phase) for client in client_ids
+    ]
+
+
+def in_holdout(client_id: str, points: int) -> bool:
+    """Whether the version before the champion ranks for a client, in every experiment and between them; pure.
+
+    points: basis points of the clients. A larger holdout holds the smaller one.
+    """
+    return assignment.bucket(HOLDOUT_SALT, client_id) < points
+
+
+def start(cursor: Any, version: str, plan: Plan, by: By) -> Running:
+    """Try the open challenger `version` against what serves. Raises Refused with the reason for what may not be."""
+    advisory_lock(cursor, LOCK)
+    state = ledger.locked_state(cursor)
+    if reason := _refusal(cursor, state, version, by.at, by.by_hand):
+        raise Refused(reason)
+    experiment = name(version)
+    highest = max(plan.treatment_points, plan.ramp_points)
+    rate, clients = baseline(cursor, by.at)
+    rules = Rules(
+        min(max(rate, 0.02), 0.95 * _rate_limit(highest), 0.98),
+        plan.guardrails,
+        min_sample_size=plan.min_sample_size,
+        horizon=plan.horizon,
+    )
+    spec = {
+        "rules": rules.as_dict(),
+        "salt": f"{experiment}:1",
+        "holdout_salt": HOLDOUT_SALT if plan.holdout_points else None,
+        "holdout_points": plan.holdout_points,
+        "window_days": WINDOW_DAYS,
+        "ramp": {"clients": plan.ramp_clients, "points": plan.ramp_points},
+        "baseline": {"rate": rate, "clients": clients},
+    }
+    cursor.execute(
+        "INSERT INTO litgo.experiments (experiment, spec, spec_sha256, control_version, treatment_version, started_at, "
+        "actor, reason, run_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (experiment, json.dumps(spec), _digest(spec), state.champion, version, by.at, by.who, by.reason, by.run_id),
+    )
+    _begin_phase(cursor, experiment, 1, plan.treatment_points, by)
+    return load(cursor, experiment, 1)
+
+
+def start_for_challenger(cursor: Any, plan: Plan, at: datetime, run_id: str) -> Running | None:
+    """Start the experiment of the open challenger if it may; None when there is none, or while nothing may go up."""
+    advisory_lock(cursor, LOCK)
+    version = ledger.locked_state(cursor).challenger
+    if version is None:
+        return None
+    try:
+        return start(cursor, version, plan, By("experiments", f"version {version} passed the gate", at, run_id))
+    except Refused:
+        return None
+
+
+def waiting(cursor: Any, at: datetime) -> str | None:
+    """The challenger `start_for_challenger` would start an experiment for."""
+    state = ledger.state(cursor)
+    version = state.challenger
+    return None if version is None or _refusal(cursor, state, version, at) else version
+
+
+def ramp(cursor: Any, points: int, by: By) -> Running:
+    """A new phase of the running experiment with `points` treated; who was exposed stays in the arm.
+
+    Raises Refused when none runs, or with these points already, and for points that cannot be.
+    """
+    advisory_lock(cursor, LOCK)
+    now = running(cursor)
+    if now is None:
+        raise Refused("no experiment runs")
+    if points == now.treatment_points:
+        raise Refused(f"{now.experiment} treats {points / 100:g} % already")
+    if reason := _unusable(points, now.rules.baseline_rate):
+        raise Refused(reason)
+    _begin_phase(cursor, now.experiment, now.phase + 1, points, by)
+    return load(cursor, now.experiment, now.phase + 1)
+
+
+def stop(cursor: Any, by: By) -> Running:
+    """End the running experiment without a verdict and archive its challenger. Raises Refused when none runs."""
+    advisory_lock(cursor, LOCK)
+    now = running(cursor)
+    if now is None:
+        raise Refused("no experiment runs")
+    end(cursor, now, "stopped", None, None, by)
+    return now
+
+
+def end(
+    cursor: Any, now: Running, outcome: str, cutoff: datetime | None, decision: dict[str, Any] | None, by: By
+) -> None:
+    """The end of an experiment as a row; a challenger that was not promoted is archived. The caller holds the lock."""
+    cursor.execute(
+        "INSERT INTO litgo.experiment_ends (experiment, outcome, cutoff, ended_at, actor, reason, decision) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (now.experiment, outcome, cutoff, by.at, by.who, by.reason, json.dumps(decision) if decision else None),
+    )
+    if ledger.locked_state(cursor).challenger == now.treatment:
+        evidence = {"experiment_id": now.experiment, "outcome": outcome, "decision": decision}
+        because = By(by.who, f"{now.experiment}: {by.reason}", by.at, by.run_id, by.by_hand)
+        transitions.archive(cursor, now.treatment, evidence, because)
+    if outcome == "halt":
+        transitions.tell(
+            cursor, "experiment_halted", "critical", f"experiment {now.experiment}", now.experiment,
+            f"{now.experiment} was halted, everybody is ranked by what served before: {by.reason}",
+            {"experiment": now.experiment, "reason": by.reason}, by.at,
+        )  # fmt: skip
+    elif outcome != "promote":
+        transitions.alert(
+            cursor, "experiment_ended", "warning" if outcome == "roll_back" else "info",
+            f"experiment {now.experiment}", f"experiment_ended: {now.experiment}",
+            f"{now.experiment} ended ({outcome}), version {now.treatment} does not serve: {by.reason}", by.at,
+        )  # fmt: skip
+
+
+def baseline(cursor: Any, at: datetime, days: int = BASELINE_DAYS) -> tuple[float, int]:
+    """(share of clients whose first request was accepted in 14 days, clients), of those whose 14 days were over by `at`
+    and began in the `days` before; BASELINE_RATE without any."""
+    cursor.execute(
+        sql(PACKAGE, "baseline.sql"),
+        {"at": at, "since": timedelta(days=days), "window": timedelta(days=WINDOW_DAYS)},
+    )
+    clients, accepted = cursor.fetchone()
+    return (accepted / clients if clients else BASELINE_RATE), clients
+
+
+def name(version: str) -> str:
+    """The experiment that tries a version."""
+    return f"ranker-v{version}"
+
+
+def _refusal(cursor: Any, state: State, version: str, at: datetime, by_hand: bool = False) -> str | None:
+    if state.challenger != version:
+        return f"version {version} is not the open challenger" + (
+            f", version {state.challenger} is" if state.challenger else ": there is none"
+        )
+    if reason := refusal(state, "champion", version, at, by_hand=by_hand):
+        return reason  # what could not be promoted is not tried on clients
+    cursor.execute(
+        "SELECT e.experiment, x.outcome FROM litgo.experiments e LEFT JOIN litgo.experiment_ends x USING (experiment) "
+        "WHERE x.experiment IS NULL OR e.experiment = %s",
+        (name(version),),
+    )
+    found = cursor.fetchone()
+    return f"{found[0]} {'ended: ' + found[1] if found[1] else 'runs'}" if found else None
+
+
+def _rate_limit(points: int) -> float:
+    """Below this expected rate the e-process knows what its largest effects mean: 1 − 4·sd·f."""
+    return 1 - 4 * Rules(BASELINE_RATE).sd * points / BUCKETS
+
+
+def _unusable(points: int, rate: float = 0.0) -> str | None:
+    if not 0 < points < BUCKETS:
+        return f"{points / 100:g} % of the clients cannot be treated: more than 0 and less than 100"
+    if rate >= _rate_limit(points):
+        return f"with {rate:.0%} expected to convert, {points / 100:g} % treated cannot be judged: treat fewer"
+    return None
+
+
+def _begin_phase(cursor: Any, experiment: str, phase: int, points: int, by: By) -> None:
+    cursor.execute(
+        "INSERT INTO litgo.experiment_phases (experiment, phase, treatment_points, started_at, actor, reason) "
+        "VALUES (%s, %s, %s, %s, %s, %s)",
+        (experiment, phase, points, by.at, by.who, by.reason),
+    )
+
+
+def _running(row: Sequence[Any]) -> Running:
+    experiment, phase, points, control, treatment, started_at, spec, sha256 = row
+    if _digest(spec) != sha256:
+        raise SpecChanged(f"the specification of {experiment} was changed after its start")
+    split = Experiment(spec["salt"], points, holdout_salt=spec["holdout_salt"], holdout_points=spec["holdout_points"])
+    return Running(experiment, phase, points, control, treatment, split, started_at, spec)
+
+
+def _digest(spec: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()

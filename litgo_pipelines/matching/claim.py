@@ -1,0 +1,133 @@
+"""Claim: which cases a batch holds, written down before any of them is matched.
+
+A batch that a killed run left open is read back with what it was frozen with. Knows the database, not Dagster.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from litgo_pipelines.database import sql
+from litgo_pipelines.embeddings import store
+from litgo_pipelines.matching.plan import Arms, Batch, Plan
+
+PACKAGE = "litgo_pipelines.matching"
+EMBEDDED_WITHIN = timedelta(minutes=2)  # a new case waits for its vector for so long
+
+
+class WaitingCase(NamedTuple):
+    case_id: str
+    round: int
+    created_at: datetime
+
+
+class ClaimedCase(NamedTuple):
+    """`turn`: its place in the batch, from 1, also when a part of the batch is done already."""
+
+    turn: int
+    case_id: str
+    round: int
+
+
+def waiting_cases(cursor: Any, plan: Plan, as_of: datetime, since: datetime | None = None) -> list[WaitingCase]:
+    """The cases whose turn it is, at most plan.limit; `since`: created after it, all when None."""
+    cursor.execute(
+        sql(PACKAGE, "pending.sql"),
+        {
+            "as_of": as_of,
+            "since": since or datetime.min.replace(tzinfo=UTC),
+            "rounds": plan.rounds,
+            "round_days": plan.round_days,
+            "limit": plan.limit,
+        },
+    )
+    return [WaitingCase(*row) for row in cursor.fetchall()]
+
+
+def open_batch(cursor: Any) -> Batch | None:
+    """The batch that a killed run left unfinished."""
+    cursor.execute(
+        "SELECT batch_id, as_of, case_ids::text[], rounds, parameters, model_version, experiment, phase, "
+        "treatment_version, holdout_version, similarity_watermark, similarity_space "
+        "FROM litgo.matching_batches WHERE finished_at IS NULL"
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    batch_id, as_of, case_ids, rounds, stored, *rest = row
+    return Batch(batch_id, as_of, case_ids, rounds, Plan.load(stored), *rest)
+
+
+def next_instant(cursor: Any, as_of: datetime) -> datetime:
+    """The instant of a new batch. Offers of a batch are microseconds after it: two batches must be further apart."""
+    cursor.execute("SELECT GREATEST(%s, max(as_of) + interval '1 second') FROM litgo.matching_batches", (as_of,))
+    (instant,) = cursor.fetchone()
+    return instant
+
+
+def ready_cases(cursor: Any, plan: Plan, instant: datetime) -> list[WaitingCase]:
+    """As `waiting_cases`, without those whose vectors are on their way."""
+    found = waiting_cases(cursor, plan, instant)
+    late = store.not_embedded_yet(cursor, [case.case_id for case in found], instant, EMBEDDED_WITHIN)
+    return [case for case in found if case.case_id not in late]
+
+
+def claim_batch(
+    cursor: Any, plan: Plan, arms: Arms, as_of: datetime, found: Sequence[WaitingCase], run_id: str
+) -> Batch:
+    case_ids, rounds, _ = (list(column) for column in zip(*found, strict=True))
+    watermark = store.watermark(cursor)
+    ranked_by = {ranker.version or "" for ranker in arms.rankers.values()} | {""}  # the heuristic stands in for any
+    plan = replace(plan, weights={version: weight for version, weight in plan.weights.items() if version in ranked_by})
+    cursor.execute(
+        "INSERT INTO litgo.matching_batches "
+        "(as_of, case_ids, rounds, parameters, ranker, model_version, run_id, similarity_watermark, experiment, phase, "
+        "treatment_version, holdout_version) "
+        "VALUES (%s, %s::uuid[], %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING batch_id",
+        (
+            as_of,
+            case_ids,
+            rounds,
+            json.dumps(asdict(plan)),
+            arms.champion.kind,
+            arms.champion.version,
+            run_id,
+            watermark,
+            arms.experiment,
+            arms.phase,
+            arms.treatment_version,
+            arms.holdout,
+        ),
+    )
+    (batch_id,) = cursor.fetchone()
+    return Batch(
+        batch_id=batch_id,
+        as_of=as_of,
+        case_ids=case_ids,
+        rounds=rounds,
+        plan=plan,
+        model_version=arms.champion.version,
+        experiment=arms.experiment,
+        phase=arms.phase,
+        treatment_version=arms.treatment_version,
+        holdout=arms.holdout,
+        watermark=watermark,
+        space=None,
+    )
+
+
+def unmatched_cases(cursor: Any, batch: Batch) -> list[ClaimedCase]:
+    """What is left of the batch: not matched, not failed in this batch, still pending."""
+    cursor.execute(
+        "SELECT b.turn, b.case_id::text, b.round "
+        "FROM unnest(%(case_ids)s::uuid[], %(rounds)s::int[]) WITH ORDINALITY AS b (case_id, round, turn) "
+        "JOIN cases c ON c.id = b.case_id AND c.status = 'pending_assignment' "
+        "WHERE NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = b.case_id AND m.round = b.round) "
+        "AND NOT EXISTS (SELECT FROM litgo.matching_failures f WHERE f.case_id = b.case_id AND f.retry_at > %(as_of)s "
+        "AND f.last_failed_at <= %(as_of)s) "
+        "ORDER BY b.turn",
+        {"case_ids": batch.case_ids, "rounds": batch.rounds, "as_of": batch.as_of},
+    )
+    return [ClaimedCase(*row) for row in cursor.fetchall()]

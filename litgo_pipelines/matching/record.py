@@ -1,0 +1,103 @@
+"""Record: what the matching of one case writes, in one statement and one transaction, and what a failed try writes."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from litgo_pipelines.database import in_transaction, sql
+from litgo_pipelines.matching.claim import PACKAGE
+from litgo_pipelines.models.ranking import Ranker
+from litgo_pipelines.observability.metrics import Delta, columns
+
+ATTEMPTS = 3  # then a case waits for a person
+RETRY = timedelta(minutes=5)  # times the number of failed attempts
+_TYPES = {
+    "case_id": "uuid",
+    "round": "int",
+    "batch_id": "bigint",
+    "sent_at": "timestamptz",
+    "candidates": "int",
+    "radius_km": "float8",
+    "weight": "float8",
+    "pool_load": "float8",
+    "considered": "jsonb",
+    "weights_used": "jsonb",
+    "ranker": "text",
+    "model_version": "text",
+    "preset": "text",
+    "term": "interval",
+    "metric_names": "text[]",
+    "metric_labels": "jsonb[]",
+    "metric_values": "float8[]",
+    "experiment": "text",
+    "arm": "text",
+    "phase": "int",
+    "seconds": "float8",
+}
+_EXECUTE = f"EXECUTE make_offers ({', '.join(f'%({name})s::{kind}' for name, kind in _TYPES.items())})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchedCase:
+    """One case's matching. radius_km: None for anywhere; seconds: of scoring; considered: `explain.considered`."""
+
+    case_id: str
+    round: int
+    batch_id: int
+    sent_at: datetime
+    candidates: int
+    radius_km: float | None
+    weight: float
+    pool_load: float
+    considered: list[dict[str, Any]]
+    ranker: Ranker
+    preset: str
+    complexity: str
+    term: timedelta
+    experiment: str | None
+    arm: str | None
+    phase: int | None
+    seconds: float
+
+
+def prepare(cursor: Any) -> None:
+    """Once per connection, before `write`."""
+    cursor.execute("DEALLOCATE ALL")
+    cursor.execute(sql(PACKAGE, "offers.sql"))
+
+
+def write(connection: Any, matched: MatchedCase, deltas: list[Delta]) -> int:
+    """Offers, log, outbox, exposure and metrics; the number of offers, 0 for a case that was matched or taken since."""
+    names, labels, values = columns(deltas)
+    ranker = matched.ranker
+    parameters = vars(matched) | {
+        "considered": json.dumps(matched.considered),
+        "weights_used": ranker.weights_used(matched.preset, matched.complexity),
+        "ranker": ranker.kind,
+        "model_version": ranker.version,
+        "preset": matched.preset if ranker.model is None else None,
+        "metric_names": names,
+        "metric_labels": labels,
+        "metric_values": values,
+    }
+
+    def execute(cursor: Any) -> int:
+        cursor.execute(_EXECUTE, parameters)
+        return cursor.fetchone()[0]
+
+    return in_transaction(connection, execute)
+
+
+def record_failure(cursor: Any, case_id: str, reason: str, as_of: datetime) -> bool:
+    """One more failed try of a case; True when it was the last one."""
+    cursor.execute(
+        "INSERT INTO litgo.matching_failures AS f "
+        "(case_id, attempts, reason, first_failed_at, last_failed_at, retry_at, dead) "
+        "VALUES (%(case)s, 1, %(reason)s, %(at)s, %(at)s, %(at)s + %(retry)s, false) "
+        "ON CONFLICT (case_id) DO UPDATE SET attempts = f.attempts + 1, reason = excluded.reason, "
+        "last_failed_at = excluded.last_failed_at, retry_at = excluded.last_failed_at + %(retry)s * (f.attempts + 1), "
+        "dead = f.attempts + 1 >= %(attempts)s RETURNING dead",
+        {"case": case_id, "reason": reason[:1000], "at": as_of, "retry": RETRY, "attempts": ATTEMPTS},
+    )
+    return cursor.fetchone()[0]

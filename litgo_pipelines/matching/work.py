@@ -1,0 +1,250 @@
+"""Work: the cases of a batch decided one after another, each seeing the offers made to those before it.
+
+Each case is committed by itself (`record.py`); one that cannot be matched is put aside and does not hold up the others.
+"""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import psycopg2
+from numpy.typing import NDArray
+
+from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
+from litgo_pipelines.matching import explain, record
+from litgo_pipelines.matching.allocation import (
+    choose,
+    equity_term,
+    explore,
+    load_for_offer,
+    next_best,
+    relative_load,
+    ties,
+)
+from litgo_pipelines.matching.arm_loads import ArmLoads
+from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, pairs
+from litgo_pipelines.matching.features import impute
+from litgo_pipelines.matching.plan import HOLDOUT, Arms, Batch
+from litgo_pipelines.models.ranking import ModelBroken, Ranker
+from litgo_pipelines.observability.metrics import add, count, observe
+
+EXPLAINED_BEYOND = 5  # lawyers explained beyond the offered
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class BatchResult:
+    """What a batch came to; `failures`: case → reason."""
+
+    batch_id: int
+    as_of: datetime
+    resumed: bool = False
+    matched: int = 0
+    offers: int = 0
+    explored: int = 0
+    treated: int = 0  # cases ranked by an experiment's challenger
+    held_out: int = 0
+    widened: int = 0
+    candidates: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    ranker: str = ""
+    problem: str = ""  # why the champion does not rank
+    space: str = ""  # of the similarity; empty: there was none
+    kept: list[float] = field(default_factory=list)  # share of the best five's relevance, per case
+
+    def figures(self) -> dict[str, Any]:
+        """For logs and tables: numbers only."""
+        figures = {name: value for name, value in asdict(self).items() if name not in ("failures", "kept", "problem")}
+        kept = {"relevance_kept": round(float(np.mean(self.kept)), 4)} if self.kept else {}
+        return {**figures, **kept, "failed": len(self.failures), "seconds": round(self.seconds, 3)}
+
+
+@dataclass(kw_only=True)
+class BatchWork:
+    """The state of a batch while it runs."""
+
+    connection: Any
+    batch: Batch
+    arms: Arms
+    rankers: dict[str | None, Ranker]  # by arm; one that breaks is replaced by the heuristic
+    assigned: Sequence[str | None]  # the arm of each case's client
+    cases: Cases
+    lawyers: Lawyers
+    loads: ArmLoads
+    reach: Reach
+    similarity: Sequence[NDArray[np.float32]] | None
+    turns: list[int]  # of each case: its place in the batch, also when a part of it is done already
+    result: BatchResult
+
+    def chunk(self, rows: Sequence[int]) -> None:
+        """Match some cases; one that cannot be matched is put aside and does not hold up the others."""
+        fit = []
+        for row in rows:
+            if (problem := self._problem(row)) is None:
+                fit.append(row)
+            else:
+                self._fail(row, problem)
+        if not fit:
+            return
+        try:
+            found = pairs(self.cases, self.lawyers, fit, self.reach, self.similarity)
+            features, imputed = impute(found.features, found.starts[:-1])
+            relevance, seconds = self._relevance(fit, features, np.diff(found.starts))
+        except Exception as error:
+            if len(fit) > 1:  # whose fault it was shows when each is alone
+                for row in fit:
+                    self.chunk([row])
+            else:
+                self._fail(fit[0], f"{type(error).__name__}: {error}")
+            return
+        for k, row in enumerate(fit):
+            here = slice(found.starts[k], found.starts[k + 1])
+            try:
+                self._match(row, found.lawyer[here], features[here], imputed[here], relevance[here], float(seconds[k]))
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                raise  # the database's trouble, not this case's
+            except Exception as error:
+                self.connection.rollback()
+                self._fail(row, f"{type(error).__name__}: {error}")
+
+    def _relevance(
+        self, fit: Sequence[int], features: Any, sizes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Relevance of each pair, each case's by its arm's ranker; seconds per case, the same within an arm."""
+        relevance, seconds = np.empty(len(features)), np.empty(len(fit))
+        arms = np.array([self.assigned[row] or "" for row in fit])
+        for arm in dict.fromkeys(self.assigned[row] for row in fit):
+            mine = arms == (arm or "")
+            of_arm = np.repeat(mine, sizes)
+            rows = [row for row, here in zip(fit, mine, strict=True) if here]
+            presets, complexity = (
+                [column[row] for row in rows] for column in (self.cases.preset, self.cases.complexity)
+            )
+            while True:
+                started = time.monotonic()
+                try:
+                    found = self.rankers[arm].relevance(features[of_arm], presets, complexity, sizes[mine])
+                    break
+                except ModelBroken as error:  # no case's fault
+                    self._put_aside(arm, error)
+            relevance[of_arm] = found
+            seconds[mine] = (time.monotonic() - started) / len(rows)
+        return relevance, seconds
+
+    def _put_aside(self, arm: str | None, error: ModelBroken) -> None:
+        """Another ranker for the rest of the batch: control's for the treated, else the heuristic."""
+        before, control = self.rankers[arm], self.rankers.get(CONTROL)
+        instead = control if arm == TREATMENT and control and not (before.fallback or control.fallback) else Ranker()
+        self.rankers[arm] = replace(instead, fallback="broken", problem=str(error))
+        with self.connection, self.connection.cursor() as cursor:
+            add(cursor, [count("ranker_fallback_total", reason="broken")])
+
+    def _problem(self, row: int) -> str | None:
+        lat, lng = self.cases.lat[row], self.cases.lng[row]
+        if not (np.isnan(lat) or (abs(lat) <= 90 and abs(lng) <= 180)):
+            return f"the case's place ({lng}, {lat}) is none on Earth: correct cases.coords"
+        if not len(self.reach.found[row][0]):
+            return f"no eligible lawyer for {self.cases.area_names[self.cases.area[row]]!r} anywhere"
+        return None
+
+    def _match(self, row: int, who: Any, features: Any, imputed: Any, relevance: Any, seconds: float) -> None:
+        """Allocate one case and commit it. who: row numbers of its eligible lawyers; features … of each of them."""
+        started = time.monotonic()
+        plan, lawyers, batch, cases = self.batch.plan, self.lawyers, self.batch, self.cases
+        arm = self.assigned[row]
+        ranker = self.rankers[arm]
+        rule = plan.rule_of(ranker)
+        compared = arm in ARMS and not self.rankers[CONTROL].fallback  # with a broken control there is no comparison
+        last = lawyers.last_offered[who]
+        offers_30d = self.loads.of(arm if compared else None, who)
+        load, pool_load = relative_load(
+            offers_30d, lawyers.cases_30d[who], lawyers.capacity[who], lawyers.active_share[who], rule
+        )
+        tie = ties(offers_30d, who)
+        choice = choose(relevance, load, last, tie, rule)
+        offered, propensity, by_chance = explore(
+            choice, who, plan.exploration, _seed(cases.ids[row], cases.rounds[row])
+        )
+        order = np.lexsort((who[offered], -relevance[offered]))  # shown by relevance
+        offered, propensity, by_chance = offered[order], propensity[order], by_chance[order]
+        others = next_best(choice, relevance, load, last, tie, rule, EXPLAINED_BEYOND, besides=offered)
+        considered = explain.considered(
+            lawyer_ids=[lawyers.ids[k] for k in who[np.concatenate([offered, others])]],
+            rows=[*offered.tolist(), *others.tolist()],
+            choice=choice,
+            relevance=relevance,
+            load=load,
+            equity_terms=equity_term(load, rule),
+            features=features,
+            imputed=imputed,
+            propensity=propensity,
+            by_chance=by_chance,
+            offered_at_load=lambda i: load_for_offer(i, choice, relevance, load, last, tie, rule),
+        )
+        radius = float(self.reach.radius_km[row])
+        matched = record.MatchedCase(
+            case_id=cases.ids[row],
+            round=cases.rounds[row],
+            batch_id=batch.batch_id,
+            sent_at=batch.as_of + timedelta(microseconds=self.turns[row]),
+            candidates=len(who),
+            radius_km=None if np.isinf(radius) else radius,
+            weight=choice.weight,
+            pool_load=pool_load,
+            considered=considered,
+            ranker=ranker,
+            preset=cases.preset[row],
+            complexity=cases.complexity[row],
+            term=timedelta(hours=plan.offer_hours),
+            experiment=self.arms.experiment if compared else None,
+            arm=arm if compared or arm == HOLDOUT else None,
+            phase=self.arms.phase,
+            seconds=seconds,
+        )
+        if not self._commit(matched, len(offered), int(by_chance.sum()), time.monotonic() - started):
+            return
+        self.loads.reserve(arm if compared else None, who[offered])
+        lawyers.last_offered[who[offered]] = _microseconds(matched.sent_at)
+        best = float(relevance[choice.best].sum())
+        self.result.kept.append(float(relevance[offered].sum()) / best if best else 1.0)
+        self.result.treated += arm == TREATMENT
+        self.result.held_out += arm == HOLDOUT
+        self.result.widened += bool(radius > plan.radii_km[0] and np.isfinite(cases.lat[row]))
+
+    def _commit(self, matched: record.MatchedCase, offered: int, explored: int, seconds: float) -> bool:
+        """Write the case; False when it was matched by a run before the kill, or is no longer pending."""
+        deltas = [
+            count("matches_found_total"),
+            count("offers_created_total", offered),
+            count("offers_explored_total", explored),
+            count("ranker_used_total", ranker=matched.ranker.kind),
+            *observe("matching_duration_seconds", seconds),
+        ]
+        offers = record.write(self.connection, matched, deltas)
+        if offers:
+            self.result.matched += 1
+            self.result.offers += offers
+            self.result.explored += explored
+            self.result.candidates += matched.candidates
+        return bool(offers)
+
+    def _fail(self, row: int, reason: str) -> None:
+        case_id, as_of = self.cases.ids[row], self.batch.as_of
+        with self.connection, self.connection.cursor() as cursor:
+            dead = record.record_failure(cursor, case_id, reason, as_of)
+            add(cursor, [count("matching_failures_total", outcome="dead" if dead else "retried")])
+        self.result.failures[case_id] = reason
+
+
+def _seed(case_id: str, round_number: int) -> int:
+    """The same draws for the same case and round, whenever and wherever it is matched."""
+    return int.from_bytes(hashlib.sha256(f"{case_id}:{round_number}".encode()).digest()[:16], "big")
+
+
+def _microseconds(instant: datetime) -> float:
+    return float((instant - EPOCH) // timedelta(microseconds=1))

@@ -1,0 +1,1 @@
+"""What a ranking model is: features, heuristic and learned ranker, training, files, registry."""

@@ -1,0 +1,178 @@
+"""The ranking model over several machines, for a snapshot that outgrows one machine's memory: LightGBM through Dask.
+
+Each worker reads its own rows of the snapshot, so its path must mean the same file everywhere; no process holds them
+all. What differs from `ranker.train`: rounds are chosen on the newest cases that fit (`sample_rows`), and the position
+shown is not corrected for, since each worker would estimate its own correction. Dask places the rows, LightGBM's own
+network trains: `DaskLGBMRanker` copies the rows once more and may gather all of them on one worker.
+"""
+
+import re
+import socket
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.training import (
+    Recipe,
+    Rows,
+    Trained,
+    cross_validate,
+    expanding_window,
+    require_preferences,
+)
+from litgo_pipelines.models.training import _dataset as dataset
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+SAMPLE_ROWS = 2_000_000
+SECONDS_FOR_WORKERS = 60
+MINUTES_TO_ANSWER = 10  # of a worker that another one waits for; LightGBM's default is two hours
+# Addresses of the workers: no property of the model, and different each time.
+_NETWORK = re.compile(r"^\[(machines|local_listen_port|machine_list_filename): .*\]\n", re.MULTILINE)
+
+
+class ClusterTooSmall(RuntimeError):
+    """Fewer workers than it takes to share the rows; transient, worth a retry."""
+
+
+def train(
+    path: Path, recipe: Recipe, seeds: Iterable[int], scheduler: str, workers: int = 2, sample_rows: int = SAMPLE_ROWS
+) -> Trained:
+    """As `ranker.train` on the training rows of the snapshot `path`, over the Dask cluster at `scheduler`.
+
+    Raises NothingToLearn; ClusterTooSmall when fewer than `workers` come up within a minute; OSError when there is no
+    scheduler at the address.
+    """
+    from distributed import Client
+
+    seeds = list(seeds)
+    starts = case_starts(path)
+    cut = np.searchsorted(starts[:-1], starts[-1] - sample_rows)
+    sample = read(path, int(starts[cut]), int(starts[-1])).without_position()
+    require_preferences(sample, recipe)
+    curve = cross_validate(sample, recipe, expanding_window(recipe.folds), seeds[0])
+    del sample
+    with Client(scheduler, timeout=30, set_as_default=False) as client:
+        try:
+            client.wait_for_workers(workers, timeout=SECONDS_FOR_WORKERS)
+        except TimeoutError as error:
+            raise ClusterTooSmall(f"{scheduler} has fewer than {workers} workers") from error
+        addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
+        parts = {
+            address: client.submit(read, path, start, stop, workers=[address], pure=False)
+            for address, (start, stop) in zip(addresses, partitions(starts, len(addresses)), strict=False)
+        }
+        boosters = [fit(client, parts, recipe, curve.best_round, seed) for seed in seeds]
+    return Trained(boosters, curve.best_round, uses_position=False, curves={"without position": curve})
+
+
+def fit(client: Any, parts: Mapping[str, Any], recipe: Recipe, rounds: int, seed: int) -> "Booster":
+    """One booster on `parts`: worker's address → future of Rows, whole cases, which is on that worker and trains there.
+
+    The same parts give the same trees. LightGBM's workers speak to each other unencrypted on ports they choose.
+    """
+    import lightgbm as lgb
+
+    free, threads = client.run(_free_port, workers=list(parts)), client.nthreads()
+    # A machine's rank decides which bins it finds, so the order must be that of the parts whatever ports were free.
+    hosts = {address: urlsplit(address).hostname for address in parts}
+    queues = {host: iter(sorted(free[each] for each in parts if hosts[each] == host)) for host in hosts.values()}
+    ports = {address: next(queues[hosts[address]]) for address in parts}
+    machines = ",".join(f"{hosts[address]}:{ports[address]}" for address in parts)
+    network = {
+        "tree_learner": "data",
+        "pre_partition": True,
+        "machines": machines,
+        "num_machines": len(parts),
+        "time_out": MINUTES_TO_ANSWER,
+    }
+    futures = []
+    for address, part in parts.items():
+        own = {"local_listen_port": ports[address], "num_threads": threads[address]}
+        parameters = recipe.parameters(seed) | network | own
+        futures.append(client.submit(_train_part, part, parameters, rounds, workers=[address], pure=False))
+    model = client.gather(futures)[0]  # all have the same
+    return lgb.Booster(model_str=_NETWORK.sub("", model))
+
+
+def _train_part(rows: Rows, parameters: dict[str, Any], rounds: int) -> str:
+    import lightgbm as lgb
+
+    booster = lgb.train(parameters, dataset(rows.without_position(), parameters), rounds)
+    booster.free_network()
+    return booster.model_to_string()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
+def case_starts(path: Path) -> NDArray[np.int64]:
+    """First row of each training case, then their number of rows, shape (cases + 1,). One row group is read at a time.
+
+    Training cases stand first in a snapshot (`training_data.examine` sees to it).
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    starts, row, last = [], 0, None
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number, columns=["case_id", "split"])
+            table = table.filter(pc.equal(table.column("split"), "train"))
+            begins, last = _begins(table, last)
+            starts.append(row + np.flatnonzero(begins))
+            row += len(begins)
+    return np.concatenate([*starts, [row]]).astype(np.int64)
+
+
+def partitions(starts: NDArray[np.int64], count: int) -> list[tuple[int, int]]:
+    """`count` row ranges of about the same length (fewer where there are fewer cases), none of which splits a case."""
+    wanted = np.linspace(0, starts[-1], count + 1)
+    edges = np.unique(starts[np.searchsorted(starts, wanted)])
+    return [(int(start), int(stop)) for start, stop in pairwise(edges)]
+
+
+def read(path: Path, start: int, stop: int) -> Rows:
+    """Rows `start` to `stop` of a snapshot. One row group is read at a time, so that memory holds the result only."""
+    import pyarrow.parquet as pq
+
+    features = np.empty((stop - start, len(FEATURES)))
+    labels, position = np.empty((2, stop - start), dtype=np.int64)
+    begins = np.empty(stop - start, dtype=bool)
+    row, last = 0, None
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            size = file.metadata.row_group(number).num_rows
+            low, high = max(start, row), min(stop, row + size)
+            if low < high:
+                table = file.read_row_group(number, columns=["case_id", *FEATURES, "label", "position"])
+                table = table.slice(low - row, high - low)
+                to = slice(low - start, high - start)
+                for column, name in enumerate(FEATURES):
+                    features[to, column] = table.column(name).to_numpy()
+                labels[to], position[to] = table.column("label").to_numpy(), table.column("position").to_numpy()
+                begins[to], last = _begins(table, last)
+            row += size
+    groups = np.diff(np.r_[np.flatnonzero(begins), stop - start])
+    return Rows(features, labels, groups, position - 1, FEATURES)  # LightGBM takes positions from 0
+
+
+def _begins(table: Any, last: str | None) -> tuple[NDArray[np.bool_], str | None]:
+    """Whether each row is the first of its case, when `last` was the case of the row before; the last row's case."""
+    import pyarrow.compute as pc
+
+    case = table.column("case_id").combine_chunks()
+    if not len(case):
+        return np.empty(0, dtype=bool), last
+    changes = pc.not_equal(case[1:], case[:-1]).to_numpy(zero_copy_only=False)
+    return np.r_[case[0].as_py() != last, changes].astype(bool), case[-1].as_py()

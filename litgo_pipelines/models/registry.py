@@ -1,0 +1,253 @@
+"""Model versions in the MLflow registry: putting a trained bundle in, getting a model out as it will be served.
+
+Which version serves is the ledger's business; this module only moves models.
+"""
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litgo_pipelines.models.bundle import Bundle
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from lightgbm import Booster
+
+MODEL_NAME = "litgo-ranker"
+_METRICS_A_BATCH = 1000  # the server refuses more
+
+
+class VersionMissing(RuntimeError):
+    """The registry has no such version, or its files are gone; permanent."""
+
+
+@dataclass(frozen=True)
+class Version:
+    version: str
+    run_id: str
+
+
+def find(mlflow: MLflow, candidate_key: str) -> Version | None:
+    """The version registered for this candidate, the oldest if there were several; None when there is none."""
+    found = mlflow.client().search_model_versions(f"name = '{MODEL_NAME}' and tags.candidate_key = '{candidate_key}'")
+    if not found:
+        return None
+    oldest = min(found, key=lambda entry: int(entry.version))
+    return Version(str(oldest.version), str(oldest.run_id))
+
+
+def register(mlflow: MLflow, bundle: Bundle, example: NDArray[np.float64], tags: dict[str, str]) -> Version:
+    """Upload the bundle as one MLflow run and register its served model; a candidate already there is only returned.
+
+    example: a few rows of features, shape (n, 8), shown with the model. Callers hold a lock on the candidate key: of
+    two at once, both would upload. Remains of an upload that was cut off are closed as killed.
+    """
+    if existing := find(mlflow, bundle.key):
+        return existing
+    module, client = mlflow.module(), mlflow.client()
+    experiment_id = mlflow.experiment_id()
+    for run in client.search_runs([experiment_id], f"tags.candidate_key = '{bundle.key}' and status = 'RUNNING'"):
+        client.set_terminated(run.info.run_id, "KILLED")
+    metrics = bundle.metrics
+    tags = {
+        **tags,
+        "candidate_key": bundle.key,
+        "snapshot_sha256": metrics["snapshot"]["sha256"],
+        "dagster_run_id": metrics["dagster_run_id"],
+        "git_sha": metrics["git_sha"] or "unknown",
+    }
+    with module.start_run(experiment_id=experiment_id, run_name=f"candidate {bundle.key}", tags=tags) as run:
+        run_id = run.info.run_id
+        module.log_params(_parameters(metrics))
+        _log_metrics(client, run_id, metrics)
+        module.log_artifacts(str(bundle.folder), "bundle")
+        module.set_tag("mlflow.note.content", (bundle.folder / "model_card.md").read_text(encoding="utf-8"))
+        logged = _log_model(module, bundle.boosters()[0], example)
+        # Inside the run: a run that finished has its version, and one that was cut off is seen to be.
+        created = module.register_model(logged.model_uri, MODEL_NAME, tags=tags)
+    client.update_model_version(
+        MODEL_NAME, created.version, (bundle.folder / "model_card.md").read_text(encoding="utf-8")
+    )
+    return Version(str(created.version), run_id)
+
+
+def frame(features: NDArray[np.float64]) -> "pd.DataFrame":
+    """Features (rows, 8) with the names the signature asks for."""
+    import pandas as pd
+
+    return pd.DataFrame(features, columns=list(FEATURES))
+
+
+def load(mlflow: MLflow, version: str) -> Any:
+    """The version as it is served: a pyfunc model, which reorders and checks columns by its signature.
+
+    Raises VersionMissing when the registry does not have it or its files are gone.
+    """
+    module = mlflow.module()
+    try:
+        return module.pyfunc.load_model(f"models:/{MODEL_NAME}/{version}")
+    except module.exceptions.MlflowException as error:
+        mlflow.probe()  # a server that died meanwhile is no reason to call the version missing
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"):
+            raise VersionMissing(f"{MODEL_NAME} version {version} cannot be loaded: {error.message}") from error
+        raise
+
+
+def kept_name(mlflow: MLflow, version: str) -> str:
+    """Folder of a version's copy: the same number means another model in another registry."""
+    return f"{MODEL_NAME}-{version}-{hashlib.sha256(mlflow.tracking_uri.encode()).hexdigest()[:8]}"
+
+
+def load_kept(mlflow: MLflow, version: str, folder: Path) -> Any:
+    """As `load`, from a copy kept under `folder` once it was downloaded: serving goes on while the registry is down.
+
+    Raises MLflowUnavailable when there is no copy and the server does not answer, VersionMissing as `load`.
+    """
+    kept = folder / kept_name(mlflow, version)
+    if not kept.exists():
+        module = mlflow.module()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
+            try:
+                local = module.artifacts.download_artifacts(f"models:/{MODEL_NAME}/{version}", dst_path=partial)
+            except (module.exceptions.MlflowException, OSError) as error:
+                mlflow.probe()
+                raise VersionMissing(f"{MODEL_NAME} version {version} cannot be had: {error}") from error
+            with contextlib.suppress(FileExistsError, OSError):  # somebody else was faster
+                Path(local).rename(kept)
+    return mlflow.library().pyfunc.load_model(str(kept))
+
+
+def loadable(mlflow: MLflow, version: str, folder: Path) -> bool | None:
+    """Whether a version ranks two rows as it would in service; None when nobody can say, for the registry is down."""
+    try:
+        scores = load_kept(mlflow, version, folder).predict(
+            frame(np.array([[0.0], [1.0]]).repeat(len(FEATURES), axis=1))
+        )
+    except MLflowUnavailable:
+        return None
+    except Exception:  # whatever is wrong with a model, it cannot serve
+        return False
+    return bool(np.shape(scores) == (2,) and np.isfinite(scores).all())
+
+
+def seed_boosters(mlflow: MLflow, version: str) -> list["Booster"]:
+    """All seeds' boosters of a version, the served one first, from the run that registered it.
+
+    Raises VersionMissing when the run or its files are gone.
+    """
+    from litgo_pipelines.models import bundle
+
+    module, client = mlflow.module(), mlflow.client()
+    try:
+        run_id = str(client.get_model_version(MODEL_NAME, version).run_id)
+        with tempfile.TemporaryDirectory() as folder:
+            local = bundle.load(Path(client.download_artifacts(run_id, "bundle", folder)))
+            if local is None:
+                raise VersionMissing(f"{MODEL_NAME} version {version}: its run holds no metrics")
+            return local.boosters()
+    except (module.exceptions.MlflowException, OSError) as error:
+        mlflow.probe()
+        raise VersionMissing(f"{MODEL_NAME} version {version}: the files of its run are gone ({error})") from error
+
+
+def reload_problems(model: Any, features: NDArray[np.float64], expected: NDArray[np.float64]) -> tuple[str, ...]:
+    """What is wrong with a model that came back from the registry; empty when it is the one that went in.
+
+    Its signature must name the features in order, and it must give `expected`, bit for bit, also when the caller's
+    columns come in another order.
+    """
+    signature = model.metadata.signature
+    if signature is None:
+        return ("the registered model has no signature",)
+    if tuple(signature.inputs.input_names()) != FEATURES:
+        return (f"the signature names {signature.inputs.input_names()}, expected {list(FEATURES)}",)
+    given = frame(features)
+    if not np.array_equal(np.asarray(model.predict(given)), expected):
+        return ("the reloaded model predicts something else than the trained one",)
+    if not np.array_equal(np.asarray(model.predict(given[list(reversed(FEATURES))])), expected):
+        return ("the reloaded model depends on the order of the caller's columns",)
+    return ()
+
+
+def show(mlflow: MLflow, version: str, folder: str, stamp: str, files: Mapping[str, bytes]) -> str:
+    """Put files into a folder of the version's run, in place of older ones; once a stamp. Says where they are.
+
+    Raises MLflowUnavailable, and VersionMissing when the registry does not have the version.
+    """
+    module, client = mlflow.module(), mlflow.client()
+    tag = folder.replace("/", ".")
+    try:
+        run_id = str(client.get_model_version(MODEL_NAME, version).run_id)
+        if client.get_run(run_id).data.tags.get(tag) != stamp:
+            with tempfile.TemporaryDirectory() as local:
+                for name, content in files.items():
+                    (Path(local) / name).write_bytes(content)
+                client.log_artifacts(run_id, local, folder)
+            client.set_tag(run_id, tag, stamp)
+    except module.exceptions.MlflowException as error:
+        mlflow.probe()
+        raise VersionMissing(f"{MODEL_NAME} version {version}: {error}") from error
+    return f"run {run_id}, {folder}"
+
+
+def _log_model(module: Any, booster: "Booster", example: NDArray[np.float64]) -> Any:
+    import lightgbm
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    return module.lightgbm.log_model(
+        booster,
+        name="model",
+        signature=ModelSignature(
+            inputs=Schema([ColSpec("double", name) for name in FEATURES]),
+            outputs=Schema([TensorSpec(np.dtype(np.float64), (-1,))]),
+        ),
+        input_example=frame(example),
+        # Given, not inferred: inference loads the model in a second process.
+        pip_requirements=[f"lightgbm=={lightgbm.__version__}", f"mlflow=={module.__version__}"],
+    )
+
+
+def _parameters(metrics: dict[str, Any]) -> dict[str, Any]:
+    snapshot = metrics["snapshot"]
+    return {
+        **metrics["recipe"],
+        "rounds": metrics["rounds"],
+        "uses_position": metrics["uses_position"],
+        "seeds": ",".join(map(str, metrics["seeds"])),
+        "as_of": metrics["as_of"],
+        "snapshot_path": snapshot["path"],
+        "snapshot_sha256": snapshot["sha256"],
+        "snapshot_rows": snapshot["rows"],
+        "snapshot_cases": snapshot["cases"],
+        **{
+            f"labels_{split}": " ".join(f"{label}:{number}" for label, number in counts.items())
+            for split, counts in snapshot["labels"].items()
+        },
+    }
+
+
+def _log_metrics(client: Any, run_id: str, metrics: dict[str, Any]) -> None:
+    from mlflow.entities import Metric
+
+    single = {
+        f"holdout_ndcg_{k}{suffix}": interval[name]
+        for k, interval in metrics["holdout"]["ndcg"].items()
+        if interval
+        for suffix, name in (("", "mean"), ("_low", "low"), ("_high", "high"))
+    }
+    single["holdout_cases_scored"] = metrics["holdout"]["scored"]
+    batch = [Metric(name, float(value), 0, 0) for name, value in single.items()]
+    batch += [Metric("cv_ndcg_10", value, 0, step) for step, value in enumerate(metrics["learning_curve"], start=1)]
+    for start in range(0, len(batch), _METRICS_A_BATCH):
+        client.log_batch(run_id, metrics=batch[start : start + _METRICS_A_BATCH])

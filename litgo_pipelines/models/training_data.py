@@ -1,0 +1,213 @@
+"""Reading a training snapshot: its schema, whether it is sound, and the arrays a ranker takes.
+
+Pure but for reading the file it is given: no database, no Dagster. Heavy imports wait until a function needs them.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litgo_pipelines.models.features import FEATURES
+
+if TYPE_CHECKING:
+    from litgo_pipelines.models.training import Rows
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "holdout")
+LABELS = (0, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Soundness:
+    """What is wrong with a snapshot (nothing: it may be learned from), and what it holds."""
+
+    problems: list[str]
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+def file_schema() -> Any:
+    """The Arrow schema of a snapshot file, without metadata."""
+    import pyarrow as pa
+
+    instant = pa.timestamp("us", tz="UTC")
+    return pa.schema(
+        [
+            ("case_id", pa.string()),
+            ("lawyer_id", pa.string()),
+            *[(key, pa.float64()) for key in FEATURES],
+            ("label", pa.int16()),
+            ("position", pa.int16()),  # rank shown, from 1
+            ("split", pa.string()),
+            ("case_created_at", instant),
+            ("offered_at", instant),
+            ("features_logged_at", instant),
+            ("label_at", instant),
+            ("area", pa.string()),
+            ("uf", pa.string()),
+            ("new_lawyer", pa.bool_()),
+        ]
+    )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of the whole file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def examine(path: Path, *, sha256: str | None = None, min_cases: int = 100) -> Soundness:
+    """Everything that would make learning from this file wrong. Columns are read one after the other.
+
+    sha256: what the file must still be; min_cases: fewest cases of the training split.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if sha256 is not None and file_sha256(path) != sha256:
+        return Soundness(["the file is not the one that was written: its SHA-256 differs"])
+    file = pq.ParquetFile(path)
+    metadata = {k.decode(): v.decode() for k, v in (file.schema_arrow.metadata or {}).items()}
+    if metadata.get("litgo.schema_version") != str(SCHEMA_VERSION):
+        return Soundness([f"schema version {metadata.get('litgo.schema_version')}, expected {SCHEMA_VERSION}"])
+    if not file.schema_arrow.equals(file_schema(), check_metadata=False):
+        return Soundness(["the columns are not those of a training snapshot"])
+    rows = file.metadata.num_rows
+    if not rows:
+        return Soundness(["no rows: no offer is resolved and has logged features"], {"rows": 0, "cases": 0})
+
+    def column(name: str) -> Any:
+        return file.read([name]).column(name)
+
+    required = ("case_id", "lawyer_id", "label", "position", "split", "case_created_at", "offered_at")
+    problems = [f"{missing} rows without {name}" for name in required if (missing := column(name).null_count)]
+    if problems:
+        return Soundness(problems, {"rows": rows})
+
+    case = _codes(column("case_id"))
+    starts = np.flatnonzero(np.r_[True, case[1:] != case[:-1]])
+    cases = int(case.max()) + 1
+    labels = column("label").to_numpy()
+    holdout = pc.equal(column("split"), "holdout").to_numpy()
+    training_cases = len(np.unique(case[~holdout]))
+    holdout_cases = len(np.unique(case[holdout]))
+    created = column("case_created_at").to_numpy()
+    lowest, highest = np.minimum.reduceat(labels, starts), np.maximum.reduceat(labels, starts)
+    sizes = np.diff(np.r_[starts, rows])
+
+    if training_cases < min_cases:
+        problems.append(f"{training_cases} training cases, at least {min_cases} are needed")
+    if not holdout_cases:
+        problems.append("no case is held out")
+    if unknown := set(np.unique(labels).tolist()) - set(LABELS):
+        problems.append(f"unknown labels {sorted(unknown)}")
+    if len(np.unique(labels[~holdout])) < 2:
+        problems.append("all training labels are equal: there is nothing to learn")
+    if not (labels[~holdout] > 0).any():
+        problems.append("no training case has a positive label")
+    if unknown_splits := set(pc.unique(column("split")).to_pylist()) - set(SPLITS):
+        problems.append(f"unknown splits {sorted(unknown_splits)}")
+    if len(starts) != cases:
+        problems.append(f"groups do not follow row order: {len(starts) - cases} cases stand in more than one place")
+    if (created[1:] < created[:-1]).any():
+        problems.append("cases are not in order of time")
+    if training_cases + holdout_cases != cases:
+        problems.append(f"{training_cases + holdout_cases - cases} cases are in both splits")
+    if (np.diff(holdout.astype(np.int8)) < 0).any():
+        problems.append("a training case follows a held-out one")
+    lawyer = _codes(column("lawyer_id"))
+    if repeated := rows - len(np.unique(case.astype(np.int64) * (int(lawyer.max()) + 1) + lawyer)):
+        problems.append(f"{repeated} rows repeat a case and lawyer")
+
+    missing_share = {}
+    for name in FEATURES:
+        values = column(name)
+        missing_share[name] = round(values.null_count / rows, 4)
+        known = values.drop_null().to_numpy()
+        # Written so that NaN counts as out of range.
+        if outside := int((~((known >= 0) & (known <= 1))).sum()):
+            problems.append(f"feature {name}: {outside} values outside [0, 1]")
+
+    as_of = datetime.fromisoformat(metadata["litgo.as_of"])
+    late = pc.greater(column("features_logged_at"), column("offered_at"))
+    if leaking := rows - (pc.sum(pc.invert(late)).as_py() or 0):  # an unknown instant leaks until shown otherwise
+        problems.append(f"leakage: {leaking} rows have features logged after their offer")
+    newest_label = pc.max(column("label_at")).as_py()
+    if unknown := column("label_at").null_count:
+        problems.append(f"leakage: {unknown} labels without an instant")
+    if newest_label is not None and newest_label > as_of:
+        problems.append(f"leakage: a label uses an event of {newest_label.isoformat()}, after {as_of.isoformat()}")
+    if metadata.get("litgo.watermark") and datetime.fromisoformat(metadata["litgo.watermark"]) > as_of:
+        problems.append("leakage: the watermark is after the instant of the snapshot")
+
+    counts = {
+        "rows": rows,
+        "cases": cases,
+        "training_cases": training_cases,
+        "holdout_cases": holdout_cases,
+        "cases_with_one_lawyer": int((sizes == 1).sum()),
+        "cases_with_equal_labels": int((lowest == highest).sum()),
+        "labels": {
+            split: {str(label): int((labels[mask] == label).sum()) for label in LABELS}
+            for split, mask in (("train", ~holdout), ("holdout", holdout))
+        },
+        "missing_feature_share": missing_share,
+        "new_lawyer_rows": int(pc.sum(column("new_lawyer")).as_py() or 0),
+    }
+    return Soundness(problems, counts)
+
+
+def read_rows(path: Path, split: str) -> "Rows":
+    """Features, labels, groups and position of one split, in the order of the file; missing features are NaN."""
+    from litgo_pipelines.models.training import Rows
+
+    table = _read(path, split, ["case_id", *FEATURES, "label", "position"])
+    features = np.empty((table.num_rows, len(FEATURES)))
+    for number, name in enumerate(FEATURES):
+        features[:, number] = table.column(name).to_numpy()
+    return Rows(
+        features=features,
+        labels=table.column("label").to_numpy().astype(np.int64),
+        groups=_groups(_codes(table.column("case_id"))),
+        # LightGBM takes positions from 0.
+        position=table.column("position").to_numpy().astype(np.int64) - 1,
+        names=FEATURES,
+    )
+
+
+def read_slices(path: Path, split: str) -> dict[str, NDArray[np.bool_]]:
+    """Name → mask over the cases of one split, in their order: each area, each state, cases shown to a new lawyer."""
+    table = _read(path, split, ["case_id", "area", "uf", "new_lawyer"])
+    groups = _groups(_codes(table.column("case_id")))
+    starts = np.cumsum(groups) - groups
+    slices: dict[str, NDArray[np.bool_]] = {}
+    for name in ("area", "uf"):
+        values = np.asarray(table.column(name).fill_null("unknown").to_numpy(), dtype=str)[starts]
+        slices |= {f"{name} {value}": values == value for value in np.unique(values)}
+    if len(starts):
+        slices["new lawyers"] = np.logical_or.reduceat(table.column("new_lawyer").to_numpy(), starts)
+    return slices
+
+
+def _read(path: Path, split: str, columns: list[str]) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path, columns=columns, filters=[("split", "=", split)])
+
+
+def _groups(case: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Sizes of the runs of equal codes. Raises ValueError when a case stands in more than one run."""
+    starts = np.flatnonzero(np.r_[True, case[1:] != case[:-1]]) if len(case) else np.empty(0, dtype=np.int64)
+    if len(np.unique(case)) != len(starts):
+        raise ValueError("groups do not follow row order")
+    return np.diff(np.r_[starts, len(case)]).astype(np.int64)
+
+
+def _codes(column: Any) -> NDArray[np.int32]:
+    """Strings as integers, 0 … distinct - 1, shape (rows,)."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return encoded.indices.to_numpy()

@@ -1,0 +1,106 @@
+"""The quality monitor as an asset with its check. Thin: `monitor`."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from litgo_pipelines import steps
+from litgo_pipelines.lifecycle.assets import GROUP
+from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.owners import Owner
+from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.settings import Settings, settings
+from litgo_pipelines.steps import RETRY, AsOfConfig
+
+if TYPE_CHECKING:
+    from litgo_pipelines.monitoring.check import Limits
+
+
+def limits(values: Settings) -> "Limits":
+    """What the monitor is asked with by these settings."""
+    from litgo_pipelines.monitoring.check import Limits
+
+    return Limits(
+        outcome_hours=values.quality_outcome_hours or values.offer_hours,
+        floor=values.quality_threshold,
+        min_outcomes=values.quality_min_outcomes,
+    )
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=[Owner.LEARNING],
+    kinds={"postgres", "matplotlib"},
+    deps=["case_offers", "offers"],
+    pool="quality_monitor",
+    retry_policy=RETRY,
+    description="Whether the champion still works as it did: outcomes against its reference and the holdout, errors, "
+    "null features. One that must go is taken back and what served before serves again.",
+    metadata={"dagster/table_name": "litgo.quality_checks"},
+)
+def quality_monitor(
+    context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
+) -> dg.MaterializeResult[None]:
+    from litgo_pipelines.monitoring import check as monitor
+    from litgo_pipelines.monitoring import report as monitor_report
+
+    values, at = settings(), config.instant()
+    if at > steps.now():
+        raise dg.Failure(
+            f"as_of={at.isoformat()} is in the future: every check until then would be lost", allow_retries=False
+        )
+    with postgres.session() as connection:
+        done = monitor.tick(connection, mlflow, values.served_models, at, limits(values), context.run.run_id)
+        with connection, connection.cursor() as cursor:
+            history = monitor_report.history(cursor, at)
+    metadata: dict[str, Any] = {"as of": at.isoformat()}
+    if done.check:
+        check = done.check
+        log_json(context.log, "quality_monitor", run_id=context.run.run_id, version=check.version,
+                 decision=check.decision, cusum=round(check.after.alone.cusum, 3), outcomes=check.seen.new.outcomes,
+                 requests=check.seen.requests, errors=check.seen.errors)  # fmt: skip
+        metadata |= {"decision": monitor.words(check), "counts": dg.MetadataValue.md(monitor_report.counts(check))}
+    else:
+        metadata["decision"] = "nothing to see since the last check, or no model serves"
+    if done.rolled_back:
+        version, successor = done.rolled_back
+        serves = f"version {successor} serves" if successor else "hand weights serve"
+        metadata["rolled back"] = f"version {version}; {serves}"
+    if history:
+        metadata |= {name: dg.MetadataValue.md(text) for name, text in monitor_report.pictures(history).items()}
+    return dg.MaterializeResult(metadata=metadata)
+
+
+@dg.asset_check(
+    asset=quality_monitor,
+    description="No alarm of the newest check of what serves, and no rollback waits to be finished.",
+)
+def champion_works(postgres: Postgres) -> dg.AssetCheckResult:
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM litgo.quality_incidents i WHERE NOT EXISTS "
+            "(SELECT FROM litgo.quality_incident_ends e WHERE e.incident = i.incident)), "
+            "c.version, c.decision, c.alarms FROM (VALUES (1)) AS one LEFT JOIN LATERAL "
+            "(SELECT * FROM litgo.quality_checks ORDER BY checked_at DESC LIMIT 1) c ON true"
+        )
+        unfinished, version, decision, alarms = cursor.fetchone()
+    reasons = "; ".join(alarm["reason"] for alarm in alarms or [])
+    return dg.AssetCheckResult(
+        passed=not unfinished and not alarms,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"version {version} {decision}: {reasons or 'no alarm'}" if version else "no check was made yet",
+        metadata={"unfinished rollbacks": unfinished},
+    )
+
+
+quality_checks = dg.define_asset_job(
+    "quality_checks",
+    selection=dg.AssetSelection.assets("quality_monitor"),
+    tags={"dagster/max_retries": "2", "dagster/max_runtime": "600"},
+    description="The champion's outcomes, errors and features against what they should be → a rollback if need be.",
+)
+
+assets = [quality_monitor]
+checks: list[Any] = [champion_works]
+jobs: list[Any] = [quality_checks]

@@ -1,0 +1,74 @@
+"""Dagster's daemon, which a clock that is set back does not stop.
+
+    python -m litgo_pipelines.runtime.daemon run [arguments of `dagster-daemon run`]
+
+Dagster spaces ticks by the wall clock: when a clock that was ahead is set back, sensors and schedules wait in silence
+until it has reached their last tick again. Here the daemon ends when that happens, for whoever started it to start it
+again, and forgets what it did in the future before it begins.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+LOOKS_EVERY = 2.0  # seconds
+TOLERATED = timedelta(seconds=15)  # no sensor looks more often
+PATIENCE = 20.0  # seconds to end in order
+
+log = logging.getLogger(__name__)
+
+
+def forget_future(instance: Any, now: datetime) -> tuple[int, int]:
+    """Dagster's sensors and schedules go on from `now`; how many waited for a later instant, and later ticks deleted.
+
+    Not undone: what runs wrote while the clock was ahead.
+    """
+    from dagster._core.storage.schedules.schema import JobTickTable as Ticks
+
+    latest = (now + TOLERATED).timestamp()
+    waiting = 0
+    for state in instance.all_instigator_state():
+        fields = state.instigator_data._asdict() if state.instigator_data else {}
+        ahead = [name for name, at in fields.items() if name.endswith("_timestamp") and at and at > latest]
+        if ahead:
+            data = state.instigator_data._replace(**dict.fromkeys(ahead, now.timestamp()))
+            instance.update_instigator_state(state.with_data(data))
+            waiting += 1
+    with instance.schedule_storage.connect() as connection:  # no call of Dagster's deletes newer ticks
+        later = Ticks.c.timestamp > datetime.fromtimestamp(latest, UTC).replace(tzinfo=None)
+        deleted = connection.execute(Ticks.delete().where(later)).rowcount
+    return waiting, deleted
+
+
+def end_when_set_back() -> None:
+    """Never returns; ends the process once the wall clock lost more than what is tolerated against the monotonic."""
+    ahead = time.time() - time.monotonic()
+    while True:
+        time.sleep(LOOKS_EVERY)
+        before, ahead = ahead, time.time() - time.monotonic()
+        if before - ahead > TOLERATED.total_seconds():
+            log.warning("the clock was set back by %.0f s: the daemon ends, to begin anew", before - ahead)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(PATIENCE)
+            os._exit(1)
+
+
+def main() -> None:
+    import dagster as dg
+    from dagster._daemon.cli import main as run
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    threading.Thread(target=end_when_set_back, daemon=True, name="clock").start()
+    with dg.DagsterInstance.get() as instance:
+        waiting, deleted = forget_future(instance, datetime.now(UTC))
+        if waiting or deleted:
+            log.warning("%d sensors and schedules waited for the future; %d later ticks forgotten", waiting, deleted)
+    run()
+
+
+if __name__ == "__main__":
+    main()

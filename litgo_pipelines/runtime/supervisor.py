@@ -1,0 +1,215 @@
+"""Starts what the project consists of, keeps it running, and stops it cleanly: Postgres, MLflow, Dagster.
+
+Belongs here: processes and the environment they share. What they compute does not.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from litgo_pipelines.database import normalise, open_connection
+from litgo_pipelines.database.embedded import embedded_server
+from litgo_pipelines.database.migrate import migrate
+from litgo_pipelines.settings import settings
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+HOST = "127.0.0.1"
+
+
+class StartError(RuntimeError):
+    """A service did not come up; the message says where its log is."""
+
+
+@contextmanager
+def platform() -> Iterator[dict[str, str]]:
+    """Databases up and migrated; yields the environment variables every process of the project needs."""
+    config = settings()
+    home = config.home
+    home.mkdir(parents=True, exist_ok=True)
+    given = config.litgo_database_url
+    with nullcontext(normalise(given)) if given else embedded_server(home) as server:
+        url = server if given else normalise(server, "litgo")
+        environment = {
+            "LITGO_HOME": str(home),
+            "LITGO_DATABASE_URL": url,
+            "DAGSTER_DATABASE_URL": normalise(config.dagster_database_url or normalise(url, "litgo_dagster")),
+            "LITGO_MLFLOW_DATABASE_URL": normalise(url, "litgo_mlflow"),
+            "MLFLOW_TRACKING_URI": config.mlflow_tracking_uri or f"http://{HOST}:{config.mlflow_port}",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DAGSTER_HOME": str(_dagster_home(home)),
+            "LITGO_DAGSTER_FILES": str(home / "dagster"),
+        }
+        for name in ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL"):
+            _create_database(environment[name], server)
+        for line in migrate(url):
+            print(f"migrate: {line}", file=sys.stderr, flush=True)  # stdout is the command's
+        yield environment
+
+
+def _dagster_home(home: Path) -> Path:
+    """A folder with the project's `dagster.yaml`: Dagster writes beside it, so it cannot be the checkout."""
+    folder = home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT / "dagster.yaml", folder / "dagster.yaml")
+    return folder
+
+
+def _create_database(url: str, server: str) -> None:
+    import psycopg2
+    from psycopg2 import sql
+    from sqlalchemy.engine import make_url
+
+    name = make_url(url).database
+    connection = open_connection(server)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+            if not cursor.fetchone():
+                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation):
+        pass  # another process was faster
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise StartError(
+            f"the database {name!r} is missing and this user may not create it: create it first"
+        ) from error
+    finally:
+        connection.close()
+
+
+@dataclass
+class Service:
+    """One child process in its own session, with its output in a log file."""
+
+    name: str
+    command: list[str]
+    port: int | None = None
+    process: subprocess.Popen | None = None
+    starts: int = 0
+    log: Path = field(default_factory=Path)
+
+    def start(self, environment: Mapping[str, str], logs: Path) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self.log = logs / f"{self.name}.log"
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command, env={**os.environ, **environment}, cwd=PROJECT, stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self.starts += 1
+
+    def answers(self) -> bool:
+        if self.port is None:
+            return True
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            return probe.connect_ex((HOST, self.port)) == 0
+
+    def stop(self, patience: float = 15) -> None:
+        """Ask the whole session politely, then insist: Dagster's children may ignore the first signal."""
+        if self.process is None:
+            return
+        for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                return
+            deadline = time.monotonic() + wait
+            while time.monotonic() < deadline:
+                self.process.poll()
+                if not _group_lives(self.process.pid):
+                    return
+                time.sleep(0.1)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def mlflow_service(environment: Mapping[str, str]) -> Service:
+    port = settings().mlflow_port
+    command = [
+        sys.executable, "-m", "mlflow", "--env-file", str(PROJECT / "mlflow" / "server.env"), "server",
+        "--host", HOST, "--port", str(port),
+        "--backend-store-uri", environment["LITGO_MLFLOW_DATABASE_URL"],
+        "--artifacts-destination", str(Path(environment["LITGO_HOME"]) / "mlflow-artifacts"),
+    ]  # fmt: skip
+    return Service("mlflow", command, port)
+
+
+def dagster_services() -> list[Service]:
+    workspace = ["-w", str(PROJECT / "workspace.yaml")]
+    port = settings().dagster_port
+    return [
+        Service(
+            "dagster-webserver",
+            [sys.executable, "-m", "dagster_webserver", "-h", HOST, "-p", str(port), *workspace],
+            port,
+        ),
+        Service("dagster-daemon", [sys.executable, "-m", "litgo_pipelines.runtime.daemon", "run", *workspace]),
+    ]
+
+
+def exporter_service() -> Service:
+    return Service("exporter", [sys.executable, "-m", "litgo_pipelines.cli", "exporter"], settings().exporter_port)
+
+
+@contextmanager
+def running(services: list[Service], environment: Mapping[str, str], timeout: float = 120) -> Iterator[None]:
+    """The services started and answering; stopped at the end, in reverse order. Raises StartError."""
+    logs = Path(environment["LITGO_HOME"]) / "logs"
+    try:
+        for service in services:
+            if service.port and service.answers():
+                variable = f"{service.name.split('-')[0].upper()}_PORT"
+                raise StartError(f"port {service.port} is taken: stop what uses it, or choose another ({variable}=…)")
+            service.start(environment, logs)
+        deadline = time.monotonic() + timeout
+        for service in services:
+            while not service.answers():
+                if service.process is None or service.process.poll() is not None or time.monotonic() > deadline:
+                    raise StartError(f"{service.name} did not come up: see {service.log}")
+                time.sleep(0.2)
+        yield
+    finally:
+        for service in reversed(services):
+            service.stop()
+
+
+def initialise_dagster(environment: Mapping[str, str]) -> None:
+    """Create Dagster's tables once, before several processes would."""
+    command = [sys.executable, "-m", "dagster", "instance", "migrate"]
+    done = subprocess.run(command, env={**os.environ, **environment}, cwd=PROJECT, capture_output=True, text=True)
+    if done.returncode:
+        raise StartError(f"Dagster's storage could not be prepared:\n{done.stderr[-2000:]}")
+
+
+def watch(services: list[Service], environment: Mapping[str, str]) -> None:
+    """Until interrupted, start again whatever ends: a daemon that exits with code 0 is as gone as one that crashed."""
+    logs = Path(environment["LITGO_HOME"]) / "logs"
+    since = {service.name: time.monotonic() for service in services}
+    while True:
+        time.sleep(1)
+        for service in services:
+            if service.process is not None and service.process.poll() is not None:
+                pause = min(2.0**service.starts, 30.0)
+                if time.monotonic() - since[service.name] > 600:
+                    service.starts, pause = 0, 1.0
+                code = service.process.returncode
+                print(f"{service.name} ended with code {code}; starting again in {pause:.0f} s", flush=True)
+                service.stop(patience=2)
+                time.sleep(pause)
+                service.start(environment, logs)
+                since[service.name] = time.monotonic()

@@ -1,0 +1,25 @@
+"""Writes every dashboard's JSON; the test suite says when what is committed is not current."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from litgo_pipelines.tools.dashboards import business, jobs, overview, technical
+
+FOLDER = Path(__file__).parents[3] / "deploy" / "grafana" / "dashboards"
+DASHBOARDS = {"overview": overview, "business": business, "technical": technical, "jobs": jobs}
+
+
+def text(dashboard: Any) -> str:
+    return json.dumps(dashboard, cls=JSONEncoder, indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    for name, module in DASHBOARDS.items():
+        (FOLDER / f"{name}.json").write_text(text(module.build()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+"""Fixtures of the stage's worlds."""
+
+from litgo_pipelines_tests.worlds.lifecycle import life, mlflow, mlflow_template  # noqa: F401

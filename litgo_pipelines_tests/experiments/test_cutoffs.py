@@ -1,0 +1,319 @@
+"""Cutoffs on a real Postgres: what is counted, what is decided, and that it is decided once."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg2.extras
+import pytest
+
+from litgo_pipelines.experiments import assignment, cutoffs
+from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments.decision import Cutoff, Outcome, Rules, decide
+from litgo_pipelines.experiments.store import Plan, Running
+from litgo_pipelines.lifecycle import ledger, transitions
+from litgo_pipelines_tests.worlds.lifecycle import Life
+
+PLAN = Plan(treatment_points=5000, ramp_clients=100_000, holdout_points=0, horizon=4000)
+MINUTES = 15
+DAY = timedelta(days=1)
+RATES = {"treatment": 0.3, "control": 0.3}
+
+EXPOSE = """
+WITH who AS (
+    SELECT u.*, md5('case ' || client)::uuid AS case_id,
+           (row_number() OVER (PARTITION BY arm ORDER BY n)) * 37 %% 100
+               < (%(rates)s::jsonb ->> arm)::float8 * 100 AS accepts
+    FROM unnest(%(clients)s::uuid[], %(arms)s::text[], %(phases)s::int[]) WITH ORDINALITY AS u (client, arm, phase, n)
+),
+people AS (INSERT INTO profiles (id) SELECT client FROM who),
+requests AS (INSERT INTO cases (id, client_id, created_at) SELECT case_id, client, %(at)s FROM who),
+exposed AS (
+    INSERT INTO litgo.experiment_arms (experiment, client_id, arm, phase, case_id, first_exposed_at)
+    SELECT %(experiment)s, client, arm, phase, case_id, %(at)s FROM who
+),
+offered AS (
+    INSERT INTO offers (case_id, lawyer_id, sent_at, status, responded_at)
+    SELECT case_id, md5('lawyer ' || n %% 20)::uuid, %(at)s, CASE WHEN accepts THEN 'interested' ELSE 'expired' END,
+           CASE WHEN accepts THEN %(at)s::timestamptz + interval '5 hours' END
+    FROM who
+),
+signed AS (
+    INSERT INTO contracts (id, case_id, lawyer_id, client_id, status, signed_client, signed_lawyer)
+    SELECT case_id, case_id, md5('lawyer ' || n %% 20)::uuid, client, 'closed', %(at)s::timestamptz + interval '1 day',
+           %(at)s::timestamptz + interval '2 days'
+    FROM who WHERE accepts
+)
+INSERT INTO reviews (contract_id, lawyer_id, client_id, rating, created_at)
+SELECT case_id, md5('lawyer ' || n %% 20)::uuid, client, 4 + n %% 2, %(at)s::timestamptz + interval '9 days'
+FROM who WHERE accepts
+"""
+
+
+class Lab:
+    """A champion, a challenger and their experiment; clients who are exposed at once and behave as told."""
+
+    def __init__(self, life: Life, plan: Plan = PLAN) -> None:
+        self.life, self.url = life, life.url
+        life.champion("1")
+        life.challenger("2")
+        life.do(lambda c: c.execute(
+            "INSERT INTO lawyers (id, name, created_at) SELECT md5('lawyer ' || n)::uuid, 'L', '2026-01-01' "
+            "FROM generate_series(0, 19) n"
+        ))  # fmt: skip
+        self.experiment: Running = life.do(experiments.start, "2", plan, life.by("a try"))
+        self.start = self.experiment.started_at
+
+    def expose(self, clients: int, rates: dict[str, float] = RATES, days: float = 0, lost: float = 0) -> list[str]:
+        """New clients; of those in treatment the share `lost` leaves no trace."""
+        ids = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{days} {n}")) for n in range(clients)]
+        now = self.life.do(experiments.running)
+        found = [row for row in zip(ids, self.life.do(experiments.arms, now, ids), strict=True) if row[1][0]]
+        found = [row for n, row in enumerate(found) if row[1][0] == "control" or n % 100 >= lost * 100]
+        self.life.do(lambda c: c.execute(EXPOSE, {
+            "experiment": now.experiment, "at": self.start + days * DAY, "clients": [client for client, _ in found],
+            "arms": [arm for _, (arm, _) in found], "phases": [phase for _, (_, phase) in found],
+            "rates": psycopg2.extras.Json(rates),
+        }))  # fmt: skip
+        return [client for client, _ in found]
+
+    def tick(self, days: float) -> cutoffs.Closed | None:
+        return self.life.do(cutoffs.tick, self.start + days * DAY, MINUTES, "run")
+
+    def closed(self, days: float) -> cutoffs.Closed:
+        closed = self.tick(days)
+        assert closed is not None
+        return closed
+
+    def ends(self) -> list[Any]:
+        return self.life.rows("SELECT experiment, outcome FROM litgo.experiment_ends")
+
+
+@pytest.fixture
+def lab(life: Life) -> Lab:
+    return Lab(life)
+
+
+@pytest.fixture
+def better(lab: Lab) -> Lab:
+    lab.expose(2000, {"treatment": 0.5, "control": 0.3})
+    return lab
+
+
+def test_a_better_model_is_promoted_and_the_decision_can_be_replayed(better: Lab) -> None:
+    life = better.life
+    first = better.closed(1)
+    assert first.decision.outcome is Outcome.KEEP_RUNNING
+    life.do(lambda c: c.execute("UPDATE lawyers SET capacidade_mensal = 30 WHERE id = md5('lawyer 1')::uuid"))
+    closed = better.closed(20)
+    assert (closed.decision.outcome, closed.ended, closed.held) == (Outcome.PROMOTE, "promote", None)
+    assert (life.state().champion, life.state().previous) == ("2", "1")
+    entry = life.do(ledger.current_champion)
+    assert (entry.transition_key, entry.actor, entry.evidence["experiment_id"]) == (
+        "champion ranker-v2", "experiments", "ranker-v2",
+    )  # fmt: skip
+    assert better.ends() == [("ranker-v2", "promote")]
+    assert life.rows("SELECT kind FROM litgo.outbox ORDER BY message_id DESC LIMIT 1") == [("model_promoted",)]
+    assert better.tick(30) is None
+    assert life.do(experiments.running) is None
+    rules = Rules.from_dict(life.rows("SELECT spec -> 'rules' FROM litgo.experiments")[0][0])
+    stored = life.rows("SELECT statistics, decision FROM litgo.experiment_cutoffs ORDER BY cutoff")
+    assert len(stored) == 2
+    for statistics, decision in stored:
+        assert json.loads(json.dumps(decide(Cutoff.from_dict(statistics), rules).as_dict())) == decision
+    assert [look.clients for look in closed.cutoff.gini_looks] == [1000, 2000]
+    assert closed.cutoff.gini_looks == first.cutoff.gini_looks  # taken once, carried over
+
+
+def test_a_worse_model_is_archived(lab: Lab) -> None:
+    lab.expose(2000, {"treatment": 0.15, "control": 0.3})
+    closed = lab.closed(20)
+    assert (closed.decision.outcome, closed.ended) == (Outcome.ROLL_BACK, "roll_back")
+    state = lab.life.state()
+    assert (state.champion, state.standing["2"], state.challenger) == ("1", "archived", None)
+    assert lab.life.rows("SELECT kind, severity FROM litgo.alerts ORDER BY alert_id DESC LIMIT 1") == [
+        ("experiment_ended", "warning")
+    ]
+
+
+def test_arms_that_the_split_does_not_explain_halt_it_and_the_team_is_told(lab: Lab) -> None:
+    lab.expose(2000, {"treatment": 0.5, "control": 0.3}, lost=0.3)
+    assert lab.closed(1).ended == "halt"
+    assert lab.life.state().standing["2"] == "archived"
+    assert lab.life.rows("SELECT payload ->> 'experiment' FROM litgo.outbox WHERE kind = 'experiment_halted'") == [
+        ("ranker-v2",)
+    ]
+    assert lab.life.rows("SELECT severity FROM litgo.alerts WHERE kind = 'experiment_halted'") == [("critical",)]
+
+
+def test_only_final_outcomes_count_and_late_ones_from_the_next_cutoff_on(lab: Lab) -> None:
+    lab.expose(300)
+    (arm,) = lab.closed(13.9).cutoff.phases[:1]
+    assert (arm.control.exposed + arm.treatment.exposed, arm.control.mature, arm.treatment.conversions) == (300, 0, 0)
+    assert lab.tick(13.9) is None  # closed already
+    first = lab.closed(14.5)
+    before = sum(first.decision.conversions)
+    ((accepted,),) = lab.life.rows("SELECT count(*) FROM offers WHERE status = 'interested'")
+    assert (sum(first.decision.mature), before) == (300, accepted)
+    lab.life.do(lambda c: c.execute(
+        "UPDATE offers SET status = v.status, responded_at = sent_at + v.after FROM (SELECT id, row_number() OVER () "
+        "AS n FROM offers WHERE status = 'expired') o JOIN (VALUES (1, 'closed', interval '2 days'), "
+        "(2, 'interested', '15 days'), (3, 'declined', '1 day')) v (n, status, after) USING (n) WHERE offers.id = o.id"
+    ))  # fmt: skip
+    assert sum(lab.closed(20).decision.conversions) == before + 1  # the second came too late, the third declined
+    assert lab.life.rows(
+        "SELECT count(*), count(*) FILTER (WHERE event_at < %(c)s - interval '12 days') FROM litgo.experiment_outcomes "
+        "WHERE kind = 'accepted' AND seen_at = %(c)s",
+        {"c": lab.start + 20 * DAY},
+    ) == [(1, 1)]
+    sums = first.cutoff.phases[0].control.guardrails
+    n = first.cutoff.phases[0].control.mature
+    x = first.cutoff.phases[0].control.conversions
+    assert (sums["hours_to_accept"].y, sums["hours_to_accept"].clients) == (pytest.approx(5 * x + 336 * (n - x)), n)
+    assert (sums["rating"].x, sums["rating"].clients) == (x, n)
+
+
+def test_a_ramp_moves_nobody_who_was_exposed(life: Life) -> None:
+    lab = Lab(life, Plan(ramp_clients=1000, holdout_points=500))
+    before = lab.expose(1200)
+    assert lab.closed(0.5).ramped_to == 5000
+    now = life.do(experiments.running)
+    assert (now.phase, now.treatment_points) == (2, 5000)
+    old = life.do(experiments.arms, lab.experiment, before)
+    assert life.do(experiments.arms, now, before) == old
+    assert {phase for _, phase in old} == {1}
+    moved = [assignment.assign(now.assignment, client) for client in before]
+    assert sum(a != b for a, (b, _) in zip(moved, old, strict=True)) > 100  # without the stored arm
+    new = [str(uuid.uuid4()) for _ in range(1000)]
+    arms = life.do(experiments.arms, now, new)
+    held = [client for client, (arm, _) in zip(new, arms, strict=True) if arm is None]
+    assert held == [client for client in new if experiments.in_holdout(client, 500)]
+    assert 400 < sum(arm == "treatment" for arm, _ in arms) < 550
+    lab.expose(300, days=1)
+    first, second = lab.closed(2).cutoff.phases
+    assert (first.fraction, second.fraction) == (0.1, 0.5)
+    assert first.treatment.exposed + first.control.exposed == len(before)
+    assert second.treatment.exposed > 100
+    assert lab.closed(3).ramped_to is None
+
+
+def test_two_evaluators_make_one_decision(better: Lab) -> None:
+    barrier, found = threading.Barrier(2), []
+
+    def evaluate() -> None:
+        barrier.wait()
+        found.append(better.tick(20))
+
+    threads = [threading.Thread(target=evaluate) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [closed.ended for closed in found if closed] == ["promote"]
+    assert len(found) == 2
+    assert better.life.rows("SELECT count(*) FROM litgo.experiment_cutoffs") == [(1,)]
+
+
+KILL = """
+import os, signal, sys
+from datetime import datetime
+from litgo_pipelines.database import connect
+from litgo_pipelines.lifecycle import cutoffs, experiments, transitions
+url, at, module, name = sys.argv[1:]
+real = getattr(globals()[module], name)
+def killed(*arguments, **named):
+    real(*arguments, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(globals()[module], name, killed)
+with connect(url) as connection, connection.cursor() as cursor:
+    cutoffs.tick(cursor, datetime.fromisoformat(at), 15, "killed")
+"""
+
+
+def test_killed_anywhere_nothing_happened_and_the_next_run_decides_the_same(better: Lab) -> None:
+    at = (better.start + 20 * DAY).isoformat()
+    for place in (("transitions", "promote"), ("cutoffs", "_carry_out")):
+        done = subprocess.run([sys.executable, "-c", KILL, better.url, at, *place], check=False, timeout=60)
+        assert done.returncode == -signal.SIGKILL
+        assert better.life.state().champion == "1"
+        for table in ("outcomes", "cutoffs", "ends"):
+            assert better.life.rows(f"SELECT count(*) FROM litgo.experiment_{table}") == [(0,)]
+    assert better.closed(20).ended == "promote"
+
+
+def test_a_promotion_the_ledger_refuses_is_held_until_it_may_be(better: Lab) -> None:
+    life = better.life
+
+    def forge(cursor: Any) -> None:  # version 1 taken back twice and serving all the same: nothing may go up
+        for transition in ("rolled_back", "champion") * 2:
+            head = ledger.head(cursor)
+            ledger.append(
+                cursor, transition, f"forged {head}", "1", {}, "run", head, actor="a", reason="r",
+                at=better.start + 19 * DAY,
+            )  # fmt: skip
+
+    life.do(forge)
+    for _ in range(2):
+        days = 20 if better.tick(20) else 20.1
+    closed = better.closed(days + 0.1)
+    assert closed.decision.outcome is Outcome.PROMOTE
+    assert "frozen" in (closed.held or "")
+    assert (better.ends(), life.state().champion) == ([], "1")
+    assert life.rows("SELECT count(*) FROM litgo.alerts WHERE kind = 'promotion_held'") == [(1,)]
+    life.do(transitions.lift_freeze, ledger.By("ana", "looked at it", better.start + 21 * DAY, "", by_hand=True))
+    assert better.closed(22).ended == "promote"
+    assert life.state().champion == "2"
+
+
+def test_an_experiment_whose_control_serves_no_longer_is_stopped(better: Lab) -> None:
+    better.life.rolled_back("1", None)
+    closed = better.closed(20)
+    assert (closed.decision.outcome, closed.ended) == (Outcome.PROMOTE, "stopped")
+    state = better.life.state()
+    assert (state.champion, state.standing["2"]) == (None, "archived")
+    assert better.life.rows("SELECT reason FROM litgo.experiment_ends") == [
+        ("what serves is now hand weights, the experiment compares with version 1",)
+    ]
+
+
+def test_what_cannot_be_read_raises_and_writes_nothing(better: Lab) -> None:
+    better.life.do(lambda c: c.execute("ALTER TABLE reviews RENAME COLUMN rating TO stars"))
+    with pytest.raises(psycopg2.errors.UndefinedColumn):
+        better.tick(20)
+    assert better.life.rows("SELECT count(*) FROM litgo.experiment_outcomes") == [(0,)]
+
+
+def test_what_is_due(life: Life) -> None:
+    def due(at: datetime, **named: Any) -> bool:
+        return life.do(cutoffs.due, at, MINUTES, **named)
+
+    assert not due(life.at)
+    life.champion("1")
+    life.challenger("2")
+    assert due(life.at)
+    assert not due(life.at, starts=False)
+    started = life.do(experiments.start_for_challenger, PLAN, life.at, "run")
+    assert started is not None
+    assert life.do(experiments.start_for_challenger, PLAN, life.at, "run") is None
+    minute = timedelta(minutes=1)
+    assert not due(started.started_at + 14 * minute)
+    assert due(started.started_at + 40 * minute)
+    closed = life.do(cutoffs.tick, started.started_at + 40 * minute, MINUTES, "run")
+    assert closed.cutoff.at == started.started_at + 30 * minute  # the one before it is a look not taken
+    assert not due(started.started_at + 44 * minute)
+    assert due(started.started_at + 45 * minute)
+    life.rolled_back("1", None)
+    life.do(cutoffs.tick, started.started_at + 45 * minute, MINUTES, "run")
+    life.do(transitions.lift_freeze, life.by("fine", by_hand=True))
+    life.at += DAY  # the cooldown is over
+    life.champion("3")
+    life.challenger("4")
+    assert due(life.at)
+    life.rolled_back("3", None)  # frozen: the challenger waits
+    assert not due(life.at + 2 * DAY)
+    assert life.do(experiments.start_for_challenger, PLAN, life.at + 2 * DAY, "run") is None

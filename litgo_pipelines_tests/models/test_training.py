@@ -1,0 +1,103 @@
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from litgo_pipelines.models.metrics import ndcg
+from litgo_pipelines.models.training import NothingToLearn, Recipe, Rows, dealt, expanding_window, train
+
+SMALL = Recipe(folds=2, max_rounds=60, patience=10, min_data_in_leaf=10, feature_fraction=1.0, learning_rate=0.1)
+
+
+def rows(queries: int = 150, size: int = 6, seed: int = 0) -> Rows:
+    """Relevance grows with the first feature; the second is noise."""
+    draw = np.random.default_rng(seed)
+    features = draw.random((queries * size, 2))
+    labels = np.clip((features[:, 0] * 4 + draw.normal(0, 0.5, len(features))).astype(int), 0, 3)
+    position = np.tile(np.arange(size), queries)
+    return Rows(features, labels, np.full(queries, size), position)
+
+
+def test_learns_repeats_and_ignores_the_number_of_threads() -> None:
+    data, test = rows(), rows(seed=1)
+    first = train(data, SMALL, [0, 1])
+    again = train(data, replace(SMALL, max_threads=1), [0, 1])
+    scores = [np.asarray(b.predict(test.features)) for b in first.boosters]
+    np.testing.assert_array_equal(scores[0], again.boosters[0].predict(test.features))
+    assert np.nanmean(ndcg(test.labels, scores[0], test.groups, (3,))) > 0.9
+    assert first.rounds == again.rounds == len(first.curves["without position"].mean[: first.rounds])
+
+
+def test_position_is_kept_only_where_it_wins() -> None:
+    data = rows(queries=300)
+    assert train(data.without_position(), SMALL, [0]).curves.keys() == {"without position"}
+    trained = train(data, SMALL, [0])
+    best = {name: curve.best for name, curve in trained.curves.items()}
+    assert trained.uses_position == (best["with position"] > best["without position"])
+
+
+def test_position_corrects_logs_that_a_bad_ranking_made() -> None:
+    """Shown by a score that opposes relevance, and answered mostly at the top: the correction wins in the truth."""
+    draw = np.random.default_rng(5)
+    queries, size = 600, 6
+    x = np.sort(draw.random((queries, size)), axis=1)  # the worst is shown first
+    seen = draw.random((queries, size)) < 1 / (1 + np.arange(size))
+    labels = (seen & (draw.random((queries, size)) < x)).astype(int).ravel()
+    features = np.c_[x.ravel(), draw.random(queries * size)]
+    biased = Rows(features, labels, np.full(queries, size), np.tile(np.arange(size), queries))
+    test = rows(seed=9)
+
+    from litgo_pipelines.models import training as ranker
+
+    def truth(data: Rows) -> float:
+        import lightgbm as lgb
+
+        parameters = SMALL.parameters(0)
+        booster = lgb.train(parameters, ranker._dataset(data, parameters), 40)
+        return float(np.nanmean(ndcg(test.labels, booster.predict(test.features), test.groups, (3,))))
+
+    assert truth(biased) > truth(biased.without_position()) + 0.05
+
+
+def test_a_query_with_one_document_is_no_problem() -> None:
+    data = rows()
+    single = Rows(
+        np.r_[data.features, [[0.5, 0.5]]], np.r_[data.labels, 3], np.r_[data.groups, 1], np.r_[data.position, 0]
+    )
+    assert train(single, SMALL, [0]).rounds >= 1
+
+
+def test_nothing_to_learn_is_said_clearly() -> None:
+    data = rows()
+    with pytest.raises(NothingToLearn, match="no preference"):
+        train(replace(data, labels=np.zeros_like(data.labels)), SMALL, [0])
+    with pytest.raises(NothingToLearn, match="too few"):
+        train(rows(queries=3), SMALL, [0])
+
+
+def test_folds_never_validate_on_the_past_and_never_split_a_query() -> None:
+    for training, validation in expanding_window(4)(50):
+        assert training.max() < validation.min()
+        assert len(training)
+    every = np.concatenate([validation for _, validation in dealt(4)(50)])
+    assert sorted(every) == list(range(50))
+
+
+def test_take_keeps_whole_queries() -> None:
+    data = Rows(np.arange(6.0)[:, None], np.arange(6), np.array([1, 2, 3]), np.arange(6))
+    some = data.take(np.array([0, 2]))
+    assert some.labels.tolist() == [0, 3, 4, 5]
+    assert some.groups.tolist() == [1, 3]
+    assert data.take(np.array([0, 1])).labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_reaches_the_reference_on_the_lambdarank_example() -> None:
+    reference = import_module("benchmarks.lambdarank_reference")
+    folder: Path = reference.DEFAULT_FOLDER
+    if not (folder / "rank.train").exists():
+        pytest.skip(f"the LightGBM example's data are not at {folder.name}")
+    _, values = reference.measure(folder)
+    assert values[:, -1].mean() >= 0.745

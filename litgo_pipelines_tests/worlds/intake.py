@@ -1,0 +1,90 @@
+"""One trained model a session, the sentences no model has seen, and OpenAI's end of the line on loopback."""
+
+import csv
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.intake.classifier import Model, train
+from litgo_pipelines.intake.taxonomy import Subarea
+from litgo_pipelines.resources.openai import OpenAI
+from litgo_pipelines.settings import Settings
+
+MIN_CONFIDENCE = Settings().triage_min_confidence  # the default that serves
+GOOD = {"category": "Família: Guarda", "confidence": 0.93, "urgency_h": 24, "complexity": "HIGH"}
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    return train()
+
+
+@pytest.fixture(scope="session")
+def held_out() -> list[tuple[Subarea, str]]:
+    with (Path(__file__).parents[1] / "intake" / "held_out.csv").open(encoding="utf-8") as file:
+        return [(Subarea(row["area"], row["subarea"]), row["sentence"]) for row in csv.DictReader(file)]
+
+
+def completion(content: Any, **message: Any) -> bytes:
+    """A chat completion as OpenAI sends it, with `content` as the model's words."""
+    finish = message.pop("finish_reason", "stop")
+    said = {"role": "assistant", "content": content, "refusal": None, "annotations": [], **message}
+    choice = {"index": 0, "message": said, "finish_reason": finish, "logprobs": None}
+    return json.dumps(
+        {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt", "choices": [choice]}
+    ).encode()
+
+
+class Loopback:
+    """A server that does with each request what `reply(handler)` does, and keeps the bodies it was sent."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.reply: Callable[[BaseHTTPRequestHandler], None] = self.answer(completion(json.dumps(GOOD)))
+        loopback = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                loopback.requests.append(json.loads(body))
+                loopback.headers.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
+                loopback.reply(self)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    @staticmethod
+    def answer(body: bytes, status: int = 200) -> Callable[[BaseHTTPRequestHandler], None]:
+        def reply(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(status)
+            handler.send_header("Content-Type", "application/json")
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body)
+
+        return reply
+
+
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    monkeypatch.setenv("OPENAI_API_KEY", "test-key")
+    server = Loopback()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+@pytest.fixture
+def openai(loopback: Loopback) -> OpenAI:
+    return OpenAI(base_url=loopback.url, timeout_seconds=5)

@@ -1,0 +1,99 @@
+"""A real MLflow store with small real models in it, and steps of a version's life as one-liners."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from litgo_pipelines.database import connect
+from litgo_pipelines.lifecycle import ledger, transitions
+from litgo_pipelines.lifecycle.ledger import By
+from litgo_pipelines.lifecycle.states import State
+from litgo_pipelines.models import registry
+from litgo_pipelines.resources.mlflow import MLflow
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+VERSIONS = 5
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sqlite store with one LightGBM model, registered as versions 1 to 5."""
+    import lightgbm as lgb
+
+    folder = tmp_path_factory.mktemp("store")
+    mlflow = MLflow(tracking_uri=f"sqlite:///{folder / 'template.db'}")
+    module, client = mlflow.module(), mlflow.client()
+    features = np.random.default_rng(1).random((60, 8))
+    booster = lgb.train(
+        {"objective": "lambdarank", "verbose": -1, "min_data_in_leaf": 2, "deterministic": True},
+        lgb.Dataset(features, (features[:, 6] * 4).astype(int), group=[20] * 3),
+        3,
+    )
+    experiment = module.create_experiment("e", artifact_location=(folder / "artifacts").as_uri())
+    with module.start_run(experiment_id=experiment) as run:
+        logged = registry._log_model(module, booster, features[:2])
+        client.create_registered_model(registry.MODEL_NAME)
+        for _ in range(VERSIONS):
+            client.create_model_version(registry.MODEL_NAME, logged.model_uri, run.info.run_id)
+    return folder / "template.db"
+
+
+@pytest.fixture
+def mlflow(mlflow_template: Path, tmp_path: Path) -> MLflow:
+    store = tmp_path / "store.db"
+    shutil.copy(mlflow_template, store)
+    return MLflow(tracking_uri=f"sqlite:///{store}")
+
+
+class Life:
+    """Transitions as the pipelines make them, each committed; `at` moves on by an hour with each."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.at = url, AT
+
+    def by(self, reason: str = "because", by_hand: bool = False) -> By:
+        self.at += timedelta(hours=1)
+        return By("ana" if by_hand else "test", reason, self.at, "run", by_hand)
+
+    def do(self, function: Any, *arguments: Any, **named: Any) -> Any:
+        with connect(self.url) as connection, connection.cursor() as cursor:
+            return function(cursor, *arguments, **named)
+
+    def candidate(self, version: str, data: str | None = None) -> ledger.Entry:
+        evidence = {"snapshot_sha256": data or f"data {version}"}
+        return self.do(transitions.enter, version, f"key {version}", evidence, self.by())
+
+    def challenger(self, version: str) -> ledger.Entry:
+        self.candidate(version)
+        return self.do(transitions.challenge, version, {"decision": version}, self.by("passed the gate"))
+
+    def archived(self, version: str) -> ledger.Entry:
+        self.candidate(version)
+        return self.do(transitions.archive, version, {}, self.by("failed the gate"))
+
+    def champion(self, version: str) -> ledger.Entry:
+        """By an experiment, where there is a champion."""
+        first = self.state().champion in (None, version)
+        (self.candidate if first else self.challenger)(version)
+        evidence = {"experiment_id": f"e{version}"}
+        return self.do(transitions.promote, version, f"e{version}", evidence, self.by("better"))
+
+    def rolled_back(self, version: str, successor: str | None) -> ledger.Entry:
+        return self.do(transitions.roll_back, version, successor, f"incident {version}", {}, self.by("worse"))
+
+    def state(self) -> State:
+        return self.do(ledger.state)
+
+    def rows(self, statement: str, parameters: Any = None) -> list[Any]:
+        with connect(self.url) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+
+
+@pytest.fixture
+def life(database_url: str) -> Life:
+    return Life(database_url)
