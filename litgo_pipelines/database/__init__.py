@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg2
 from psycopg2.extensions import TransactionRollbackError
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 SCHEMA = "litgo"
 T = TypeVar("T")
@@ -43,7 +45,7 @@ def libpq(url: str) -> str:
     return normalise(url).replace("postgresql+psycopg2://", "postgresql://", 1)
 
 
-def open_connection(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Any:
+def open_connection(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Connection:
     """A psycopg2 connection the caller closes. Sessions run in UTC, so that no statement depends on a server's zone.
 
     Raises DatabaseUnavailable after `attempts` tries with growing pauses.
@@ -71,7 +73,7 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
 
 
 @contextmanager
-def connect(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Iterator[Any]:
+def connect(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Iterator[Connection]:
     """One connection, one transaction: commits at the end, rolls back on an error. Raises as `open_connection`."""
     connection = open_connection(url, application_name=application_name, attempts=attempts)
     try:
@@ -81,7 +83,7 @@ def connect(url: str, *, application_name: str = "litgo", attempts: int = 3) -> 
         connection.close()
 
 
-def in_transaction(connection: Any, work: Callable[[Any], T], attempts: int = 3) -> T:
+def in_transaction(connection: Connection, work: Callable[[Cursor], T], attempts: int = 3) -> T:
     """`work(cursor)` as one transaction; again after a deadlock or a serialisation failure, nobody's fault."""
     for attempt in range(1, attempts + 1):
         try:
@@ -93,13 +95,13 @@ def in_transaction(connection: Any, work: Callable[[Any], T], attempts: int = 3)
     raise ValueError("attempts must be at least 1")
 
 
-def advisory_lock(cursor: Any, name: str) -> None:
+def advisory_lock(cursor: Cursor, name: str) -> None:
     """Wait until no other transaction holds the lock `name`; released when this transaction ends."""
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_key(name),))
 
 
 @contextmanager
-def session_lock(connection: Any, name: str) -> Iterator[None]:
+def session_lock(connection: Connection, name: str) -> Iterator[None]:
     """Hold the lock `name` over several transactions of one connection; a connection that dies lets it go."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (_lock_key(name),))
