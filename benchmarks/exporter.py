@@ -20,7 +20,7 @@ import psycopg2
 
 from benchmarks.equity_nightly import FILL
 from litgo_pipelines.database import connect, libpq, normalise
-from litgo_pipelines.database.migrate import migrate
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.observability import gauges
 from litgo_pipelines.observability.exporter import Exporter, serving
 

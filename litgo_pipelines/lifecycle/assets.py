@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from litgo_pipelines import steps
+from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
@@ -16,7 +17,6 @@ from litgo_pipelines.settings import settings
 from litgo_pipelines.steps import RETRY
 
 GROUP = "lifecycle"
-BY_HAND = {"dagster/max_runtime": "600", "dagster/max_retries": "0"}
 
 
 class DecisionConfig(dg.Config):
@@ -76,30 +76,23 @@ def lift_promotion_freeze(
     _by_hand(context, config, postgres, mlflow, actions.lift_freeze)
 
 
-@dg.job(tags=BY_HAND, description="By hand: make a candidate or the challenger champion.")
+@dg.job(tags=run_tags(JOBS["promote_model"]), description=JOBS["promote_model"].description)
 def promote_model() -> None:
     promote_version()
 
 
-@dg.job(tags=BY_HAND, description="By hand: take the champion back.")
+@dg.job(tags=run_tags(JOBS["roll_back_model"]), description=JOBS["roll_back_model"].description)
 def roll_back_model() -> None:
     roll_back_version()
 
 
-@dg.job(tags=BY_HAND, description="By hand: let promotion go on after two rollbacks, or after one to the hand weights.")
+@dg.job(tags=run_tags(JOBS["lift_freeze"]), description=JOBS["lift_freeze"].description)
 def lift_freeze() -> None:
     lift_promotion_freeze()
 
 
-registry_reconciliation = dg.define_asset_job(
-    "registry_reconciliation",
-    selection=dg.AssetSelection.assets("reconciled_registry"),
-    tags={"dagster/max_runtime": "600"},
-    description="MLflow's aliases and tags from the ledger.",
-)
-
 assets = [reconciled_registry]
-jobs: list[Any] = [registry_reconciliation, promote_model, roll_back_model, lift_freeze]
+jobs: list[Any] = [promote_model, roll_back_model, lift_freeze]
 
 
 def _by_hand(context: Any, config: DecisionConfig, postgres: Postgres, mlflow: MLflow, decide: Any) -> None:

@@ -94,13 +94,5 @@ def champion_works(postgres: Postgres) -> dg.AssetCheckResult:
     )
 
 
-quality_checks = dg.define_asset_job(
-    "quality_checks",
-    selection=dg.AssetSelection.assets("quality_monitor"),
-    tags={"dagster/max_retries": "2", "dagster/max_runtime": "600"},
-    description="The champion's outcomes, errors and features against what they should be → a rollback if need be.",
-)
-
 assets = [quality_monitor]
 checks: list[Any] = [champion_works]
-jobs: list[Any] = [quality_checks]

@@ -84,7 +84,7 @@ def runs(instance: Any) -> tuple[float | None, list[Family]]:
 
 def ticks(instance: Any, now: float) -> list[Family]:
     """Of every schedule and sensor: its newest tick, and how many failed in the hour before `now` (unix seconds)."""
-    from dagster._core.scheduler.instigation import TickStatus  # its public interface has no name for it
+    from litgo_pipelines.dagster_internals import TickStatus
 
     newest = GaugeMetricFamily("dagster_last_tick_timestamp_seconds", "Newest tick.", labels=["name"])
     failed = GaugeMetricFamily("dagster_tick_failures", "Ticks of the last hour that failed.", labels=["name"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from litgo_pipelines.database import sql
-from litgo_pipelines.observability.metrics import JOBS, SERVICES
+from litgo_pipelines.observability.metrics import JOB_NAMES, SERVICES
 
 Sample = tuple[tuple[str, ...], float]  # label values, value
 
@@ -208,9 +208,9 @@ GAUGES: dict[str, Gauge] = {
         "When a job's newest run that succeeded ended.",
         "SELECT job_name, (SELECT extract(epoch FROM max(ended_at)) FROM litgo.job_runs r "
         "WHERE r.job_name = j.job_name AND status = 'success') "
-        f"FROM unnest('{{{','.join(JOBS)}}}'::text[]) AS j (job_name)",
+        f"FROM unnest('{{{','.join(JOB_NAMES)}}}'::text[]) AS j (job_name)",
         ("job_name",),
-        most=len(JOBS),
+        most=len(JOB_NAMES),
     ),
 }
 

@@ -9,18 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
-HOUR = 3600.0
+from litgo_pipelines.jobs import AUTOMATIC, HOUR
+
 WEIGHTS = {"database": 3.0, "daemons": 2.0, "jobs": 2.0, "queues": 2.0, "breakers": 1.0, "champion": 1.0}
 # Jobs that must succeed regularly, with the seconds until one of them is late; the others run when there is work.
-FRESH = {
-    "nightly_equity": 26 * HOUR,
-    "evidence": 26 * HOUR,
-    "embeddings": 26 * HOUR,
-    "retention": 26 * HOUR,
-    "offer_expiry": 2.5 * HOUR,
-    "experiment_reports": 2.5 * HOUR,
-    "allocation_calibration": 8 * 24 * HOUR,
-}
+FRESH = {job.name: job.late_after_hours * HOUR for job in AUTOMATIC if job.late_after_hours is not None}
 HEARTBEAT = 120.0  # seconds; a daemon beats every 30
 QUEUES = {  # gauge of a queue's oldest age → seconds that are nothing unusual
     "case_queue_oldest_age_seconds": 300.0,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from litgo_pipelines.observability.metrics import JOBS, OTHER_JOB, add, count, observe
+from litgo_pipelines.jobs import JOBS
+from litgo_pipelines.observability.metrics import OTHER_JOB, add, count, observe
 
 OVERLAP = timedelta(minutes=10)  # storage shows a run's end some time after it
 PAGE = 1_000

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from litgo_pipelines.jobs import JOBS
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 # One row of litgo.metric_state and what to add to it: name, labels, value.
@@ -103,19 +105,14 @@ METRICS |= {
 }
 
 OTHER_JOB = "other"  # an ad-hoc materialisation
-JOBS = (
-    "nightly_equity", "retraining", "registration", "matching", "contracts", "notifications", "offer_expiry",
-    "evidence", "embeddings", "allocation_calibration", "record_signature", "registry_reconciliation",
-    "promote_model", "roll_back_model", "lift_freeze", "experiments", "experiment_reports", "start_experiment",
-    "ramp_experiment", "stop_experiment", "quality_checks", "retention", OTHER_JOB,
-)  # fmt: skip
+JOB_NAMES = (*JOBS, OTHER_JOB)
 METRICS |= {
     "job_executions_total": Metric(
-        "Runs of Dagster jobs that ended.", {"job_name": JOBS, "status": ("success", "failure", "canceled")}
+        "Runs of Dagster jobs that ended.", {"job_name": JOB_NAMES, "status": ("success", "failure", "canceled")}
     ),
     "job_duration_seconds": Metric(
         "Seconds from a run's start to its end.",
-        {"job_name": JOBS},
+        {"job_name": JOB_NAMES},
         (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0),
     ),
 }

@@ -55,7 +55,7 @@ def runs(instance: Any, files: Path | None, before: datetime, *, frequent: bool,
 
 def _forget_checks(instance: Any, run_id: str) -> None:
     """Results of asset checks, which Dagster leaves behind when it deletes a run."""
-    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as Checks
+    from litgo_pipelines.dagster_internals import AssetCheckExecutionsTable as Checks
 
     with instance.event_log_storage.index_connection() as connection:
         connection.execute(Checks.delete().where(Checks.c.run_id == run_id))

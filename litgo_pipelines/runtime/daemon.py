@@ -27,7 +27,7 @@ def forget_future(instance: Any, now: datetime) -> tuple[int, int]:
 
     Not undone: what runs wrote while the clock was ahead.
     """
-    from dagster._core.storage.schedules.schema import JobTickTable as Ticks
+    from litgo_pipelines.dagster_internals import JobTickTable as Ticks
 
     latest = (now + TOLERATED).timestamp()
     waiting = 0
@@ -59,7 +59,8 @@ def end_when_set_back() -> None:
 
 def main() -> None:
     import dagster as dg
-    from dagster._daemon.cli import main as run
+
+    from litgo_pipelines.dagster_internals import run_daemon
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     threading.Thread(target=end_when_set_back, daemon=True, name="clock").start()
@@ -67,7 +68,7 @@ def main() -> None:
         waiting, deleted = forget_future(instance, datetime.now(UTC))
         if waiting or deleted:
             log.warning("%d sensors and schedules waited for the future; %d later ticks forgotten", waiting, deleted)
-    run()
+    run_daemon()
 
 
 if __name__ == "__main__":

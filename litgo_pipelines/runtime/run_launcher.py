@@ -8,8 +8,15 @@ import json
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from litgo_pipelines.dagster_internals import (
+    GRPC_INFO_TAG,
+    CheckRunHealthResult,
+    DagsterUserCodeUnreachableError,
+    GetCurrentRunsResult,
+    WorkerStatus,
+    deserialize_value,
+)
 
 _STARTED = "Started process for run"
 _FIRST = 20  # events of the engine, among which the run's process says its number
@@ -45,10 +52,6 @@ class CheckedRunLauncher(dg.DefaultRunLauncher):
 
     def _unknown_to_server(self, run_id: str) -> bool:
         """False also while the server does not answer: once it is back it says that it has no such run."""
-        from dagster._core.errors import DagsterUserCodeUnreachableError
-        from dagster._grpc.types import GetCurrentRunsResult
-        from dagster._serdes import deserialize_value
-
         client = self._get_grpc_client_for_termination(run_id)
         if client is None:
             return False

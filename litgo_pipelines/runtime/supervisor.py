@@ -17,7 +17,7 @@ from pathlib import Path
 
 from litgo_pipelines.database import normalise, open_connection
 from litgo_pipelines.database.embedded import embedded_server
-from litgo_pipelines.database.migrate import migrate
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.settings import settings
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

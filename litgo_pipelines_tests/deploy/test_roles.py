@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 from litgo_pipelines import definitions
 from litgo_pipelines.automation import sensors
 from litgo_pipelines.database import connect, roles
-from litgo_pipelines.database.migrate import migrate
 from litgo_pipelines.equity.assets import NIGHTS
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, TABLES
 from litgo_pipelines.observability.exporter import Exporter
 from litgo_pipelines_tests.worlds.faults import FaultServer, answer, json_answer

@@ -8,8 +8,9 @@ from typing import Any
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect, libpq, migrate, normalise
+from litgo_pipelines.database import connect, libpq, normalise
 from litgo_pipelines.lifecycle import ledger, states
+from litgo_pipelines.marketplace import migrate
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.lifecycle import Life
 

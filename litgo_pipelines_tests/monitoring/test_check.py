@@ -13,8 +13,10 @@ import dagster as dg
 import psycopg2
 import pytest
 
+from litgo_pipelines.automation import asset_job
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.lifecycle import actions, ledger
 from litgo_pipelines.monitoring import assets as monitor_assets
 from litgo_pipelines.monitoring import check as monitor
@@ -455,7 +457,7 @@ def test_the_asset_and_its_check(market: Market, monkeypatch: pytest.MonkeyPatch
     resources = {"postgres": Postgres(url=market.life.url), "mlflow": market.mlflow}
     defs = dg.Definitions(
         assets=[*monitor_assets.assets, dg.AssetSpec("case_offers"), dg.AssetSpec("offers")],
-        asset_checks=monitor_assets.checks, jobs=monitor_assets.jobs, resources=resources,
+        asset_checks=monitor_assets.checks, jobs=[asset_job(JOBS["quality_checks"])], resources=resources,
     )  # fmt: skip
 
     def run(at: datetime) -> tuple[dict[str, Any], dg.AssetCheckEvaluation]:

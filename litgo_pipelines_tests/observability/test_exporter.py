@@ -25,12 +25,12 @@ from sqlalchemy.engine import Engine, make_url
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.database.embedded import embedded_server
-from litgo_pipelines.database.migrate import migrate
 from litgo_pipelines.definitions import defs
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.observability import gauges, job_runs
 from litgo_pipelines.observability.exporter import Exporter, serving
 from litgo_pipelines.observability.gauges import GAUGES
-from litgo_pipelines.observability.metrics import JOBS, METRICS, OTHER_JOB, add, count, observe
+from litgo_pipelines.observability.metrics import JOB_NAMES, METRICS, OTHER_JOB, add, count, observe
 from litgo_pipelines.tools.metrics_page import PAGE, page
 from litgo_pipelines_tests.support import execute
 
@@ -200,7 +200,7 @@ def test_runs_are_counted_once_by_two_exporters_and_after_their_rows_are_gone(
 
 
 def test_every_job_has_its_series() -> None:
-    assert {*JOBS} == {job.name for job in defs.jobs or []} | {OTHER_JOB}
+    assert {*JOB_NAMES} == {job.name for job in defs.jobs or []} | {OTHER_JOB}
 
 
 def test_a_gauge_that_cannot_be_read_is_no_zero(database_url: str, exporter: Exporter) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from litgo_pipelines import automation, steps
+from litgo_pipelines import steps
+from litgo_pipelines.automation import asset_job
 from litgo_pipelines.database import open_connection
+from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.models import registry
 from litgo_pipelines.observability.metrics import add, count
@@ -44,7 +46,9 @@ def prune(
     life: Life, mlflow: MLflow, at: datetime | None, instance: dg.DagsterInstance | None = None
 ) -> dict[str, Any]:
     defs = dg.Definitions(
-        assets=assets, jobs=[automation.retention], resources={"postgres": Postgres(url=life.url), "mlflow": mlflow}
+        assets=assets,
+        jobs=[asset_job(JOBS["retention"])],
+        resources={"postgres": Postgres(url=life.url), "mlflow": mlflow},
     )
     done = defs.resolve_job_def("retention").execute_in_process(
         run_config={"ops": {"pruned_storage": {"config": {"as_of": at and at.isoformat()}}}}, instance=instance

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from litgo_pipelines.observability.metrics import JOBS
+from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.retention import rows
 from litgo_pipelines.retention.policy import FREQUENT, POLICY, cutoffs, removable
 from litgo_pipelines.tools.retention_page import PAGE, page

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from litgo_pipelines.automation import UNFINISHED, run_tags
+from litgo_pipelines.automation import UNFINISHED
+from litgo_pipelines.jobs import Job, run_tags
+from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 
 NEW = "SELECT letter FROM letters WHERE letter NOT IN (SELECT letter FROM handled)"
@@ -22,7 +24,9 @@ def handled_letters(context: dg.AssetExecutionContext, postgres: Postgres) -> No
             time.sleep(0.1)
 
 
-letters_job = dg.define_asset_job("letters_job", selection=[handled_letters], tags=run_tags(10))
+letters_job = dg.define_asset_job(
+    "letters_job", selection=[handled_letters], tags=run_tags(Job("letters_job", Owner.DATA, "Handles letters."))
+)
 
 
 @dg.sensor(job=letters_job, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)

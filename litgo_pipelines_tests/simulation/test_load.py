@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from litgo_pipelines.database import connect, sql
-from litgo_pipelines.database.migrate import migrate
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.simulation.load import DERIVED, TABLES, NotOurMarketplace, OtherSimulation, simulate
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.simulation import END, SMALL

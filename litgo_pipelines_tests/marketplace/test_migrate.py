@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from litgo_pipelines.database import DatabaseUnavailable, connect, libpq, normalise
-from litgo_pipelines.database.migrate import MigrationError, migrate, migrations
+from litgo_pipelines.marketplace.migrate import MigrationError, migrate, migrations
 from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, TABLES
 from litgo_pipelines_tests.support import execute
 
@@ -83,7 +83,7 @@ def test_a_changed_or_unknown_migration_is_refused(database_url: str) -> None:
 
 def test_a_failing_migration_leaves_nothing(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = [*migrations(), (9998, "9998_broken.sql", "x", "CREATE TABLE litgo.half (); SELECT 1 / 0")]
-    monkeypatch.setattr("litgo_pipelines.database.migrate.migrations", lambda: broken)
+    monkeypatch.setattr("litgo_pipelines.marketplace.migrate.migrations", lambda: broken)
     with pytest.raises(psycopg2.errors.DivisionByZero):
         migrate(empty_url)
     assert columns(empty_url, "equity_history") == columns(empty_url, "half") == set()

@@ -1,0 +1,220 @@
+"""Jobs: the one list of what runs, of what it consists, when, and for how long it may. Pure.
+
+Read by automation, health, metrics and docs. Jobs that a person starts are listed too, so that their runs are counted;
+their steps stand in the stages.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from litgo_pipelines.owners import Owner
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """groups, assets: what it materialises. contract: the marketplace's schema is checked first. cron: in TIMEZONE.
+
+    pools: of its steps; a pool lets one run in at a time. late_after_hours: it is late without a success for longer;
+    None: it runs when there is work.
+    """
+
+    name: str
+    owner: str
+    description: str
+    pools: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
+    contract: bool = False
+    max_minutes: int = 10
+    cron: str | None = None
+    late_after_hours: float | None = None
+    by_hand: bool = False
+
+
+NIGHTLY, HOURLY, WEEKLY = 26.0, 2.5, 8 * 24.0  # hours until a job of that rhythm is late
+
+AUTOMATIC = (
+    Job(
+        "nightly_equity",
+        Owner.DATA,
+        "Load of every lawyer and distribution of offers, for the day that ended at 02:00.",
+        pools=("equity",),
+        groups=("equity",),
+        contract=True,
+        max_minutes=60,
+        cron="0 2 * * *",
+        late_after_hours=NIGHTLY,
+    ),
+    Job(
+        "evidence",
+        Owner.DATA,
+        "What is known of each lawyer: outcomes, curriculum, response time, reviews.",
+        pools=("evidence",),
+        groups=("evidence",),
+        contract=True,
+        max_minutes=60,
+        cron="30 2 * * *",
+        late_after_hours=NIGHTLY,
+    ),
+    Job(
+        "embeddings",
+        Owner.DATA,
+        "Vectors of texts that have none yet.",
+        groups=("embeddings",),
+        max_minutes=180,
+        cron="0 3 * * *",
+        late_after_hours=NIGHTLY,
+    ),
+    Job(
+        "allocation_calibration",
+        Owner.DATA,
+        "The smallest lambda that would have spread the last weeks' offers evenly enough.",
+        pools=("calibration",),
+        assets=("allocation_parameters",),
+        max_minutes=120,
+        cron="0 4 * * 0",
+        late_after_hours=WEEKLY,
+    ),
+    Job(
+        "retention",
+        Owner.DATA,
+        "Deletes what is older than its term.",
+        pools=("retention",),
+        groups=("retention",),
+        max_minutes=120,
+        cron="30 4 * * *",
+        late_after_hours=NIGHTLY,
+    ),
+    Job(
+        "offer_expiry",
+        Owner.DATA,
+        "Offers nobody answered in time expire.",
+        assets=("expired_offers",),
+        cron="5 * * * *",
+        late_after_hours=HOURLY,
+    ),
+    Job(
+        "experiment_reports",
+        Owner.LEARNING,
+        "The newest experiment for people; a job of its own because of its plots.",
+        assets=("experiment_report",),
+        cron="40 * * * *",
+        late_after_hours=HOURLY,
+    ),
+    Job(
+        "matching",
+        Owner.DATA,
+        "New cases → triage and vectors → offers. The marketplace's schema is checked every night, not here.",
+        pools=("intake", "matching"),
+        assets=("triaged_cases", "text_embeddings", "case_offers"),
+    ),
+    Job(
+        "contracts",
+        Owner.MARKETPLACE,
+        "Chosen lawyers → documents → DocuSign or paper; signatures → active contracts.",
+        pools=("contracts",),
+        groups=("contracts",),
+        max_minutes=30,
+    ),
+    Job(
+        "notifications",
+        Owner.MARKETPLACE,
+        "Sends the outbox by push and e-mail.",
+        pools=("notifications",),
+        groups=("notifications",),
+    ),
+    Job(
+        "retraining",
+        Owner.LEARNING,
+        "Snapshot → candidate → registered version → evaluation against the champion.",
+        pools=("learning",),
+        groups=("learning",),
+        contract=True,
+        max_minutes=180,
+    ),
+    Job(
+        "registration",
+        Owner.LEARNING,
+        "Uploads a trained model that MLflow could not take at the time, and evaluates it.",
+        pools=("learning",),
+        assets=("registered_model", "model_evaluation"),
+        max_minutes=60,
+    ),
+    Job(
+        "registry_reconciliation",
+        Owner.LEARNING,
+        "Makes MLflow's aliases and tags say what the ledger says.",
+        pools=("lifecycle",),
+        assets=("reconciled_registry",),
+    ),
+    Job(
+        "experiments",
+        Owner.LEARNING,
+        "Challenger → experiment; cutoff → decision.",
+        pools=("experiments",),
+        assets=("experiment_cutoffs",),
+    ),
+    Job(
+        "quality_checks",
+        Owner.LEARNING,
+        "The champion's outcomes, errors and features against what they should be → a rollback if need be.",
+        pools=("quality_monitor",),
+        assets=("quality_monitor",),
+    ),
+)
+BY_HAND = (
+    Job(
+        "record_signature",
+        Owner.MARKETPLACE,
+        "Records a signature on paper. Contracts that wait: asset contract_requests, «to sign by hand».",
+        by_hand=True,
+    ),
+    Job(
+        "promote_model",
+        Owner.LEARNING,
+        "Makes a candidate or the challenger champion.",
+        pools=("lifecycle",),
+        by_hand=True,
+    ),
+    Job("roll_back_model", Owner.LEARNING, "Rolls the champion back.", ("lifecycle",), by_hand=True),
+    Job(
+        "lift_freeze",
+        Owner.LEARNING,
+        "Lets promotions go on after they were frozen.",
+        pools=("lifecycle",),
+        by_hand=True,
+    ),
+    Job(
+        "start_experiment",
+        Owner.LEARNING,
+        "Tries the open challenger on clients.",
+        pools=("experiments",),
+        by_hand=True,
+    ),
+    Job(
+        "ramp_experiment", Owner.LEARNING, "Treats another share of new clients.", pools=("experiments",), by_hand=True
+    ),
+    Job(
+        "stop_experiment",
+        Owner.LEARNING,
+        "Ends the running experiment; control stays.",
+        pools=("experiments",),
+        by_hand=True,
+    ),
+)
+JOBS = {job.name: job for job in (*AUTOMATIC, *BY_HAND)}
+
+
+def run_tags(job: Job) -> dict[str, str]:
+    """A run whose process died is run again twice, one that hangs is ended; what a person decides runs once."""
+    return {"dagster/max_retries": "0" if job.by_hand else "2", "dagster/max_runtime": str(job.max_minutes * 60)}
+
+
+def freshness_hours(group: str | None, asset: str, jobs: Iterable[Job] = AUTOMATIC) -> float | None:
+    """Hours after which an asset is stale: those of the scheduled job that materialises it; None where none does."""
+    limits = [
+        job.late_after_hours for job in jobs if job.late_after_hours and (group in job.groups or asset in job.assets)
+    ]
+    return min(limits, default=None)

@@ -1,0 +1,131 @@
+"""The tree keeps its floors: who may import whom, read from every import statement, those inside functions too."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import litgo_pipelines
+
+PACKAGE = Path(litgo_pipelines.__file__).parent
+NAME = PACKAGE.name
+
+# From the ground up; a folder imports only what stands before it.
+FLOORS = (
+    ("owners", "settings", "dagster_internals", "steps"),
+    ("jobs",),
+    ("database",),
+    ("observability",),
+    ("resources",),
+    ("marketplace",),
+    ("intake", "equity", "evidence", "notifications"),
+    ("embeddings", "contracts"),
+    ("models",),
+    ("lifecycle",),
+    ("experiments",),
+    ("matching",),
+    ("learning", "monitoring"),
+    ("retention", "simulation"),
+    ("automation",),
+    ("definitions",),
+    ("runtime",),
+    ("cli", "tools"),
+)
+FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
+IMPURE = ("dagster", "mlflow", "psycopg2", "sqlalchemy", "requests", "httpx2", "openai")
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Dotted name → syntax tree of every module of the product."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def imported(name: str, *, late: bool = True) -> set[str]:
+    """Modules that `name` imports; late=False: only at its top, as when it is loaded, without what types alone need."""
+    tree = modules()[name]
+    nodes = ast.walk(tree) if late else iter(tree.body)
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in modules() else node.module)
+    return found
+
+
+def folder(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+OURS = [name for name in modules() if folder(name)]
+
+
+def test_every_folder_has_a_floor() -> None:
+    assert {folder(name) for name in OURS} == set(FLOOR)
+
+
+@pytest.mark.parametrize("place", FLOOR)
+def test_a_folder_imports_only_what_stands_below_it(place: str) -> None:
+    upward = [
+        f"{name} → {other}"
+        for name in OURS
+        if folder(name) == place
+        for other in imported(name)
+        if other.startswith(f"{NAME}.") and folder(other) != place and FLOOR[folder(other)] >= FLOOR[place]
+    ]
+    assert upward == []
+
+
+def is_pure(name: str) -> bool:
+    """A module whose docstring says "Pure": it computes, and nothing else."""
+    return "Pure" in (ast.get_docstring(modules()[name]) or "").replace("Pure but", "")
+
+
+def test_there_are_pure_modules() -> None:
+    assert len([name for name in OURS if is_pure(name)]) >= 41
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if is_pure(name)])
+def test_a_pure_module_reaches_no_dagster_mlflow_database_or_network(name: str) -> None:
+    """Transitively: what it imports of ours is followed. Owners, settings and metric names are plain values."""
+    seen, todo = set(), [name]
+    while todo:
+        module = todo.pop()
+        seen.add(module)
+        todo += [other for other in imported(module) if other in modules() and folder(other) and other not in seen]
+    impure = {
+        f"{module} imports {other}" for module in seen for other in imported(module) if other.split(".")[0] in IMPURE
+    }
+    assert impure == set()
+
+
+def test_only_one_file_imports_dagsters_private_modules() -> None:
+    private = {
+        name for name in OURS for other in imported(name) if other.startswith(("dagster._", "dagster_postgres._"))
+    }
+    assert private == {f"{NAME}.dagster_internals"}
+
+
+def test_the_product_imports_no_test_and_no_benchmark() -> None:
+    wrong = {f"{n} → {o}" for n in OURS for o in imported(n) if o.split(".")[0] in (f"{NAME}_tests", "benchmarks")}
+    assert wrong == set()
+
+
+def test_assets_do_not_shadow_the_modules_beside_them() -> None:
+    """`from stage.assets import x` and `from stage import x` must not mean two things."""
+    shadowed = set()
+    for name in OURS:
+        if not name.endswith(".assets"):
+            continue
+        stage = name.removesuffix(".assets")
+        functions = {node.name for node in modules()[name].body if isinstance(node, ast.FunctionDef)}
+        shadowed |= {f"{stage}.{function}" for function in functions if f"{stage}.{function}" in modules()}
+    assert shadowed == set()
