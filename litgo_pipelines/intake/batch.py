@@ -221,7 +221,8 @@ class _Work:
     def _write(self, case: Case, decision: Decision, deltas: list[Delta]) -> bool:
         parameters = {
             "case_id": case.case_id, "as_of": self.result.as_of, "status": decision.status, "area": decision.area,
-            "subarea": decision.subarea, "urgency_h": decision.urgency_h, "complexity": decision.complexity,
+            "subarea": decision.subarea, "urgency_h": decision.urgency_h,
+            "urgency_source": decision.sources["urgency_h"], "complexity": decision.complexity,
             "sources": json.dumps(decision.sources), "area_confidence": decision.area_confidence,
             "subarea_confidence": decision.subarea_confidence, "reason": decision.reason,
             "alternatives": json.dumps([
@@ -270,8 +271,10 @@ ON CONFLICT (case_id) DO UPDATE SET attempts = f.attempts + 1, reason = excluded
 RETURNING attempts
 """
 GIVEN_UP = f"""
-INSERT INTO litgo.triage (case_id, as_of, status, urgency_h, complexity, sources, alternatives, reason)
-SELECT id, %(at)s, 'review', coalesce(urgency_h, {URGENCY_H}), coalesce(complexity, '{COMPLEXITY}'), '{{}}', '[]',
+INSERT INTO litgo.triage
+    (case_id, as_of, status, urgency_h, urgency_source, complexity, sources, alternatives, reason)
+SELECT id, %(at)s, 'review', CASE WHEN urgency_h > 0 THEN urgency_h ELSE {URGENCY_H} END,
+       CASE WHEN urgency_h > 0 THEN 'client' ELSE 'default' END, coalesce(complexity, '{COMPLEXITY}'), '{{}}', '[]',
        'failed'
 FROM cases WHERE id = %(case)s
 ON CONFLICT (case_id) DO NOTHING

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from litgo_pipelines.database import connect
+from litgo_pipelines.database import connect, sql
 from litgo_pipelines.intake import taxonomy
 from litgo_pipelines.observability.metrics import add, count
 
@@ -22,7 +22,8 @@ REASONS = {
 }
 _QUEUED = """
 FROM litgo.triage t JOIN cases c ON c.id = t.case_id
-WHERE t.status = 'review' AND c.status = 'pending_assignment' AND (c.area IS NULL OR c.subarea IS NULL)
+WHERE t.status = 'review' AND c.status = 'pending_assignment'
+  AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL)
   AND t.as_of <= %(as_of)s
 """
 
@@ -88,8 +89,8 @@ def decide(cursor: Any, case_id: str, area: str, subarea: str, who: str, as_of: 
     except ValueError as error:
         raise ReviewError(f"{case_id!r} não é o identificador de um caso") from error
     cursor.execute(
-        "SELECT t.status, t.sources, c.status, c.area, c.subarea FROM litgo.triage t JOIN cases c ON c.id = t.case_id "
-        "WHERE t.case_id = %s::uuid FOR UPDATE",
+        "SELECT t.status, t.sources, c.status, litgo.chosen(c.area), litgo.chosen(c.subarea) FROM litgo.triage t "
+        "JOIN cases c ON c.id = t.case_id WHERE t.case_id = %s::uuid FOR UPDATE",
         (case_id,),
     )
     row = cursor.fetchone()
@@ -100,21 +101,23 @@ def decide(cursor: Any, case_id: str, area: str, subarea: str, who: str, as_of: 
         raise ReviewError(f"o caso {case_id} não está na fila de revisão")
     if case_status != "pending_assignment":
         raise ReviewError(f"o caso {case_id} não está mais aberto (status {case_status})")
-    known = {"area": taxonomy.areas(), "subarea": [each.subarea for each in taxonomy.subareas()]}
-    for name, found, wanted in (("area", case_area, label.area), ("subarea", case_subarea, label.subarea)):
+    chosen: dict[str, str] = {}
+    for name, value, wanted, known in (
+        ("area", case_area, label.area, taxonomy.areas()),
+        ("subarea", case_subarea, label.subarea, [each.subarea for each in taxonomy.subareas()]),
+    ):
+        found = value and taxonomy.spelling(value, known)
         ours = sources.get(name) in ("openai", "local", "rule")
-        if found in known[name] and found != wanted and not ours:
+        if found in known and found != wanted and not ours:
             raise ReviewError(f"o cliente escolheu {found}: essa escolha não pode ser trocada aqui")
-    cursor.execute("UPDATE cases SET area = %s, subarea = %s WHERE id = %s::uuid", (*label, case_id))
-    chosen = {
-        name: sources.get(name) if found == wanted and sources.get(name) == "client" else "person"
-        for name, found, wanted in (("area", case_area, label.area), ("subarea", case_subarea, label.subarea))
-    }
+        chosen[name] = "client" if found == wanted and sources.get(name) == "client" else "person"
     cursor.execute(
-        "UPDATE litgo.triage SET status = 'classified', area = %s, subarea = %s, sources = sources || %s::jsonb, "
-        "reviewer = %s, reviewed_at = %s WHERE case_id = %s::uuid",
-        (*label, json.dumps(chosen), who.strip(), as_of, case_id),
-    )
+        sql("litgo_pipelines.intake", "reviewed.sql"),
+        {
+            "case_id": case_id, "area": label.area, "subarea": label.subarea, "sources": json.dumps(chosen),
+            "class_h": taxonomy.urgency_h(*label), "who": who.strip(), "as_of": as_of,
+        },
+    )  # fmt: skip
     add(cursor, [count("triage_source_total", source="person")])
     return label
 

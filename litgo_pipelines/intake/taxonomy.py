@@ -6,7 +6,8 @@ An example without area is a text no subarea fits: other law, other business, no
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -20,6 +21,7 @@ class Subarea(NamedTuple):
 
 
 NONE = Subarea("", "")
+_LAW_OF = re.compile(r"^direito (?:(?:de|do|da|das|dos) )?")
 
 
 class UnknownSubarea(ValueError):
@@ -31,12 +33,22 @@ def _read(name: str) -> str:
 
 
 @cache
+def _rows() -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(_read("taxonomy.csv"))))
+
+
+@cache
 def terms() -> dict[Subarea, tuple[str, ...]]:
     """Subarea → words and phrases that speak of it."""
-    rows = csv.DictReader(io.StringIO(_read("taxonomy.csv")))
     return {
-        Subarea(row["area"], row["subarea"]): tuple(term.strip() for term in row["terms"].split(";")) for row in rows
+        Subarea(row["area"], row["subarea"]): tuple(term.strip() for term in row["terms"].split(";")) for row in _rows()
     }
+
+
+def urgency_h(area: str | None, subarea: str | None) -> int | None:
+    """Hours within which any case of the subarea needs a lawyer; None where its nature does not say."""
+    hours = {(row["area"], row["subarea"]): row["urgency_h"] for row in _rows()}.get((area or "", subarea or ""))
+    return int(hours) if hours else None
 
 
 def subareas(area: str | None = None) -> list[Subarea]:
@@ -46,6 +58,13 @@ def subareas(area: str | None = None) -> list[Subarea]:
 
 def areas() -> list[str]:
     return list(dict.fromkeys(each.area for each in terms()))
+
+
+def spelling(name: str, known: Iterable[str]) -> str:
+    """`name` as the taxonomy writes it, whatever its case, accents and blanks or a «Direito de» before it; as it is
+    where the taxonomy does not have it."""
+    wanted = _LAW_OF.sub("", " ".join(fold(name).split()))
+    return next((each for each in known if fold(each) == wanted), name)
 
 
 def examples() -> Iterator[tuple[Subarea, str]]:

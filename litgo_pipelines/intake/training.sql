@@ -4,7 +4,7 @@ WITH chosen AS (
     SELECT DISTINCT ON (c.area, c.subarea, c.client_id) c.id, c.area, c.subarea, c.created_at
     FROM cases c
     LEFT JOIN litgo.triage t ON t.case_id = c.id
-    WHERE c.area IS NOT NULL AND c.subarea IS NOT NULL
+    WHERE litgo.chosen(c.area) IS NOT NULL AND litgo.chosen(c.subarea) IS NOT NULL
       AND c.created_at < %(as_of)s AND c.created_at >= %(as_of)s::timestamptz - interval '365 days'
       AND coalesce(t.sources ->> 'area', 'client') IN ('client', 'person')
       AND coalesce(t.sources ->> 'subarea', 'client') IN ('client', 'person')

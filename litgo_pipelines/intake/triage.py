@@ -3,9 +3,9 @@
 Belongs here: who decides which field and when a person must. How a classifier gets to its opinion is not known here.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from litgo_pipelines.intake import rules, taxonomy
 from litgo_pipelines.intake.taxonomy import NONE, Subarea
@@ -46,7 +46,7 @@ Classifier = Callable[[str, list[Subarea]], Opinion]
 
 @dataclass(frozen=True)
 class Decision:
-    """`sources`: field → client, openai, local, rule or default. A field that stays open is None and has no source."""
+    """`sources`: field → client, openai, local, rule, class or default. What stays open is None and has no source."""
 
     area: str | None
     subarea: str | None
@@ -84,65 +84,108 @@ def possible_subareas(case: Case) -> list[Subarea]:
 
 def decide(case: Case, classify: Classifier, threshold: float) -> Decision:
     """What the client chose stays; area and subarea are a classifier's where its confidence reaches the threshold, and
-    a person's below it; urgency and complexity are the rules', else the classifier's, else the defaults."""
+    a person's below it. The urgency is the shortest that any source names, the client among them; the complexity is the
+    client's, else the rules', else the classifier's. Where nobody speaks, the defaults."""
+    case = replace(
+        case,
+        area=case.area and taxonomy.spelling(case.area, taxonomy.areas()),
+        subarea=case.subarea and taxonomy.spelling(case.subarea, (each.subarea for each in taxonomy.subareas())),
+    )
     text = clean(case.title, case.description)
-    sources = {
-        name: "client"
-        for name in ("area", "subarea", "urgency_h", "complexity")
-        if getattr(case, name) is not None
-    }  # fmt: skip
-    opinion, reason = None, None
+    found = _classified(case, text, classify, threshold)
+    openai = found.opinion if found.opinion and found.opinion.source == "openai" else None
+    urgency_source, urgency_h = shortest(
+        client=case.urgency_h,
+        rule=rules.urgency_h(text),
+        **{"class": taxonomy.urgency_h(found.area, found.subarea)},
+        openai=openai.urgency_h if openai else None,
+    )
+    complexity_source, complexity = next(
+        (source, level)
+        for source, level in (
+            ("client", case.complexity),
+            ("rule", rules.complexity(text)),
+            ("openai", openai.complexity if openai else None),
+            ("default", rules.COMPLEXITY),
+        )
+        if level is not None
+    )
+    return Decision(
+        area=found.area,
+        subarea=found.subarea,
+        urgency_h=urgency_h,
+        complexity=complexity,
+        sources={**found.sources, "urgency_h": urgency_source, "complexity": complexity_source},
+        area_confidence=found.area_confidence,
+        subarea_confidence=found.subarea_confidence,
+        reason=found.reason,
+        alternatives=found.alternatives,
+        classified_by=found.opinion.source if found.opinion else None,
+    )
+
+
+def shortest(**hours: float | None) -> tuple[str, float]:
+    """(source, hours) of the most urgent source, the first of several; the default where none names hours above 0."""
+    named = {source: value for source, value in hours.items() if value is not None and 0 < value < math.inf}
+    source = min(named, key=lambda each: named[each], default="default")
+    return source, named.get(source, rules.URGENCY_H)
+
+
+@dataclass
+class _Classified:
+    """Area and subarea on their way to a decision."""
+
+    area: str | None
+    subarea: str | None
+    sources: dict[str, str]
+    opinion: Opinion | None = None
+    area_confidence: float | None = None
+    subarea_confidence: float | None = None
+    reason: str | None = None
+    alternatives: list[tuple[Subarea, float]] = field(default_factory=list)
+
+
+def _classified(case: Case, text: str, classify: Classifier, threshold: float) -> _Classified:
+    found = _Classified(
+        case.area,
+        case.subarea,
+        {name: "client" for name in ("area", "subarea") if getattr(case, name) is not None},
+    )
     if case.area is None or case.subarea is None:
         possible = possible_subareas(case)
         if not possible:  # an area of the client's that we have no subareas of is enough to match by
-            reason = "outside_taxonomy" if case.area is None else None
+            found.reason = "outside_taxonomy" if case.area is None else None
         elif len(possible) == 1:
-            opinion = Opinion("rule", {possible[0]: 1.0})
+            found.opinion = Opinion("rule", {possible[0]: 1.0})
         elif len(words(text)) < LEAST_WORDS:
-            reason = "too_short"
+            found.reason = "too_short"
         else:
-            opinion = classify(text, possible)
-    area, subarea = case.area, case.subarea
-    area_confidence = subarea_confidence = None
-    alternatives: list[tuple[Subarea, float]] = []
-    if opinion:
-        ranked = sorted(opinion.probabilities.items(), key=lambda item: (-item[1], item[0]))
-        alternatives = [item for item in ranked if item[0] != NONE][:ALTERNATIVES]
-        by_area: dict[str, float] = {}
-        for label, p in ranked:
-            by_area[label.area] = by_area.get(label.area, 0.0) + p
-        best_area, area_share = max(by_area.items(), key=lambda item: item[1])
-        best, share = ranked[0]
-        if case.area is None:
-            area_confidence = min(area_share, 1.0)
-            if best_area == NONE.area:
-                reason = "outside_taxonomy"
-            elif area_share < threshold:
-                reason = "area_uncertain"
-            else:
-                area, sources["area"] = best_area, opinion.source
-        if case.subarea is None and reason is None:
-            subarea_confidence = min(share, 1.0)
-            if share < threshold or best.area != area:
-                reason = "subarea_uncertain"
-            else:
-                subarea, sources["subarea"] = best.subarea, opinion.source
-    urgency_h = _first(
-        sources, "urgency_h", ("client", case.urgency_h), ("rule", rules.urgency_h(text)),
-        ("openai", opinion and opinion.urgency_h), ("default", rules.URGENCY_H),
-    )  # fmt: skip
-    complexity = _first(
-        sources, "complexity", ("client", case.complexity), ("rule", rules.complexity(text)),
-        ("openai", opinion and opinion.complexity), ("default", rules.COMPLEXITY),
-    )  # fmt: skip
-    return Decision(
-        area, subarea, urgency_h, complexity, sources, area_confidence, subarea_confidence, reason, alternatives,
-        opinion.source if opinion else None,
-    )  # fmt: skip
+            found.opinion = classify(text, possible)
+    if found.opinion:
+        _judge(found, case, found.opinion, threshold)
+    return found
 
 
-def _first(sources: dict[str, str], name: str, *candidates: tuple[str, Any]) -> Any:
-    """The first value there is; notes its source."""
-    source, value = next((source, value) for source, value in candidates if value is not None)
-    sources[name] = source
-    return value
+def _judge(found: _Classified, case: Case, opinion: Opinion, threshold: float) -> None:
+    """What of an opinion is sure enough."""
+    ranked = sorted(opinion.probabilities.items(), key=lambda item: (-item[1], item[0]))
+    found.alternatives = [item for item in ranked if item[0] != NONE][:ALTERNATIVES]
+    by_area: dict[str, float] = {}
+    for label, p in ranked:
+        by_area[label.area] = by_area.get(label.area, 0.0) + p
+    best_area, area_share = max(by_area.items(), key=lambda item: item[1])
+    best, share = ranked[0]
+    if case.area is None:
+        found.area_confidence = min(area_share, 1.0)
+        if best_area == NONE.area:
+            found.reason = "outside_taxonomy"
+        elif area_share < threshold:
+            found.reason = "area_uncertain"
+        else:
+            found.area, found.sources["area"] = best_area, opinion.source
+    if case.subarea is None and found.reason is None:
+        found.subarea_confidence = min(share, 1.0)
+        if share < threshold or best.area != found.area:
+            found.reason = "subarea_uncertain"
+        else:
+            found.subarea, found.sources["subarea"] = best.subarea, opinion.source

@@ -99,7 +99,7 @@ def read(cursor: Any, case_id: str) -> list[Explained]:
     if rows:
         return [Explained(*row) for row in rows]
     cursor.execute(
-        "SELECT c.status, c.area, f.reason, f.attempts, f.dead FROM cases c "
+        "SELECT c.status, litgo.chosen(c.area), f.reason, f.attempts, f.dead FROM cases c "
         "LEFT JOIN litgo.matching_failures f ON f.case_id = c.id WHERE c.id::text = %s",
         (case_id,),
     )

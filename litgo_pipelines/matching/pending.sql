@@ -3,7 +3,7 @@
 WITH waiting AS (
     SELECT c.id, c.created_at
     FROM cases c
-    WHERE c.status = 'pending_assignment' AND c.area IS NOT NULL
+    WHERE c.status = 'pending_assignment' AND litgo.chosen(c.area) IS NOT NULL
       AND c.created_at <= %(as_of)s AND c.created_at > %(since)s
 ),
 fresh AS (

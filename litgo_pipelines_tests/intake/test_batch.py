@@ -102,9 +102,59 @@ def test_only_what_is_open_is_filled(database_url: str, connection: Any, model: 
     run(connection, model)
     assert rows(database_url, CASE, chosen) == [("Família", "Guarda", 5, "MEDIUM")]
     assert rows(database_url, CASE, part) == [("Trabalhista", "Rescisão", 72, "HIGH")]
-    for untouched in (complete, later, closed):
+    assert rows(database_url, CASE, complete) == [("Civil", "Contratos", 9, "LOW")]
+    for untouched in (later, closed):
         assert rows(database_url, TRIAGE, untouched) == []
     assert rows(database_url, CASE, later) == [(None, None, None, None)]
+
+
+def test_what_the_text_says_is_more_urgent_than_what_the_client_chose(
+    database_url: str, connection: Any, model: Model
+) -> None:
+    text = "meu irmão foi preso em flagrante"
+    late = add_case(database_url, text, area="Criminal", subarea="Defesa criminal", urgency_h=168, complexity="LOW")
+    soon = add_case(database_url, text, area="Criminal", subarea="Defesa criminal", urgency_h=3, complexity="LOW")
+    run(connection, model)
+    assert [rows(database_url, CASE, case)[0][2] for case in (late, soon)] == [12, 3]
+    assert sorted(rows(database_url, "SELECT urgency_source, urgency_h FROM litgo.triage")) == [
+        ("client", 3), ("rule", 12)
+    ]  # fmt: skip
+
+
+NO_CHOICE = ("", " ", "\u00a0", "Não sei", "NAO SEI", "na\u0303o sei ainda", "Outros", "outro assunto", "Outras áreas",
+             "Nenhuma das opções", "Selecione...", "-", "?", "N/A", "null", "Não tenho certeza", "(outro)")  # fmt: skip
+
+
+@pytest.mark.parametrize("area", NO_CHOICE)
+def test_what_is_no_choice_is_classified_by_the_text_or_queued(
+    database_url: str, connection: Any, model: Model, area: str
+) -> None:
+    from litgo_pipelines.database import sql
+
+    clear = add_case(database_url, DISMISSED, area=area, subarea=area)
+    vague = add_case(database_url, "boa tarde, preciso muito conversar sobre uma coisa", area=area)
+    offered = {"as_of": NOW, "since": NOW - timedelta(days=9), "rounds": 3, "round_days": 3, "limit": 9}
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql("litgo_pipelines.matching", "pending.sql"), offered)
+        assert cursor.fetchall() == []
+    run(connection, model)
+    assert rows(database_url, CASE, clear)[0][:2] == ("Trabalhista", "Rescisão")
+    assert rows(database_url, CASE, vague)[0][:2] == (area, None)
+    with connection, connection.cursor() as cursor:
+        assert [entry.case_id for entry in queue(cursor, NOW)] == [vague]
+        cursor.execute(sql("litgo_pipelines.matching", "pending.sql"), offered)
+        assert [case_id for case_id, *_ in cursor.fetchall()] == [clear]
+        decide(cursor, vague, "Família", "Guarda", "bia", NOW)
+    assert rows(database_url, CASE, vague)[0][:2] == ("Família", "Guarda")
+
+
+@pytest.mark.parametrize(
+    "area", ["Outorga", "Nacionalidade", "Outros tributos municipais", "Naval", "Direito da saúde"]
+)
+def test_what_looks_like_no_choice_and_is_one(database_url: str, connection: Any, model: Model, area: str) -> None:
+    case = add_case(database_url, DISMISSED, area=area)
+    run(connection, model)
+    assert rows(database_url, CASE, case)[0][0] == area
 
 
 def test_a_second_run_changes_nothing(database_url: str, connection: Any, model: Model) -> None:

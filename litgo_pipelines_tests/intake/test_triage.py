@@ -102,11 +102,43 @@ def test_an_area_of_the_marketplace_that_we_do_not_know() -> None:
     assert (unplaced.area, unplaced.subarea, unplaced.reason) == (None, "Multa ambiental", "outside_taxonomy")
 
 
-def test_rules_before_openai_before_defaults() -> None:
-    opinion = Opinion("openai", {RESCISAO: 0.9}, urgency_h=168, complexity="HIGH")
-    decision = decide(Case("1", None, "fui demitido e tenho audiência amanhã"), says(opinion), 0.65)
-    assert (decision.urgency_h, decision.complexity) == (24, "HIGH")
-    assert decision.sources == {"area": "openai", "subarea": "openai", "urgency_h": "rule", "complexity": "openai"}
+@pytest.mark.parametrize(
+    ("client", "text", "openai", "urgency", "source"),
+    [
+        (168, "fui demitido e tenho audiência amanhã", 72, 24, "rule"),
+        (4, "fui demitido e tenho audiência amanhã", 72, 4, "client"),
+        (168, "fui demitido e tenho audiência amanhã", 4, 4, "openai"),
+        (None, "fui demitido sem justa causa", 168, 168, "openai"),
+        (24, "fui demitido e tenho audiência amanhã", None, 24, "client"),
+        (0, "fui demitido sem justa causa", None, rules.URGENCY_H, "default"),
+        (-3, "fui demitido e tenho audiência amanhã", None, 24, "rule"),
+        (None, "só queria tirar uma dúvida, tenho audiência amanhã", None, 24, "rule"),
+    ],
+)
+def test_the_most_urgent_source_wins(
+    client: float | None, text: str, openai: int | None, urgency: float, source: str
+) -> None:
+    opinion = Opinion("openai", {RESCISAO: 0.9}, urgency_h=openai, complexity="HIGH")
+    decision = decide(Case("1", None, text, urgency_h=client), says(opinion), 0.65)
+    assert (decision.urgency_h, decision.sources["urgency_h"]) == (urgency, source)
+    assert decision.sources["complexity"] == ("rule" if "dúvida" in text else "openai")
+
+
+def test_a_class_that_is_danger_by_its_nature_is_urgent_by_itself() -> None:
+    violence = Subarea("Criminal", "Violência doméstica")
+    found = decide(Case("1", None, TEXT, urgency_h=168), says(Opinion("local", {violence: 0.9})), 0.65)
+    assert (found.urgency_h, found.sources["urgency_h"]) == (12, "class")
+    chosen = decide(Case("1", None, TEXT, "criminal", "VIOLENCIA DOMESTICA ", 720), never, 0.65)
+    assert (chosen.urgency_h, chosen.sources["urgency_h"], chosen.sources["subarea"]) == (12, "class", "client")
+    unsure = decide(Case("1", None, TEXT, urgency_h=168), says(Opinion("local", {violence: 0.5, NONE: 0.5})), 0.65)
+    assert unsure.sources["urgency_h"] == "client"
+
+
+@pytest.mark.parametrize("area", ["familia", "FAMÍLIA", " Família ", "Fami\u0301lia", "Direito de Família"])
+def test_an_area_written_in_another_way_has_its_subareas(model: Model, area: str) -> None:
+    decision = decide(Case("1", None, "quero me separar da minha esposa", area), local(model), MIN_CONFIDENCE)
+    assert (decision.area, decision.subarea, decision.status) == ("Família", "Divórcio", "classified")
+    assert decision.sources["area"] == "client"
 
 
 @pytest.mark.parametrize("text", ["", None, "   ", "\x00\x01\x02", "oi", "ajuda!!!", "\u200b" * 50, "😀" * 1000])
