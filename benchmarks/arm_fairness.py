@@ -3,9 +3,10 @@
     python -m benchmarks.arm_fairness
 
 Treatment knows who is good, control knows nothing; each has the λ that gives it a Gini of at most .28 alone. What the
-guardrail reads (`fairness.look`) is the Gini of treatment's offers minus control's, corrected for the arms' sizes: it
-should be near 0. One ledger for both arms, loads of their own, these with the λ of a replay in which treatment takes
-over, and the offers of the whole month instead of the arm's alone are compared; written to docs/experiments.md.
+guardrail reads (`fairness.interim_analysis`) is the Gini of treatment's offers minus control's, corrected for the
+arms' sizes: it should be near 0. One ledger for both arms, loads of their own, these with the λ of a replay in which
+treatment takes over, and the offers of the whole month instead of the arm's alone are compared; written to
+docs/experiments.md.
 """
 
 from typing import Any
@@ -13,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.experiments import DOCS, write_part
-from litgo_pipelines.experiments.fairness import look
+from litgo_pipelines.experiments.fairness import interim_analysis
 from litgo_pipelines.matching.allocation import Rule, choose, relative_load, ties
 from litgo_pipelines.matching.arm_loads import ArmLoads
 from litgo_pipelines.matching.calibration import Window, fit_all
-from litgo_pipelines.matching.replay import Cases, Lawyers, Ledger
+from litgo_pipelines.matching.replay import Ledger, ReplayCases, ReplayLawyers
 from litgo_pipelines.models.ranking import Ranker
 
 LAWYERS, POOL, CASES, DAYS = 400, 40, 9_000, 60
@@ -27,7 +28,7 @@ SHARES = (0.1, 0.5)
 LOOKS = (15, 30)  # days of the experiment
 
 
-def market(seed: int) -> tuple[Cases, Cases, Lawyers]:
+def market(seed: int) -> tuple[ReplayCases, ReplayCases, ReplayLawyers]:
     """Cases with relevance by control's and by treatment's ranker, and the lawyers, in pools of equal chances."""
     draw = np.random.default_rng(seed)
     at = np.sort(draw.uniform(0, DAYS * DAY, CASES))
@@ -37,8 +38,10 @@ def market(seed: int) -> tuple[Cases, Cases, Lawyers]:
     talent, fit = draw.normal(0, 1, LAWYERS), draw.normal(0, 1, len(lawyer))
     knows = 1 / (1 + np.exp(-(1.6 * talent[lawyer] + 0.6 * fit)))
     guesses = 1 / (1 + np.exp(-(0.25 * draw.normal(0, 1, LAWYERS)[lawyer] + 0.25 * draw.normal(0, 1, len(lawyer)))))
-    lawyers = Lawyers(draw.integers(8, 31, LAWYERS).astype(float), np.full(LAWYERS, -100 * DAY), np.zeros(LAWYERS))
-    return Cases(at, starts, lawyer, guesses), Cases(at, starts, lawyer, knows), lawyers
+    lawyers = ReplayLawyers(
+        draw.integers(8, 31, LAWYERS).astype(float), np.full(LAWYERS, -100 * DAY), np.zeros(LAWYERS)
+    )
+    return ReplayCases(at, starts, lawyer, guesses), ReplayCases(at, starts, lawyer, knows), lawyers
 
 
 def excess(seed: int, share: float, rules: tuple[Rule, Rule], days: int, *, own_loads: bool, month: bool) -> float:
@@ -82,7 +85,7 @@ def excess(seed: int, share: float, rules: tuple[Rule, Rule], days: int, *, own_
             arms.append(arm == "treatment")
     window: dict[str, Any] = {"base": base, "made": made} if month else {}
     arguments: Any = (arms, np.zeros(len(arms)), client, offered, lawyers.capacity)
-    return look(*arguments, seed=1, permutations=199, **window).excess
+    return interim_analysis(*arguments, seed=1, permutations=199, **window).excess
 
 
 def calibrated(seed: int) -> tuple[tuple[Rule, Rule], tuple[Rule, Rule]]:

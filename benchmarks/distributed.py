@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.lambdarank_reference import DEFAULT_FOLDER, load
-from litgo_pipelines.models.distributed import case_starts, fit, partitions, read
+from litgo_pipelines.models.distributed import case_starts, fit, partitions, read_rows_between
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.metrics import ndcg
 from litgo_pipelines.models.training import Recipe, dealt, train
@@ -34,13 +34,13 @@ import json, resource, sys, time
 from pathlib import Path
 import lightgbm as lgb
 import pyarrow.parquet
-from litgo_pipelines.learning import ranker
+from litgo_pipelines.models import training
 from litgo_pipelines.models.training_data import read_rows
 def megabytes(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before, started = megabytes(), time.perf_counter()
 rows = read_rows(Path(sys.argv[1]), "train").without_position()
-parameters = ranker.Recipe(max_threads=1).parameters(0, len(rows.labels))
-lgb.train(parameters, ranker._dataset(rows, parameters), {ROUNDS})
+parameters = training.Recipe(max_threads=1).parameters(0, len(rows.labels))
+lgb.train(parameters, training._dataset(rows, parameters), {ROUNDS})
 print(json.dumps({{"megabytes": megabytes() - before, "before": before, "seconds": time.perf_counter() - started}}))
 """
 
@@ -107,7 +107,7 @@ def memory(path: Path) -> bool:
         started = time.perf_counter()
         ranges = partitions(case_starts(path), 2)
         parts = {
-            address: client.submit(read, path, *each, workers=[address], pure=False)
+            address: client.submit(read_rows_between, path, *each, workers=[address], pure=False)
             for address, each in zip(sorted(before), ranges, strict=True)
         }
         fit(client, parts, Recipe(), ROUNDS, 0)

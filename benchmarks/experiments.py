@@ -3,7 +3,7 @@
 
     python -m benchmarks.experiments [--runs 1000] [--docs docs]
 
-Every look goes through `lifecycle.decision.decide`, as the sensor's do, until the outcome is final. Beside it what
+Every look goes through `experiments.decision.decide_experiment`, as the sensor's do, until the outcome is final. Beside it what
 repeated looks do to the rules it stands for: a fixed-horizon z-test and a Bayesian chance to win. Prints a table and
 writes it between its markers in `experiments.md`. Seeded; one process.
 """
@@ -24,8 +24,16 @@ from tqdm import tqdm
 
 from litgo_pipelines.experiments.assignment import Experiment, assign, bucket
 from litgo_pipelines.experiments.confidence import Moments
-from litgo_pipelines.experiments.decision import Arm, Cutoff, Guardrail, Outcome, Phase, Rules, decide
-from litgo_pipelines.experiments.fairness import Look, look, looks
+from litgo_pipelines.experiments.decision import (
+    Arm,
+    Cutoff,
+    ExperimentOutcome,
+    ExperimentRules,
+    Guardrail,
+    Phase,
+    decide_experiment,
+)
+from litgo_pipelines.experiments.fairness import InterimAnalysis, interim_analysis, interim_points
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,7 +42,7 @@ MATURING = 14 * CLIENTS_A_DAY  # clients exposed whose outcome is not final yet
 STEP = 100  # clients between two looks
 HORIZON = 20_000
 HOURS_CAP = 72.0
-RULES = Rules(
+RULES = ExperimentRules(
     baseline_rate=0.3,
     guardrails=(
         Guardrail("hours to accept", 3.0, higher_is_better=False, cap=HOURS_CAP),
@@ -124,7 +132,7 @@ def simulate(scenario: Scenario, rng: np.random.Generator) -> Run:
     return Run(table, exposed, table[..., [6, 4]].sum(axis=1))
 
 
-def cutoffs(run: Run, shares: tuple[float, ...], gini: tuple[Look, ...]):
+def cutoffs(run: Run, shares: tuple[float, ...], gini: tuple[InterimAnalysis, ...]):
     """The cutoffs of one run, one look after the other; only phases that have begun."""
 
     def arm(row: list[float], exposed: int) -> Arm:
@@ -147,28 +155,28 @@ def cutoffs(run: Run, shares: tuple[float, ...], gini: tuple[Look, ...]):
             tuple(
                 Phase(share, arm(row[0], count[0]), arm(row[1], count[1])) for row, count, share in seen
             ),
-            tuple(look for look in gini if look.clients <= clients),
+            tuple(interim_analysis for interim_analysis in gini if interim_analysis.clients <= clients),
         )  # fmt: skip
 
 
-def gini_sequences(count: int, ramp: tuple[tuple[int, float], ...], seed: int) -> list[tuple[Look, ...]]:
-    """Looks at the Gini of one model in both arms, through `fairness.look`: popular and less popular lawyers, five offers
+def gini_sequences(count: int, ramp: tuple[tuple[int, float], ...], seed: int) -> list[tuple[InterimAnalysis, ...]]:
+    """Looks at the Gini of one model in both arms, through `fairness.interim_analysis`: popular and less popular lawyers, five offers
     a client."""
     found = []
     for number in tqdm(range(count), desc="Gini", unit=" runs", leave=False):
         rng = np.random.default_rng([seed, number])
         capacity, popular = rng.integers(5, 31, LAWYERS), rng.gamma(2.0, size=LAWYERS)
-        n = max(looks(HORIZON))
+        n = max(interim_points(HORIZON))
         lawyer = rng.choice(LAWYERS, n * 5, p=popular / popular.sum())
         phase = np.searchsorted([first for first, _ in ramp], np.arange(n), side="right") - 1
         treated = rng.random(n) < np.array([share for _, share in ramp])[phase]
         found.append(
             tuple(
-                look(
+                interim_analysis(
                     treated[:size], phase[:size], np.repeat(np.arange(size), 5), lawyer[: 5 * size], capacity, seed=number,
                     permutations=RULES.permutations,
                 )
-                for size in looks(HORIZON)
+                for size in interim_points(HORIZON)
             )
         )  # fmt: skip
     return found
@@ -204,7 +212,7 @@ def fixed_horizon(n: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[NDArr
 
 @dataclass(frozen=True)
 class Result:
-    outcomes: Counter[Outcome]
+    outcomes: Counter[ExperimentOutcome]
     harm: Counter[str]  # why rolled back
     promoted_at: list[int]
     old: Mapping[str, float]
@@ -212,10 +220,10 @@ class Result:
     seconds: float
 
 
-def measure(scenario: Scenario, runs: int, gini: list[tuple[Look, ...]], seed: int) -> Result:
-    rules = Rules(**{**vars(RULES), "baseline_rate": scenario.prior_rate})
+def measure(scenario: Scenario, runs: int, gini: list[tuple[InterimAnalysis, ...]], seed: int) -> Result:
+    rules = ExperimentRules(**{**vars(RULES), "baseline_rate": scenario.prior_rate})
     shares = tuple(share for _, share in scenario.ramp)
-    outcomes: Counter[Outcome] = Counter()
+    outcomes: Counter[ExperimentOutcome] = Counter()
     harm: Counter[str] = Counter()
     promoted, old, decisions, seconds = [], Counter[str](), 0, 0.0
     for number in tqdm(range(runs), desc=scenario.name, unit=" runs", leave=False):
@@ -223,15 +231,15 @@ def measure(scenario: Scenario, runs: int, gini: list[tuple[Look, ...]], seed: i
         old.update(name for name, declared in peeking(run).items() if declared)
         started = time.perf_counter()
         for cutoff in cutoffs(run, shares, gini[number % len(gini)]):
-            made = decide(cutoff, rules)
+            made = decide_experiment(cutoff, rules)
             decisions += 1
             if made.outcome.final:
                 break
         seconds += time.perf_counter() - started
         outcomes[made.outcome] += 1
-        if made.outcome is Outcome.PROMOTE:
+        if made.outcome is ExperimentOutcome.PROMOTE:
             promoted.append(sum(made.mature))
-        if made.outcome is Outcome.ROLL_BACK:
+        if made.outcome is ExperimentOutcome.ROLL_BACK:
             harm.update({reason.split(" is ")[0].split(":")[0] for reason in made.reasons})
     return Result(outcomes, harm, promoted, {name: old[name] / runs for name in old}, decisions, seconds)
 
@@ -247,20 +255,20 @@ def assignments() -> tuple[float, float, float]:
     return len(ids) / seconds, float(((cells - 10_000) ** 2 / 10_000).sum()), treated / len(ids)
 
 
-def report(results: Mapping[Scenario, Result], runs: int, gini: Mapping[str, list[tuple[Look, ...]]]) -> str:
-    def rate(result: Result, outcome: Outcome) -> str:
+def report(results: Mapping[Scenario, Result], runs: int, gini: Mapping[str, list[tuple[InterimAnalysis, ...]]]) -> str:
+    def rate(result: Result, outcome: ExperimentOutcome) -> str:
         return f"{result.outcomes[outcome] / runs:.1%}"
 
     rows = "\n".join(
-        f"| {scenario.name} | {rate(r, Outcome.PROMOTE)} | {rate(r, Outcome.ROLL_BACK)} | {rate(r, Outcome.FUTILE)} "
-        f"| {rate(r, Outcome.HORIZON)} | {rate(r, Outcome.HALT)} "
+        f"| {scenario.name} | {rate(r, ExperimentOutcome.PROMOTE)} | {rate(r, ExperimentOutcome.ROLL_BACK)} | {rate(r, ExperimentOutcome.FUTILE)} "
+        f"| {rate(r, ExperimentOutcome.HORIZON)} | {rate(r, ExperimentOutcome.HALT)} "
         f"| {f'{np.median(r.promoted_at):,.0f}' if len(r.promoted_at) > runs / 20 else '–'} |"
         for scenario, r in results.items()
     )
     old = "\n".join(
         f"| {scenario.name} | {r.old.get('peeked', 0):.1%} | {r.old.get('chance', 0):.1%} | {r.old.get('once', 0):.1%} "
         f"| {r.old.get('requests', 0):.1%} | {r.old.get('requests once', 0):.1%} "
-        f"| {(r.outcomes[Outcome.PROMOTE] + r.outcomes[Outcome.ROLL_BACK]) / runs:.1%} |"
+        f"| {(r.outcomes[ExperimentOutcome.PROMOTE] + r.outcomes[ExperimentOutcome.ROLL_BACK]) / runs:.1%} |"
         for scenario, r in results.items()
         if not scenario.lift
     )
@@ -269,10 +277,28 @@ def report(results: Mapping[Scenario, Result], runs: int, gini: Mapping[str, lis
     better = [r for scenario, r in results.items() if scenario.lift == 0.1]
     worst = [r for scenario, r in results.items() if scenario.lift == -0.2]
     limits = [
-        ("A/A promoted, highest", max(r.outcomes[Outcome.PROMOTE] for r in null) / runs, "≤ 3 %", 0.03, False),
-        ("A/A rolled back, highest", max(r.outcomes[Outcome.ROLL_BACK] for r in null) / runs, "≤ 2 %", 0.02, False),
-        ("+10 % promoted, lowest", min(r.outcomes[Outcome.PROMOTE] for r in better) / runs, "≥ 85 %", 0.85, True),
-        ("−20 % promoted, highest", max(r.outcomes[Outcome.PROMOTE] for r in worst) / runs, "0", 0.0, False),
+        (
+            "A/A promoted, highest",
+            max(r.outcomes[ExperimentOutcome.PROMOTE] for r in null) / runs,
+            "≤ 3 %",
+            0.03,
+            False,
+        ),
+        (
+            "A/A rolled back, highest",
+            max(r.outcomes[ExperimentOutcome.ROLL_BACK] for r in null) / runs,
+            "≤ 2 %",
+            0.02,
+            False,
+        ),
+        (
+            "+10 % promoted, lowest",
+            min(r.outcomes[ExperimentOutcome.PROMOTE] for r in better) / runs,
+            "≥ 85 %",
+            0.85,
+            True,
+        ),
+        ("−20 % promoted, highest", max(r.outcomes[ExperimentOutcome.PROMOTE] for r in worst) / runs, "0", 0.0, False),
     ]
     verdicts = "\n".join(
         f"| {name} | {value:.1%} | {limit} | {'met' if (value >= bound if least else value <= bound) else '**missed**'} |"
@@ -287,7 +313,7 @@ def report(results: Mapping[Scenario, Result], runs: int, gini: Mapping[str, lis
         f"| {np.mean([s[i].excess for s in sequences]):+.4f} | {np.max([abs(s[i].excess) for s in sequences]):.3f} "
         f"| {np.mean([s[i].p_value <= RULES.gini_alpha for s in sequences]):.1%} |"
         for name, sequences in gini.items()
-        for i, size in enumerate(looks(HORIZON))
+        for i, size in enumerate(interim_points(HORIZON))
     )
     speed, chi, share = assignments()
     decisions, seconds = sum(r.decisions for r in results.values()), sum(r.seconds for r in results.values())

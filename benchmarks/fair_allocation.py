@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.evaluation_page import write_part
 from litgo_pipelines.matching.allocation import OFFERS_A_CASE, Rule, choose, relative_load
-from litgo_pipelines.matching.replay import TARGET_GINI, Figures, Lawyers, Policy, Pool, Replay, price
+from litgo_pipelines.matching.replay import TARGET_GINI, Figures, Policy, Pool, Replay, ReplayLawyers, price
 from litgo_pipelines.simulation.truth import DAY, Market, World
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -99,7 +99,9 @@ class CaseByCase:
     ) -> NDArray:
         if not hasattr(self, "replay"):
             them = market.lawyers
-            self.replay = Replay(Lawyers(them.capacity, them.joined.astype(float), market.cases_30d), self._policy)
+            self.replay = Replay(
+                ReplayLawyers(them.capacity, them.joined.astype(float), market.cases_30d), self._policy
+            )
         columns = np.full((len(who), OFFERS_A_CASE), -1)
         relevance = np.maximum(raw - self._floor, 0) / (1 - self._floor)
         for row, at in enumerate(cases["created"].tolist()):

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.experiments import DOCS, write_part
-from litgo_pipelines.experiments.off_policy import Estimate, Evaluation, evaluate
+from litgo_pipelines.experiments.off_policy import Estimate, PolicyEvaluation, evaluate_policy
 
 DEFAULT_FOLDER = DOCS.parent.parent / "shared" / "data" / "obd_men"
 DRAWS = 100_000
@@ -36,17 +36,17 @@ def thompson_sampling(seed: int = 0) -> NDArray[np.float64]:
     return np.array([np.bincount(top[:, place], minlength=len(CLICKS)) for place in range(POSITIONS)]) / DRAWS
 
 
-def measure(folder: Path) -> tuple[Evaluation, float, float]:
+def measure(folder: Path) -> tuple[PolicyEvaluation, float, float]:
     """(Estimate of the other policy from the random one's log, what it really earned, the standard error of that)."""
     columns = ["item_id", "position", "click", "propensity_score"]
     log, other = (pd.read_csv(folder / name / "men.csv", usecols=columns) for name in ("random", "bts"))
     target = thompson_sampling()[log["position"] - 1, log["item_id"]]
-    found = evaluate(log["click"].to_numpy(), log["propensity_score"].to_numpy(), target)
+    found = evaluate_policy(log["click"].to_numpy(), log["propensity_score"].to_numpy(), target)
     clicks = other["click"].to_numpy()
     return found, float(clicks.mean()), float(clicks.std(ddof=1) / np.sqrt(len(clicks)))
 
 
-def report(found: Evaluation, truth: float, error: float) -> str:
+def report(found: PolicyEvaluation, truth: float, error: float) -> str:
     def row(name: str, each: Estimate) -> str:
         return f"| {name} | {each.value:.4f} | {each.standard_error:.4f} | {each.low:.4f} to {each.high:.4f} |"
 

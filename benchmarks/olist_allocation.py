@@ -24,11 +24,11 @@ from litgo_pipelines.matching.replay import (
     TARGET_GINI,
     WINDOW,
     Calibration,
-    Cases,
     Figures,
-    Lawyers,
     Policy,
     Replay,
+    ReplayCases,
+    ReplayLawyers,
     calibrate,
     price,
     replay,
@@ -55,14 +55,14 @@ class Row:
     whole: float
 
 
-def as_cases(olist: Olist, found: Candidates) -> tuple[Cases, Lawyers, Bought]:
+def as_cases(olist: Olist, found: Candidates) -> tuple[ReplayCases, ReplayLawyers, Bought]:
     """The reconstructed lists in order of purchase, with the hand-weighted relevance of their imputed features."""
     pairs = found.pairs
     order, first, size = np.unique(pairs["case"].to_numpy(), return_index=True, return_counts=True)
     known = np.round(pairs[list(FEATURES)].to_numpy(), 3)
     features, _ = impute(known, first)
     # S and C are missing for everybody and leave the weighting
-    cases = Cases(
+    cases = ReplayCases(
         seconds(olist.orders["purchased"])[order].astype(float),
         np.append(first, len(pairs)),
         pairs["seller"].to_numpy(dtype=np.int64),
@@ -73,7 +73,7 @@ def as_cases(olist: Olist, found: Candidates) -> tuple[Cases, Lawyers, Bought]:
     (row,) = np.nonzero(pairs["bought"].to_numpy())
     if len(row) != len(order) or (size < 2).any():
         raise ValueError("every case needs two candidates and one who was bought from")
-    return cases, Lawyers(np.full(n, CAPACITY), joined, np.zeros(n)), row - first
+    return cases, ReplayLawyers(np.full(n, CAPACITY), joined, np.zeros(n)), row - first
 
 
 def as_bought(bought: Bought) -> Policy:
@@ -87,7 +87,9 @@ def at_random(k: int) -> Policy:
     return lambda pool: rng.permutation(len(pool.lawyer))[:k]
 
 
-def compare(cases: Cases, lawyers: Lawyers, bought: Bought, progress: bool = True) -> tuple[list[Row], Calibration]:
+def compare(
+    cases: ReplayCases, lawyers: ReplayLawyers, bought: Bought, progress: bool = True
+) -> tuple[list[Row], Calibration]:
     """Every method over all cases, from an empty ledger."""
     methods: list[tuple[str, int, Policy]] = [
         ("relative-load price", 5, price(Rule())),
@@ -106,13 +108,13 @@ def compare(cases: Cases, lawyers: Lawyers, bought: Bought, progress: bool = Tru
         rows.append(Row(name, k, [run.figures(end) for end in ends], whole(run)))
     low = int(np.searchsorted(cases.at, ends[-1] - CALIBRATION))
     first = cases.starts[low]
-    weeks = Cases(cases.at[low:], cases.starts[low:] - first, cases.lawyer[first:], cases.relevance[first:])
+    weeks = ReplayCases(cases.at[low:], cases.starts[low:] - first, cases.lawyer[first:], cases.relevance[first:])
     with tqdm(desc="calibration", unit=" cases", disable=not progress) as bar:
         found = calibrate(weeks, lawyers, ends[-1], step=bar.update)
     return rows, found
 
 
-def windows(cases: Cases) -> list[float]:
+def windows(cases: ReplayCases) -> list[float]:
     """Ends of the windows, ascending; the last is the last case."""
     return [float(cases.at[-1] - WINDOW * back) for back in range(WINDOWS)][::-1]
 
@@ -125,7 +127,7 @@ def whole(run: Replay) -> float:
     return gini(np.bincount(np.concatenate(run.offered), minlength=n)[ever].astype(float))
 
 
-def report(olist: Olist, cases: Cases, rows: list[Row], found: Calibration) -> str:
+def report(olist: Olist, cases: ReplayCases, rows: list[Row], found: Calibration) -> str:
     import pandas as pd
 
     lines = "\n".join(

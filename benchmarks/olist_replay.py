@@ -299,7 +299,7 @@ def compare(replay: Replay, home: Path) -> None:
     from litgo_pipelines.models.training import Recipe, Rows, train
 
     path = home / replay.retraining["snapshot_path"]
-    model = bundle.load(home / replay.retraining["bundle_path"])
+    model = bundle.load_bundle(home / replay.retraining["bundle_path"])
     assert model is not None
     split: dict[str, tuple[Rows, NDArray[np.float64]]] = {}
     for name in training_data.SPLITS:

@@ -34,7 +34,8 @@ import json, os, sys, time
 from datetime import datetime
 from pathlib import Path
 from litgo_pipelines.database import connect
-from litgo_pipelines.learning import snapshot, training_data
+from litgo_pipelines.learning import snapshot
+from litgo_pipelines.models import training_data
 url, as_of, folder = sys.argv[1], datetime.fromisoformat(sys.argv[2]), Path(sys.argv[3])
 def tell(**figures):
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -62,7 +63,7 @@ tell(parquet=time.perf_counter() - started)
 SNAPSHOT = """
 started = time.perf_counter()
 with connect(url) as connection, connection.cursor() as cursor:
-    written = snapshot.write(cursor, as_of, 0.2, folder)
+    written = snapshot.write_snapshot(cursor, as_of, 0.2, folder)
 tell(snapshot=time.perf_counter() - started, rows=written.rows, bytes=written.path.stat().st_size)
 """
 

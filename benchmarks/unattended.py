@@ -246,7 +246,7 @@ class Scenario:
 
         with self._connection() as connection, connection.cursor() as cursor:
             early = START - timedelta(days=HISTORY_DAYS - 10)
-            written = snapshot.write(cursor, early, 0.2, self.folder / "snapshots")
+            written = snapshot.write_snapshot(cursor, early, 0.2, self.folder / "snapshots")
         recipe, seeds = ranker.Recipe(max_rounds=60), [0]
         rows = [training_data.read_rows(written.path, part) for part in ("train", "holdout")]
         key = bundle.candidate_key(written.sha256, recipe, seeds)
@@ -254,14 +254,14 @@ class Scenario:
         copied = replace(rows[0], labels=np.digitize(scores, np.quantile(scores, [0.25, 0.5, 0.75])), position=None)
         about = {"path": f"snapshots/{written.path.name}", "sha256": written.sha256, "rows": written.rows,
                  "cases": written.cases, **training_data.examine(written.path).counts}  # fmt: skip
-        poor = bundle.write(
+        poor = bundle.write_bundle(
             self.folder / "models" / key, ranker.train(copied, recipe, seeds), rows[1], recipe, seeds,
             {"as_of": early.isoformat(), "git_sha": None, "dagster_run_id": "", "snapshot": about},
         )  # fmt: skip
         self.first = self._enter(poor, rows[0].features[:5])
         with closing(open_connection(self.url)) as connection:
-            by = self._by("the only model there is")
-            actions.promote(connection, self.mlflow, self.folder / "models" / "served", self.first, by)
+            actor = self._actor("the only model there is")
+            actions.promote(connection, self.mlflow, self.folder / "models" / "served", self.first, actor)
         self._note(f"version {self.first}, which learned from the hand weights, is made champion by hand")
 
     def act(self) -> None:
@@ -279,13 +279,13 @@ class Scenario:
         if trained and "training" not in self.broken:
             self._broken_training(*trained)
         elif state.champion != self.first and quiet and "challenger" not in self.broken:
-            by = self._by("looks fine to me")
+            actor = self._actor("looks fine to me")
             version = self._enter(self._copy(self._bundle(trained[0]), "by hand", -1.0), np.full((5, 8), 0.5))
             with self._connection() as connection, connection.cursor() as cursor:
-                transitions.challenge(cursor, version, {"by_hand": True}, by)
+                transitions.challenge(cursor, version, {"by_hand": True}, actor)
             self.broken["challenger"], self.trained = version, str(state.champion)
             self._note(f"version {version}, with all scores turned around, is made challenger by hand")
-        elif self.drift is None and state.standing.get(self.broken.get("challenger", "")) == "archived":
+        elif self.drift is None and state.stages.get(self.broken.get("challenger", "")) == "archived":
             from litgo_pipelines.simulation.live import Change
 
             self.drift = Change(self.clock.at, TURNED)
@@ -299,7 +299,7 @@ class Scenario:
         root = "00000000-0000-4000-8000-000000000bad"
         with self._connection() as connection, connection.cursor() as cursor:
             retrainings.begin(cursor, root, self.clock.at)
-            retrainings.record(
+            retrainings.record_step(
                 cursor, root, snapshot_path=snapshot_path, snapshot_sha256=sha256, snapshot=snapshot,
                 candidate_key=wrong.key, bundle_path=f"models/{wrong.key}", candidate=candidate,
             )  # fmt: skip
@@ -309,7 +309,7 @@ class Scenario:
     def _bundle(self, path: str) -> Any:
         from litgo_pipelines.models import bundle
 
-        return bundle.load(self.folder / path)
+        return bundle.load_bundle(self.folder / path)
 
     def _copy(self, good: Any, name: str, factor: float) -> Any:
         """A copy of a bundle with every score multiplied."""
@@ -327,7 +327,7 @@ class Scenario:
             (folder / f"model-{seed}.txt").write_text(text)
             models[str(seed)] = hashlib.sha256(text.encode()).hexdigest()
         (folder / "metrics.json").write_text(json.dumps({**good.metrics, "key": key, "models": models}))
-        return bundle.load(folder)
+        return bundle.load_bundle(folder)
 
     def _enter(self, found: Any, example: Any) -> str:
         """Register a bundle and enter it as a candidate, as the retraining's steps do; its version."""
@@ -337,13 +337,13 @@ class Scenario:
         version = registry.register(self.mlflow, found, example, {}).version
         evidence = {"candidate_key": found.key, "snapshot_sha256": found.metrics["snapshot"]["sha256"]}
         with self._connection() as connection, connection.cursor() as cursor:
-            transitions.enter(cursor, version, found.key, evidence, self._by("registered by hand"))
+            transitions.enter(cursor, version, found.key, evidence, self._actor("registered by hand"))
         return version
 
-    def _by(self, reason: str) -> Any:
-        from litgo_pipelines.lifecycle.ledger import By
+    def _actor(self, reason: str) -> Any:
+        from litgo_pipelines.lifecycle.ledger import Actor
 
-        return By("a person", reason, self.clock.at, "", by_hand=True)
+        return Actor("a person", reason, self.clock.at, "", by_hand=True)
 
     def _note(self, what: str) -> None:
         self.done.append((self.clock.at, what))

@@ -176,7 +176,7 @@ def review_volume_sensor(postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
     minimum = settings().min_reviews_for_retrain
     with postgres.connect() as connection, connection.cursor() as cursor:
         count, watermark = retrain.count_new_reviews(cursor, tick)
-    request = retrain.decide(count, minimum, watermark)
+    request = retrain.retraining_request(count, minimum, watermark)
     if request is None:
         return dg.SkipReason(f"{count} of {minimum} new matured reviews since {watermark or 'the beginning'}")
     return dg.RunRequest(run_key=request.run_key)
@@ -197,7 +197,7 @@ def pending_registration_sensor(
 
     with postgres.connect() as connection, connection.cursor() as cursor:
         pending = retrainings.pending_registrations(cursor)
-        waits = evaluation.waiting(cursor, tick, experiments=settings().ab_testing_enabled)
+        waits = evaluation.candidate_to_promote(cursor, tick, experiments=settings().ab_testing_enabled)
     if waits and waits not in pending:
         pending.append(waits)
     if pending:
@@ -284,7 +284,7 @@ notifications_sensor = request_when(
 def _reconciliation_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
     from litgo_pipelines.lifecycle import reconcile
 
-    return {"reconciliation": int(reconcile.due(cursor, tick))}
+    return {"reconciliation": int(reconcile.reconciliation_due(cursor, tick))}
 
 
 reconciliation_sensor = request_when(
@@ -302,7 +302,7 @@ def _experiments_due(context: dg.SensorEvaluationContext, cursor: Any, tick: dat
     from litgo_pipelines.experiments import cutoffs
 
     values = settings()
-    return {"cutoffs": int(cutoffs.due(cursor, tick, values.cutoff_minutes, starts=values.ab_testing_enabled))}
+    return {"cutoffs": int(cutoffs.cutoff_due(cursor, tick, values.cutoff_minutes, starts=values.ab_testing_enabled))}
 
 
 experiments_sensor = request_when(
@@ -318,7 +318,7 @@ def _quality_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetim
     from litgo_pipelines.monitoring import check
     from litgo_pipelines.monitoring.assets import limits
 
-    return {"checks": int(check.due(cursor, tick, limits(settings())))}
+    return {"checks": int(check.check_due(cursor, tick, limits(settings())))}
 
 
 quality_sensor = request_when(

@@ -295,7 +295,7 @@ def test_loaded_it_is_a_marketplace_to_run_a_night_and_a_snapshot_on(
         assert figures["offers"] > 0
 
     with connect(database_url) as connection, connection.cursor() as cursor:
-        written = snapshot.write(cursor, end, 0.2, tmp_path)
+        written = snapshot.write_snapshot(cursor, end, 0.2, tmp_path)
     assert (written.rows, written.cases, written.excluded) == (pairs, cases, {})
     sound = training_data.examine(written.path)
     assert sound.problems == []

@@ -14,31 +14,31 @@ experiment = typer.Typer(no_args_is_help=True, help="The experiment that tries a
 @experiment.command("start")
 def start_experiment(version: str, who: Who, why: Why) -> None:
     """Try the open challenger VERSION against what serves."""
-    from litgo_pipelines.experiments import store as experiments
+    from litgo_pipelines.experiments import store
     from litgo_pipelines.experiments.assets import plan
 
-    _try(who, why, lambda cursor, by: experiments.start(cursor, version, plan(settings()), by))
+    _try(who, why, lambda cursor, actor: store.start(cursor, version, plan(settings()), actor))
 
 
 @experiment.command("ramp")
 def ramp_experiment(percentage: float, who: Who, why: Why) -> None:
     """Treat another share of new clients; nobody who was exposed changes arms."""
-    from litgo_pipelines.experiments import store as experiments
+    from litgo_pipelines.experiments import store
 
-    _try(who, why, lambda cursor, by: experiments.ramp(cursor, round(percentage * 100), by))
+    _try(who, why, lambda cursor, actor: store.ramp(cursor, round(percentage * 100), actor))
 
 
 @experiment.command("stop")
 def stop_experiment(who: Who, why: Why) -> None:
     """End the running experiment without a verdict; its challenger is archived."""
-    from litgo_pipelines.experiments import store as experiments
+    from litgo_pipelines.experiments import store
 
-    _try(who, why, experiments.stop)
+    _try(who, why, store.stop)
 
 
 def _try(who: str, why: str, decide: Any) -> None:
-    from litgo_pipelines.lifecycle.ledger import By
+    from litgo_pipelines.lifecycle.ledger import Actor
 
     with marketplace() as cursor:
-        now = decide(cursor, By(who, why, datetime.now(UTC), "", by_hand=True))
+        now = decide(cursor, Actor(who, why, datetime.now(UTC), "", by_hand=True))
     typer.echo(f"{now.experiment}: version {now.treatment}, {now.treatment_points / 100:g} % of the clients")

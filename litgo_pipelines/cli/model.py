@@ -25,7 +25,7 @@ def reconcile() -> None:
     for change in done.changes:
         typer.echo(change)
     for version in done.missing:
-        typer.echo(f"version {version} ({done.state.standing[version]}) is missing in the registry")
+        typer.echo(f"version {version} ({done.state.stages[version]}) is missing in the registry")
     typer.echo(f"{len(done.changes)} changes")
 
 
@@ -39,8 +39,8 @@ def show_models() -> None:
 
     with marketplace() as cursor:
         state = ledger.state(cursor)
-    for version in sorted(state.standing, key=int):
-        typer.echo(f"version {version:>4}  {state.standing[version]:<11}  since entry {state.since[version]}")
+    for version in sorted(state.stages, key=int):
+        typer.echo(f"version {version:>4}  {state.stages[version]:<11}  since entry {state.since[version]}")
     typer.echo(f"serves: {'version ' + state.champion if state.champion else 'the hand weights'}")
     if state.frozen:
         typer.echo(f"promotion is frozen: {state.frozen}")
@@ -51,7 +51,11 @@ def promote_model(version: str, who: Who, why: Why) -> None:
     """Make a candidate or the challenger champion, without waiting for an experiment."""
     from litgo_pipelines.lifecycle import actions
 
-    _decide(who, why, lambda opened, mlflow, by: actions.promote(opened, mlflow, settings().served_models, version, by))
+    _decide(
+        who,
+        why,
+        lambda opened, mlflow, actor: actions.promote(opened, mlflow, settings().served_models, version, actor),
+    )
 
 
 @model.command("rollback")
@@ -60,7 +64,9 @@ def roll_back_model(version: str, who: Who, why: Why) -> None:
     from litgo_pipelines.lifecycle import actions
 
     _decide(
-        who, why, lambda opened, mlflow, by: actions.roll_back(opened, mlflow, settings().served_models, version, by)
+        who,
+        why,
+        lambda opened, mlflow, actor: actions.roll_back(opened, mlflow, settings().served_models, version, actor),
     )
 
 
@@ -69,17 +75,17 @@ def lift_freeze(who: Who, why: Why) -> None:
     """Let promotion go on after it was frozen."""
     from litgo_pipelines.lifecycle import actions
 
-    _decide(who, why, lambda opened, mlflow, by: actions.lift_freeze(opened, by))
+    _decide(who, why, lambda opened, mlflow, actor: actions.lift_freeze(opened, actor))
 
 
 def _decide(who: str, why: str, decide: Any) -> None:
     """One decision of a person, written to the ledger; MLflow shows it with the next reconciliation."""
 
     from litgo_pipelines.database import open_connection
-    from litgo_pipelines.lifecycle.ledger import By
+    from litgo_pipelines.lifecycle.ledger import Actor
     from litgo_pipelines.resources.mlflow import MLflow
 
     with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as opened:
-        by = By(who, why, datetime.now(UTC), "", by_hand=True)
-        entry = decide(opened, MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), by)
+        actor = Actor(who, why, datetime.now(UTC), "", by_hand=True)
+        entry = decide(opened, MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), actor)
     typer.echo(f"entry {entry.sequence} of the ledger: {entry.transition} {entry.version}")

@@ -22,7 +22,7 @@ def explain(case_id: str) -> None:
 
     with platform() as environment:
         with connect(environment["LITGO_DATABASE_URL"]) as connection, connection.cursor() as cursor:
-            rounds = explaining.read(cursor, case_id)
+            rounds = explaining.read_matchings(cursor, case_id)
         rankers = Rankers(MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), settings().served_models)
         for found in rounds:
             parts = explaining.contributions(found, rankers.parts(found.model_version))

@@ -20,7 +20,7 @@ from litgo_pipelines.settings import Settings, settings
 from litgo_pipelines.steps import RETRY, AsOfConfig
 
 if TYPE_CHECKING:
-    from litgo_pipelines.experiments.store import Plan
+    from litgo_pipelines.experiments.store import ExperimentPlan
 
 POOL = "experiments"
 
@@ -29,11 +29,11 @@ class RampConfig(DecisionConfig):
     percentage: float = Field(gt=0, lt=100, description="of new clients in treatment from now on, like 25")
 
 
-def plan(values: Settings) -> "Plan":
+def plan(values: Settings) -> "ExperimentPlan":
     """What an experiment is started with by these settings."""
-    from litgo_pipelines.experiments.store import Plan
+    from litgo_pipelines.experiments.store import ExperimentPlan
 
-    return Plan(
+    return ExperimentPlan(
         treatment_points=_points(values.default_traffic_percentage),
         ramp_points=_points(values.ramp_percentage),
         ramp_clients=values.ramp_clients,
@@ -56,19 +56,17 @@ def plan(values: Settings) -> "Plan":
 def experiment_cutoffs(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.experiments import cutoffs
-    from litgo_pipelines.experiments import report as experiment_report
-    from litgo_pipelines.experiments import store as experiments
+    from litgo_pipelines.experiments import cutoffs, report, store
 
     values, at, run_id = settings(), config.instant(), context.run.run_id
     started = None
     with postgres.session() as connection:
         if values.ab_testing_enabled:
             ready = plan(values)
-            started = in_transaction(
-                connection, lambda cursor: experiments.start_for_challenger(cursor, ready, at, run_id)
-            )
-        closed = in_transaction(connection, lambda cursor: cutoffs.tick(cursor, at, values.cutoff_minutes, run_id))
+            started = in_transaction(connection, lambda cursor: store.start_for_challenger(cursor, ready, at, run_id))
+        closed = in_transaction(
+            connection, lambda cursor: cutoffs.close_cutoff(cursor, at, values.cutoff_minutes, run_id)
+        )
     metadata: dict[str, Any] = {"as of": at.isoformat()}
     if started:
         metadata["started"] = f"{started.experiment}: {started.treatment_points / 100:g} % of the clients"
@@ -80,9 +78,9 @@ def experiment_cutoffs(
             **metadata,
             "experiment": closed.experiment,
             "closed": closed.cutoff.at.isoformat(),
-            "decision": dg.MetadataValue.md(experiment_report.words(closed.decision, held=closed.held)),
+            "decision": dg.MetadataValue.md(report.decision_text(closed.decision, held=closed.held)),
             "outcome": closed.ended or str(closed.decision.outcome),
-            "arms": dg.MetadataValue.md(experiment_report.arms(closed.cutoff)),
+            "arms": dg.MetadataValue.md(report.arms_table(closed.cutoff)),
             "clients with a final outcome": sum(closed.decision.mature),
             **({"ramped to": f"{closed.ramped_to / 100:g} %"} if closed.ramped_to else {}),
         }
@@ -99,30 +97,31 @@ def experiment_cutoffs(
     "the arms, spread of offers, utilisation of lawyers, and the decision in words; also in MLflow.",
 )
 def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.experiments import cutoffs
-    from litgo_pipelines.experiments import report as experiment_report
+    from litgo_pipelines.experiments import cutoffs, report
     from litgo_pipelines.models import registry
     from litgo_pipelines.observability.plots import embedded
 
     with postgres.connect() as connection, connection.cursor() as cursor:
-        newest = cutoffs.newest(cursor)
+        newest = cutoffs.newest_cutoff(cursor)
     if newest is None:
         return dg.MaterializeResult(metadata={"experiment": "no cutoff was closed yet"})
     cutoff, decision, rules = newest.cutoff, newest.decision, newest.rules
-    evidence = experiment_report.evidence_over_time(newest.experiment, newest.history, rules)
+    evidence = report.evidence_over_time(newest.experiment, newest.history, rules)
     sections = {
-        "decision": experiment_report.words(decision, held=newest.held, stopped=newest.stopped),
-        "arms": experiment_report.arms(cutoff),
-        "guardrails": experiment_report.guardrails(decision, rules),
-        "Gini of offers": experiment_report.gini(cutoff, rules),
+        "decision": report.decision_text(decision, held=newest.held, stopped=newest.stopped),
+        "arms": report.arms_table(cutoff),
+        "guardrails": report.guardrails_table(decision, rules),
+        "Gini of offers": report.gini_table(cutoff, rules),
     }
     about = {
         "experiment": f"{newest.experiment}: version {newest.treatment} against {newest.control}",
         "cutoff": cutoff.at.isoformat(),
         "utilisation of lawyers": "unknown" if newest.utilisation is None else f"{newest.utilisation:.0%}",
     }
-    lines = [*(f"- {name}: {value}" for name, value in about.items()),
-             *(f"\n## {name}\n\n{text}" for name, text in sections.items())]  # fmt: skip
+    lines = [
+        *(f"- {name}: {value}" for name, value in about.items()),
+        *(f"\n## {name}\n\n{text}" for name, text in sections.items()),
+    ]
     files = {"report.md": "\n".join(lines).encode(), "evidence.png": evidence}
     try:
         shown = registry.show(mlflow, newest.treatment, f"experiments/{newest.experiment}", about["cutoff"], files)
@@ -140,25 +139,25 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
 
 @dg.op(pool=POOL, description="The open challenger's experiment begins, also while AB_TESTING_ENABLED is off.")
 def try_challenger(context: dg.OpExecutionContext, config: VersionConfig, postgres: Postgres) -> None:
-    from litgo_pipelines.experiments import store as experiments
+    from litgo_pipelines.experiments import store
 
     version, ready = config.version.strip(), plan(settings())
-    _by_hand(context, config, postgres, lambda cursor, by: experiments.start(cursor, version, ready, by))
+    _by_hand(context, config, postgres, lambda cursor, actor: store.start(cursor, version, ready, actor))
 
 
 @dg.op(pool=POOL, description="Another share of new clients is treated from now on; nobody exposed changes arms.")
 def change_share(context: dg.OpExecutionContext, config: RampConfig, postgres: Postgres) -> None:
-    from litgo_pipelines.experiments import store as experiments
+    from litgo_pipelines.experiments import store
 
     points = _points(config.percentage)
-    _by_hand(context, config, postgres, lambda cursor, by: experiments.ramp(cursor, points, by))
+    _by_hand(context, config, postgres, lambda cursor, actor: store.ramp(cursor, points, actor))
 
 
 @dg.op(pool=POOL, description="The running experiment ends without a verdict; its challenger is archived.")
 def end_experiment(context: dg.OpExecutionContext, config: DecisionConfig, postgres: Postgres) -> None:
-    from litgo_pipelines.experiments import store as experiments
+    from litgo_pipelines.experiments import store
 
-    _by_hand(context, config, postgres, experiments.stop)
+    _by_hand(context, config, postgres, store.stop)
 
 
 @dg.job(tags=run_tags(JOBS["start_experiment"]), description=JOBS["start_experiment"].description)
@@ -184,9 +183,9 @@ def _by_hand(context: Any, config: DecisionConfig, postgres: Postgres, decide: A
     from litgo_pipelines.lifecycle import ledger
 
     try:
-        by = ledger.By(config.who.strip(), config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)
+        actor = ledger.Actor(config.who.strip(), config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)
         with postgres.session() as connection:
-            now = in_transaction(connection, lambda cursor: decide(cursor, by))
+            now = in_transaction(connection, lambda cursor: decide(cursor, actor))
     except ledger.Refused as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.add_output_metadata(

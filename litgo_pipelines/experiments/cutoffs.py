@@ -14,50 +14,57 @@ from typing import Any
 
 from litgo_pipelines.database import advisory_lock, sql
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
-from litgo_pipelines.experiments import fairness
-from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments import fairness, store
 from litgo_pipelines.experiments.assignment import BUCKETS
 from litgo_pipelines.experiments.confidence import Moments
-from litgo_pipelines.experiments.decision import Arm, Cutoff, Decision, Outcome, Phase, Rules, decide
-from litgo_pipelines.experiments.fairness import Look
-from litgo_pipelines.experiments.store import HOURS, PACKAGE, RATING, Running
+from litgo_pipelines.experiments.decision import (
+    Arm,
+    Cutoff,
+    ExperimentDecision,
+    ExperimentOutcome,
+    ExperimentRules,
+    Phase,
+    decide_experiment,
+)
+from litgo_pipelines.experiments.fairness import InterimAnalysis
+from litgo_pipelines.experiments.store import HOURS, PACKAGE, RATING, RunningExperiment
 from litgo_pipelines.lifecycle import ledger, transitions
-from litgo_pipelines.lifecycle.ledger import By
+from litgo_pipelines.lifecycle.ledger import Actor
 
 WHO = "experiments"
 
 
 @dataclass(frozen=True)
-class Closed:
+class ClosedCutoff:
     """One closed cutoff. held: why the decision was not carried out; ended: the outcome, when the experiment ended with
     it; ramped_to: basis points treated from now on, when they changed."""
 
     experiment: str
     cutoff: Cutoff
-    decision: Decision
+    decision: ExperimentDecision
     held: str | None = None
     ended: str | None = None
     ramped_to: int | None = None
 
 
 @dataclass(frozen=True)
-class Newest:
+class NewestCutoff:
     """The newest closed cutoff with its experiment; history: (instant, log e for better, worse, mismatch) of at most
     about 300 cutoffs; stopped: why it was stopped without a verdict; utilisation: of available lawyers, now."""
 
     experiment: str
     control: str
     treatment: str
-    rules: Rules
+    rules: ExperimentRules
     cutoff: Cutoff
-    decision: Decision
+    decision: ExperimentDecision
     held: str | None
     stopped: str | None
     history: tuple[tuple[datetime, float, float, float], ...]
     utilisation: float | None
 
 
-def due(cursor: Any, as_of: datetime, cutoff_minutes: int, *, starts: bool = True) -> bool:
+def cutoff_due(cursor: Any, as_of: datetime, cutoff_minutes: int, *, starts: bool = True) -> bool:
     """Whether a cutoff can be closed or (starts) an experiment started; one query when there is nothing to do."""
     cursor.execute(
         "SELECT EXISTS (SELECT FROM litgo.experiments e "
@@ -69,23 +76,23 @@ def due(cursor: Any, as_of: datetime, cutoff_minutes: int, *, starts: bool = Tru
         {"as_of": as_of, "step": timedelta(minutes=cutoff_minutes)},
     )
     closable, challenger = cursor.fetchone()
-    return closable or (starts and challenger and experiments.waiting(cursor, as_of) is not None)
+    return closable or (starts and challenger and store.challenger_to_try(cursor, as_of) is not None)
 
 
-def tick(cursor: Any, as_of: datetime, cutoff_minutes: int, run_id: str) -> Closed | None:
+def close_cutoff(cursor: Any, as_of: datetime, cutoff_minutes: int, run_id: str) -> ClosedCutoff | None:
     """Close the newest cutoff of the running experiment; None when there is none to close. One transaction.
 
     Raises what the database raises: a figure that could not be read is never "no problem". A promotion that the ledger
     refuses is held: the next cutoff decides again.
     """
-    advisory_lock(cursor, experiments.LOCK)
-    now = experiments.running(cursor)
+    advisory_lock(cursor, store.LOCK)
+    now = store.running_experiment(cursor)
     at = _open_cutoff(cursor, now, as_of, cutoff_minutes) if now else None
     if now is None or at is None:
         return None
     rules = now.rules
     cutoff = _gather(cursor, now, rules, at)
-    decision = decide(cutoff, rules)
+    decision = decide_experiment(cutoff, rules)
     held, ended = _carry_out(cursor, now, cutoff, decision, as_of, run_id)
     cursor.execute(
         "INSERT INTO litgo.experiment_cutoffs (experiment, cutoff, statistics, decision, held) "
@@ -93,10 +100,10 @@ def tick(cursor: Any, as_of: datetime, cutoff_minutes: int, run_id: str) -> Clos
         (now.experiment, at, _json(cutoff.as_dict()), _json(decision.as_dict()), held),
     )
     ramped_to = None if ended or held else _ramp(cursor, now, cutoff, as_of, run_id)
-    return Closed(now.experiment, cutoff, decision, held, ended, ramped_to)
+    return ClosedCutoff(now.experiment, cutoff, decision, held, ended, ramped_to)
 
 
-def newest(cursor: Any) -> Newest | None:
+def newest_cutoff(cursor: Any) -> NewestCutoff | None:
     """None before the first closed cutoff of all. The decision is made again from the stored sums."""
     cursor.execute(
         "SELECT c.experiment, coalesce('version ' || e.control_version, %s), e.treatment_version, e.spec -> 'rules', "
@@ -117,11 +124,19 @@ def newest(cursor: Any) -> Newest | None:
         "WHERE back %% GREATEST(1, cutoffs / 300) = 0 ORDER BY cutoff",
         (experiment,),
     )
-    rules, cutoff = Rules.from_dict(stored), Cutoff.from_dict(statistics)
-    return Newest(
-        experiment, control, treatment, rules, cutoff, decide(cutoff, rules), held, stopped, tuple(cursor.fetchall()),
+    rules, cutoff = ExperimentRules.from_dict(stored), Cutoff.from_dict(statistics)
+    return NewestCutoff(
+        experiment,
+        control,
+        treatment,
+        rules,
+        cutoff,
+        decide_experiment(cutoff, rules),
+        held,
+        stopped,
+        tuple(cursor.fetchall()),
         utilisation,
-    )  # fmt: skip
+    )
 
 
 # Offers of each lawyer in the 30 days up to an instant: from before the experiment, and since.
@@ -135,7 +150,7 @@ _CLOSED = (
 )
 
 
-def _open_cutoff(cursor: Any, now: Running, as_of: datetime, cutoff_minutes: int) -> datetime | None:
+def _open_cutoff(cursor: Any, now: RunningExperiment, as_of: datetime, cutoff_minutes: int) -> datetime | None:
     cursor.execute(
         f"SELECT {_NEWEST} FROM litgo.experiments e WHERE e.experiment = %(experiment)s AND {_NEWEST} > {_CLOSED}",
         {"experiment": now.experiment, "as_of": as_of, "step": timedelta(minutes=cutoff_minutes)},
@@ -144,7 +159,7 @@ def _open_cutoff(cursor: Any, now: Running, as_of: datetime, cutoff_minutes: int
     return row[0] if row else None
 
 
-def _gather(cursor: Any, now: Running, rules: Rules, at: datetime) -> Cutoff:
+def _gather(cursor: Any, now: RunningExperiment, rules: ExperimentRules, at: datetime) -> Cutoff:
     """Everything known at the cutoff; records the outcomes seen for it."""
     caps = [guardrail.cap for guardrail in rules.guardrails if guardrail.name == HOURS]
     values = {
@@ -161,7 +176,7 @@ def _gather(cursor: Any, now: Running, rules: Rules, at: datetime) -> Cutoff:
         for (points, *treatment), (_, *control) in zip(rows[::2], rows[1::2], strict=True)
     )
     exposed = sum(phase.treatment.exposed + phase.control.exposed for phase in phases)
-    return Cutoff(now.started_at, at, phases, _looks(cursor, now, rules, at, exposed))
+    return Cutoff(now.started_at, at, phases, _interim_analyses(cursor, now, rules, at, exposed))
 
 
 def _arm(
@@ -178,7 +193,9 @@ def _arm(
     )
 
 
-def _looks(cursor: Any, now: Running, rules: Rules, at: datetime, exposed: int) -> tuple[Look, ...]:
+def _interim_analyses(
+    cursor: Any, now: RunningExperiment, rules: ExperimentRules, at: datetime, exposed: int
+) -> tuple[InterimAnalysis, ...]:
     """The looks taken before, as they were stored, and those that are due."""
     if rules.gini_margin is None:
         return ()
@@ -188,14 +205,16 @@ def _looks(cursor: Any, now: Running, rules: Rules, at: datetime, exposed: int) 
         (now.experiment,),
     )
     row = cursor.fetchone()
-    taken = {look["clients"]: Look(**look) for look in row[0]} if row else {}
-    for clients in fairness.looks(min(exposed, rules.horizon)):
-        if clients not in taken and (look := _look(cursor, now, rules, at, clients)):
-            taken[clients] = look
+    taken = {analysis["clients"]: InterimAnalysis(**analysis) for analysis in row[0]} if row else {}
+    for clients in fairness.interim_points(min(exposed, rules.horizon)):
+        if clients not in taken and (analysis := _analyse_spread(cursor, now, rules, at, clients)):
+            taken[clients] = analysis
     return tuple(taken[clients] for clients in sorted(taken))
 
 
-def _look(cursor: Any, now: Running, rules: Rules, at: datetime, clients: int) -> Look | None:
+def _analyse_spread(
+    cursor: Any, now: RunningExperiment, rules: ExperimentRules, at: datetime, clients: int
+) -> InterimAnalysis | None:
     """None while an arm has no offer among these clients: nothing to compare, the next cutoff tries again."""
     cursor.execute(sql(PACKAGE, "spread.sql"), {"experiment": now.experiment, "cutoff": at, "clients": clients})
     found = cursor.fetchall()
@@ -213,7 +232,7 @@ def _look(cursor: Any, now: Running, rules: Rules, at: datetime, clients: int) -
         return None
     arms = {number: (treated, phase) for number, treated, phase, _ in rows}
     seed = int.from_bytes(hashlib.sha256(f"{now.spec['salt']}:gini:{clients}".encode()).digest()[:6], "big")
-    return fairness.look(
+    return fairness.interim_analysis(
         [treated for treated, _ in arms.values()],
         [phase for _, phase in arms.values()],
         [number for number, *_ in offers],
@@ -227,7 +246,7 @@ def _look(cursor: Any, now: Running, rules: Rules, at: datetime, clients: int) -
 
 
 def _carry_out(
-    cursor: Any, now: Running, cutoff: Cutoff, decision: Decision, as_of: datetime, run_id: str
+    cursor: Any, now: RunningExperiment, cutoff: Cutoff, decision: ExperimentDecision, as_of: datetime, run_id: str
 ) -> tuple[str | None, str | None]:
     """(why it is held, outcome when the experiment ended)."""
     stored = decision.as_dict()
@@ -237,38 +256,42 @@ def _carry_out(
         reason = (
             f"what serves is now {serves}, the experiment compares with {control}"
             if state.champion != now.control
-            else f"version {now.treatment} is {state.standing.get(now.treatment)} and no longer the challenger"
+            else f"version {now.treatment} is {state.stages.get(now.treatment)} and no longer the challenger"
         )
-        experiments.end(cursor, now, "stopped", cutoff.at, stored, By(WHO, reason, as_of, run_id))
+        store.end(cursor, now, "stopped", cutoff.at, stored, Actor(WHO, reason, as_of, run_id))
         return None, "stopped"
     outcome = decision.outcome
     if not outcome.final:
         return None, None
-    by = By(WHO, "; ".join(decision.reasons), as_of, run_id)
-    if outcome is Outcome.PROMOTE:
+    actor = Actor(WHO, "; ".join(decision.reasons), as_of, run_id)
+    if outcome is ExperimentOutcome.PROMOTE:
         evidence = {"experiment_id": now.experiment, "cutoff": cutoff.at.isoformat(), "decision": stored}
         try:
-            transitions.promote(cursor, now.treatment, now.experiment, evidence, by)
+            transitions.promote(cursor, now.treatment, now.experiment, evidence, actor)
         except ledger.Refused as error:
             held = str(error)
             transitions.alert(
-                cursor, "promotion_held", "warning", f"experiment {now.experiment}",
+                cursor,
+                "promotion_held",
+                "warning",
+                f"experiment {now.experiment}",
                 f"promotion_held: {now.experiment} {transitions.digest(held)}",
-                f"{now.experiment} would promote version {now.treatment}, but {held}", as_of,
-            )  # fmt: skip
+                f"{now.experiment} would promote version {now.treatment}, but {held}",
+                as_of,
+            )
             return held, None
-    experiments.end(cursor, now, str(outcome), cutoff.at, stored, by)
+    store.end(cursor, now, str(outcome), cutoff.at, stored, actor)
     return None, str(outcome)
 
 
-def _ramp(cursor: Any, now: Running, cutoff: Cutoff, as_of: datetime, run_id: str) -> int | None:
+def _ramp(cursor: Any, now: RunningExperiment, cutoff: Cutoff, as_of: datetime, run_id: str) -> int | None:
     """The second phase, once enough clients were exposed and nothing speaks against it."""
     plan = now.spec["ramp"]
     exposed = sum(phase.treatment.exposed + phase.control.exposed for phase in cutoff.phases)
     if now.phase > 1 or exposed < plan["clients"] or plan["points"] == now.treatment_points:
         return None
     reason = f"{exposed:,} clients and no harm seen"
-    return experiments.ramp(cursor, plan["points"], By(WHO, reason, as_of, run_id)).treatment_points
+    return store.ramp(cursor, plan["points"], Actor(WHO, reason, as_of, run_id)).treatment_points
 
 
 def _json(value: Any) -> str:

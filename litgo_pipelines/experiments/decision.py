@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from litgo_pipelines.experiments import confidence, e_process
-from litgo_pipelines.experiments import srm as mismatch
+from litgo_pipelines.experiments import confidence, e_process, srm
 from litgo_pipelines.experiments.confidence import Moments
-from litgo_pipelines.experiments.fairness import PERMUTATIONS, Look, looks
+from litgo_pipelines.experiments.fairness import PERMUTATIONS, InterimAnalysis, interim_points
 
+_STORED_ANALYSES = "gini_looks"  # key of the interim analyses in a stored cutoff
 _DRAWS = 400  # quantiles of the predictive distribution
 _REACHED = 1.25  # paths that reach the limit by the horizon / are at it there: 1.14–1.40 in simulated paths
 
 
-class Outcome(StrEnum):
+class ExperimentOutcome(StrEnum):
     HALT = "halt"  # the data are not to be trusted: everybody on control, alert
     ROLL_BACK = "roll_back"  # treatment does harm: everybody on control
     PROMOTE = "promote"
@@ -35,7 +35,7 @@ class Outcome(StrEnum):
 
     @property
     def final(self) -> bool:
-        return self is not Outcome.KEEP_RUNNING
+        return self is not ExperimentOutcome.KEEP_RUNNING
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Guardrail:
 
 
 @dataclass(frozen=True)
-class Rules:
+class ExperimentRules:
     """An experiment's rules, fixed before its first exposure. Numbers of clients are of both arms unless said."""
 
     baseline_rate: float  # conversion expected, from before the experiment
@@ -69,7 +69,7 @@ class Rules:
     min_conversions: int = 25  # an arm
     min_clients_harm: int = 100  # an arm
     mismatch_limit: float = 100
-    mismatch_concentration: float = mismatch.CONCENTRATION
+    mismatch_concentration: float = srm.CONCENTRATION
     gini_margin: float | None = 0.02  # None: offers' distribution is no part of this experiment
     futility_power: float = 0.05
     futility_information: float = 0.2
@@ -91,19 +91,19 @@ class Rules:
 
     @property
     def gini_alpha(self) -> float:
-        """Level of one look at the Gini."""
-        return self.guardrail_alpha / max(1, sum(1 for _ in looks(self.horizon)))
+        """Level of one interim analysis of the Gini."""
+        return self.guardrail_alpha / max(1, sum(1 for _ in interim_points(self.horizon)))
 
     @property
     def permutations(self) -> int:
-        """Shuffles of a look at the Gini: enough for its p-value to get below `gini_alpha`."""
+        """Shuffles of an interim analysis of the Gini: enough for its p-value to get below `gini_alpha`."""
         return max(PERMUTATIONS, ceil(2 / self.gini_alpha))
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "guardrails": [asdict(guardrail) for guardrail in self.guardrails]}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Rules":
+    def from_dict(cls, values: Mapping[str, Any]) -> "ExperimentRules":
         guardrails = tuple(Guardrail(**guardrail) for guardrail in values.get("guardrails", ()))
         return cls(**{**values, "guardrails": guardrails})
 
@@ -143,7 +143,7 @@ class Cutoff:
     started_at: datetime
     at: datetime
     phases: tuple[Phase, ...]
-    gini_looks: tuple[Look, ...] = ()
+    gini_analyses: tuple[InterimAnalysis, ...] = ()
 
     def __post_init__(self) -> None:
         if self.started_at.tzinfo is None or self.at.tzinfo is None or self.at < self.started_at:
@@ -153,7 +153,9 @@ class Cutoff:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` gives an equal cutoff."""
-        return {**asdict(self), "started_at": self.started_at.isoformat(), "at": self.at.isoformat()}
+        values = {**asdict(self), "started_at": self.started_at.isoformat(), "at": self.at.isoformat()}
+        values[_STORED_ANALYSES] = values.pop("gini_analyses")
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Cutoff":
@@ -161,7 +163,7 @@ class Cutoff:
             datetime.fromisoformat(values["started_at"]),
             datetime.fromisoformat(values["at"]),
             tuple(Phase(p["fraction"], _arm(p["treatment"]), _arm(p["control"])) for p in values["phases"]),
-            tuple(Look(**look) for look in values["gini_looks"]),
+            tuple(InterimAnalysis(**analysis) for analysis in values[_STORED_ANALYSES]),
         )
 
 
@@ -184,10 +186,10 @@ class GuardrailResult:
 
 
 @dataclass(frozen=True)
-class Decision:
+class ExperimentDecision:
     """The outcome, why in words, and every number that was used; a number that does not exist yet is None."""
 
-    outcome: Outcome
+    outcome: ExperimentOutcome
     reasons: tuple[str, ...]
     days: float
     mature: tuple[int, int]  # treatment, control
@@ -209,7 +211,7 @@ class Decision:
         return {**asdict(self), "outcome": str(self.outcome)}
 
 
-def decide(cutoff: Cutoff, rules: Rules) -> Decision:
+def decide_experiment(cutoff: Cutoff, rules: ExperimentRules) -> ExperimentDecision:
     """The first of: halt, roll back, promote, futile, horizon, keep running; see docs/experiments.md.
 
     Raises KeyError when a guardrail of the rules is missing from an arm that has clients with a final outcome: a
@@ -224,27 +226,41 @@ def decide(cutoff: Cutoff, rules: Rules) -> Decision:
     days = (cutoff.at - cutoff.started_at) / timedelta(days=1)
     better, worse = (_log_e(fraction, n, x, rules, side) for side in (1, -1))
     exposed = np.array([[p.treatment.exposed, p.control.exposed] for p in phases])
-    srm = float(mismatch.log_e(fraction, exposed[:, 0], exposed[:, 1], rules.mismatch_concentration))
+    mismatch = float(srm.log_e(fraction, exposed[:, 0], exposed[:, 1], rules.mismatch_concentration))
     limit = log(1 / rules.alpha)
     results = tuple(_guardrail(guardrail, phases, rules) for guardrail in rules.guardrails)
-    gini = max(cutoff.gini_looks, key=lambda look: look.clients, default=None)
+    gini = max(cutoff.gini_analyses, key=lambda analysis: analysis.clients, default=None)
     information, remaining = _information(n, fraction[-1], rules.horizon)
     power = None
     if 0 < information < 1 and information >= rules.futility_information and min(mature) >= 2:
         power = _predictive_power(fraction, n, x, remaining, limit, rules)
 
-    def made(outcome: Outcome, *reasons: str, blocking: tuple[str, ...] = ()) -> Decision:
-        return Decision(
-            outcome, reasons, days, mature, conversions, better, worse, limit, srm, information, _lift(n, x), power,
-            results, gini.excess if gini else None, gini.p_value if gini else None, blocking,
-        )  # fmt: skip
+    def made(outcome: ExperimentOutcome, *reasons: str, blocking: tuple[str, ...] = ()) -> ExperimentDecision:
+        return ExperimentDecision(
+            outcome,
+            reasons,
+            days,
+            mature,
+            conversions,
+            better,
+            worse,
+            limit,
+            mismatch,
+            information,
+            _lift(n, x),
+            power,
+            results,
+            gini.excess if gini else None,
+            gini.p_value if gini else None,
+            blocking,
+        )
 
-    if srm > log(rules.mismatch_limit):
+    if mismatch > log(rules.mismatch_limit):
         treated, control = exposed.sum(axis=0)
         return made(
-            Outcome.HALT,
+            ExperimentOutcome.HALT,
             f"the arms hold {treated:,} and {control:,} clients, which the split does not explain: e-value "
-            f"{_e(srm)}, limit {rules.mismatch_limit:g}; no figure of this experiment is to be trusted",
+            f"{_e(mismatch)}, limit {rules.mismatch_limit:g}; no figure of this experiment is to be trusted",
         )
 
     harm = []
@@ -259,24 +275,26 @@ def decide(cutoff: Cutoff, rules: Rules) -> Decision:
         ]
         if rules.gini_margin is not None:
             harm += [
-                f"offers are spread less evenly: Gini {look.excess:+.3f} at {look.clients:,} clients, "
-                f"p {look.p_value:.4f}"
-                for look in cutoff.gini_looks
-                if look.excess > rules.gini_margin and look.p_value <= rules.gini_alpha
+                f"offers are spread less evenly: Gini {analysis.excess:+.3f} at {analysis.clients:,} clients, "
+                f"p {analysis.p_value:.4f}"
+                for analysis in cutoff.gini_analyses
+                if analysis.excess > rules.gini_margin and analysis.p_value <= rules.gini_alpha
             ]
     if harm:
-        return made(Outcome.ROLL_BACK, *harm)
+        return made(ExperimentOutcome.ROLL_BACK, *harm)
 
     blocking: tuple[str, ...] = ()
     if better >= limit:
         blocking = _blocking(days, mature, conversions, results, gini, rules)
         if not blocking:
-            return made(Outcome.PROMOTE, f"treatment converts better: e-value {_e(better)}, limit {_e(limit)}")
+            return made(
+                ExperimentOutcome.PROMOTE, f"treatment converts better: e-value {_e(better)}, limit {_e(limit)}"
+            )
 
     reached = sum(mature) >= rules.horizon
     if power is not None and power < rules.futility_power and not reached:
         return made(
-            Outcome.FUTILE,
+            ExperimentOutcome.FUTILE,
             f"the chance that treatment is shown to be better by {rules.horizon:,} clients is {power:.1%}, "
             f"limit {rules.futility_power:.0%}",
             blocking=blocking,
@@ -285,22 +303,33 @@ def decide(cutoff: Cutoff, rules: Rules) -> Decision:
     if blocking:
         state += "; treatment converts better, but is kept from promotion by: " + ", ".join(blocking)
     if reached:
-        return made(Outcome.HORIZON, f"the horizon of {rules.horizon:,} clients is reached; {state}", blocking=blocking)
+        return made(
+            ExperimentOutcome.HORIZON,
+            f"the horizon of {rules.horizon:,} clients is reached; {state}",
+            blocking=blocking,
+        )
     if rules.max_days is not None and days >= rules.max_days:
-        return made(Outcome.HORIZON, f"{days:.0f} days are over; {state}", blocking=blocking)
+        return made(ExperimentOutcome.HORIZON, f"{days:.0f} days are over; {state}", blocking=blocking)
     progress = f"{sum(mature):,} of {rules.horizon:,} clients"
-    return made(Outcome.KEEP_RUNNING, f"{progress}; {state}", blocking=blocking)
+    return made(ExperimentOutcome.KEEP_RUNNING, f"{progress}; {state}", blocking=blocking)
 
 
-def _log_e(fraction: list[float], n: np.ndarray, x: np.ndarray, rules: Rules, side: int) -> Any:
+def _log_e(fraction: list[float], n: np.ndarray, x: np.ndarray, rules: ExperimentRules, side: int) -> Any:
     value = e_process.log_e(
-        fraction, n[..., 0], n[..., 1], x[..., 0], x[..., 1], rate=rules.baseline_rate, side=side, sd=rules.sd,
+        fraction,
+        n[..., 0],
+        n[..., 1],
+        x[..., 0],
+        x[..., 1],
+        rate=rules.baseline_rate,
+        side=side,
+        sd=rules.sd,
         grid=rules.grid,
-    )  # fmt: skip
+    )
     return float(value) if value.ndim == 0 else value
 
 
-def _guardrail(guardrail: Guardrail, phases: tuple[Phase, ...], rules: Rules) -> GuardrailResult:
+def _guardrail(guardrail: Guardrail, phases: tuple[Phase, ...], rules: ExperimentRules) -> GuardrailResult:
     pairs = [(_sums(phase.treatment, guardrail.name), _sums(phase.control, guardrail.name)) for phase in phases]
     estimate = confidence.stratified(pairs)
     if estimate is None:
@@ -329,8 +358,8 @@ def _blocking(
     mature: tuple[int, int],
     conversions: tuple[int, int],
     results: tuple[GuardrailResult, ...],
-    gini: Look | None,
-    rules: Rules,
+    gini: InterimAnalysis | None,
+    rules: ExperimentRules,
 ) -> tuple[str, ...]:
     waits = []
     if days < rules.min_days:
@@ -346,7 +375,7 @@ def _blocking(
             waits.append(f"{result.name} may be worse by {abs(result.bound):.3g}, margin {guardrail.margin:g}")
     if rules.gini_margin is not None:
         if gini is None:
-            waits.append("no look at the Gini of offers yet")
+            waits.append("no interim analysis of the Gini of offers yet")
         elif gini.excess > rules.gini_margin:
             waits.append(f"Gini of offers {gini.excess:+.3f}, margin {rules.gini_margin:g}")
     return tuple(waits)
@@ -378,7 +407,7 @@ def _quantiles() -> np.ndarray:
 
 
 def _predictive_power(
-    fraction: list[float], n: np.ndarray, x: np.ndarray, remaining: float, limit: float, rules: Rules
+    fraction: list[float], n: np.ndarray, x: np.ndarray, remaining: float, limit: float, rules: ExperimentRules
 ) -> float:
     """Chance that log e(+1) reaches its limit by the horizon, given what was seen and a flat prior on the difference.
 

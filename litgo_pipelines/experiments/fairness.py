@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from litgo_pipelines.equity.distribution import gini
 
-FIRST_LOOK = 1000  # clients; then twice as many each time
+FIRST_ANALYSIS = 1000  # clients; then twice as many each time
 PERMUTATIONS = 999
 _CELLS = 4_000_000  # of the (permutations, lawyers) table held at once
 
 
 @dataclass(frozen=True)
-class Look:
+class InterimAnalysis:
     """One look. clients: first exposed ones it is about; gini_*: of offers per unit of capacity; p_value: of
     treatment being less even, (1 + shuffles at least as far) / (1 + permutations)."""
 
@@ -41,19 +41,19 @@ class Look:
         return self.naive - self.permutation_mean
 
 
-def looks(horizon: int) -> Iterator[int]:
+def interim_points(horizon: int) -> Iterator[int]:
     """Numbers of exposed clients at which the Gini is looked at: 1,000, 2,000, 4,000 … up to the horizon.
 
-    >>> list(looks(20_000))
+    >>> list(interim_points(20_000))
     [1000, 2000, 4000, 8000, 16000]
     """
-    clients = FIRST_LOOK
+    clients = FIRST_ANALYSIS
     while clients <= horizon:
         yield clients
         clients *= 2
 
 
-def look(
+def interim_analysis(
     treated: ArrayLike,
     phase: ArrayLike,
     offered_client: ArrayLike,
@@ -64,7 +64,7 @@ def look(
     permutations: int = PERMUTATIONS,
     base: ArrayLike | None = None,
     made: float | None = None,
-) -> Look:
+) -> InterimAnalysis:
     """Compare the arms over the clients given, which are the first exposed ones up to a number from `looks`.
 
     treated, phase: (clients,) bool and phase of each client; offered_client, offered_lawyer: (offers,) indices into
@@ -110,7 +110,7 @@ def look(
         drawn = np.asarray(by_lawyer @ arms, dtype=np.float64).T  # (count, lawyers)
         shuffled[start : start + count] = _ginis(month(drawn)) - _ginis(month(everything - drawn))
     further = int((shuffled >= treatment - control - 1e-12).sum())
-    return Look(
+    return InterimAnalysis(
         len(arm),
         treatment,
         control,

@@ -31,7 +31,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class PolicyEvaluation:
     """logged: the serving policy's own mean reward; difference: SNIPS − logged, over the same rows."""
 
     rows: int
@@ -49,7 +49,7 @@ class Evaluation:
         return {**asdict(self), "verdict": str(self.verdict)}
 
 
-def evaluate(
+def evaluate_policy(
     reward: ArrayLike,
     logged_propensity: ArrayLike,
     target_propensity: ArrayLike,
@@ -57,7 +57,7 @@ def evaluate(
     cluster: ArrayLike | None = None,
     confidence: float = 0.95,
     min_effective: float = MIN_EFFECTIVE,
-) -> Evaluation:
+) -> PolicyEvaluation:
     """Value of the target policy from (rows,) rewards and both policies' probabilities of the action that was taken.
 
     w = target / logged; IPS = mean(w·r), SNIPS = Σw·r / Σw, effective sample size (Σw)² / Σw² (Kish). Intervals are
@@ -92,10 +92,18 @@ def evaluate(
     effective = float(w.sum() ** 2 / (w @ w))
     weight = estimate(float(w.mean()), w)
     verdict, reason = _verdict(difference, effective, weight, min_effective)
-    return Evaluation(
-        len(r), estimate(own, r), estimate(float((w * r).mean()), w * r), estimate(self_normalised, part), difference,
-        effective, weight.value, float(w.max()), verdict, reason,
-    )  # fmt: skip
+    return PolicyEvaluation(
+        len(r),
+        estimate(own, r),
+        estimate(float((w * r).mean()), w * r),
+        estimate(self_normalised, part),
+        difference,
+        effective,
+        weight.value,
+        float(w.max()),
+        verdict,
+        reason,
+    )
 
 
 def _verdict(difference: Estimate, effective: float, weight: Estimate, least: float) -> tuple[Verdict, str]:

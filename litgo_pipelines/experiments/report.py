@@ -9,20 +9,20 @@ from math import log
 from typing import Any
 
 from litgo_pipelines.experiments.confidence import Moments
-from litgo_pipelines.experiments.decision import Arm, Cutoff, Decision, Outcome, Rules
+from litgo_pipelines.experiments.decision import Arm, Cutoff, ExperimentDecision, ExperimentOutcome, ExperimentRules
 from litgo_pipelines.observability.plots import figure, png
 
 _WORDS = {
-    Outcome.HALT: "Halted: the figures are not to be trusted, everybody is on control.",
-    Outcome.ROLL_BACK: "Taken back: treatment does harm, everybody is on control.",
-    Outcome.PROMOTE: "Promoted: treatment is better.",
-    Outcome.FUTILE: "Ended, control stays: treatment will hardly be shown to be better.",
-    Outcome.HORIZON: "Ended, control stays: as many clients or days as planned, and no clear difference.",
-    Outcome.KEEP_RUNNING: "Runs on: not enough is known.",
+    ExperimentOutcome.HALT: "Halted: the figures are not to be trusted, everybody is on control.",
+    ExperimentOutcome.ROLL_BACK: "Taken back: treatment does harm, everybody is on control.",
+    ExperimentOutcome.PROMOTE: "Promoted: treatment is better.",
+    ExperimentOutcome.FUTILE: "Ended, control stays: treatment will hardly be shown to be better.",
+    ExperimentOutcome.HORIZON: "Ended, control stays: as many clients or days as planned, and no clear difference.",
+    ExperimentOutcome.KEEP_RUNNING: "Runs on: not enough is known.",
 }
 
 
-def words(decision: Decision, *, held: str | None = None, stopped: str | None = None) -> str:
+def decision_text(decision: ExperimentDecision, *, held: str | None = None, stopped: str | None = None) -> str:
     """What was decided, and why; held, stopped: why the decision was not carried out, or not asked for."""
     first = f"Stopped: {stopped}." if stopped else _WORDS[decision.outcome]
     lines = [f"**{first}**", *(f"- {reason}" for reason in decision.reasons)]
@@ -35,7 +35,7 @@ def words(decision: Decision, *, held: str | None = None, stopped: str | None = 
     return "\n".join(lines)
 
 
-def arms(cutoff: Cutoff) -> str:
+def arms_table(cutoff: Cutoff) -> str:
     """Arms side by side, two rows a phase."""
     rows = []
     for number, phase in enumerate(cutoff.phases, start=1):
@@ -59,16 +59,19 @@ def _mean(moments: Moments) -> str:
     return f"{moments.y / moments.x:.2f}" if moments.x else "–"
 
 
-def guardrails(decision: Decision, rules: Rules) -> str:
+def guardrails_table(decision: ExperimentDecision, rules: ExperimentRules) -> str:
     """Each guardrail's difference, interval and worst bound against its margin; the mismatch and the Gini below."""
     rows: list[tuple[Any, ...]] = [
         (
-            result.name, _signed(result.difference), f"{_signed(result.low)} to {_signed(result.high)}",
-            _signed(result.bound), f"{'−' if rule.higher_is_better else '+'}{rule.margin:g}",
+            result.name,
+            _signed(result.difference),
+            f"{_signed(result.low)} to {_signed(result.high)}",
+            _signed(result.bound),
+            f"{'−' if rule.higher_is_better else '+'}{rule.margin:g}",
             "worse" if result.worse else "inside" if result.inside_margin else "not known yet",
         )
         for rule, result in zip(rules.guardrails, decision.guardrails, strict=True)
-    ]  # fmt: skip
+    ]
     limit = log(rules.mismatch_limit)
     off = decision.log_e_mismatch > limit
     rows.append(
@@ -84,15 +87,19 @@ def guardrails(decision: Decision, rules: Rules) -> str:
     return _table(("guardrail", "treatment − control", "interval", "at worst", "margin", ""), rows)
 
 
-def gini(cutoff: Cutoff, rules: Rules) -> str:
+def gini_table(cutoff: Cutoff, rules: ExperimentRules) -> str:
     """Looks at how evenly offers are spread over lawyers."""
     rows = [
         (
-            f"{look.clients:,}", f"{look.gini_treatment:.3f}", f"{look.gini_control:.3f}", f"{look.naive:+.3f}",
-            f"{look.excess:+.3f}", f"{look.p_value:.4f}",
+            f"{analysis.clients:,}",
+            f"{analysis.gini_treatment:.3f}",
+            f"{analysis.gini_control:.3f}",
+            f"{analysis.naive:+.3f}",
+            f"{analysis.excess:+.3f}",
+            f"{analysis.p_value:.4f}",
         )
-        for look in cutoff.gini_looks
-    ]  # fmt: skip
+        for analysis in cutoff.gini_analyses
+    ]
     limits = (
         f"margin {rules.gini_margin:g}, level {rules.gini_alpha:.4f}" if rules.gini_margin is not None else "not asked"
     )
@@ -100,7 +107,9 @@ def gini(cutoff: Cutoff, rules: Rules) -> str:
     return f"{_table(columns, rows)}\n\n{limits}"
 
 
-def evidence_over_time(name: str, points: Sequence[tuple[datetime, float, float, float]], rules: Rules) -> bytes:
+def evidence_over_time(
+    name: str, points: Sequence[tuple[datetime, float, float, float]], rules: ExperimentRules
+) -> bytes:
     """The e-values against their limits, as a PNG. points: instant, log e for better, worse, mismatch."""
     drawn, axes = figure(f"{name}: evidence at each cutoff", "", "log e-value")
     at, better, worse, mismatch = zip(*points, strict=True)

@@ -14,10 +14,10 @@ from typing import Any
 from litgo_pipelines.database import advisory_lock, sql
 from litgo_pipelines.experiments import assignment
 from litgo_pipelines.experiments.assignment import BUCKETS, Experiment
-from litgo_pipelines.experiments.decision import Guardrail, Rules
+from litgo_pipelines.experiments.decision import ExperimentRules, Guardrail
 from litgo_pipelines.lifecycle import ledger, transitions
-from litgo_pipelines.lifecycle.ledger import By, Refused
-from litgo_pipelines.lifecycle.states import State, refusal
+from litgo_pipelines.lifecycle.ledger import Actor, Refused
+from litgo_pipelines.lifecycle.states import LedgerState, refusal
 
 PACKAGE = "litgo_pipelines.experiments"
 LOCK = "experiments"  # taken before the ledger's
@@ -35,7 +35,7 @@ class SpecChanged(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExperimentPlan:
     """What an experiment is started with; points are basis points of the clients. ValueError for what cannot be."""
 
     treatment_points: int = 1000
@@ -55,7 +55,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningExperiment:
     """An experiment in one phase. control: None is the hand weights. spec: as stored."""
 
     experiment: str
@@ -68,8 +68,8 @@ class Running:
     spec: Mapping[str, Any]
 
     @property
-    def rules(self) -> Rules:
-        return Rules.from_dict(self.spec["rules"])
+    def rules(self) -> ExperimentRules:
+        return ExperimentRules.from_dict(self.spec["rules"])
 
     @property
     def window(self) -> timedelta:
@@ -82,7 +82,7 @@ _COLUMNS = (
 )
 
 
-def running(cursor: Any) -> Running | None:
+def running_experiment(cursor: Any) -> RunningExperiment | None:
     """The experiment that runs, in its newest phase."""
     cursor.execute(
         f"SELECT {_COLUMNS} WHERE NOT EXISTS (SELECT FROM litgo.experiment_ends x WHERE x.experiment = e.experiment) "
@@ -92,7 +92,7 @@ def running(cursor: Any) -> Running | None:
     return _running(row) if row else None
 
 
-def load(cursor: Any, experiment: str, phase: int) -> Running:
+def load_experiment(cursor: Any, experiment: str, phase: int) -> RunningExperiment:
     """An experiment in the phase a batch began with, also when it ended since. Raises KeyError for an unknown one."""
     cursor.execute(f"SELECT {_COLUMNS} WHERE e.experiment = %s AND p.phase = %s", (experiment, phase))
     row = cursor.fetchone()
@@ -101,7 +101,7 @@ def load(cursor: Any, experiment: str, phase: int) -> Running:
     return _running(row)
 
 
-def arms(cursor: Any, running: Running, client_ids: Sequence[str]) -> list[tuple[str | None, int]]:
+def arms_of_clients(cursor: Any, running: RunningExperiment, client_ids: Sequence[str]) -> list[tuple[str | None, int]]:
     """(arm, phase) of each client: as first exposed, else as assigned in the phase given; None in the holdout.
 
     client_ids: as Postgres prints a uuid.
@@ -125,16 +125,16 @@ def in_holdout(client_id: str, points: int) -> bool:
     return assignment.bucket(HOLDOUT_SALT, client_id) < points
 
 
-def start(cursor: Any, version: str, plan: Plan, by: By) -> Running:
+def start(cursor: Any, version: str, plan: ExperimentPlan, actor: Actor) -> RunningExperiment:
     """Try the open challenger `version` against what serves. Raises Refused with the reason for what may not be."""
     advisory_lock(cursor, LOCK)
     state = ledger.locked_state(cursor)
-    if reason := _refusal(cursor, state, version, by.at, by.by_hand):
+    if reason := _refusal(cursor, state, version, actor.at, actor.by_hand):
         raise Refused(reason)
-    experiment = name(version)
+    experiment = experiment_name(version)
     highest = max(plan.treatment_points, plan.ramp_points)
-    rate, clients = baseline(cursor, by.at)
-    rules = Rules(
+    rate, clients = baseline(cursor, actor.at)
+    rules = ExperimentRules(
         min(max(rate, 0.02), 0.95 * _rate_limit(highest), 0.98),
         plan.guardrails,
         min_sample_size=plan.min_sample_size,
@@ -152,83 +152,115 @@ def start(cursor: Any, version: str, plan: Plan, by: By) -> Running:
     cursor.execute(
         "INSERT INTO litgo.experiments (experiment, spec, spec_sha256, control_version, treatment_version, started_at, "
         "actor, reason, run_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (experiment, json.dumps(spec), _digest(spec), state.champion, version, by.at, by.who, by.reason, by.run_id),
+        (
+            experiment,
+            json.dumps(spec),
+            _digest(spec),
+            state.champion,
+            version,
+            actor.at,
+            actor.who,
+            actor.reason,
+            actor.run_id,
+        ),
     )
-    _begin_phase(cursor, experiment, 1, plan.treatment_points, by)
-    return load(cursor, experiment, 1)
+    _begin_phase(cursor, experiment, 1, plan.treatment_points, actor)
+    return load_experiment(cursor, experiment, 1)
 
 
-def start_for_challenger(cursor: Any, plan: Plan, at: datetime, run_id: str) -> Running | None:
+def start_for_challenger(cursor: Any, plan: ExperimentPlan, at: datetime, run_id: str) -> RunningExperiment | None:
     """Start the experiment of the open challenger if it may; None when there is none, or while nothing may go up."""
     advisory_lock(cursor, LOCK)
     version = ledger.locked_state(cursor).challenger
     if version is None:
         return None
     try:
-        return start(cursor, version, plan, By("experiments", f"version {version} passed the gate", at, run_id))
+        return start(cursor, version, plan, Actor("experiments", f"version {version} passed the gate", at, run_id))
     except Refused:
         return None
 
 
-def waiting(cursor: Any, at: datetime) -> str | None:
+def challenger_to_try(cursor: Any, at: datetime) -> str | None:
     """The challenger `start_for_challenger` would start an experiment for."""
     state = ledger.state(cursor)
     version = state.challenger
     return None if version is None or _refusal(cursor, state, version, at) else version
 
 
-def ramp(cursor: Any, points: int, by: By) -> Running:
+def ramp(cursor: Any, points: int, actor: Actor) -> RunningExperiment:
     """A new phase of the running experiment with `points` treated; who was exposed stays in the arm.
 
     Raises Refused when none runs, or with these points already, and for points that cannot be.
     """
     advisory_lock(cursor, LOCK)
-    now = running(cursor)
+    now = running_experiment(cursor)
     if now is None:
         raise Refused("no experiment runs")
     if points == now.treatment_points:
         raise Refused(f"{now.experiment} treats {points / 100:g} % already")
     if reason := _unusable(points, now.rules.baseline_rate):
         raise Refused(reason)
-    _begin_phase(cursor, now.experiment, now.phase + 1, points, by)
-    return load(cursor, now.experiment, now.phase + 1)
+    _begin_phase(cursor, now.experiment, now.phase + 1, points, actor)
+    return load_experiment(cursor, now.experiment, now.phase + 1)
 
 
-def stop(cursor: Any, by: By) -> Running:
+def stop(cursor: Any, actor: Actor) -> RunningExperiment:
     """End the running experiment without a verdict and archive its challenger. Raises Refused when none runs."""
     advisory_lock(cursor, LOCK)
-    now = running(cursor)
+    now = running_experiment(cursor)
     if now is None:
         raise Refused("no experiment runs")
-    end(cursor, now, "stopped", None, None, by)
+    end(cursor, now, "stopped", None, None, actor)
     return now
 
 
 def end(
-    cursor: Any, now: Running, outcome: str, cutoff: datetime | None, decision: dict[str, Any] | None, by: By
+    cursor: Any,
+    now: RunningExperiment,
+    outcome: str,
+    cutoff: datetime | None,
+    decision: dict[str, Any] | None,
+    actor: Actor,
 ) -> None:
     """The end of an experiment as a row; a challenger that was not promoted is archived. The caller holds the lock."""
     cursor.execute(
         "INSERT INTO litgo.experiment_ends (experiment, outcome, cutoff, ended_at, actor, reason, decision) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        (now.experiment, outcome, cutoff, by.at, by.who, by.reason, json.dumps(decision) if decision else None),
+        (
+            now.experiment,
+            outcome,
+            cutoff,
+            actor.at,
+            actor.who,
+            actor.reason,
+            json.dumps(decision) if decision else None,
+        ),
     )
     if ledger.locked_state(cursor).challenger == now.treatment:
         evidence = {"experiment_id": now.experiment, "outcome": outcome, "decision": decision}
-        because = By(by.who, f"{now.experiment}: {by.reason}", by.at, by.run_id, by.by_hand)
+        because = Actor(actor.who, f"{now.experiment}: {actor.reason}", actor.at, actor.run_id, actor.by_hand)
         transitions.archive(cursor, now.treatment, evidence, because)
     if outcome == "halt":
-        transitions.tell(
-            cursor, "experiment_halted", "critical", f"experiment {now.experiment}", now.experiment,
-            f"{now.experiment} was halted, everybody is ranked by what served before: {by.reason}",
-            {"experiment": now.experiment, "reason": by.reason}, by.at,
-        )  # fmt: skip
+        transitions.notify(
+            cursor,
+            "experiment_halted",
+            "critical",
+            f"experiment {now.experiment}",
+            now.experiment,
+            f"{now.experiment} was halted, everybody is ranked by what served before: {actor.reason}",
+            {"experiment": now.experiment, "reason": actor.reason},
+            actor.at,
+        )
     elif outcome != "promote":
         transitions.alert(
-            cursor, "experiment_ended", "warning" if outcome == "roll_back" else "info",
-            f"experiment {now.experiment}", f"experiment_ended: {now.experiment}",
-            f"{now.experiment} ended ({outcome}), version {now.treatment} does not serve: {by.reason}", by.at,
-        )  # fmt: skip
+            cursor,
+            "experiment_ended",
+            "warning" if outcome == "roll_back" else "info",
+            f"experiment {now.experiment}",
+            f"experiment_ended: {now.experiment}",
+            f"{now.experiment} ended ({outcome}), version {now.treatment} does not serve: {actor.reason}",
+            actor.at,
+        )
 
 
 def baseline(cursor: Any, at: datetime, days: int = BASELINE_DAYS) -> tuple[float, int]:
@@ -242,12 +274,12 @@ def baseline(cursor: Any, at: datetime, days: int = BASELINE_DAYS) -> tuple[floa
     return (accepted / clients if clients else BASELINE_RATE), clients
 
 
-def name(version: str) -> str:
+def experiment_name(version: str) -> str:
     """The experiment that tries a version."""
     return f"ranker-v{version}"
 
 
-def _refusal(cursor: Any, state: State, version: str, at: datetime, by_hand: bool = False) -> str | None:
+def _refusal(cursor: Any, state: LedgerState, version: str, at: datetime, by_hand: bool = False) -> str | None:
     if state.challenger != version:
         return f"version {version} is not the open challenger" + (
             f", version {state.challenger} is" if state.challenger else ": there is none"
@@ -257,7 +289,7 @@ def _refusal(cursor: Any, state: State, version: str, at: datetime, by_hand: boo
     cursor.execute(
         "SELECT e.experiment, x.outcome FROM litgo.experiments e LEFT JOIN litgo.experiment_ends x USING (experiment) "
         "WHERE x.experiment IS NULL OR e.experiment = %s",
-        (name(version),),
+        (experiment_name(version),),
     )
     found = cursor.fetchone()
     return f"{found[0]} {'ended: ' + found[1] if found[1] else 'runs'}" if found else None
@@ -265,7 +297,7 @@ def _refusal(cursor: Any, state: State, version: str, at: datetime, by_hand: boo
 
 def _rate_limit(points: int) -> float:
     """Below this expected rate the e-process knows what its largest effects mean: 1 − 4·sd·f."""
-    return 1 - 4 * Rules(BASELINE_RATE).sd * points / BUCKETS
+    return 1 - 4 * ExperimentRules(BASELINE_RATE).sd * points / BUCKETS
 
 
 def _unusable(points: int, rate: float = 0.0) -> str | None:
@@ -276,20 +308,20 @@ def _unusable(points: int, rate: float = 0.0) -> str | None:
     return None
 
 
-def _begin_phase(cursor: Any, experiment: str, phase: int, points: int, by: By) -> None:
+def _begin_phase(cursor: Any, experiment: str, phase: int, points: int, actor: Actor) -> None:
     cursor.execute(
         "INSERT INTO litgo.experiment_phases (experiment, phase, treatment_points, started_at, actor, reason) "
         "VALUES (%s, %s, %s, %s, %s, %s)",
-        (experiment, phase, points, by.at, by.who, by.reason),
+        (experiment, phase, points, actor.at, actor.who, actor.reason),
     )
 
 
-def _running(row: Sequence[Any]) -> Running:
+def _running(row: Sequence[Any]) -> RunningExperiment:
     experiment, phase, points, control, treatment, started_at, spec, sha256 = row
     if _digest(spec) != sha256:
         raise SpecChanged(f"the specification of {experiment} was changed after its start")
     split = Experiment(spec["salt"], points, holdout_salt=spec["holdout_salt"], holdout_points=spec["holdout_points"])
-    return Running(experiment, phase, points, control, treatment, split, started_at, spec)
+    return RunningExperiment(experiment, phase, points, control, treatment, split, started_at, spec)
 
 
 def _digest(spec: Mapping[str, Any]) -> str:

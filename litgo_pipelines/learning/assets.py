@@ -71,13 +71,13 @@ def training_snapshot(
         context.log.warning(f"continuing as of {as_of.isoformat()}, with which this retraining began")
     try:
         with postgres.connect() as connection, connection.cursor() as cursor:
-            written = snapshot.write(cursor, as_of, settings().learning_holdout_share, home / "snapshots")
+            written = snapshot.write_snapshot(cursor, as_of, settings().learning_holdout_share, home / "snapshots")
     except snapshot.DiskFull as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     counts = training_data.examine(written.path).counts
     about = {"rows": written.rows, "cases": written.cases, "excluded": written.excluded, **counts}
     with postgres.connect() as connection, connection.cursor() as cursor:
-        retrainings.record(
+        retrainings.record_step(
             cursor,
             root,
             snapshot_path=str(written.path.relative_to(home)),
@@ -128,16 +128,16 @@ def candidate_model(
     recipe, seeds = Recipe(), list(range(settings().learning_train_seeds))
     scheduler = settings().learning_dask_scheduler
     key = bundle.candidate_key(_text(row.snapshot_sha256), recipe, seeds)
-    candidate = bundle.load(home / "models" / key)
+    candidate = bundle.load_bundle(home / "models" / key)
     if candidate is None:
         try:
             if scheduler and (row.snapshot or {}).get("rows", 0) >= settings().learning_distributed_rows:
-                trained = distributed.train(path, recipe, seeds, scheduler)
+                trained = distributed.train_distributed(path, recipe, seeds, scheduler)
             else:
                 trained = train(training_data.read_rows(path, "train"), recipe, seeds)
         except NothingToLearn as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        candidate = bundle.write(
+        candidate = bundle.write_bundle(
             home / "models" / key,
             trained,
             training_data.read_rows(path, "holdout"),
@@ -154,7 +154,7 @@ def candidate_model(
         context.log.info(f"candidate {key} is trained already: same data, recipe, seeds and code")
     metrics = candidate.metrics
     with postgres.connect() as connection, connection.cursor() as cursor:
-        retrainings.record(
+        retrainings.record_step(
             cursor,
             root,
             candidate_key=key,
@@ -198,7 +198,7 @@ def registered_model(
     root = config.retraining or root_run_id(context.run)
     row = _row(postgres, root, "bundle_path", "candidate_key", "snapshot_path")
     mlflow.probe()
-    candidate = bundle.load(settings().home / _text(row.bundle_path))
+    candidate = bundle.load_bundle(settings().home / _text(row.bundle_path))
     if candidate is None:
         raise dg.Failure(f"{row.bundle_path} is gone: run candidate_model again", allow_retries=False)
     example = training_data.read_rows(settings().home / _text(row.snapshot_path), "train").features[:5]
@@ -209,7 +209,7 @@ def registered_model(
         refused = states.refusal(ledger.state(cursor), "candidate", "new", at, data=row.snapshot_sha256)
         if refused:  # before the upload, and recorded: it would wait for its registration for ever
             verdict = {"decision": {"outcome": "rejected", "reasons": [refused]}}
-            retrainings.record(cursor, root, evaluation=verdict)
+            retrainings.record_step(cursor, root, evaluation=verdict)
     if refused:
         raise dg.Failure(f"the candidate is not registered: {refused}", allow_retries=False)
     with postgres.connect() as connection, connection.cursor() as cursor:
@@ -226,9 +226,9 @@ def registered_model(
                 "snapshot_sha256": row.snapshot_sha256,
                 **candidate.metrics["holdout"],
             },
-            ledger.By("learning", f"retraining {root}", at, context.run.run_id),
+            ledger.Actor("learning", f"retraining {root}", at, context.run.run_id),
         )
-        retrainings.record(cursor, root, mlflow_run_id=version.run_id, mlflow_version=version.version)
+        retrainings.record_step(cursor, root, mlflow_run_id=version.run_id, mlflow_version=version.version)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{registry.MODEL_NAME}/{version.version}"),
         metadata={
@@ -263,7 +263,7 @@ def model_evaluation(
     version = _text(row.mlflow_version)
     with postgres.connect() as connection, connection.cursor() as cursor:
         champion = ledger.current_champion(cursor)
-        is_candidate = ledger.state(cursor).standing.get(version) == "candidate"
+        is_candidate = ledger.state(cursor).stages.get(version) == "candidate"
         result = None if is_candidate else evaluation.earlier(cursor, version)
     at = steps.now()
     if result is None:
@@ -272,7 +272,7 @@ def model_evaluation(
             result = evaluation.evaluate(mlflow, row, other, settings(), cursor, at)
     with postgres.connect() as connection, connection.cursor() as cursor:
         experiments = settings().ab_testing_enabled
-        became = evaluation.record(cursor, row, result, at, context.run.run_id, experiments=experiments)
+        became = evaluation.record_verdict(cursor, row, result, at, context.run.run_id, experiments=experiments)
     with postgres.connect() as connection, connection.cursor() as cursor:
         serving = reconcile(mlflow, cursor, at).state.champion
     evaluation.publish(mlflow, row, result)

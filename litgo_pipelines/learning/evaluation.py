@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from litgo_pipelines.learning import retrainings
-from litgo_pipelines.learning.gate import Evenness, Outcome, Rules, decide, population_stability
+from litgo_pipelines.learning.gate import Evenness, GateOutcome, GateRules, judge_candidate, population_stability
 from litgo_pipelines.learning.retrainings import Retraining
 from litgo_pipelines.lifecycle import ledger, transitions
-from litgo_pipelines.lifecycle.states import State, refusal
+from litgo_pipelines.lifecycle.states import LedgerState, refusal
 from litgo_pipelines.matching import calibration
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.plan import read_plan
@@ -37,18 +37,18 @@ def evaluate(
     assert row.snapshot_path is not None
     assert row.mlflow_version is not None
     path = settings.home / row.snapshot_path
-    candidate = bundle.load(settings.home / row.bundle_path)
+    candidate = bundle.load_bundle(settings.home / row.bundle_path)
     if candidate is None:
         raise bundle.BundleDamaged(f"{row.bundle_path} is gone: run candidate_model again")
     holdout = training_data.read_rows(path, "holdout")
     boosters = candidate.boosters()
-    standing = Ranker()
+    heuristic_ranker = Ranker()
     rankers: tuple[Ranker, ...] = ()  # what serves, and the candidate, where both can rank
     served = np.asarray(boosters[0].predict(holdout.features))
     try:
-        reloaded = registry.load(mlflow, row.mlflow_version)
+        reloaded = registry.load_model(mlflow, row.mlflow_version)
         problems = registry.reload_problems(reloaded, holdout.features, served)
-        rankers = (standing, Ranker(reloaded, row.mlflow_version))
+        rankers = (heuristic_ranker, Ranker(reloaded, row.mlflow_version))
     except registry.VersionMissing as error:
         problems = (str(error),)
 
@@ -60,7 +60,7 @@ def evaluate(
     else:
         baseline = f"{registry.MODEL_NAME}/{champion.version}"
         try:
-            model = registry.load(mlflow, champion.version)
+            model = registry.load_model(mlflow, champion.version)
             rankers = (Ranker(model, champion.version), *rankers[1:])
             seeds = registry.seed_boosters(mlflow, champion.version)
             expected = np.asarray(seeds[0].predict(holdout.features))
@@ -73,15 +73,15 @@ def evaluate(
 
     window = None
     if not problems and other is not None:
-        window = calibration.read(cursor, at, rankers, settings.matching_radii_km[0], settings.matching_preset)
+        window = calibration.read_window(cursor, at, rankers, settings.matching_radii_km[0], settings.matching_preset)
     fairness = (
         _fairness(window, [read_plan(cursor, settings).rule_of(ranker) for ranker in rankers]) if window else None
     )
     last = KS.index(10)
-    decision = decide(
+    decision = judge_candidate(
         own[:, last],
         None if other is None else other[:, last],
-        Rules(min_lift=settings.gate_min_lift, min_queries=settings.gate_min_queries),
+        GateRules(min_lift=settings.gate_min_lift, min_queries=settings.gate_min_queries),
         slices=training_data.read_slices(path, "holdout"),
         reload_problems=problems,
         evenness=Evenness(fairness["candidate"]["gini"], fairness["baseline"]["gini"]) if fairness else None,
@@ -110,10 +110,15 @@ def _fairness(window: calibration.Window, rules: Sequence[Rule]) -> dict[str, An
     """Both calibrated on one replay, so that an experiment compares models and not weights of load."""
     names = ("baseline", "candidate")
     return {
-        name: {"version": fit.ranker.version, "lambda": fit.weight, "gini": fit.figures.gini, "kept": fit.figures.kept,
-               "replay": fit.evidence(window)}
+        name: {
+            "version": fit.ranker.version,
+            "lambda": fit.weight,
+            "gini": fit.figures.gini,
+            "kept": fit.figures.kept,
+            "replay": fit.evidence(window),
+        }
         for name, fit in zip(names, calibration.fit_all(window, rules), strict=True)
-    }  # fmt: skip
+    }
 
 
 def earlier(cursor: Any, version: str) -> dict[str, Any] | None:
@@ -127,7 +132,7 @@ def earlier(cursor: Any, version: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def record(
+def record_verdict(
     cursor: Any, row: Retraining, result: dict[str, Any], at: datetime, run_id: str, *, experiments: bool
 ) -> str:
     """Write the verdict, the calibrated λ and the transition, in one transaction; says what came of the version.
@@ -140,23 +145,23 @@ def record(
     assert version is not None
     decision = result["decision"]
     state = ledger.locked_state(cursor)
-    retrainings.record(cursor, row.root_run_id, evaluation=result)
-    if state.standing.get(version) != "candidate":
-        return f"{state.standing.get(version, 'unknown')} already"
-    by = ledger.By("gate", "; ".join(decision["reasons"]), at, run_id)
-    if decision["outcome"] == Outcome.REJECTED:
-        return transitions.archive(cursor, version, result, by).transition
-    if decision["outcome"] == Outcome.NOT_ENOUGH_EVIDENCE:
+    retrainings.record_step(cursor, row.root_run_id, evaluation=result)
+    if state.stages.get(version) != "candidate":
+        return f"{state.stages.get(version, 'unknown')} already"
+    actor = ledger.Actor("gate", "; ".join(decision["reasons"]), at, run_id)
+    if decision["outcome"] == GateOutcome.REJECTED:
+        return transitions.archive(cursor, version, result, actor).transition
+    if decision["outcome"] == GateOutcome.NOT_ENOUGH_EVIDENCE:
         return "candidate: not enough evidence"
     for found in (result.get("fairness") or {}).values():
-        calibration.record(cursor, at, found["version"], found["lambda"], found["replay"], run_id)
-    up = transitions.up(state, experiments)
+        calibration.record_weight(cursor, at, found["version"], found["lambda"], found["replay"], run_id)
+    up = transitions.next_stage(state, experiments)
     if reason := refusal(state, up, version, at, experiments=experiments):
         return f"candidate, waits to become {up}: {reason}"
     if up == "challenger":
-        return transitions.challenge(cursor, version, result, by).transition
+        return transitions.challenge(cursor, version, result, actor).transition
     key = f"{version} on {str(row.snapshot_sha256)[:16]} against {result['baseline']}"
-    return transitions.promote(cursor, version, key, result, by, experiments=experiments).transition
+    return transitions.promote(cursor, version, key, result, actor, experiments=experiments).transition
 
 
 _PASSED = """
@@ -168,15 +173,15 @@ ORDER BY r.started_at DESC, r.root_run_id
 """
 
 
-def waiting(cursor: Any, at: datetime, *, experiments: bool) -> str | None:
+def candidate_to_promote(cursor: Any, at: datetime, *, experiments: bool) -> str | None:
     """Root run of the newest candidate that passed and may go up now; evaluating it again takes it there.
 
     Again, because the champion may be another one than it was judged against. One query while nobody waits.
     """
     cursor.execute(_PASSED)
     found = cursor.fetchall()
-    state = ledger.state(cursor) if found else State()
-    up = transitions.up(state, experiments)
+    state = ledger.state(cursor) if found else LedgerState()
+    up = transitions.next_stage(state, experiments)
     return next((root for root, v in found if not refusal(state, up, v, at, experiments=experiments)), None)
 
 

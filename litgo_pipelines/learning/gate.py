@@ -17,14 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from litgo_pipelines.models.metrics import Interval, paired_difference
 
 
-class Outcome(StrEnum):
+class GateOutcome(StrEnum):
     PASSED = "passed"
     REJECTED = "rejected"
     NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
 
 
 @dataclass(frozen=True)
-class Rules:
+class GateRules:
     """What a candidate must show. A lift is relative: .05 asks for 1.05 times the baseline's NDCG@10."""
 
     min_lift: float = 0.05
@@ -53,8 +53,8 @@ class SliceResult:
 
 
 @dataclass(frozen=True)
-class Decision:
-    outcome: Outcome
+class GateDecision:
+    outcome: GateOutcome
     reasons: list[str]
     queries: int = 0
     skipped: int = 0  # held-out cases without a relevant lawyer: no NDCG
@@ -83,15 +83,15 @@ class Decision:
         }
 
 
-def decide(
+def judge_candidate(
     candidate: ArrayLike,
     baseline: ArrayLike | None,
-    rules: Rules = Rules(),
+    rules: GateRules = GateRules(),
     *,
     slices: Mapping[str, NDArray[np.bool_]] | None = None,
     reload_problems: tuple[str, ...] = (),
     evenness: Evenness | None = None,
-) -> Decision:
+) -> GateDecision:
     """Compare NDCG@10 per query, both (queries,) with NaN for a query without a relevant document.
 
     Passes when there are at least `min_queries` scored queries, the candidate's mean is at least (1 + min_lift) times
@@ -105,9 +105,9 @@ def decide(
     """
     values = np.asarray(candidate, dtype=np.float64)
     if reload_problems:
-        return Decision(Outcome.REJECTED, list(reload_problems))
+        return GateDecision(GateOutcome.REJECTED, list(reload_problems))
     if baseline is None:
-        return Decision(Outcome.REJECTED, ["no baseline result: nothing to be better than"])
+        return GateDecision(GateOutcome.REJECTED, ["no baseline result: nothing to be better than"])
     reference = np.asarray(baseline, dtype=np.float64)
     if values.shape != reference.shape:
         raise ValueError(f"not the same queries: {values.shape} against {reference.shape}")
@@ -116,7 +116,7 @@ def decide(
     scored = np.isfinite(values)
     queries, skipped = int(scored.sum()), int((~scored).sum())
     if not queries:
-        return Decision(Outcome.NOT_ENOUGH_EVIDENCE, ["no held-out case has a relevant lawyer"], 0, skipped)
+        return GateDecision(GateOutcome.NOT_ENOUGH_EVIDENCE, ["no held-out case has a relevant lawyer"], 0, skipped)
 
     mean, reference_mean = float(values[scored].mean()), float(reference[scored].mean())
     difference = paired_difference(values, reference, confidence=rules.confidence)
@@ -133,16 +133,16 @@ def decide(
     ]
     if evenness and not evenness.candidate <= evenness.baseline + rules.max_gini_increase:
         reasons.append(f"offers less even on a replay: Gini {evenness.candidate:.3f} against {evenness.baseline:.3f}")
-    outcome = Outcome.REJECTED if reasons else Outcome.PASSED
+    outcome = GateOutcome.REJECTED if reasons else GateOutcome.PASSED
     if queries < rules.min_queries:
-        outcome = Outcome.NOT_ENOUGH_EVIDENCE
+        outcome = GateOutcome.NOT_ENOUGH_EVIDENCE
         reasons.insert(0, f"{queries} scored held-out cases, at least {rules.min_queries} are needed")
     if not reasons:
         reasons = [
             f"NDCG@10 {mean:.4f} against {reference_mean:.4f} on {queries} cases, "
             f"difference {difference.low:+.4f} to {difference.high:+.4f}"
         ]
-    return Decision(outcome, reasons, queries, skipped, mean, reference_mean, difference, results)
+    return GateDecision(outcome, reasons, queries, skipped, mean, reference_mean, difference, results)
 
 
 def population_stability(expected: ArrayLike, actual: ArrayLike, bins: int = 10) -> float:
@@ -168,7 +168,10 @@ def population_stability(expected: ArrayLike, actual: ArrayLike, bins: int = 10)
 
 
 def _slices(
-    values: NDArray[np.float64], reference: NDArray[np.float64], slices: Mapping[str, NDArray[np.bool_]], rules: Rules
+    values: NDArray[np.float64],
+    reference: NDArray[np.float64],
+    slices: Mapping[str, NDArray[np.bool_]],
+    rules: GateRules,
 ) -> tuple[SliceResult, ...]:
     scored = np.isfinite(values)
     masks = {name: mask & scored for name, mask in slices.items() if (mask & scored).any()}

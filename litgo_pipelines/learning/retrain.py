@@ -11,7 +11,7 @@ from litgo_pipelines.database import sql
 
 
 @dataclass(frozen=True)
-class Request:
+class RetrainingRequest:
     """A retraining to start; Dagster starts one run key only once."""
 
     run_key: str
@@ -31,7 +31,7 @@ def count_new_reviews(cursor: Any, as_of: datetime) -> tuple[int, datetime | Non
     return matured_reviews(cursor, as_of, watermark)[0], watermark
 
 
-def decide(count: int, minimum: int, watermark: datetime | None) -> Request | None:
+def retraining_request(count: int, minimum: int, watermark: datetime | None) -> RetrainingRequest | None:
     """A request once `minimum` reviews stand after the watermark.
 
     The key changes with every further `minimum` reviews, so that a retraining that failed is tried again then, and not
@@ -39,4 +39,6 @@ def decide(count: int, minimum: int, watermark: datetime | None) -> Request | No
     """
     if count < minimum:
         return None
-    return Request(f"reviews-after-{watermark.isoformat() if watermark else 'the-beginning'}-{count // minimum}")
+    return RetrainingRequest(
+        f"reviews-after-{watermark.isoformat() if watermark else 'the-beginning'}-{count // minimum}"
+    )

@@ -76,7 +76,7 @@ def prepare(cursor: Any, as_of: datetime, holdout_share: float) -> tuple[str, di
     }
 
 
-def write(cursor: Any, as_of: datetime, holdout_share: float, folder: Path) -> Snapshot:
+def write_snapshot(cursor: Any, as_of: datetime, holdout_share: float, folder: Path) -> Snapshot:
     """Write the snapshot as of `as_of` to `folder`/<sha256>.parquet, in the transaction of `cursor`.
 
     Rows are streamed in blocks, so memory does not grow with them. The file appears under its name complete or not at

@@ -9,13 +9,13 @@ from typing import Any
 
 from litgo_pipelines.database import in_transaction
 from litgo_pipelines.lifecycle import ledger, transitions
-from litgo_pipelines.lifecycle.ledger import By, Entry, Refused
-from litgo_pipelines.lifecycle.states import State, refusal
+from litgo_pipelines.lifecycle.ledger import Actor, Entry, Refused
+from litgo_pipelines.lifecycle.states import LedgerState, refusal
 from litgo_pipelines.models import registry
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 
-def promote(connection: Any, mlflow: MLflow, folder: Path, version: str, by: By) -> Entry:
+def promote(connection: Any, mlflow: MLflow, folder: Path, version: str, actor: Actor) -> Entry:
     """A candidate or the challenger → champion, without waiting for an experiment or the cooldown.
 
     folder: copies of served models (`Settings.served_models`). Done before: only returns the entry. Refused while
@@ -23,7 +23,7 @@ def promote(connection: Any, mlflow: MLflow, folder: Path, version: str, by: By)
     """
     state = in_transaction(connection, ledger.state)
     if state.champion != version:
-        if reason := refusal(state, "champion", version, by.at, by_hand=by.by_hand):
+        if reason := refusal(state, "champion", version, actor.at, by_hand=actor.by_hand):
             raise Refused(reason)
         loads = registry.loadable(mlflow, version, folder)
         if loads is None:
@@ -36,21 +36,21 @@ def promote(connection: Any, mlflow: MLflow, folder: Path, version: str, by: By)
         champion = ledger.current_champion(cursor)
         if champion and champion.version == version:
             return champion
-        return transitions.promote(cursor, version, f"{version} by hand", {}, by)
+        return transitions.promote(cursor, version, f"{version} by hand", {}, actor)
 
     return in_transaction(connection, work)
 
 
-def roll_back(connection: Any, mlflow: MLflow, folder: Path, version: str, by: By) -> Entry:
+def roll_back(connection: Any, mlflow: MLflow, folder: Path, version: str, actor: Actor) -> Entry:
     """The champion `version` → quarantined; what served before it serves again.
 
     The version is named, so that doing it twice does not take back the one before as well.
     """
-    return take_back(connection, mlflow, folder, version, f"{version} by hand", {}, by)
+    return take_back(connection, mlflow, folder, version, f"{version} by hand", {}, actor)
 
 
 def take_back(
-    connection: Any, mlflow: MLflow, folder: Path, version: str, incident: str, evidence: dict[str, Any], by: By
+    connection: Any, mlflow: MLflow, folder: Path, version: str, incident: str, evidence: dict[str, Any], actor: Actor
 ) -> Entry:
     """Roll the champion `version` back to the newest version that served before it and can be loaded.
 
@@ -58,22 +58,22 @@ def take_back(
     matching ranks by hand weights until that one can be had. The same `incident` again only returns its entry.
     """
     state = in_transaction(connection, ledger.state)
-    loads = _tried(mlflow, folder, state if state.champion == version else State())
+    loads = _tried(mlflow, folder, state if state.champion == version else LedgerState())
     successor = next((v for v, able in loads.items() if able), None)
     successor = successor or next((v for v, able in loads.items() if able is None), None)
     evidence = {**evidence, "loadable": loads}
     # the champion's predecessors change only with the champion: if it still is, they are those that were tried
     return in_transaction(
-        connection, lambda cursor: transitions.roll_back(cursor, version, successor, incident, evidence, by)
+        connection, lambda cursor: transitions.roll_back(cursor, version, successor, incident, evidence, actor)
     )
 
 
-def lift_freeze(connection: Any, by: By) -> Entry:
+def lift_freeze(connection: Any, actor: Actor) -> Entry:
     """Promotion goes on after a freeze; candidates and experiments that waited go on by themselves."""
-    return in_transaction(connection, lambda cursor: transitions.lift_freeze(cursor, by))
+    return in_transaction(connection, lambda cursor: transitions.lift_freeze(cursor, actor))
 
 
-def _tried(mlflow: MLflow, folder: Path, state: State) -> dict[str, bool | None]:
+def _tried(mlflow: MLflow, folder: Path, state: LedgerState) -> dict[str, bool | None]:
     """Predecessors, newest first, up to the first that can be loaded: whether each can, None for nobody knows."""
     found: dict[str, bool | None] = {}
     for version in state.predecessors:

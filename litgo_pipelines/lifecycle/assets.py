@@ -49,8 +49,8 @@ def reconciled_registry(
 def promote_version(context: dg.OpExecutionContext, config: VersionConfig, postgres: Postgres, mlflow: MLflow) -> None:
     from litgo_pipelines.lifecycle import actions
 
-    def decide(connection: Any, by: Any) -> Any:
-        return actions.promote(connection, mlflow, settings().served_models, config.version.strip(), by)
+    def decide(connection: Any, actor: Any) -> Any:
+        return actions.promote(connection, mlflow, settings().served_models, config.version.strip(), actor)
 
     _by_hand(context, config, postgres, mlflow, decide)
 
@@ -61,8 +61,8 @@ def roll_back_version(
 ) -> None:
     from litgo_pipelines.lifecycle import actions
 
-    def decide(connection: Any, by: Any) -> Any:
-        return actions.roll_back(connection, mlflow, settings().served_models, config.version.strip(), by)
+    def decide(connection: Any, actor: Any) -> Any:
+        return actions.roll_back(connection, mlflow, settings().served_models, config.version.strip(), actor)
 
     _by_hand(context, config, postgres, mlflow, decide)
 
@@ -100,9 +100,9 @@ def _by_hand(context: Any, config: DecisionConfig, postgres: Postgres, mlflow: M
     from litgo_pipelines.lifecycle import ledger
 
     try:
-        by = ledger.By(config.who.strip(), config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)
+        actor = ledger.Actor(config.who.strip(), config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)
         with postgres.session() as connection:
-            entry = decide(connection, by)
+            entry = decide(connection, actor)
     except (ledger.Refused, MLflowUnavailable) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(f"entry {entry.sequence} of the ledger: {entry.transition} {entry.version}, {entry.reason}")
@@ -122,9 +122,9 @@ def _reconcile(context: Any, postgres: Postgres, mlflow: MLflow) -> dict[str, An
         done = reconcile(mlflow, cursor, steps.now())
     state = done.state
     for version in done.missing:
-        context.log.warning(f"version {version} ({state.standing[version]}) is missing in the MLflow registry")
-    newest_first = sorted(state.standing, key=int, reverse=True)
-    rows = [f"| {version} | {state.standing[version]} | {state.since[version]} |" for version in newest_first]
+        context.log.warning(f"version {version} ({state.stages[version]}) is missing in the MLflow registry")
+    newest_first = sorted(state.stages, key=int, reverse=True)
+    rows = [f"| {version} | {state.stages[version]} | {state.since[version]} |" for version in newest_first]
     return {
         "champion": state.champion or "none: hand weights serve",
         "challenger": state.challenger or "none",

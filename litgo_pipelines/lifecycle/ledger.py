@@ -42,7 +42,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class By:
+class Actor:
     """Who decides, why, as of when, and in which Dagster run ('' outside of one). by_hand: a person."""
 
     who: str
@@ -75,7 +75,7 @@ def current_champion(cursor: Any) -> Entry | None:
     return Entry(*row) if row else None
 
 
-def state(cursor: Any) -> states.State:
+def state(cursor: Any) -> states.LedgerState:
     """What each version is now."""
     cursor.execute(
         "SELECT sequence, transition, version, recorded_at, successor, evidence ->> 'snapshot_sha256' "
@@ -84,19 +84,19 @@ def state(cursor: Any) -> states.State:
     return states.fold(states.Step(*row) for row in cursor.fetchall())
 
 
-def locked_state(cursor: Any) -> states.State:
+def locked_state(cursor: Any) -> states.LedgerState:
     """As `state`; nobody else makes a transition until this transaction ends."""
     advisory_lock(cursor, LOCK)
     return state(cursor)
 
 
-def transit(
+def apply_transition(
     cursor: Any,
     transition: states.Transition,
     key: str,
     version: str,
     evidence: dict[str, Any],
-    by: By,
+    actor: Actor,
     *,
     successor: str | None = None,
     experiments: bool = True,
@@ -112,15 +112,30 @@ def transit(
             raise LedgerConflict(f"{key} was the {existing.transition} of version {existing.version} already")
         return existing
     reason = states.refusal(
-        current, transition, version, by.at, data=evidence.get("snapshot_sha256"), successor=successor,
-        by_hand=by.by_hand, experiments=experiments,
-    )  # fmt: skip
+        current,
+        transition,
+        version,
+        actor.at,
+        data=evidence.get("snapshot_sha256"),
+        successor=successor,
+        by_hand=actor.by_hand,
+        experiments=experiments,
+    )
     if reason:
         raise Refused(reason)
     entry = append(
-        cursor, transition, key, version, evidence, by.run_id, current.sequence,
-        actor=by.who, reason=by.reason, successor=successor, at=by.at,
-    )  # fmt: skip
+        cursor,
+        transition,
+        key,
+        version,
+        evidence,
+        actor.run_id,
+        current.sequence,
+        actor=actor.who,
+        reason=actor.reason,
+        successor=successor,
+        at=actor.at,
+    )
     add(cursor, [count("model_transitions_total", transition=transition)])
     return entry
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from litgo_pipelines.database import advisory_lock
 from litgo_pipelines.lifecycle import ledger
-from litgo_pipelines.lifecycle.states import State
+from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.lifecycle.transitions import alert
 from litgo_pipelines.models.registry import MODEL_NAME
 from litgo_pipelines.resources.mlflow import MLflow
@@ -27,13 +27,13 @@ _PAGE = 1000
 class Reconciled:
     """`changes`: what was repaired, in words. `missing`: versions in the ledger that the registry lacks."""
 
-    state: State
+    state: LedgerState
     changes: list[str]
     missing: list[str]
     unknown: list[str]  # in the registry, not in the ledger: never a candidate, or its entry follows in a moment
 
 
-def due(cursor: Any, at: datetime) -> bool:
+def reconciliation_due(cursor: Any, at: datetime) -> bool:
     """Whether MLflow may show something else than the ledger says: one query, for a sensor."""
     cursor.execute(
         "SELECT EXISTS (SELECT FROM (SELECT max(sequence) AS head FROM litgo.model_ledger) AS l "
@@ -54,30 +54,33 @@ def reconcile(mlflow: MLflow, cursor: Any, at: datetime) -> Reconciled:
     state = ledger.state(cursor)
     module, client = mlflow.module(), mlflow.client()
     try:
-        aliases, tags = _read(module, client)
+        aliases, tags = _read_registry(module, client)
         changes = _set_aliases(client, state, aliases, tags) + _set_tags(client, _wanted_tags(cursor, state), tags)
     except module.exceptions.MlflowException:
         mlflow.probe()
         raise
-    missing = [version for version in state.standing if version not in tags]
+    missing = [version for version in state.stages if version not in tags]
     for version in missing:
         serves = version == state.champion
         alert(
-            cursor, "model_version_missing", "critical" if serves else "warning", f"model {version}",
-            f"missing {version} {state.standing[version]}",
-            f"Version {version} ({state.standing[version]}) is in the ledger but not in the MLflow registry: "
+            cursor,
+            "model_version_missing",
+            "critical" if serves else "warning",
+            f"model {version}",
+            f"missing {version} {state.stages[version]}",
+            f"Version {version} ({state.stages[version]}) is in the ledger but not in the MLflow registry: "
             + ("matching ranks by its kept copy, or by hand weights" if serves else "it cannot serve"),
             at,
-        )  # fmt: skip
+        )
     cursor.execute(
         "INSERT INTO litgo.model_projection (sequence, checked_at) VALUES (%s, %s) "
         "ON CONFLICT (singleton) DO UPDATE SET sequence = excluded.sequence, checked_at = excluded.checked_at",
         (state.sequence, at),
     )
-    return Reconciled(state, changes, missing, [version for version in tags if version not in state.standing])
+    return Reconciled(state, changes, missing, [version for version in tags if version not in state.stages])
 
 
-def _read(module: Any, client: Any) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
+def _read_registry(module: Any, client: Any) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
     """(alias → version, version → tags); both empty when nothing was ever registered."""
     try:
         # found by search, versions have no aliases; the model has
@@ -96,7 +99,7 @@ def _read(module: Any, client: Any) -> tuple[dict[str, str], dict[str, Mapping[s
             return aliases, tags
 
 
-def _set_aliases(client: Any, state: State, shown: Mapping[str, str], present: Mapping[str, Any]) -> list[str]:
+def _set_aliases(client: Any, state: LedgerState, shown: Mapping[str, str], present: Mapping[str, Any]) -> list[str]:
     wanted = {"previous": state.previous, "champion": state.champion, "challenger": state.challenger}
     changes = []
     for alias in ALIASES:
@@ -130,8 +133,8 @@ def _set_tags(
     return changes
 
 
-def _wanted_tags(cursor: Any, state: State) -> dict[str, dict[str, str]]:
-    """Version → tags, by the entry that gave it its standing."""
+def _wanted_tags(cursor: Any, state: LedgerState) -> dict[str, dict[str, str]]:
+    """Version → tags, by the entry that gave it its stage."""
     cursor.execute(
         "SELECT sequence, coalesce(reason, evidence -> 'decision' -> 'reasons' ->> 0), evidence ->> 'experiment_id' "
         "FROM litgo.model_ledger WHERE sequence = ANY(%s)",
@@ -139,10 +142,14 @@ def _wanted_tags(cursor: Any, state: State) -> dict[str, dict[str, str]]:
     )
     entries = {sequence: about for sequence, *about in cursor.fetchall()}
     wanted = {}
-    for version, standing in state.standing.items():
+    for version, stage in state.stages.items():
         sequence = state.since[version]
         reason, experiment = entries[sequence]
-        tags = {"state": standing, "state_reason": reason and reason[:_LONGEST], "ledger_sequence": str(sequence),
-                "experiment_id": experiment}  # fmt: skip
+        tags = {
+            "state": stage,
+            "state_reason": reason and reason[:_LONGEST],
+            "ledger_sequence": str(sequence),
+            "experiment_id": experiment,
+        }
         wanted[version] = {tag: value for tag, value in tags.items() if value}
     return wanted

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 Transition = Literal["candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted"]
 TRANSITIONS = ("candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted")
-Standing = Literal["candidate", "challenger", "champion", "previous", "archived", "quarantined"]
+Stage = Literal["candidate", "challenger", "champion", "previous", "archived", "quarantined"]
 COOLDOWN = timedelta(hours=24)
 FREEZE_WINDOW = timedelta(days=7)  # a second rollback within it freezes promotion
 
@@ -28,12 +28,12 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class State:
+class LedgerState:
     """After entry `sequence`. Versions are the registry's numbers as text."""
 
     sequence: int = 0
-    standing: Mapping[str, Standing] = field(default_factory=dict)
-    since: Mapping[str, int] = field(default_factory=dict)  # version → entry that gave it its standing
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    since: Mapping[str, int] = field(default_factory=dict)  # version → entry that gave it its stage
     champion: str | None = None  # None: the hand-weighted ranker serves
     challenger: str | None = None
     predecessors: tuple[str, ...] = ()  # what served before the champion and may again, newest first
@@ -54,12 +54,12 @@ class State:
     @property
     def quarantined_data(self) -> frozenset[str]:
         """Snapshots that a quarantined version learned from."""
-        return frozenset(self.data[v] for v, now in self.standing.items() if now == "quarantined" and v in self.data)
+        return frozenset(self.data[v] for v, now in self.stages.items() if now == "quarantined" and v in self.data)
 
 
-def fold(steps: Iterable[Step]) -> State:
+def fold(steps: Iterable[Step]) -> LedgerState:
     """The state after `steps`, in the order of their sequence."""
-    standing: dict[str, Standing] = {}
+    stages: dict[str, Stage] = {}
     since: dict[str, int] = {}
     data: dict[str, str] = {}
     served: list[str] = []  # oldest first, without the champion
@@ -70,16 +70,16 @@ def fold(steps: Iterable[Step]) -> State:
 
     for step in steps:
         sequence, version = step.sequence, step.version
-        changed: dict[str, Standing] = {}
+        changed: dict[str, Stage] = {}
         if step.data:
             data.setdefault(version, step.data)
         match step.transition:
             case "candidate":
-                changed[version] = standing.get(version, "candidate")
+                changed[version] = stages.get(version, "candidate")
             case "challenger":
                 changed[version] = "challenger"
             case "archived" | "rejected":
-                if standing.get(version, "candidate") in ("candidate", "challenger"):
+                if stages.get(version, "candidate") in ("candidate", "challenger"):
                     changed[version] = "archived"
             case "champion":
                 if champion not in (None, version):
@@ -106,15 +106,15 @@ def fold(steps: Iterable[Step]) -> State:
             if champion:
                 changed[champion] = "champion"
         for name, now in changed.items():
-            if standing.get(name) != now:
-                standing[name], since[name] = now, sequence
+            if stages.get(name) != now:
+                stages[name], since[name] = now, sequence
 
-    return State(
+    return LedgerState(
         sequence=sequence,
-        standing=standing,
+        stages=stages,
         since=since,
         champion=champion,
-        challenger=next((version for version, now in standing.items() if now == "challenger"), None),
+        challenger=next((version for version, now in stages.items() if now == "challenger"), None),
         predecessors=tuple(reversed(served)),
         data=data,
         last_rollback=last_rollback,
@@ -124,7 +124,7 @@ def fold(steps: Iterable[Step]) -> State:
 
 
 def refusal(
-    state: State,
+    state: LedgerState,
     transition: Transition,
     version: str,
     at: datetime,
@@ -141,7 +141,7 @@ def refusal(
     experiments: off, a candidate that passed the gate replaces the champion directly. Raises ValueError for an unknown
     transition.
     """
-    now = state.standing.get(version)
+    now = state.stages.get(version)
     shown = f"version {version} is {now}" if now else f"version {version} is not in the ledger"
     match transition:
         case "candidate":
@@ -178,13 +178,13 @@ def refusal(
     raise ValueError(f"unknown transition {transition!r}: one of {', '.join(TRANSITIONS)}")
 
 
-def _quarantined(state: State, data: str | None) -> str | None:
+def _quarantined(state: LedgerState, data: str | None) -> str | None:
     if data in state.quarantined_data:
         return f"its data (SHA-256 {str(data)[:12]}…) are those of a quarantined version"
     return None
 
 
-def _held(state: State, at: datetime, by_hand: bool) -> str | None:
+def _held(state: LedgerState, at: datetime, by_hand: bool) -> str | None:
     if state.frozen:
         return f"promotion is frozen until a person lifts it: {state.frozen}"
     if not by_hand and state.cooldown_until and at < state.cooldown_until:

@@ -10,87 +10,111 @@ from datetime import datetime
 from typing import Any, Literal
 
 from litgo_pipelines.lifecycle import ledger
-from litgo_pipelines.lifecycle.ledger import By, Entry
-from litgo_pipelines.lifecycle.states import State
+from litgo_pipelines.lifecycle.ledger import Actor, Entry
+from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.notifications.outbox import TEAM, Kind, Message, put
 
 HEURISTIC = "hand weights"
 Severity = Literal["info", "warning", "critical"]
 
 
-def enter(cursor: Any, version: str, candidate_key: str, evidence: dict[str, Any], by: By) -> Entry:
+def enter(cursor: Any, version: str, candidate_key: str, evidence: dict[str, Any], actor: Actor) -> Entry:
     """→ candidate. evidence: its `snapshot_sha256`, so that quarantined data never come back, and its figures."""
-    return ledger.transit(cursor, "candidate", f"candidate {candidate_key}", version, evidence, by)
+    return ledger.apply_transition(cursor, "candidate", f"candidate {candidate_key}", version, evidence, actor)
 
 
-def up(state: State, experiments: bool) -> Literal["challenger", "champion"]:
+def next_stage(state: LedgerState, experiments: bool) -> Literal["challenger", "champion"]:
     """What a candidate that passed the gate becomes. experiments: whether an experiment decides on champions."""
     return "challenger" if experiments and state.champion else "champion"
 
 
-def challenge(cursor: Any, version: str, evidence: dict[str, Any], by: By) -> Entry:
+def challenge(cursor: Any, version: str, evidence: dict[str, Any], actor: Actor) -> Entry:
     """candidate → challenger, by what the gate found."""
-    return ledger.transit(cursor, "challenger", f"challenger {version} {digest(evidence)}", version, evidence, by)
+    return ledger.apply_transition(
+        cursor, "challenger", f"challenger {version} {digest(evidence)}", version, evidence, actor
+    )
 
 
-def archive(cursor: Any, version: str, evidence: dict[str, Any], by: By) -> Entry:
+def archive(cursor: Any, version: str, evidence: dict[str, Any], actor: Actor) -> Entry:
     """candidate or challenger → archived, for good."""
-    return ledger.transit(cursor, "archived", f"archived {version} {digest(by.reason)}", version, evidence, by)
+    return ledger.apply_transition(
+        cursor, "archived", f"archived {version} {digest(actor.reason)}", version, evidence, actor
+    )
 
 
 def promote(
-    cursor: Any, version: str, key: str, evidence: dict[str, Any], by: By, *, experiments: bool = True
+    cursor: Any, version: str, key: str, evidence: dict[str, Any], actor: Actor, *, experiments: bool = True
 ) -> Entry:
     """→ champion; the champion becomes previous. key: the experiment's id, or what else it is decided by once.
 
     evidence: `experiment_id`, where there was one, is shown in MLflow. experiments: as in `states.refusal`.
     """
     before = ledger.locked_state(cursor)
-    entry = ledger.transit(cursor, "champion", f"champion {key}", version, evidence, by, experiments=experiments)
+    entry = ledger.apply_transition(
+        cursor, "champion", f"champion {key}", version, evidence, actor, experiments=experiments
+    )
     if entry.sequence > before.sequence:
-        tell(
-            cursor, "model_promoted", "info", f"model {version}", entry.transition_key,
-            f"Version {version} serves instead of {before.champion or HEURISTIC}: {by.reason}",
-            {"version": version, "previous": before.champion or HEURISTIC, "reason": by.reason}, by.at,
-        )  # fmt: skip
+        notify(
+            cursor,
+            "model_promoted",
+            "info",
+            f"model {version}",
+            entry.transition_key,
+            f"Version {version} serves instead of {before.champion or HEURISTIC}: {actor.reason}",
+            {"version": version, "previous": before.champion or HEURISTIC, "reason": actor.reason},
+            actor.at,
+        )
     return entry
 
 
 def roll_back(
-    cursor: Any, version: str, successor: str | None, incident: str, evidence: dict[str, Any], by: By
+    cursor: Any, version: str, successor: str | None, incident: str, evidence: dict[str, Any], actor: Actor
 ) -> Entry:
     """champion → quarantined, `successor` → champion; None: the hand weights serve, and promotion is frozen.
 
     `actions.take_back` finds the successor. A second rollback within 7 days freezes promotion as well.
     """
     before = ledger.locked_state(cursor)
-    entry = ledger.transit(cursor, "rolled_back", f"rolled_back {incident}", version, evidence, by, successor=successor)
+    entry = ledger.apply_transition(
+        cursor, "rolled_back", f"rolled_back {incident}", version, evidence, actor, successor=successor
+    )
     if entry.sequence <= before.sequence:
         return entry
     serves = f"version {successor} serves again" if successor else "no earlier version can serve: the hand weights do"
-    tell(
-        cursor, "model_rolled_back", "warning" if successor else "critical", f"model {version}", entry.transition_key,
-        f"Version {version} was taken back, {serves}. {by.reason}",
-        {"version": version, "previous": successor or HEURISTIC, "reason": by.reason}, by.at,
-    )  # fmt: skip
+    notify(
+        cursor,
+        "model_rolled_back",
+        "warning" if successor else "critical",
+        f"model {version}",
+        entry.transition_key,
+        f"Version {version} was taken back, {serves}. {actor.reason}",
+        {"version": version, "previous": successor or HEURISTIC, "reason": actor.reason},
+        actor.at,
+    )
     state = ledger.state(cursor)
     if state.frozen_by == entry.sequence:
-        tell(
-            cursor, "promotion_frozen", "critical", "promotion", f"frozen {entry.transition_key}",
-            f"Nothing is promoted until a person lifts the freeze: {state.frozen}", {"reason": state.frozen}, by.at,
-        )  # fmt: skip
+        notify(
+            cursor,
+            "promotion_frozen",
+            "critical",
+            "promotion",
+            f"frozen {entry.transition_key}",
+            f"Nothing is promoted until a person lifts the freeze: {state.frozen}",
+            {"reason": state.frozen},
+            actor.at,
+        )
     return entry
 
 
-def lift_freeze(cursor: Any, by: By) -> Entry:
+def lift_freeze(cursor: Any, actor: Actor) -> Entry:
     """Promotion goes on; again for the same freeze, it only returns the entry."""
     state = ledger.locked_state(cursor)
     key = f"freeze_lifted {state.frozen_by}"
     version = next((v for v, n in state.since.items() if n == state.frozen_by and v != state.champion), "none")
-    return ledger.transit(cursor, "freeze_lifted", key, version, {"frozen": state.frozen}, by)
+    return ledger.apply_transition(cursor, "freeze_lifted", key, version, {"frozen": state.frozen}, actor)
 
 
-def tell(
+def notify(
     cursor: Any,
     kind: Kind,
     severity: Severity,

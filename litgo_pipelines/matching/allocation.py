@@ -31,8 +31,11 @@ class Rule:
     cap: float = 2.0  # relative load above it counts as it
 
     def __post_init__(self) -> None:
-        for name, value, high in (("weight", self.weight, 10), ("keep", self.keep, 1),
-                                  ("cases_weight", self.cases_weight, 1)):  # fmt: skip
+        for name, value, high in (
+            ("weight", self.weight, 10),
+            ("keep", self.keep, 1),
+            ("cases_weight", self.cases_weight, 1),
+        ):
             if not 0 <= value <= high:
                 raise ValueError(f"{name} must lie in 0…{high}, not {value!r}")
         if not (self.grid > 0 and 1 <= self.cap <= 2):

@@ -50,7 +50,9 @@ class ArmLoads:
             self.own[arm][rows] += 1
 
 
-def read(cursor: Any, experiment: str | None, ids: list[str], offers_30d: Floats, as_of: datetime) -> ArmLoads:
+def read_arm_loads(
+    cursor: Any, experiment: str | None, ids: list[str], offers_30d: Floats, as_of: datetime
+) -> ArmLoads:
     """As of the instant, with what a batch at that instant has done already. ids, offers_30d: (n,), of lawyers."""
     if experiment is None:
         return ArmLoads(offers_30d, {}, {})

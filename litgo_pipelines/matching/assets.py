@@ -67,7 +67,7 @@ def case_offers(
 
 def offer_pictures(connection: Any, results: list[Any], rankers: Any) -> dict[str, Any]:
     """What a person wants to see of a run: its batches, the share of relevance kept, why one case went to whom."""
-    from litgo_pipelines.matching.explain import contributions, markdown, read
+    from litgo_pipelines.matching.explain import contributions, markdown, read_matchings
     from litgo_pipelines.observability.plots import figure, markdown_image
 
     with connection.cursor() as cursor:
@@ -75,7 +75,7 @@ def offer_pictures(connection: Any, results: list[Any], rankers: Any) -> dict[st
         (dead,) = cursor.fetchone()
         cursor.execute("SELECT case_id::text FROM litgo.matchings ORDER BY matched_at DESC LIMIT 1")
         newest = cursor.fetchone()
-        explained = read(cursor, newest[0])[-1] if newest else None
+        explained = read_matchings(cursor, newest[0])[-1] if newest else None
     failures = {case: reason for result in results for case, reason in result.failures.items()}
     metadata: dict[str, Any] = {
         "cases matched": sum(result.matched for result in results),
@@ -147,7 +147,7 @@ def allocation_parameters(
         using = read_plan(cursor, values)
         arms = Rankers(mlflow, values.served_models, holdout_points=1)(cursor, None)
         rankers = list({ranker.version: ranker for ranker in arms.rankers.values()}.values())  # the champion first
-        window = calibration.read(cursor, as_of, rankers, values.matching_radii_km[0], values.matching_preset)
+        window = calibration.read_window(cursor, as_of, rankers, values.matching_radii_km[0], values.matching_preset)
     if window is None:
         return dg.MaterializeResult(metadata={"decision": "too few cases for a replay: lambda stays"})
     rules = [using.rule_of(ranker) for ranker in rankers]
@@ -155,7 +155,9 @@ def allocation_parameters(
         fits = calibration.fit_all(window, rules, bar.update)
     with postgres.connect() as connection, connection.cursor() as cursor:
         for fit in fits:
-            calibration.record(cursor, as_of, fit.ranker.version, fit.weight, fit.evidence(window), context.run.run_id)
+            calibration.record_weight(
+                cursor, as_of, fit.ranker.version, fit.weight, fit.evidence(window), context.run.run_id
+            )
     found = {fit.ranker.version or fit.ranker.kind: fit.weight for fit in fits}
     log_json(context.log, "allocation_parameters", run_id=context.run.run_id, as_of=as_of, share=window.share,
              cases=len(window.cases[0].at), lambdas=found)  # fmt: skip

@@ -69,7 +69,7 @@ def match_batch(connection: Any, batch: Batch, arms: Arms) -> BatchResult:
             cases = read_cases(cursor, case_ids, rounds, batch.plan.preset)
             lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
             assigned = arms.assign(cursor, cases.clients)
-            loads = arm_loads.read(cursor, arms.experiment, lawyers.ids, lawyers.offers_30d, batch.as_of)
+            loads = arm_loads.read_arm_loads(cursor, arms.experiment, lawyers.ids, lawyers.offers_30d, batch.as_of)
             similarity = _similarity(connection, cursor, batch, cases, lawyers, reach)
             result.space = similarity[0]
     if todo:

@@ -22,10 +22,10 @@ from litgo_pipelines.matching.features import impute
 from litgo_pipelines.matching.replay import (
     TARGET_GINI,
     WINDOW,
-    Before,
-    Cases,
     Figures,
-    Lawyers,
+    ReplayCases,
+    ReplayLawyers,
+    WarmStart,
     calibrate,
     price,
     replay,
@@ -46,8 +46,8 @@ class Window:
 
     as_of: datetime
     rankers: Sequence[Ranker]
-    cases: Sequence[Cases]
-    lawyers: Lawyers
+    cases: Sequence[ReplayCases]
+    lawyers: ReplayLawyers
     share: float  # of the marketplace that is replayed
 
     @property
@@ -55,14 +55,14 @@ class Window:
         """Lawyers who were eligible for a case."""
         return len(np.unique(self.cases[0].lawyer))
 
-    def replay(self, number: int, rule: Rule, step: Step = lambda: None, before: Before | None = None) -> Figures:
+    def replay(self, number: int, rule: Rule, step: Step = lambda: None, before: WarmStart | None = None) -> Figures:
         """Of the last 30 days, with one of the rankers and a rule."""
         run = replay(self.cases[number], self.lawyers, price(rule), step=step, before=before)
         return run.figures(self.as_of.timestamp())
 
-    def before(self, number: int, rule: Rule) -> Before:
+    def warm_start(self, number: int, rule: Rule) -> WarmStart:
         """The 30 days before those that are measured, with one of the rankers and a rule."""
-        return Before(self.as_of.timestamp() - WINDOW, self.cases[number].relevance, price(rule))
+        return WarmStart(self.as_of.timestamp() - WINDOW, self.cases[number].relevance, price(rule))
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Fit:
         }
 
 
-def read(
+def read_window(
     cursor: Any, as_of: datetime, rankers: Sequence[Ranker], radius_km: float, preset: str, most_pairs: int = MOST_PAIRS
 ) -> Window | None:
     """The 60 days before the instant; None when too few, or none with an eligible lawyer, say anything."""
@@ -128,13 +128,18 @@ def read(
     found = _pairs(cases, at, lawyers, joined, radius, rankers)
     if not len(found[0].lawyer):
         return None
-    return Window(as_of, rankers, found, Lawyers(lawyers.capacity, joined, lawyers.cases_30d), share)
+    return Window(as_of, rankers, found, ReplayLawyers(lawyers.capacity, joined, lawyers.cases_30d), share)
 
 
 def fit(
-    window: Window, number: int, rule: Rule, target: float = TARGET_GINI, otherwise: float = 1.0,
-    step: Step = lambda: None, before: Before | None = None,
-) -> Fit:  # fmt: skip
+    window: Window,
+    number: int,
+    rule: Rule,
+    target: float = TARGET_GINI,
+    otherwise: float = 1.0,
+    step: Step = lambda: None,
+    before: WarmStart | None = None,
+) -> Fit:
     """The smallest λ with a Gini of at most the target, for one of the rankers; else `otherwise`.
 
     `step` is called after each case of each replay.
@@ -152,7 +157,7 @@ def fit_all(window: Window, rules: Sequence[Rule], step: Step = lambda: None) ->
     """Of each ranker, `rules` being those they have now. The first one serves: where nothing reaches the target its λ
     stays. The others shall spread offers as evenly in the 30 days after they take over from it."""
     first = fit(window, 0, rules[0], otherwise=rules[0].weight, step=step)
-    before = window.before(0, replace(rules[0], weight=first.weight))
+    before = window.warm_start(0, replace(rules[0], weight=first.weight))
     others = (fit(window, k, rule, first.figures.gini, step=step, before=before) for k, rule in enumerate(rules) if k)
     return [first, *others]
 
@@ -164,7 +169,7 @@ def _share(ids: list[str], share: float) -> Any:
 
 def _pairs(
     cases: candidates.Cases, at: Any, lawyers: candidates.Lawyers, joined: Any, radius: Any, rankers: Sequence[Ranker]
-) -> list[Cases]:
+) -> list[ReplayCases]:
     """Eligible pairs of all cases with their relevance, by each ranker; a lawyer who joined later was not there."""
     sizes, who = [], []
     relevance: list[list[Any]] = [[] for _ in rankers]
@@ -189,10 +194,10 @@ def _pairs(
             scores.append(ranker.relevance(filled, presets, complexity, np.diff(pairs.starts)))
     starts = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
     lawyer = np.concatenate([*who, np.empty(0, np.int64)])
-    return [Cases(at, starts, lawyer, np.concatenate([*scores, np.empty(0)])) for scores in relevance]
+    return [ReplayCases(at, starts, lawyer, np.concatenate([*scores, np.empty(0)])) for scores in relevance]
 
 
-def record(
+def record_weight(
     cursor: Any, as_of: datetime, version: str | None, weight: float, evidence: dict[str, Any], run_id: str
 ) -> None:
     """Write a ranker's λ for the instant, once."""

@@ -83,7 +83,7 @@ def considered(
     return entries
 
 
-def read(cursor: Any, case_id: str) -> list[Explained]:
+def read_matchings(cursor: Any, case_id: str) -> list[Explained]:
     """Every round of a case, oldest first. Raises NotMatched with what is known of the case instead."""
     cursor.execute(
         "SELECT m.case_id::text, m.round, m.matched_at, m.candidates, m.radius_km, m.lambda, "

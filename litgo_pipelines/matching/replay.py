@@ -56,7 +56,7 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Lawyers:
+class ReplayLawyers:
     """Columns of shape (n,); `joined` an instant. What changes meanwhile may be changed in place."""
 
     capacity: Floats
@@ -69,7 +69,7 @@ class Lawyers:
 
 
 @dataclass(frozen=True)
-class Cases:
+class ReplayCases:
     """Cases by instant (seconds, ascending). Eligible for case i are lawyer[starts[i]:starts[i + 1]], with relevance in
     [0, 1]; starts has one entry more than there are cases."""
 
@@ -126,7 +126,7 @@ class Figures:
 class Replay:
     """Offers case by case, each seeing those before it, and remembers what `figures` needs."""
 
-    def __init__(self, lawyers: Lawyers, policy: Policy, k: int = OFFERS_A_CASE) -> None:
+    def __init__(self, lawyers: ReplayLawyers, policy: Policy, k: int = OFFERS_A_CASE) -> None:
         self.lawyers, self.k = lawyers, k
         self.ledger = Ledger.empty(len(lawyers.capacity))
         self.policy = policy
@@ -141,9 +141,14 @@ class Replay:
         ledger, lawyers = self.ledger, self.lawyers
         ledger.advance(at)
         pool = Pool(
-            lawyer, relevance, ledger.offers_30d[lawyer], lawyers.cases_30d[lawyer], lawyers.capacity[lawyer],
-            lawyers.active_share(at, lawyer), ledger.last_offered[lawyer],
-        )  # fmt: skip
+            lawyer,
+            relevance,
+            ledger.offers_30d[lawyer],
+            lawyers.cases_30d[lawyer],
+            lawyers.capacity[lawyer],
+            lawyers.active_share(at, lawyer),
+            ledger.last_offered[lawyer],
+        )
         chosen = self.policy(pool)
         if len(chosen) > self.k:
             raise ValueError(f"the policy offers a case to {len(chosen)}, the replay is for {self.k}")
@@ -216,7 +221,7 @@ def _joined(arrays: list[Ints]) -> Ints:
 
 
 @dataclass(frozen=True)
-class Before:
+class WarmStart:
     """Who offered the cases up to an instant: another policy, by its own relevance of the same pairs."""
 
     until: float
@@ -225,9 +230,13 @@ class Before:
 
 
 def replay(
-    cases: Cases, lawyers: Lawyers, policy: Policy, k: int = OFFERS_A_CASE, step: Callable[[], object] = lambda: None,
-    before: Before | None = None,
-) -> Replay:  # fmt: skip
+    cases: ReplayCases,
+    lawyers: ReplayLawyers,
+    policy: Policy,
+    k: int = OFFERS_A_CASE,
+    step: Callable[[], object] = lambda: None,
+    before: WarmStart | None = None,
+) -> Replay:
     """All cases through one policy, or through another `before`, from an empty ledger; `step` is called after each."""
     run = Replay(lawyers, policy, k)
     for at, low, high in zip(cases.at.tolist(), cases.starts[:-1].tolist(), cases.starts[1:].tolist(), strict=True):
@@ -249,13 +258,13 @@ class Calibration:
 
 
 def calibrate(
-    cases: Cases,
-    lawyers: Lawyers,
+    cases: ReplayCases,
+    lawyers: ReplayLawyers,
     end: float,
     rule: Rule | None = None,
     target: float = TARGET_GINI,
     step: Callable[[], object] = lambda: None,
-    before: Before | None = None,
+    before: WarmStart | None = None,
 ) -> Calibration:
     """The smallest λ in 0, .05, …, 1 whose Gini over the 30 days to `end` is at most `target`; else of `rule` as it is.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments import store
 from litgo_pipelines.experiments.assignment import CONTROL, TREATMENT
 from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.matching.explain import Parts
@@ -40,19 +40,19 @@ class Rankers:
         if batch is not None:
             running = None
             if batch.experiment is not None and batch.phase is not None:
-                running = experiments.load(cursor, batch.experiment, batch.phase)
+                running = store.load_experiment(cursor, batch.experiment, batch.phase)
             return self._arms(batch.model_version, running, batch.treatment_version, batch.holdout)
         champion = ledger.current_champion(cursor)
         if champion is None:
             return Arms.alone(Ranker())
-        running = experiments.running(cursor) if self._experiments else None
+        running = store.running_experiment(cursor) if self._experiments else None
         if running and (running.control != champion.version or self.version(champion.version).fallback):
             running = None  # its control is gone, or cannot rank: nobody is exposed
         holdout = (ledger.state(cursor).previous or "") if self._holdout_points else None
         return self._arms(champion.version, running, running.treatment if running else None, holdout)
 
     def _arms(
-        self, champion: str | None, running: experiments.Running | None, treatment: str | None, holdout: str | None
+        self, champion: str | None, running: store.RunningExperiment | None, treatment: str | None, holdout: str | None
     ) -> Arms:
         ranker = self.version(champion)
         rankers: dict[str | None, Ranker] = {None: ranker}
@@ -67,13 +67,13 @@ class Rankers:
 
         def assign(cursor: Any, clients: Sequence[str]) -> list[str | None]:
             held = self._only_holdout(cursor, clients) if holdout is not None else [None] * len(clients)
-            arms = [arm for arm, _ in experiments.arms(cursor, running, clients)]
+            arms = [arm for arm, _ in store.arms_of_clients(cursor, running, clients)]
             return [arm or kept for arm, kept in zip(arms, held, strict=True)]
 
         return Arms(rankers, assign, running.experiment, running.phase)
 
     def _only_holdout(self, cursor: Any, clients: Sequence[str]) -> list[str | None]:
-        return [HOLDOUT if experiments.in_holdout(client, self._holdout_points) else None for client in clients]
+        return [HOLDOUT if store.in_holdout(client, self._holdout_points) else None for client in clients]
 
     def version(self, version: str | None) -> Ranker:
         """A version as a ranker, tried on two rows. Hand weights for None, and when it cannot rank, saying why."""

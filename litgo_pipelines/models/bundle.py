@@ -79,7 +79,7 @@ class Bundle:
         return loaded
 
 
-def load(folder: Path) -> Bundle | None:
+def load_bundle(folder: Path) -> Bundle | None:
     """The bundle in `folder`, None when there is none."""
     try:
         metrics = json.loads((folder / "metrics.json").read_text())
@@ -88,7 +88,7 @@ def load(folder: Path) -> Bundle | None:
     return Bundle(folder.name, folder, metrics)
 
 
-def write(
+def write_bundle(
     folder: Path, trained: Trained, holdout: Rows, recipe: Recipe, seeds: Sequence[int], about: dict[str, Any]
 ) -> Bundle:
     """Evaluate on the held-out cases and write everything under `folder`, which appears complete or not at all.
@@ -126,11 +126,11 @@ def write(
         try:
             partial.rename(folder)
         except OSError:
-            if load(folder) is None:
+            if load_bundle(folder) is None:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    finished = load(folder)
+    finished = load_bundle(folder)
     assert finished is not None
     return finished
 

@@ -42,7 +42,7 @@ class ClusterTooSmall(RuntimeError):
     """Fewer workers than it takes to share the rows; transient, worth a retry."""
 
 
-def train(
+def train_distributed(
     path: Path, recipe: Recipe, seeds: Iterable[int], scheduler: str, workers: int = 2, sample_rows: int = SAMPLE_ROWS
 ) -> Trained:
     """As `ranker.train` on the training rows of the snapshot `path`, over the Dask cluster at `scheduler`.
@@ -55,7 +55,7 @@ def train(
     seeds = list(seeds)
     starts = case_starts(path)
     cut = np.searchsorted(starts[:-1], starts[-1] - sample_rows)
-    sample = read(path, int(starts[cut]), int(starts[-1])).without_position()
+    sample = read_rows_between(path, int(starts[cut]), int(starts[-1])).without_position()
     require_preferences(sample, recipe)
     curve = cross_validate(sample, recipe, expanding_window(recipe.folds), seeds[0])
     del sample
@@ -66,7 +66,7 @@ def train(
             raise ClusterTooSmall(f"{scheduler} has fewer than {workers} workers") from error
         addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
         parts = {
-            address: client.submit(read, path, start, stop, workers=[address], pure=False)
+            address: client.submit(read_rows_between, path, start, stop, workers=[address], pure=False)
             for address, (start, stop) in zip(addresses, partitions(starts, len(addresses)), strict=False)
         }
         boosters = [fit(client, parts, recipe, curve.best_round, seed) for seed in seeds]
@@ -142,7 +142,7 @@ def partitions(starts: NDArray[np.int64], count: int) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in pairwise(edges)]
 
 
-def read(path: Path, start: int, stop: int) -> Rows:
+def read_rows_between(path: Path, start: int, stop: int) -> Rows:
     """Rows `start` to `stop` of a snapshot. One row group is read at a time, so that memory holds the result only."""
     import pyarrow.parquet as pq
 

@@ -61,9 +61,10 @@ def calibration(scores: NDArray[np.float64], labels: NDArray[np.int64], bins: in
 
 
 def comparison(
-    candidate: Mapping[str, float | None], baseline: Mapping[str, float | None],
+    candidate: Mapping[str, float | None],
+    baseline: Mapping[str, float | None],
     differences: Mapping[str, Mapping[str, float]],
-) -> bytes:  # fmt: skip
+) -> bytes:
     """NDCG@k of candidate and baseline beside each other; below, differences (mean, low, high) of NDCG@10 by slice."""
     from matplotlib.figure import Figure
 

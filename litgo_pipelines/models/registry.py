@@ -87,7 +87,7 @@ def frame(features: NDArray[np.float64]) -> "pd.DataFrame":
     return pd.DataFrame(features, columns=list(FEATURES))
 
 
-def load(mlflow: MLflow, version: str) -> Any:
+def load_model(mlflow: MLflow, version: str) -> Any:
     """The version as it is served: a pyfunc model, which reorders and checks columns by its signature.
 
     Raises VersionMissing when the registry does not have it or its files are gone.
@@ -151,7 +151,7 @@ def seed_boosters(mlflow: MLflow, version: str) -> list["Booster"]:
     try:
         run_id = str(client.get_model_version(MODEL_NAME, version).run_id)
         with tempfile.TemporaryDirectory() as folder:
-            local = bundle.load(Path(client.download_artifacts(run_id, "bundle", folder)))
+            local = bundle.load_bundle(Path(client.download_artifacts(run_id, "bundle", folder)))
             if local is None:
                 raise VersionMissing(f"{MODEL_NAME} version {version}: its run holds no metrics")
             return local.boosters()

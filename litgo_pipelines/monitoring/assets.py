@@ -42,8 +42,7 @@ def limits(values: Settings) -> "Limits":
 def quality_monitor(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.monitoring import check as monitor
-    from litgo_pipelines.monitoring import report as monitor_report
+    from litgo_pipelines.monitoring import check, report
 
     values, at = settings(), config.instant()
     if at > steps.now():
@@ -51,16 +50,27 @@ def quality_monitor(
             f"as_of={at.isoformat()} is in the future: every check until then would be lost", allow_retries=False
         )
     with postgres.session() as connection:
-        done = monitor.tick(connection, mlflow, values.served_models, at, limits(values), context.run.run_id)
+        done = check.check_and_act(connection, mlflow, values.served_models, at, limits(values), context.run.run_id)
         with connection, connection.cursor() as cursor:
-            history = monitor_report.history(cursor, at)
+            history = report.history(cursor, at)
     metadata: dict[str, Any] = {"as of": at.isoformat()}
     if done.check:
-        check = done.check
-        log_json(context.log, "quality_monitor", run_id=context.run.run_id, version=check.version,
-                 decision=check.decision, cusum=round(check.after.alone.cusum, 3), outcomes=check.seen.new.outcomes,
-                 requests=check.seen.requests, errors=check.seen.errors)  # fmt: skip
-        metadata |= {"decision": monitor.words(check), "counts": dg.MetadataValue.md(monitor_report.counts(check))}
+        checked = done.check
+        log_json(
+            context.log,
+            "quality_monitor",
+            run_id=context.run.run_id,
+            version=checked.version,
+            decision=checked.decision,
+            cusum=round(checked.after.alone.cusum, 3),
+            outcomes=checked.seen.new.outcomes,
+            requests=checked.seen.requests,
+            errors=checked.seen.errors,
+        )
+        metadata |= {
+            "decision": check.decision_text(checked),
+            "counts": dg.MetadataValue.md(report.counts_table(checked)),
+        }
     else:
         metadata["decision"] = "nothing to see since the last check, or no model serves"
     if done.rolled_back:
@@ -68,7 +78,7 @@ def quality_monitor(
         serves = f"version {successor} serves" if successor else "hand weights serve"
         metadata["rolled back"] = f"version {version}; {serves}"
     if history:
-        metadata |= {name: dg.MetadataValue.md(text) for name, text in monitor_report.pictures(history).items()}
+        metadata |= {name: dg.MetadataValue.md(text) for name, text in report.pictures(history).items()}
     return dg.MaterializeResult(metadata=metadata)
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from litgo_pipelines.database import advisory_lock, in_transaction, sql
-from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments import store
 from litgo_pipelines.lifecycle import actions, ledger
-from litgo_pipelines.lifecycle.ledger import By, Refused
-from litgo_pipelines.monitoring.rules import Alarm, Counts, Observation, QualityRules, State, advance, cusum
+from litgo_pipelines.lifecycle.ledger import Actor, Refused
+from litgo_pipelines.monitoring.rules import Alarm, Counts, MonitorState, Observation, QualityRules, advance, cusum
 from litgo_pipelines.resources.mlflow import MLflow
 
 PACKAGE = "litgo_pipelines.monitoring"
@@ -34,7 +34,7 @@ NULLS_MORE = 0.2  # than before the champion served
 DEMAND = ("cusum", "window", "floor")  # alarms that a fall in demand can cause
 _Z = 1.645
 
-Decision = Literal["serves", "roll_back", "excused", "learns"]
+CheckDecision = Literal["serves", "roll_back", "excused", "learns"]
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Reference:
 class Memory:
     """What one check leaves for the next."""
 
-    alone: State = field(default_factory=State)  # against the reference
-    against_control: State = field(default_factory=State)
+    alone: MonitorState = field(default_factory=MonitorState)  # against the reference
+    against_control: MonitorState = field(default_factory=MonitorState)
     control_cusum: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,7 +79,9 @@ class Memory:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Memory":
         return cls(
-            State.from_dict(values["alone"]), State.from_dict(values["against_control"]), values["control_cusum"]
+            MonitorState.from_dict(values["alone"]),
+            MonitorState.from_dict(values["against_control"]),
+            values["control_cusum"],
         )
 
 
@@ -96,11 +98,11 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Check:
+class QualityCheck:
     """What one check saw and decided; incident: under which the champion is taken back."""
 
     version: str
-    decision: Decision
+    decision: CheckDecision
     alarms: tuple[Alarm, ...]
     seen: Observation
     before: Memory
@@ -110,36 +112,38 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Tick:
+class MonitorTick:
     """check: None when nothing was to be seen; rolled_back: (version, what serves again or None for hand weights)."""
 
-    check: Check | None = None
+    check: QualityCheck | None = None
     rolled_back: tuple[str, str | None] | None = None
 
 
-def due(cursor: Any, as_of: datetime, limits: Limits) -> bool:
+def check_due(cursor: Any, as_of: datetime, limits: Limits) -> bool:
     """Whether a check would see anything; one query."""
     cursor.execute(sql(PACKAGE, "due.sql"), {"at": as_of, "term": timedelta(hours=limits.outcome_hours)})
     return bool(cursor.fetchone()[0])
 
 
-def tick(connection: Any, mlflow: MLflow, folder: Path, as_of: datetime, limits: Limits, run_id: str) -> Tick:
+def check_and_act(
+    connection: Any, mlflow: MLflow, folder: Path, as_of: datetime, limits: Limits, run_id: str
+) -> MonitorTick:
     """Finish what is unfinished, check, and take the champion back if it must go. `connection`: in no transaction.
 
     folder: copies of served models. One query when there is nothing to see. Raises what the database raises: counts
     that could not be read are never "no problem".
     """
-    if not in_transaction(connection, lambda cursor: due(cursor, as_of, limits)):
-        return Tick()
+    if not in_transaction(connection, lambda cursor: check_due(cursor, as_of, limits)):
+        return MonitorTick()
     before = _settle(connection, mlflow, folder, as_of, run_id)
     check = in_transaction(connection, lambda cursor: _check(cursor, as_of, limits, run_id))
     after = _settle(connection, mlflow, folder, as_of, run_id) if check and check.incident else None
-    return Tick(check, after or before)
+    return MonitorTick(check, after or before)
 
 
 def judge(
     memory: Memory, seen: Observation, reference: Reference | None, limits: Limits
-) -> tuple[Memory, Decision, tuple[Alarm, ...]]:
+) -> tuple[Memory, CheckDecision, tuple[Alarm, ...]]:
     """The next memory, the decision and its alarms; pure.
 
     seen: with the holdout's counts, None where it had no outcome in the day. An excused alarm starts the CUSUM anew:
@@ -175,11 +179,11 @@ def judge(
     if control >= EXCUSED_FROM and not certain and alarms and all(alarm.kind in DEMAND for alarm in alarms):
         return Memory(replace(alone, cusum=0.0), against, control), "excused", alarms
     found = (*certain, *(alarm for alarm in alarms if control < EXCUSED_FROM or alarm.kind not in DEMAND))
-    decision: Decision = "roll_back" if found else "serves" if reference else "learns"
+    decision: CheckDecision = "roll_back" if found else "serves" if reference else "learns"
     return Memory(alone, against, control), decision, found
 
 
-def words(check: Check) -> str:
+def decision_text(check: QualityCheck) -> str:
     """The decision for people."""
     reasons = "; ".join(alarm.reason for alarm in check.alarms)
     if check.decision == "roll_back":
@@ -197,7 +201,7 @@ def _alone(counts: Counts) -> Counts:
     return Counts(counts.outcomes, counts.successes)
 
 
-def _check(cursor: Any, as_of: datetime, limits: Limits, run_id: str) -> Check | None:
+def _check(cursor: Any, as_of: datetime, limits: Limits, run_id: str) -> QualityCheck | None:
     """One check as rows; None when another was made for this instant, or an incident waits, or no model serves."""
     advisory_lock(cursor, LOCK)
     now = _episode(cursor)
@@ -220,22 +224,39 @@ def _check(cursor: Any, as_of: datetime, limits: Limits, run_id: str) -> Check |
         if just_now:  # what was held against another rate excuses nothing
             memory = replace(memory, control_cusum=0.0)
     after, decision, alarms = judge(memory, seen, None if chosen_now else reference, limits)
-    check = Check(
-        now.version, decision, alarms, seen, memory, after, reference,
+    check = QualityCheck(
+        now.version,
+        decision,
+        alarms,
+        seen,
+        memory,
+        after,
+        reference,
         incident if decision == "roll_back" else None,
-    )  # fmt: skip
+    )
     new = seen.new
     cursor.execute(
         "INSERT INTO litgo.quality_checks (episode, checked_at, version, outcomes, successes, control_outcomes, "
         "control_successes, cusum_before, cusum, observation, state, alarms, decision, broken_batches, run_id) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
-            now.sequence, as_of, now.version, new.outcomes, new.successes, new.control_outcomes or 0,
-            new.control_successes or 0, memory.alone.cusum, after.alone.cusum,
-            json.dumps({**asdict(seen), "at": as_of.isoformat()}), json.dumps(after.as_dict()),
-            json.dumps([asdict(alarm) for alarm in alarms]), decision, broken, run_id,
+            now.sequence,
+            as_of,
+            now.version,
+            new.outcomes,
+            new.successes,
+            new.control_outcomes or 0,
+            new.control_successes or 0,
+            memory.alone.cusum,
+            after.alone.cusum,
+            json.dumps({**asdict(seen), "at": as_of.isoformat()}),
+            json.dumps(after.as_dict()),
+            json.dumps([asdict(alarm) for alarm in alarms]),
+            decision,
+            broken,
+            run_id,
         ),
-    )  # fmt: skip
+    )
     if check.incident:
         cursor.execute(
             "INSERT INTO litgo.quality_incidents (incident, episode, version, kind, reason, opened_at) "
@@ -259,9 +280,13 @@ def _episode(cursor: Any) -> Episode | None:
         return None
     sequence, version, since, last, memory, reference = row
     return Episode(
-        sequence, version, since, last, Memory.from_dict(memory) if memory else Memory(),
+        sequence,
+        version,
+        since,
+        last,
+        Memory.from_dict(memory) if memory else Memory(),
         Reference(**reference) if reference else None,
-    )  # fmt: skip
+    )
 
 
 OWN = "its own first outcomes in service"
@@ -287,9 +312,13 @@ def _choose(cursor: Any, now: Episode, as_of: datetime, limits: Limits, run_id: 
         return None
     source, (outcomes, successes) = found
     reference = Reference(
-        _lower(outcomes, successes), _lower(*control) if control[0] >= MIN_OUTCOMES else None, nulls,
-        limits.outcome_hours, outcomes, source,
-    )  # fmt: skip
+        _lower(outcomes, successes),
+        _lower(*control) if control[0] >= MIN_OUTCOMES else None,
+        nulls,
+        limits.outcome_hours,
+        outcomes,
+        source,
+    )
     cursor.execute(
         "INSERT INTO litgo.quality_references (episode, version, reference, chosen_at, run_id) "
         "VALUES (%s, %s, %s, %s, %s)",
@@ -318,8 +347,13 @@ def _lower(outcomes: int, successes: int) -> float:
 def _observe(cursor: Any, now: Episode, as_of: datetime, term: timedelta) -> tuple[Observation, float]:
     """What there is to see, and the number of batches whose model was broken so far."""
     values = {
-        "episode": now.sequence, "version": now.version, "since": now.since, "last": now.last, "at": as_of, "term": term
-    }  # fmt: skip
+        "episode": now.sequence,
+        "version": now.version,
+        "since": now.since,
+        "last": now.last,
+        "at": as_of,
+        "term": term,
+    }
     cursor.execute(sql(PACKAGE, "outcomes.sql"), values)
     (_, *model), (_, *control) = cursor.fetchall()
     held = [*control] if control[4] else [None] * 6
@@ -345,21 +379,21 @@ def _settle(
         )
         found = cursor.fetchone()
         if found:
-            advisory_lock(cursor, experiments.LOCK)
-            running = experiments.running(cursor)
+            advisory_lock(cursor, store.LOCK)
+            running = store.running_experiment(cursor)
             if running and running.control == found[1]:
                 reason = f"version {found[1]}, which it compares with, is taken back: {found[3]}"
-                experiments.stop(cursor, By(WHO, reason, as_of, run_id))
+                store.stop(cursor, Actor(WHO, reason, as_of, run_id))
         return found
 
     found = in_transaction(connection, begin)
     if not found:
         return None
     incident, version, kind, reason, opened_at = found
-    by = By(WHO, reason, as_of, run_id)
+    actor = Actor(WHO, reason, as_of, run_id)
     evidence = {"incident": incident, "kind": kind, "opened_at": opened_at.isoformat()}
     try:
-        entry = actions.take_back(connection, mlflow, folder, version, incident, evidence, by)
+        entry = actions.take_back(connection, mlflow, folder, version, incident, evidence, actor)
     except Refused:  # a person was faster
         entry = None
     in_transaction(

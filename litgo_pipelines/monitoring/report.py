@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from litgo_pipelines.monitoring.check import Check
+from litgo_pipelines.monitoring.check import QualityCheck
 from litgo_pipelines.monitoring.rules import Counts, QualityRules
 from litgo_pipelines.observability.plots import figure, markdown_image
 
@@ -41,7 +41,7 @@ def history(cursor: Any, at: datetime) -> list[Point]:
     return [Point(*row) for row in cursor.fetchall()]
 
 
-def counts(check: Check) -> str:
+def counts_table(check: QualityCheck) -> str:
     """What the check saw, as a table."""
     seen = check.seen
     rows = [

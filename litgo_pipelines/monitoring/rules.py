@@ -77,7 +77,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class State:
+class MonitorState:
     """What one check leaves for the next; a model starts with the empty state when it begins to serve."""
 
     at: datetime | None = None
@@ -89,7 +89,7 @@ class State:
         return {**asdict(self), "at": self.at.isoformat() if self.at else None}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "State":
+    def from_dict(cls, values: Mapping[str, Any]) -> "MonitorState":
         return cls(**{**values, "at": datetime.fromisoformat(values["at"]) if values["at"] else None})
 
 
@@ -101,7 +101,7 @@ class Alarm:
     reason: str
 
 
-def advance(state: State, seen: Observation, rules: QualityRules) -> tuple[State, tuple[Alarm, ...]]:
+def advance(state: MonitorState, seen: Observation, rules: QualityRules) -> tuple[MonitorState, tuple[Alarm, ...]]:
     """The next state, and the alarms of this check; any alarm is reason enough to roll back.
 
     Raises ValueError for a check that is not after the last one: its outcomes would count twice.
@@ -111,7 +111,7 @@ def advance(state: State, seen: Observation, rules: QualityRules) -> tuple[State
     controlled = seen.new.control_outcomes is not None
     slow = seen.latency_seconds is not None and seen.latency_seconds > rules.max_latency_seconds
     nulls = seen.null_share is not None and seen.null_share > rules.max_null_share
-    after = State(
+    after = MonitorState(
         seen.at,
         float(cusum(state.cusum, rules, *_columns(seen.new))),
         state.slow_checks + 1 if slow else 0,
@@ -128,16 +128,22 @@ def advance(state: State, seen: Observation, rules: QualityRules) -> tuple[State
         p = float(window_p(rules.reference_rate, *_columns(hour)))
         if p < rules.window_p:
             alarms.append(
-                Alarm("window", f"{hour.successes} of {hour.outcomes} in an hour against {against}: p {p:.1e}, "
-                      f"limit {rules.window_p:g}")
-            )  # fmt: skip
+                Alarm(
+                    "window",
+                    f"{hour.successes} of {hour.outcomes} in an hour against {against}: p {p:.1e}, "
+                    f"limit {rules.window_p:g}",
+                )
+            )
     if not controlled and rules.floor and seen.day.outcomes:
         p = float(window_p(rules.floor * rules.reference_rate, seen.day.outcomes, seen.day.successes))
         if p < rules.floor_p:
             alarms.append(
-                Alarm("floor", f"{seen.day.successes} of {seen.day.outcomes} in a day, surely below {rules.floor:g} of "
-                      f"{against}: p {p:.1e}, limit {rules.floor_p:g}")
-            )  # fmt: skip
+                Alarm(
+                    "floor",
+                    f"{seen.day.successes} of {seen.day.outcomes} in a day, surely below {rules.floor:g} of "
+                    f"{against}: p {p:.1e}, limit {rules.floor_p:g}",
+                )
+            )
     if seen.requests >= rules.min_requests:
         p = float(window_p(1 - rules.max_error_rate, seen.requests, seen.requests - seen.errors))
         if p < rules.error_p:
@@ -146,14 +152,20 @@ def advance(state: State, seen: Observation, rules: QualityRules) -> tuple[State
             )
     if after.slow_checks >= rules.checks_in_a_row:
         alarms.append(
-            Alarm("latency", f"95 % within {seen.latency_seconds:.2f} s, limit {rules.max_latency_seconds:g} s, "
-                  f"{after.slow_checks} checks in a row")
-        )  # fmt: skip
+            Alarm(
+                "latency",
+                f"95 % within {seen.latency_seconds:.2f} s, limit {rules.max_latency_seconds:g} s, "
+                f"{after.slow_checks} checks in a row",
+            )
+        )
     if after.null_checks >= rules.checks_in_a_row:
         alarms.append(
-            Alarm("null_features", f"{seen.null_share:.0%} of the features are null, limit {rules.max_null_share:.0%}, "
-                  f"{after.null_checks} checks in a row")
-        )  # fmt: skip
+            Alarm(
+                "null_features",
+                f"{seen.null_share:.0%} of the features are null, limit {rules.max_null_share:.0%}, "
+                f"{after.null_checks} checks in a row",
+            )
+        )
     return after, tuple(alarms)
 
 
@@ -186,9 +198,11 @@ def cusum(
         worse = p * ratio / (f * ratio + 1 - f)
         t1, t0 = f * worse / p, f * (1 - worse) / (1 - p)
         step = (
-            x * np.log(t1 / f) + y * np.log((1 - t1) / (1 - f))
-            + (n - x) * np.log(t0 / f) + (m - y) * np.log((1 - t0) / (1 - f))
-        )  # fmt: skip
+            x * np.log(t1 / f)
+            + y * np.log((1 - t1) / (1 - f))
+            + (n - x) * np.log(t0 / f)
+            + (m - y) * np.log((1 - t0) / (1 - f))
+        )
     return np.maximum(0.0, np.asarray(before, dtype=np.float64) + step)
 
 

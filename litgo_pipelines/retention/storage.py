@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from litgo_pipelines.lifecycle import ledger
-from litgo_pipelines.lifecycle.states import State
+from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.models.registry import MODEL_NAME
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.retention.policy import FREQUENT, NEVER_AGAIN, removable
@@ -64,7 +64,7 @@ def _forget_checks(instance: Any, run_id: str) -> None:
 def needed_files(cursor: Any, after: datetime) -> tuple[set[str], set[str]]:
     """(snapshots, bundles) by name: of retrainings begun since, and of versions that may yet serve or be judged."""
     state = ledger.state(cursor)
-    alive = list(state.standing.keys() - put_away(state))
+    alive = list(state.stages.keys() - put_away(state))
     cursor.execute(
         "SELECT snapshot_path, bundle_path FROM litgo.retrainings WHERE started_at >= %s OR mlflow_version = ANY(%s) "
         "OR bundle_path IS NOT NULL AND evaluation IS NULL",
@@ -103,9 +103,9 @@ def newest(folder: Path) -> list[str]:
     return [max(_entries(folder), key=lambda entry: entry[1])[0]] if any(_entries(folder)) else []
 
 
-def put_away(state: State) -> set[str]:
+def put_away(state: LedgerState) -> set[str]:
     """Versions that cannot serve any more. What served before the champion may, by rollbacks, though it is archived."""
-    return {v for v, now in state.standing.items() if now in NEVER_AGAIN} - set(state.predecessors)
+    return {v for v, now in state.stages.items() if now in NEVER_AGAIN} - set(state.predecessors)
 
 
 def served_copies(folder: Path, away: Collection[str]) -> set[str]:

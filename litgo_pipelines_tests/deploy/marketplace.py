@@ -33,7 +33,7 @@ from dagster_shared.error import SerializableErrorInfo
 from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.equity.assets import NIGHTS
-from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments import store
 from litgo_pipelines.observability.metrics import METRICS, add, count, observe
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
@@ -111,7 +111,7 @@ class Trial(Lab):
             "INSERT INTO lawyers (id, name, created_at) SELECT md5('lawyer ' || n)::uuid, 'L', '2026-01-01' "
             "FROM generate_series(0, 19) n ON CONFLICT DO NOTHING"
         ))  # fmt: skip
-        self.experiment = life.do(experiments.start, version, PLAN, life.by("a try"))
+        self.experiment = life.do(store.start, version, PLAN, life.by("a try"))
         self.start = self.experiment.started_at
 
 
@@ -196,7 +196,7 @@ def _models(url: str, folder: Path, now: datetime) -> None:
     taken_back, ticks = market.watch(market.start, 48, 24 * hours)
     assert taken_back is None, ticks[-1]
     stopped = Trial(life, "3")
-    life.do(experiments.stop, life.by("enough"))
+    life.do(store.stop, life.by("enough"))
     life.at += timedelta(hours=1)
     trial = Trial(life, "4")
     trial.expose(300)

@@ -12,14 +12,13 @@ from typing import Any
 import psycopg2.extras
 import pytest
 
-from litgo_pipelines.experiments import assignment, cutoffs
-from litgo_pipelines.experiments import store as experiments
-from litgo_pipelines.experiments.decision import Cutoff, Outcome, Rules, decide
-from litgo_pipelines.experiments.store import Plan, Running
+from litgo_pipelines.experiments import assignment, cutoffs, store
+from litgo_pipelines.experiments.decision import Cutoff, ExperimentOutcome, ExperimentRules, decide_experiment
+from litgo_pipelines.experiments.store import ExperimentPlan, RunningExperiment
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines_tests.worlds.lifecycle import Life
 
-PLAN = Plan(treatment_points=5000, ramp_clients=100_000, holdout_points=0, horizon=4000)
+PLAN = ExperimentPlan(treatment_points=5000, ramp_clients=100_000, holdout_points=0, horizon=4000)
 MINUTES = 15
 DAY = timedelta(days=1)
 RATES = {"treatment": 0.3, "control": 0.3}
@@ -58,7 +57,7 @@ FROM who WHERE accepts
 class Lab:
     """A champion, a challenger and their experiment; clients who are exposed at once and behave as told."""
 
-    def __init__(self, life: Life, plan: Plan = PLAN) -> None:
+    def __init__(self, life: Life, plan: ExperimentPlan = PLAN) -> None:
         self.life, self.url = life, life.url
         life.champion("1")
         life.challenger("2")
@@ -66,14 +65,14 @@ class Lab:
             "INSERT INTO lawyers (id, name, created_at) SELECT md5('lawyer ' || n)::uuid, 'L', '2026-01-01' "
             "FROM generate_series(0, 19) n"
         ))  # fmt: skip
-        self.experiment: Running = life.do(experiments.start, "2", plan, life.by("a try"))
+        self.experiment: RunningExperiment = life.do(store.start, "2", plan, life.by("a try"))
         self.start = self.experiment.started_at
 
     def expose(self, clients: int, rates: dict[str, float] = RATES, days: float = 0, lost: float = 0) -> list[str]:
         """New clients; of those in treatment the share `lost` leaves no trace."""
         ids = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{days} {n}")) for n in range(clients)]
-        now = self.life.do(experiments.running)
-        found = [row for row in zip(ids, self.life.do(experiments.arms, now, ids), strict=True) if row[1][0]]
+        now = self.life.do(store.running_experiment)
+        found = [row for row in zip(ids, self.life.do(store.arms_of_clients, now, ids), strict=True) if row[1][0]]
         found = [row for n, row in enumerate(found) if row[1][0] == "control" or n % 100 >= lost * 100]
         self.life.do(lambda c: c.execute(EXPOSE, {
             "experiment": now.experiment, "at": self.start + days * DAY, "clients": [client for client, _ in found],
@@ -82,10 +81,10 @@ class Lab:
         }))  # fmt: skip
         return [client for client, _ in found]
 
-    def tick(self, days: float) -> cutoffs.Closed | None:
-        return self.life.do(cutoffs.tick, self.start + days * DAY, MINUTES, "run")
+    def tick(self, days: float) -> cutoffs.ClosedCutoff | None:
+        return self.life.do(cutoffs.close_cutoff, self.start + days * DAY, MINUTES, "run")
 
-    def closed(self, days: float) -> cutoffs.Closed:
+    def closed(self, days: float) -> cutoffs.ClosedCutoff:
         closed = self.tick(days)
         assert closed is not None
         return closed
@@ -108,10 +107,10 @@ def better(lab: Lab) -> Lab:
 def test_a_better_model_is_promoted_and_the_decision_can_be_replayed(better: Lab) -> None:
     life = better.life
     first = better.closed(1)
-    assert first.decision.outcome is Outcome.KEEP_RUNNING
+    assert first.decision.outcome is ExperimentOutcome.KEEP_RUNNING
     life.do(lambda c: c.execute("UPDATE lawyers SET capacidade_mensal = 30 WHERE id = md5('lawyer 1')::uuid"))
     closed = better.closed(20)
-    assert (closed.decision.outcome, closed.ended, closed.held) == (Outcome.PROMOTE, "promote", None)
+    assert (closed.decision.outcome, closed.ended, closed.held) == (ExperimentOutcome.PROMOTE, "promote", None)
     assert (life.state().champion, life.state().previous) == ("2", "1")
     entry = life.do(ledger.current_champion)
     assert (entry.transition_key, entry.actor, entry.evidence["experiment_id"]) == (
@@ -120,22 +119,22 @@ def test_a_better_model_is_promoted_and_the_decision_can_be_replayed(better: Lab
     assert better.ends() == [("ranker-v2", "promote")]
     assert life.rows("SELECT kind FROM litgo.outbox ORDER BY message_id DESC LIMIT 1") == [("model_promoted",)]
     assert better.tick(30) is None
-    assert life.do(experiments.running) is None
-    rules = Rules.from_dict(life.rows("SELECT spec -> 'rules' FROM litgo.experiments")[0][0])
+    assert life.do(store.running_experiment) is None
+    rules = ExperimentRules.from_dict(life.rows("SELECT spec -> 'rules' FROM litgo.experiments")[0][0])
     stored = life.rows("SELECT statistics, decision FROM litgo.experiment_cutoffs ORDER BY cutoff")
     assert len(stored) == 2
     for statistics, decision in stored:
-        assert json.loads(json.dumps(decide(Cutoff.from_dict(statistics), rules).as_dict())) == decision
-    assert [look.clients for look in closed.cutoff.gini_looks] == [1000, 2000]
-    assert closed.cutoff.gini_looks == first.cutoff.gini_looks  # taken once, carried over
+        assert json.loads(json.dumps(decide_experiment(Cutoff.from_dict(statistics), rules).as_dict())) == decision
+    assert [analysis.clients for analysis in closed.cutoff.gini_analyses] == [1000, 2000]
+    assert closed.cutoff.gini_analyses == first.cutoff.gini_analyses  # taken once, carried over
 
 
 def test_a_worse_model_is_archived(lab: Lab) -> None:
     lab.expose(2000, {"treatment": 0.15, "control": 0.3})
     closed = lab.closed(20)
-    assert (closed.decision.outcome, closed.ended) == (Outcome.ROLL_BACK, "roll_back")
+    assert (closed.decision.outcome, closed.ended) == (ExperimentOutcome.ROLL_BACK, "roll_back")
     state = lab.life.state()
-    assert (state.champion, state.standing["2"], state.challenger) == ("1", "archived", None)
+    assert (state.champion, state.stages["2"], state.challenger) == ("1", "archived", None)
     assert lab.life.rows("SELECT kind, severity FROM litgo.alerts ORDER BY alert_id DESC LIMIT 1") == [
         ("experiment_ended", "warning")
     ]
@@ -144,7 +143,7 @@ def test_a_worse_model_is_archived(lab: Lab) -> None:
 def test_arms_that_the_split_does_not_explain_halt_it_and_the_team_is_told(lab: Lab) -> None:
     lab.expose(2000, {"treatment": 0.5, "control": 0.3}, lost=0.3)
     assert lab.closed(1).ended == "halt"
-    assert lab.life.state().standing["2"] == "archived"
+    assert lab.life.state().stages["2"] == "archived"
     assert lab.life.rows("SELECT payload ->> 'experiment' FROM litgo.outbox WHERE kind = 'experiment_halted'") == [
         ("ranker-v2",)
     ]
@@ -179,20 +178,20 @@ def test_only_final_outcomes_count_and_late_ones_from_the_next_cutoff_on(lab: La
 
 
 def test_a_ramp_moves_nobody_who_was_exposed(life: Life) -> None:
-    lab = Lab(life, Plan(ramp_clients=1000, holdout_points=500))
+    lab = Lab(life, ExperimentPlan(ramp_clients=1000, holdout_points=500))
     before = lab.expose(1200)
     assert lab.closed(0.5).ramped_to == 5000
-    now = life.do(experiments.running)
+    now = life.do(store.running_experiment)
     assert (now.phase, now.treatment_points) == (2, 5000)
-    old = life.do(experiments.arms, lab.experiment, before)
-    assert life.do(experiments.arms, now, before) == old
+    old = life.do(store.arms_of_clients, lab.experiment, before)
+    assert life.do(store.arms_of_clients, now, before) == old
     assert {phase for _, phase in old} == {1}
     moved = [assignment.assign(now.assignment, client) for client in before]
     assert sum(a != b for a, (b, _) in zip(moved, old, strict=True)) > 100  # without the stored arm
     new = [str(uuid.uuid4()) for _ in range(1000)]
-    arms = life.do(experiments.arms, now, new)
+    arms = life.do(store.arms_of_clients, now, new)
     held = [client for client, (arm, _) in zip(new, arms, strict=True) if arm is None]
-    assert held == [client for client in new if experiments.in_holdout(client, 500)]
+    assert held == [client for client in new if store.in_holdout(client, 500)]
     assert 400 < sum(arm == "treatment" for arm, _ in arms) < 550
     lab.expose(300, days=1)
     first, second = lab.closed(2).cutoff.phases
@@ -223,7 +222,8 @@ KILL = """
 import os, signal, sys
 from datetime import datetime
 from litgo_pipelines.database import connect
-from litgo_pipelines.lifecycle import cutoffs, experiments, transitions
+from litgo_pipelines.experiments import cutoffs
+from litgo_pipelines.lifecycle import transitions
 url, at, module, name = sys.argv[1:]
 real = getattr(globals()[module], name)
 def killed(*arguments, **named):
@@ -231,7 +231,7 @@ def killed(*arguments, **named):
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(globals()[module], name, killed)
 with connect(url) as connection, connection.cursor() as cursor:
-    cutoffs.tick(cursor, datetime.fromisoformat(at), 15, "killed")
+    cutoffs.close_cutoff(cursor, datetime.fromisoformat(at), 15, "killed")
 """
 
 
@@ -261,11 +261,11 @@ def test_a_promotion_the_ledger_refuses_is_held_until_it_may_be(better: Lab) -> 
     for _ in range(2):
         days = 20 if better.tick(20) else 20.1
     closed = better.closed(days + 0.1)
-    assert closed.decision.outcome is Outcome.PROMOTE
+    assert closed.decision.outcome is ExperimentOutcome.PROMOTE
     assert "frozen" in (closed.held or "")
     assert (better.ends(), life.state().champion) == ([], "1")
     assert life.rows("SELECT count(*) FROM litgo.alerts WHERE kind = 'promotion_held'") == [(1,)]
-    life.do(transitions.lift_freeze, ledger.By("ana", "looked at it", better.start + 21 * DAY, "", by_hand=True))
+    life.do(transitions.lift_freeze, ledger.Actor("ana", "looked at it", better.start + 21 * DAY, "", by_hand=True))
     assert better.closed(22).ended == "promote"
     assert life.state().champion == "2"
 
@@ -273,9 +273,9 @@ def test_a_promotion_the_ledger_refuses_is_held_until_it_may_be(better: Lab) -> 
 def test_an_experiment_whose_control_serves_no_longer_is_stopped(better: Lab) -> None:
     better.life.rolled_back("1", None)
     closed = better.closed(20)
-    assert (closed.decision.outcome, closed.ended) == (Outcome.PROMOTE, "stopped")
+    assert (closed.decision.outcome, closed.ended) == (ExperimentOutcome.PROMOTE, "stopped")
     state = better.life.state()
-    assert (state.champion, state.standing["2"]) == (None, "archived")
+    assert (state.champion, state.stages["2"]) == (None, "archived")
     assert better.life.rows("SELECT reason FROM litgo.experiment_ends") == [
         ("what serves is now hand weights, the experiment compares with version 1",)
     ]
@@ -290,25 +290,25 @@ def test_what_cannot_be_read_raises_and_writes_nothing(better: Lab) -> None:
 
 def test_what_is_due(life: Life) -> None:
     def due(at: datetime, **named: Any) -> bool:
-        return life.do(cutoffs.due, at, MINUTES, **named)
+        return life.do(cutoffs.cutoff_due, at, MINUTES, **named)
 
     assert not due(life.at)
     life.champion("1")
     life.challenger("2")
     assert due(life.at)
     assert not due(life.at, starts=False)
-    started = life.do(experiments.start_for_challenger, PLAN, life.at, "run")
+    started = life.do(store.start_for_challenger, PLAN, life.at, "run")
     assert started is not None
-    assert life.do(experiments.start_for_challenger, PLAN, life.at, "run") is None
+    assert life.do(store.start_for_challenger, PLAN, life.at, "run") is None
     minute = timedelta(minutes=1)
     assert not due(started.started_at + 14 * minute)
     assert due(started.started_at + 40 * minute)
-    closed = life.do(cutoffs.tick, started.started_at + 40 * minute, MINUTES, "run")
-    assert closed.cutoff.at == started.started_at + 30 * minute  # the one before it is a look not taken
+    closed = life.do(cutoffs.close_cutoff, started.started_at + 40 * minute, MINUTES, "run")
+    assert closed.cutoff.at == started.started_at + 30 * minute  # the one before it is an analysis not made
     assert not due(started.started_at + 44 * minute)
     assert due(started.started_at + 45 * minute)
     life.rolled_back("1", None)
-    life.do(cutoffs.tick, started.started_at + 45 * minute, MINUTES, "run")
+    life.do(cutoffs.close_cutoff, started.started_at + 45 * minute, MINUTES, "run")
     life.do(transitions.lift_freeze, life.by("fine", by_hand=True))
     life.at += DAY  # the cooldown is over
     life.champion("3")
@@ -316,4 +316,4 @@ def test_what_is_due(life: Life) -> None:
     assert due(life.at)
     life.rolled_back("3", None)  # frozen: the challenger waits
     assert not due(life.at + 2 * DAY)
-    assert life.do(experiments.start_for_challenger, PLAN, life.at + 2 * DAY, "run") is None
+    assert life.do(store.start_for_challenger, PLAN, life.at + 2 * DAY, "run") is None

@@ -11,13 +11,22 @@ import pytest
 
 from benchmarks.experiments import HALF, SCENARIOS, Scenario, cutoffs, fixed_horizon, peeking, simulate
 from litgo_pipelines.experiments.confidence import Moments
-from litgo_pipelines.experiments.decision import Arm, Cutoff, Decision, Guardrail, Outcome, Phase, Rules, decide
-from litgo_pipelines.experiments.fairness import Look
+from litgo_pipelines.experiments.decision import (
+    Arm,
+    Cutoff,
+    ExperimentDecision,
+    ExperimentOutcome,
+    ExperimentRules,
+    Guardrail,
+    Phase,
+    decide_experiment,
+)
+from litgo_pipelines.experiments.fairness import InterimAnalysis
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 RATING = Guardrail("rating", 0.15)
-RULES = Rules(baseline_rate=0.3, guardrails=(RATING,))
-EVEN = Look(1000, 0.31, 0.30, 0.005, 0.4, 999, 7)
+RULES = ExperimentRules(baseline_rate=0.3, guardrails=(RATING,))
+EVEN = InterimAnalysis(1000, 0.31, 0.30, 0.005, 0.4, 999, 7)
 
 
 def arm(mature: int, conversions: int, rating: float = 4.0, exposed: int | None = None) -> Arm:
@@ -25,7 +34,9 @@ def arm(mature: int, conversions: int, rating: float = 4.0, exposed: int | None 
     return Arm(exposed or mature, mature, conversions, {"rating": ratings})
 
 
-def cutoff(treatment: Arm, control: Arm, days: float = 20, fraction: float = 0.5, looks: tuple[Look, ...] = (EVEN,)):
+def cutoff(
+    treatment: Arm, control: Arm, days: float = 20, fraction: float = 0.5, looks: tuple[InterimAnalysis, ...] = (EVEN,)
+):
     return Cutoff(START, START + timedelta(days=days), (Phase(fraction, treatment, control),), looks)
 
 
@@ -34,43 +45,43 @@ BAD = cutoff(arm(3000, 750), arm(3000, 900))
 NULL = cutoff(arm(1000, 300), arm(1000, 300))
 
 
-def outcome(cutoff: Cutoff, **rules: object) -> Outcome:
-    return decide(cutoff, replace(RULES, **rules)).outcome  # type: ignore[arg-type]
+def outcome(cutoff: Cutoff, **rules: object) -> ExperimentOutcome:
+    return decide_experiment(cutoff, replace(RULES, **rules)).outcome  # type: ignore[arg-type]
 
 
 def test_each_outcome_and_its_words():
-    assert outcome(GOOD) is Outcome.PROMOTE
-    assert outcome(BAD) is Outcome.ROLL_BACK
-    assert outcome(NULL) is Outcome.KEEP_RUNNING
-    futile = decide(cutoff(arm(4000, 1180), arm(4000, 1220)), RULES)
-    assert futile.outcome is Outcome.FUTILE
+    assert outcome(GOOD) is ExperimentOutcome.PROMOTE
+    assert outcome(BAD) is ExperimentOutcome.ROLL_BACK
+    assert outcome(NULL) is ExperimentOutcome.KEEP_RUNNING
+    futile = decide_experiment(cutoff(arm(4000, 1180), arm(4000, 1220)), RULES)
+    assert futile.outcome is ExperimentOutcome.FUTILE
     assert futile.predictive_power is not None
     assert futile.predictive_power < 0.05
-    assert outcome(cutoff(arm(10_000, 3040), arm(10_000, 3000))) is Outcome.HORIZON
-    assert outcome(NULL, max_days=19) is Outcome.HORIZON
-    words = decide(BAD, RULES).reasons[0]
+    assert outcome(cutoff(arm(10_000, 3040), arm(10_000, 3000))) is ExperimentOutcome.HORIZON
+    assert outcome(NULL, max_days=19) is ExperimentOutcome.HORIZON
+    words = decide_experiment(BAD, RULES).reasons[0]
     assert "treatment converts worse" in words
     assert "limit 20" in words
 
 
 def test_a_mismatch_comes_before_everything_else():
     lost = replace(GOOD.phases[0].treatment, exposed=4000)
-    made = decide(cutoff(lost, arm(3000, 900, exposed=3400)), RULES)
-    assert made.outcome is Outcome.HALT
+    made = decide_experiment(cutoff(lost, arm(3000, 900, exposed=3400)), RULES)
+    assert made.outcome is ExperimentOutcome.HALT
     assert made.log_e_mismatch > log(100)
     assert made.log_e_better >= made.log_e_limit
 
 
 def test_harm_comes_before_promotion_and_needs_a_hundred_clients_an_arm():
     rude = cutoff(arm(3000, 1080, rating=3.5), arm(3000, 900))
-    made = decide(rude, RULES)
-    assert made.outcome is Outcome.ROLL_BACK
+    made = decide_experiment(rude, RULES)
+    assert made.outcome is ExperimentOutcome.ROLL_BACK
     assert "rating is worse" in made.reasons[0]
     few = cutoff(arm(99, 2), arm(891, 270), fraction=0.1)
-    made = decide(few, RULES)
+    made = decide_experiment(few, RULES)
     assert made.log_e_worse >= made.log_e_limit
-    assert made.outcome is Outcome.KEEP_RUNNING
-    assert outcome(cutoff(arm(100, 2), arm(900, 270), fraction=0.1)) is Outcome.ROLL_BACK
+    assert made.outcome is ExperimentOutcome.KEEP_RUNNING
+    assert outcome(cutoff(arm(100, 2), arm(900, 270), fraction=0.1)) is ExperimentOutcome.ROLL_BACK
 
 
 @pytest.mark.parametrize(
@@ -79,36 +90,39 @@ def test_harm_comes_before_promotion_and_needs_a_hundred_clients_an_arm():
         (replace(GOOD, at=START + timedelta(days=6.9)), "6.9 of 7 days"),
         (cutoff(arm(450, 200), arm(450, 135)), "900 of 1,000 clients"),
         (cutoff(arm(3000, 1080, rating=3.92), arm(3000, 900)), "rating may be worse"),
-        (replace(GOOD, gini_looks=()), "no look at the Gini"),
-        (replace(GOOD, gini_looks=(replace(EVEN, gini_treatment=0.4, p_value=0.2),)), "Gini of offers +0.095"),
+        (replace(GOOD, gini_analyses=()), "no interim analysis of the Gini"),
+        (replace(GOOD, gini_analyses=(replace(EVEN, gini_treatment=0.4, p_value=0.2),)), "Gini of offers +0.095"),
     ],
 )
 def test_what_keeps_a_better_treatment_waiting(changed, waits):
-    made = decide(changed, RULES)
+    made = decide_experiment(changed, RULES)
     assert made.log_e_better >= made.log_e_limit
-    assert made.outcome is Outcome.KEEP_RUNNING
+    assert made.outcome is ExperimentOutcome.KEEP_RUNNING
     assert waits in "; ".join(made.blocking)
     assert waits in made.reasons[0]
 
 
 def test_few_conversions_keep_a_better_treatment_waiting():
-    made = decide(cutoff(arm(5000, 80), arm(5000, 24)), replace(RULES, baseline_rate=0.01))
+    made = decide_experiment(cutoff(arm(5000, 80), arm(5000, 24)), replace(RULES, baseline_rate=0.01))
     assert made.blocking == ("24 of 25 conversions an arm",)
 
 
 def test_a_surely_less_even_spread_is_harm():
     uneven = replace(EVEN, gini_treatment=0.45, p_value=0.001)
-    assert outcome(replace(NULL, gini_looks=(EVEN, replace(uneven, clients=2000)))) is Outcome.ROLL_BACK
-    assert outcome(replace(NULL, gini_looks=(uneven,)), gini_margin=None) is Outcome.KEEP_RUNNING
+    assert outcome(replace(NULL, gini_analyses=(EVEN, replace(uneven, clients=2000)))) is ExperimentOutcome.ROLL_BACK
+    assert outcome(replace(NULL, gini_analyses=(uneven,)), gini_margin=None) is ExperimentOutcome.KEEP_RUNNING
     many = replace(RULES, guardrails=tuple(Guardrail(f"g{number}", 1.0) for number in range(20)))
     assert 1 / (1 + many.permutations) < many.gini_alpha  # so many shuffles that the level can be reached
 
 
 def test_a_lower_is_better_guardrail_is_turned_around():
     rules = replace(RULES, guardrails=(Guardrail("rating", 0.2, higher_is_better=False),))
-    assert decide(cutoff(arm(3000, 1080, rating=3.5), arm(3000, 900)), rules).outcome is Outcome.PROMOTE
-    made = decide(cutoff(arm(3000, 1080, rating=4.5), arm(3000, 900)), rules)
-    assert made.outcome is Outcome.ROLL_BACK
+    assert (
+        decide_experiment(cutoff(arm(3000, 1080, rating=3.5), arm(3000, 900)), rules).outcome
+        is ExperimentOutcome.PROMOTE
+    )
+    made = decide_experiment(cutoff(arm(3000, 1080, rating=4.5), arm(3000, 900)), rules)
+    assert made.outcome is ExperimentOutcome.ROLL_BACK
     assert made.guardrails[0].bound is not None
     assert made.guardrails[0].bound > 0.5
 
@@ -116,8 +130,10 @@ def test_a_lower_is_better_guardrail_is_turned_around():
 def test_a_guardrail_that_was_not_read_is_an_error_and_not_no_problem():
     unread = replace(GOOD.phases[0].treatment, guardrails={})
     with pytest.raises(KeyError, match="rating"):
-        decide(cutoff(unread, arm(3000, 900)), RULES)
-    assert outcome(cutoff(Arm(), Arm())) is Outcome.KEEP_RUNNING  # before the first outcome there is nothing to read
+        decide_experiment(cutoff(unread, arm(3000, 900)), RULES)
+    assert (
+        outcome(cutoff(Arm(), Arm())) is ExperimentOutcome.KEEP_RUNNING
+    )  # before the first outcome there is nothing to read
 
 
 def test_numbers_survive_json_and_give_the_same_decision():
@@ -125,10 +141,10 @@ def test_numbers_survive_json_and_give_the_same_decision():
     stored = json.dumps([replace(GOOD, phases=phases).as_dict(), RULES.as_dict()], allow_nan=False)
     again, rules = json.loads(stored)
     assert Cutoff.from_dict(again) == replace(GOOD, phases=phases)
-    assert Rules.from_dict(rules) == RULES
-    made = decide(Cutoff.from_dict(again), Rules.from_dict(rules))
-    assert made == decide(replace(GOOD, phases=phases), RULES)
-    assert set(json.loads(json.dumps(made.as_dict(), allow_nan=False))) == set(Decision.__dataclass_fields__)
+    assert ExperimentRules.from_dict(rules) == RULES
+    made = decide_experiment(Cutoff.from_dict(again), ExperimentRules.from_dict(rules))
+    assert made == decide_experiment(replace(GOOD, phases=phases), RULES)
+    assert set(json.loads(json.dumps(made.as_dict(), allow_nan=False))) == set(ExperimentDecision.__dataclass_fields__)
 
 
 def test_what_cannot_be_is_refused():
@@ -139,13 +155,13 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="timezone"):
         replace(GOOD, at=datetime(2026, 4, 1))  # noqa: DTZ001
     with pytest.raises(ValueError, match="one name"):
-        Rules(0.3, (RATING, RATING))
+        ExperimentRules(0.3, (RATING, RATING))
 
 
 def test_predictive_power_is_the_chance_of_reaching_the_limit_by_the_horizon():
     """Against experiments carried on at random from the same cutoff, the difference drawn from what is known of it."""
     rng, runs, n, x = np.random.default_rng(8), 400, 4000, (620, 600)
-    made = decide(cutoff(arm(n // 2, x[0]), arm(n // 2, x[1])), RULES)
+    made = decide_experiment(cutoff(arm(n // 2, x[0]), arm(n // 2, x[1])), RULES)
     p = sum(x) / n
     lift = (x[0] - x[1]) / (n / 2) + np.sqrt(p * (1 - p) * 4 / n) * rng.standard_normal(runs)
     from litgo_pipelines.experiments.e_process import log_e
@@ -161,11 +177,11 @@ def test_predictive_power_is_the_chance_of_reaching_the_limit_by_the_horizon():
     assert made.predictive_power == pytest.approx(reached.mean(), abs=0.08)
 
 
-def run(scenario: Scenario, number: int) -> Outcome:
-    rules = Rules(0.3, gini_margin=None)
+def run(scenario: Scenario, number: int) -> ExperimentOutcome:
+    rules = ExperimentRules(0.3, gini_margin=None)
     simulated = simulate(scenario, np.random.default_rng([50, number]))
-    for at, look in enumerate(cutoffs(simulated, tuple(share for _, share in scenario.ramp), ())):
-        if at % 4 == 3 and (made := decide(look, rules)).outcome.final:
+    for at, cutoff in enumerate(cutoffs(simulated, tuple(share for _, share in scenario.ramp), ())):
+        if at % 4 == 3 and (made := decide_experiment(cutoff, rules)).outcome.final:
             return made.outcome
     raise AssertionError("an experiment did not end at its horizon")
 
@@ -173,12 +189,12 @@ def run(scenario: Scenario, number: int) -> Outcome:
 def test_simulated_experiments_end_as_they_should():
     """A few runs of the benchmark's scenarios; the error rates themselves are measured there."""
     null = Counter(run(SCENARIOS[5], number) for number in range(60))
-    assert null[Outcome.PROMOTE] + null[Outcome.ROLL_BACK] <= 7  # 99.9 % limit at 5 %
+    assert null[ExperimentOutcome.PROMOTE] + null[ExperimentOutcome.ROLL_BACK] <= 7  # 99.9 % limit at 5 %
     better = Counter(run(Scenario("+10 %", lift=0.1, ramp=HALF), number) for number in range(40))
-    assert better[Outcome.PROMOTE] >= 28  # 99 % limit at 85 %
+    assert better[ExperimentOutcome.PROMOTE] >= 28  # 99 % limit at 85 %
     worse = Counter(run(SCENARIOS[12], number) for number in range(20))
-    assert worse[Outcome.PROMOTE] == 0
-    assert worse[Outcome.ROLL_BACK] >= 15
+    assert worse[ExperimentOutcome.PROMOTE] == 0
+    assert worse[ExperimentOutcome.ROLL_BACK] >= 15
 
 
 def test_the_rules_it_replaces_declare_differences_that_are_not_there():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.equity.distribution import gini
-from litgo_pipelines.experiments.fairness import look, looks
+from litgo_pipelines.experiments.fairness import interim_analysis, interim_points
 
 LAWYERS = 100
 
@@ -24,16 +24,16 @@ def experiment(seed: int, worse: bool = False, clients: int = 1000, share: float
 def test_the_reported_ginis_are_those_of_the_equity_stage():
     treated, phase, client, lawyer, capacity = experiment(1)
     capacity = np.linspace(5, 30, LAWYERS)
-    found = look(treated, phase, client, lawyer, capacity, seed=3, permutations=50)
+    found = interim_analysis(treated, phase, client, lawyer, capacity, seed=3, permutations=50)
     for arm, value in ((True, found.gini_treatment), (False, found.gini_control)):
         offers = np.bincount(lawyer[treated[client] == arm], minlength=LAWYERS)
         assert value == pytest.approx(gini(offers / capacity))
-    again = look(treated, phase, client, lawyer, capacity, seed=3, permutations=50)
+    again = interim_analysis(treated, phase, client, lawyer, capacity, seed=3, permutations=50)
     assert found == again
 
 
 def test_the_naive_difference_is_biased_and_the_corrected_one_is_not():
-    found = [look(*experiment(seed), seed=seed, permutations=99) for seed in range(25)]
+    found = [interim_analysis(*experiment(seed), seed=seed, permutations=99) for seed in range(25)]
     naive, excess = (np.array([getattr(each, name) for each in found]) for name in ("naive", "excess"))
     assert naive.mean() > 0.08
     assert abs(excess.mean()) < 4 * excess.std() / 5
@@ -41,10 +41,10 @@ def test_the_naive_difference_is_biased_and_the_corrected_one_is_not():
 
 
 def test_a_worse_spread_is_seen():
-    found = look(*experiment(2, worse=True, clients=4000, share=0.5), seed=1, permutations=199)
+    found = interim_analysis(*experiment(2, worse=True, clients=4000, share=0.5), seed=1, permutations=199)
     assert found.excess > 0.1
     assert found.p_value == 1 / 200
-    better = look(*_swapped(experiment(2, worse=True, clients=4000, share=0.5)), seed=1, permutations=199)
+    better = interim_analysis(*_swapped(experiment(2, worse=True, clients=4000, share=0.5)), seed=1, permutations=199)
     assert better.excess < -0.1
     assert better.p_value == 1.0
 
@@ -60,23 +60,23 @@ def test_arms_are_shuffled_inside_their_phase_only():
     treated = rng.random(2000) < np.where(phase == 0, 0.1, 0.5)
     lawyer = np.where(np.repeat(phase, 5) == 0, rng.integers(0, LAWYERS, 10_000), rng.integers(0, 30, 10_000))
     columns = (np.repeat(np.arange(2000), 5), lawyer, np.ones(LAWYERS))
-    inside = look(treated, phase, *columns, seed=1, permutations=99)
-    across = look(treated, np.zeros(2000), *columns, seed=1, permutations=99)
+    inside = interim_analysis(treated, phase, *columns, seed=1, permutations=99)
+    across = interim_analysis(treated, np.zeros(2000), *columns, seed=1, permutations=99)
     assert abs(inside.excess) < 0.02
     assert inside.p_value > 0.02
     assert across.excess > 0.1
 
 
 def test_looks_double_and_bad_columns_are_refused():
-    assert list(looks(20_000)) == [1000, 2000, 4000, 8000, 16_000]
-    assert list(looks(999)) == []
+    assert list(interim_points(20_000)) == [1000, 2000, 4000, 8000, 16_000]
+    assert list(interim_points(999)) == []
     treated, phase, client, lawyer, capacity = experiment(5)
     with pytest.raises(ValueError, match="not given"):
-        look(treated, phase, client, lawyer + LAWYERS, capacity, seed=1)
+        interim_analysis(treated, phase, client, lawyer + LAWYERS, capacity, seed=1)
     with pytest.raises(ValueError, match="no offer"):
-        look(np.zeros_like(treated), phase, client, lawyer, capacity, seed=1)
+        interim_analysis(np.zeros_like(treated), phase, client, lawyer, capacity, seed=1)
     with pytest.raises(ValueError, match="above 0"):
-        look(treated, phase, client, lawyer, capacity * 0, seed=1)
+        interim_analysis(treated, phase, client, lawyer, capacity * 0, seed=1)
 
 
 def test_an_arm_is_seen_as_if_it_had_made_all_offers_of_the_month() -> None:
@@ -94,11 +94,15 @@ def test_an_arm_is_seen_as_if_it_had_made_all_offers_of_the_month() -> None:
         offers = np.bincount(lawyer[mine[client]], minlength=lawyers)
         return float(gini((base + offers * made / offers.sum()) / capacity))
 
-    found = look(treated, phase, client, lawyer, capacity, seed=1, permutations=99, base=base, made=made)
+    found = interim_analysis(treated, phase, client, lawyer, capacity, seed=1, permutations=99, base=base, made=made)
     assert (found.gini_treatment, found.gini_control) == pytest.approx((seen(treated), seen(~treated)))
     # on top of a full month from before, what a few have done shows little; alone it is what it was
-    alone = look(treated, phase, client, lawyer, capacity, seed=1, permutations=99)
-    full = look(treated, phase, client, lawyer, capacity, seed=1, permutations=99, base=1e9 * capacity, made=made)
+    alone = interim_analysis(treated, phase, client, lawyer, capacity, seed=1, permutations=99)
+    full = interim_analysis(
+        treated, phase, client, lawyer, capacity, seed=1, permutations=99, base=1e9 * capacity, made=made
+    )
     assert abs(full.excess) < 1e-3 < alone.excess
-    again = look(treated, phase, client, lawyer, capacity, seed=1, permutations=99, base=0 * base, made=made)
+    again = interim_analysis(
+        treated, phase, client, lawyer, capacity, seed=1, permutations=99, base=0 * base, made=made
+    )
     assert again.excess == pytest.approx(alone.excess)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.off_policy import DEFAULT_FOLDER, measure
-from litgo_pipelines.experiments.off_policy import Verdict, evaluate
+from litgo_pipelines.experiments.off_policy import Verdict, evaluate_policy
 
 TRUTH = np.array([0.1, 0.3, 0.2, 0.6])
 LOGGING = np.array([0.4, 0.3, 0.2, 0.1])
@@ -20,39 +20,39 @@ def logged(seed: int, rows: int):
 
 
 def test_both_estimators_find_the_targets_value_and_their_intervals_hold_it():
-    truth, found = float(TARGET @ TRUTH), [evaluate(*logged(seed, 2000)) for seed in range(200)]
+    truth, found = float(TARGET @ TRUTH), [evaluate_policy(*logged(seed, 2000)) for seed in range(200)]
     for name in ("ips", "snips"):
         estimates = [getattr(each, name) for each in found]
         values = np.array([each.value for each in estimates])
         assert values.mean() == pytest.approx(truth, abs=4 * values.std() / np.sqrt(200))
         assert np.mean([each.standard_error for each in estimates]) == pytest.approx(values.std(), rel=0.15)
         assert np.mean([each.low <= truth <= each.high for each in estimates]) > 0.9
-    assert evaluate(*logged(1, 20_000)).verdict is Verdict.BETTER
+    assert evaluate_policy(*logged(1, 20_000)).verdict is Verdict.BETTER
 
 
 def test_worse_is_said_and_the_same_policy_is_no_evidence():
     reward, logging, target = logged(1, 5000)
-    same = evaluate(reward, logging, logging)
+    same = evaluate_policy(reward, logging, logging)
     assert same.verdict is Verdict.NOT_ENOUGH_EVIDENCE
     assert same.difference.value == pytest.approx(0)
     assert same.effective_sample_size == pytest.approx(5000)
-    assert evaluate(-reward, logging, target).verdict is Verdict.WORSE
+    assert evaluate_policy(-reward, logging, target).verdict is Verdict.WORSE
     assert json.loads(json.dumps(same.as_dict()))["verdict"] == "not_enough_evidence"
 
 
 def test_few_effective_rows_or_weights_that_do_not_fit_are_not_evidence():
     reward, logging, target = logged(2, 1500)
-    assert "effective rows" in evaluate(reward, logging, target).reason
+    assert "effective rows" in evaluate_policy(reward, logging, target).reason
     reward, logging, target = logged(2, 50_000)
-    wrong = evaluate(reward, logging, target / 2)
+    wrong = evaluate_policy(reward, logging, target / 2)
     assert wrong.verdict is Verdict.NOT_ENOUGH_EVIDENCE
     assert "do not fit" in wrong.reason
 
 
 def test_rows_of_one_client_are_not_independent():
     reward, logging, target = (np.repeat(column, 4) for column in logged(3, 1000))
-    alone = evaluate(reward, logging, target)
-    together = evaluate(reward, logging, target, cluster=np.repeat(np.arange(1000), 4))
+    alone = evaluate_policy(reward, logging, target)
+    together = evaluate_policy(reward, logging, target, cluster=np.repeat(np.arange(1000), 4))
     assert together.snips.value == alone.snips.value
     assert together.snips.standard_error == pytest.approx(2 * alone.snips.standard_error, rel=0.01)
 
@@ -63,7 +63,7 @@ def test_rows_of_one_client_are_not_independent():
 )
 def test_impossible_propensities_are_refused(logging, target):
     with pytest.raises(ValueError, match=r"range|none|length"):
-        evaluate([1.0, 0.0], logging, target)
+        evaluate_policy([1.0, 0.0], logging, target)
 
 
 @pytest.mark.skipif(not DEFAULT_FOLDER.exists(), reason="the Open Bandit Dataset is not on this machine")

@@ -9,10 +9,10 @@ import psycopg2
 import pytest
 
 from litgo_pipelines.database import sql
-from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments import store
 from litgo_pipelines.experiments.assets import assets, jobs
 from litgo_pipelines.experiments.decision import Guardrail
-from litgo_pipelines.experiments.store import Plan
+from litgo_pipelines.experiments.store import ExperimentPlan
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.models import registry
 from litgo_pipelines.resources.mlflow import MLflow
@@ -25,48 +25,48 @@ DAY = timedelta(days=1)
 
 def test_one_experiment_a_version_and_one_at_a_time(life: Life) -> None:
     with pytest.raises(ledger.Refused, match="there is none"):
-        life.do(experiments.start, "2", Plan(), life.by())
+        life.do(store.start, "2", ExperimentPlan(), life.by())
     life.champion("1")
     life.challenger("2")
     with pytest.raises(ledger.Refused, match="version 2 is"):
-        life.do(experiments.start, "1", Plan(), life.by())
-    started = life.do(experiments.start, "2", Plan(holdout_points=300), life.by("it passed"))
+        life.do(store.start, "1", ExperimentPlan(), life.by())
+    started = life.do(store.start, "2", ExperimentPlan(holdout_points=300), life.by("it passed"))
     assert (started.experiment, started.phase, started.control, started.treatment) == ("ranker-v2", 1, "1", "2")
     assert (started.treatment_points, started.assignment.holdout_points) == (1000, 300)
-    assert life.do(experiments.running) == started == life.do(experiments.load, "ranker-v2", 1)
+    assert life.do(store.running_experiment) == started == life.do(store.load_experiment, "ranker-v2", 1)
     with pytest.raises(ledger.Refused, match="ranker-v2 runs"):
-        life.do(experiments.start, "2", Plan(), life.by())
+        life.do(store.start, "2", ExperimentPlan(), life.by())
     for points, reason in ((1000, "already"), (0, "more than 0"), (10_000, "less than 100")):
         with pytest.raises(ledger.Refused, match=reason):
-            life.do(experiments.ramp, points, life.by())
-    assert life.do(experiments.ramp, 3000, life.by("looks well", by_hand=True)).phase == 2
-    assert life.do(experiments.load, "ranker-v2", 1) == started  # what a batch began with
-    life.do(experiments.stop, life.by("enough", by_hand=True))
-    assert life.do(experiments.running) is None
-    assert life.state().standing["2"] == "archived"
-    for do in (lambda c: experiments.ramp(c, 2000, life.by()), lambda c: experiments.stop(c, life.by())):
+            life.do(store.ramp, points, life.by())
+    assert life.do(store.ramp, 3000, life.by("looks well", by_hand=True)).phase == 2
+    assert life.do(store.load_experiment, "ranker-v2", 1) == started  # what a batch began with
+    life.do(store.stop, life.by("enough", by_hand=True))
+    assert life.do(store.running_experiment) is None
+    assert life.state().stages["2"] == "archived"
+    for do in (lambda c: store.ramp(c, 2000, life.by()), lambda c: store.stop(c, life.by())):
         with pytest.raises(ledger.Refused, match="no experiment runs"):
             life.do(do)
     assert life.rows("SELECT actor, outcome, cutoff, reason FROM litgo.experiment_ends") == [
         ("ana", "stopped", None, "enough")
     ]
     life.challenger("3")
-    assert life.do(experiments.start, "3", Plan(), life.by()).experiment == "ranker-v3"
+    assert life.do(store.start, "3", ExperimentPlan(), life.by()).experiment == "ranker-v3"
 
 
 def test_a_promotion_by_hand_in_the_middle_archives_nobody(life: Life) -> None:
     life.champion("1")
     life.challenger("2")
-    life.do(experiments.start, "2", Plan(), life.by())
+    life.do(store.start, "2", ExperimentPlan(), life.by())
     life.do(transitions.promote, "2", "2 by hand", {}, life.by("sure", by_hand=True))
-    life.do(experiments.stop, life.by("promoted", by_hand=True))
+    life.do(store.stop, life.by("promoted", by_hand=True))
     assert life.state().champion == "2"
 
 
 def test_rows_are_for_good(life: Life) -> None:
     life.champion("1")
     life.challenger("2")
-    life.do(experiments.start, "2", Plan(), life.by())
+    life.do(store.start, "2", ExperimentPlan(), life.by())
     for statement in (
         "UPDATE litgo.experiments SET spec = '{}'",
         "DELETE FROM litgo.experiment_phases",
@@ -79,14 +79,14 @@ def test_rows_are_for_good(life: Life) -> None:
             life.do(lambda c, text=statement: c.execute(text))
     life.do(lambda c: c.execute("ALTER TABLE litgo.experiments DISABLE TRIGGER ALL"))
     life.do(lambda c: c.execute("UPDATE litgo.experiments SET spec = jsonb_set(spec, '{window_days}', '3')"))
-    with pytest.raises(experiments.SpecChanged):
-        life.do(experiments.running)
+    with pytest.raises(store.SpecChanged):
+        life.do(store.running_experiment)
 
 
 def test_plans_that_cannot_be_are_refused() -> None:
     for unusable in ({"treatment_points": 0}, {"ramp_points": 10_000}, {"guardrails": (Guardrail("happiness", 1),)}):
         with pytest.raises(ValueError, match=r"treated|guardrails"):
-            Plan(**unusable)
+            ExperimentPlan(**unusable)
 
 
 def test_the_rate_expected_is_that_of_clients_whose_days_were_over(life: Life) -> None:
@@ -112,17 +112,17 @@ def test_the_rate_expected_is_that_of_clients_whose_days_were_over(life: Life) -
                 (case, lawyer, sent, status, None if after is None else sent + after * DAY),
             )
 
-    assert life.do(experiments.baseline, at) == (0.3, 0)
+    assert life.do(store.baseline, at) == (0.3, 0)
     life.do(fill)
-    rate, clients = life.do(experiments.baseline, at)
+    rate, clients = life.do(store.baseline, at)
     assert (rate, clients) == (pytest.approx(1 / 3), 3)
     # nearly everybody accepted: the highest rate the test can be asked with at half the clients in treatment
     life.do(lambda c: c.execute("UPDATE offers SET status = 'interested', responded_at = sent_at + interval '1 day'"))
-    started = life.do(experiments.start, "2", Plan(), life.by())
+    started = life.do(store.start, "2", ExperimentPlan(), life.by())
     assert started.spec["baseline"] == {"rate": 1.0, "clients": 3}
     assert started.rules.baseline_rate == pytest.approx(0.76)
     with pytest.raises(ledger.Refused, match="treat fewer"):
-        life.do(experiments.ramp, 9000, life.by())
+        life.do(store.ramp, 9000, life.by())
 
 
 def test_the_assets_the_jobs_and_the_figures_to_scrape(
@@ -154,7 +154,7 @@ def test_the_assets_the_jobs_and_the_figures_to_scrape(
     assert found["started"] == "ranker-v2: 10 % of the clients"
     assert found["closed"].startswith("nothing")
     assert run("ramp_experiment", "change_share", percentage=50.0, **who).success
-    assert life.do(experiments.running).treatment_points == 5000
+    assert life.do(store.running_experiment).treatment_points == 5000
     lab = Lab.__new__(Lab)
     lab.life, lab.start = life, at
     life.do(lambda c: c.execute(

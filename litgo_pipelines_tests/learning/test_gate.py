@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from litgo_pipelines.learning.gate import Evenness, Outcome, Rules, decide, population_stability
+from litgo_pipelines.learning.gate import Evenness, GateOutcome, GateRules, judge_candidate, population_stability
 
-RULES = Rules(min_queries=100, slice_min_queries=30)
+RULES = GateRules(min_queries=100, slice_min_queries=30)
 
 
 def results(gain: float, queries: int = 200, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
@@ -15,54 +15,56 @@ def results(gain: float, queries: int = 200, noise: float = 0.1) -> tuple[np.nda
 
 
 def test_a_clear_gain_passes() -> None:
-    decision = decide(*results(0.2), RULES)
-    assert decision.outcome == Outcome.PASSED
+    decision = judge_candidate(*results(0.2), RULES)
+    assert decision.outcome == GateOutcome.PASSED
     assert decision.lift is not None
     assert decision.lift > 0.05
 
 
 def test_a_gain_below_the_lift_is_rejected_even_when_certain() -> None:
-    decision = decide(*results(0.03, noise=0.001), RULES)
+    decision = judge_candidate(*results(0.03, noise=0.001), RULES)
     assert decision.difference is not None
     assert decision.difference.low > 0
-    assert decision.outcome == Outcome.REJECTED
+    assert decision.outcome == GateOutcome.REJECTED
 
 
 def test_a_large_but_uncertain_gain_is_rejected() -> None:
     draw = np.random.default_rng(1)
     baseline = np.full(100, 0.3)
     candidate = np.where(draw.random(100) < 0.37, 1.0, 0.0)
-    decision = decide(candidate, baseline, RULES)
+    decision = judge_candidate(candidate, baseline, RULES)
     assert decision.lift is not None
     assert decision.lift >= 0.05
-    assert decision.outcome == Outcome.REJECTED
+    assert decision.outcome == GateOutcome.REJECTED
     assert "chance" in decision.reasons[0]
 
 
 def test_too_few_scored_queries_are_not_enough_evidence() -> None:
     candidate, baseline = results(0.5, queries=150)
     candidate[:60] = baseline[:60] = np.nan
-    decision = decide(candidate, baseline, RULES)
-    assert decision.outcome == Outcome.NOT_ENOUGH_EVIDENCE
+    decision = judge_candidate(candidate, baseline, RULES)
+    assert decision.outcome == GateOutcome.NOT_ENOUGH_EVIDENCE
     assert (decision.queries, decision.skipped) == (90, 60)
-    assert decide(np.full(5, np.nan), np.full(5, np.nan), RULES).outcome == Outcome.NOT_ENOUGH_EVIDENCE
+    assert judge_candidate(np.full(5, np.nan), np.full(5, np.nan), RULES).outcome == GateOutcome.NOT_ENOUGH_EVIDENCE
 
 
 def test_without_a_baseline_nothing_passes() -> None:
-    assert decide(results(1.0)[0], None, RULES).outcome == Outcome.REJECTED
+    assert judge_candidate(results(1.0)[0], None, RULES).outcome == GateOutcome.REJECTED
 
 
 def test_a_model_that_changed_on_the_way_never_passes() -> None:
-    assert decide(*results(0.5), RULES, reload_problems=("another prediction",)).outcome == Outcome.REJECTED
+    assert (
+        judge_candidate(*results(0.5), RULES, reload_problems=("another prediction",)).outcome == GateOutcome.REJECTED
+    )
 
 
 def test_different_queries_are_an_error() -> None:
     candidate, baseline = results(0.2)
     with pytest.raises(ValueError, match="same queries"):
-        decide(candidate[:-1], baseline, RULES)
+        judge_candidate(candidate[:-1], baseline, RULES)
     candidate[0] = np.nan
     with pytest.raises(ValueError, match="different queries"):
-        decide(candidate, baseline, RULES)
+        judge_candidate(candidate, baseline, RULES)
 
 
 def test_a_slice_that_is_clearly_worse_vetoes_and_a_small_one_cannot() -> None:
@@ -71,9 +73,9 @@ def test_a_slice_that_is_clearly_worse_vetoes_and_a_small_one_cannot() -> None:
     candidate[big] = baseline[big] * 0.7
     candidate[small] = baseline[small] * 0.7
     slices = {"uf AC": small, "area Civil": ~big & ~small}
-    assert decide(candidate, baseline, RULES, slices=slices).outcome == Outcome.PASSED
-    decision = decide(candidate, baseline, RULES, slices={**slices, "area Penal": big})
-    assert decision.outcome == Outcome.REJECTED
+    assert judge_candidate(candidate, baseline, RULES, slices=slices).outcome == GateOutcome.PASSED
+    decision = judge_candidate(candidate, baseline, RULES, slices={**slices, "area Penal": big})
+    assert decision.outcome == GateOutcome.REJECTED
     assert [r.name for r in decision.slices if r.veto] == ["area Penal"]
 
 
@@ -82,11 +84,11 @@ def test_many_slices_do_not_veto_by_chance() -> None:
     baseline = draw.uniform(0.2, 0.8, 1000)
     candidate = baseline + 0.05 + draw.normal(0, 0.2, 1000)
     slices = {f"slice {n}": np.arange(1000) // 40 == n for n in range(25)}
-    assert not [r for r in decide(candidate, baseline, RULES, slices=slices).slices if r.veto]
+    assert not [r for r in judge_candidate(candidate, baseline, RULES, slices=slices).slices if r.veto]
 
 
 def test_the_decision_is_plain_json() -> None:
-    decision = decide(*results(0.2), RULES, slices={"all": np.ones(200, dtype=bool)})
+    decision = judge_candidate(*results(0.2), RULES, slices={"all": np.ones(200, dtype=bool)})
     assert json.loads(json.dumps(decision.as_dict(), allow_nan=False))["outcome"] == "passed"
 
 
@@ -101,8 +103,8 @@ def test_population_stability() -> None:
 
 def test_a_model_that_spreads_offers_less_evenly_is_rejected() -> None:
     better = results(0.2)
-    assert decide(*better, RULES, evenness=Evenness(0.29, 0.28)).outcome == Outcome.PASSED
-    uneven = decide(*better, RULES, evenness=Evenness(0.31, 0.28))
-    assert (uneven.outcome, len(uneven.reasons)) == (Outcome.REJECTED, 1)
+    assert judge_candidate(*better, RULES, evenness=Evenness(0.29, 0.28)).outcome == GateOutcome.PASSED
+    uneven = judge_candidate(*better, RULES, evenness=Evenness(0.31, 0.28))
+    assert (uneven.outcome, len(uneven.reasons)) == (GateOutcome.REJECTED, 1)
     assert "Gini 0.310 against 0.280" in uneven.reasons[0]
-    assert decide(*better, RULES, evenness=Evenness(float("nan"), 0.28)).outcome == Outcome.REJECTED
+    assert judge_candidate(*better, RULES, evenness=Evenness(float("nan"), 0.28)).outcome == GateOutcome.REJECTED

@@ -127,8 +127,8 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
     assert row.snapshot_path is not None
     features = read_rows(settings().home / row.snapshot_path, "holdout").features
     features[::3, 2] = np.nan
-    model = registry.load(mlflow, row.mlflow_version)
-    own = bundle.load(settings().home / str(row.bundle_path))
+    model = registry.load_model(mlflow, row.mlflow_version)
+    own = bundle.load_bundle(settings().home / str(row.bundle_path))
     assert own is not None
     scores = np.asarray(own.boosters()[0].predict(features))
     assert registry.reload_problems(model, features, scores) == ()
@@ -171,9 +171,9 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
     assert changes == [f"alias champion: {third.mlflow_version} → {row.mlflow_version}"]
 
     # The data of a version that was taken back are not learned from again, and nothing waits for that.
-    by = ledger.By("monitor", "worse", AS_OF, "run")
+    actor = ledger.Actor("monitor", "worse", AS_OF, "run")
     with connect(url) as connection, connection.cursor() as cursor:
-        transitions.roll_back(cursor, row.mlflow_version, None, "incident", {}, by)
+        transitions.roll_back(cursor, row.mlflow_version, None, "incident", {}, actor)
     refused = run(url, mlflow_server)
     assert "are those of a quarantined version" in failure(refused, "registered_model")
     with connect(url) as connection, connection.cursor() as cursor:

@@ -4,7 +4,7 @@ import pytest
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.learning import retrainings
-from litgo_pipelines.learning.retrain import Request, count_new_reviews, decide
+from litgo_pipelines.learning.retrain import RetrainingRequest, count_new_reviews, retraining_request
 from litgo_pipelines_tests.worlds.learning import AS_OF, SENT, Marketplace
 
 DAY = timedelta(days=1)
@@ -32,7 +32,7 @@ def test_the_watermark_is_that_of_the_last_trained_candidate(market: Marketplace
     with connect(market.url) as connection, connection.cursor() as cursor:
         for root, days, bundle in (("a", 5, "models/a"), ("failed", 15, None)):
             retrainings.begin(cursor, root, AS_OF)
-            retrainings.record(cursor, root, watermark=SENT + days * DAY, bundle_path=bundle)
+            retrainings.record_step(cursor, root, watermark=SENT + days * DAY, bundle_path=bundle)
     assert count(market) == (2, SENT + 5 * DAY)
 
 
@@ -43,10 +43,10 @@ def test_a_failed_count_is_an_error_not_zero(market: Marketplace) -> None:
 
 
 def test_a_request_comes_once_for_every_minimum_of_reviews() -> None:
-    assert decide(499, 500, None) is None
-    assert decide(500, 500, None) == Request("reviews-after-the-beginning-1")
-    assert decide(999, 500, AS_OF) == Request("reviews-after-2026-06-01T00:00:00+00:00-1")
-    assert decide(1000, 500, AS_OF) == Request("reviews-after-2026-06-01T00:00:00+00:00-2")
+    assert retraining_request(499, 500, None) is None
+    assert retraining_request(500, 500, None) == RetrainingRequest("reviews-after-the-beginning-1")
+    assert retraining_request(999, 500, AS_OF) == RetrainingRequest("reviews-after-2026-06-01T00:00:00+00:00-1")
+    assert retraining_request(1000, 500, AS_OF) == RetrainingRequest("reviews-after-2026-06-01T00:00:00+00:00-2")
 
 
 def test_a_retraining_keeps_the_instant_it_began_with(market: Marketplace) -> None:
@@ -58,7 +58,7 @@ def test_a_retraining_keeps_the_instant_it_began_with(market: Marketplace) -> No
         with pytest.raises(retrainings.StepMissing, match="has not begun"):
             retrainings.get(cursor, "another")
         with pytest.raises(ValueError, match="not columns"):
-            retrainings.record(cursor, "root", nonsense=1)
+            retrainings.record_step(cursor, "root", nonsense=1)
 
 
 def test_pending_registrations_are_trained_and_not_registered_and_judged(market: Marketplace) -> None:
@@ -70,5 +70,5 @@ def test_pending_registrations_are_trained_and_not_registered_and_judged(market:
             ("d", "models/d", "2", None),
         ):
             retrainings.begin(cursor, root, AS_OF)
-            retrainings.record(cursor, root, bundle_path=bundle, mlflow_version=version, evaluation=verdict)
+            retrainings.record_step(cursor, root, bundle_path=bundle, mlflow_version=version, evaluation=verdict)
         assert retrainings.pending_registrations(cursor) == ["b", "d"]

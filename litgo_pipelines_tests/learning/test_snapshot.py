@@ -20,7 +20,7 @@ FUTURE = AS_OF + timedelta(seconds=1)
 
 def write(market: Marketplace, folder: Path, as_of: datetime = AS_OF) -> tuple[snapshot.Snapshot, list[dict[str, Any]]]:
     with connect(market.url) as connection, connection.cursor() as cursor:
-        written = snapshot.write(cursor, as_of, 0.2, folder)
+        written = snapshot.write_snapshot(cursor, as_of, 0.2, folder)
     return written, pq.read_table(written.path).to_pylist()
 
 

@@ -28,22 +28,22 @@ def judge(life: Life, version: str, outcome: str = "passed", *, experiments: boo
     def work(cursor: Any) -> str:
         root = f"root {version}"
         retrainings.begin(cursor, root, AT)
-        retrainings.record(cursor, root, mlflow_version=version)
+        retrainings.record_step(cursor, root, mlflow_version=version)
         cursor.execute(
             "UPDATE litgo.retrainings SET started_at = %s WHERE root_run_id = %s",
             (AT + timedelta(days=int(version)), root),
         )
         row = retrainings.get(cursor, root)
         result = verdict(outcome) | ({"fairness": fairness} if fairness else {})
-        return evaluation.record(cursor, row, result, life.at, "run", experiments=experiments)
+        return evaluation.record_verdict(cursor, row, result, life.at, "run", experiments=experiments)
 
-    if version not in life.state().standing:
+    if version not in life.state().stages:
         life.candidate(version)
     return life.do(work)
 
 
 def waiting(life: Life) -> str | None:
-    return life.do(evaluation.waiting, life.at, experiments=True)
+    return life.do(evaluation.candidate_to_promote, life.at, experiments=True)
 
 
 def test_the_first_to_pass_becomes_champion_and_the_next_challenger(life: Life) -> None:
@@ -52,7 +52,7 @@ def test_the_first_to_pass_becomes_champion_and_the_next_challenger(life: Life) 
     assert judge(life, "2", "rejected") == "challenger already"
     assert judge(life, "3", "rejected") == "archived"
     assert judge(life, "4", "not_enough_evidence") == "candidate: not enough evidence"
-    assert life.state().standing == {"1": "champion", "2": "challenger", "3": "archived", "4": "candidate"}
+    assert life.state().stages == {"1": "champion", "2": "challenger", "3": "archived", "4": "candidate"}
     assert life.rows("SELECT actor, reason FROM litgo.model_ledger WHERE version = '3' ORDER BY sequence DESC") == [
         ("gate", "it rejected"), ("test", "because"),
     ]  # fmt: skip

@@ -95,7 +95,7 @@ def test_a_predecessor_that_cannot_be_loaded_is_passed_over(
     mlflow.client().delete_model_version(MODEL_NAME, "2")
     entry = hand(actions.roll_back, "3")
     assert (entry.successor, entry.evidence["loadable"]) == ("1", {"2": False, "1": True})
-    assert life.state().standing["2"] == "archived"
+    assert life.state().stages["2"] == "archived"
 
 
 def test_a_rollback_does_not_wait_for_mlflow(
@@ -125,11 +125,11 @@ def test_two_at_once_take_one_decision(life: Life, mlflow: MLflow, tmp_path: Pat
 
     def decide(number: int) -> None:
         with closing(open_connection(life.url)) as connection:
-            by = ledger.By("monitor", "worse", life.at, f"run {number}")
+            actor = ledger.Actor("monitor", "worse", life.at, f"run {number}")
             barrier.wait()
             try:
                 outcomes.append(
-                    actions.take_back(connection, mlflow, tmp_path, "3", f"incident {number % 2}", {}, by).sequence
+                    actions.take_back(connection, mlflow, tmp_path, "3", f"incident {number % 2}", {}, actor).sequence
                 )
             except ledger.Refused as error:
                 outcomes.append(str(error))

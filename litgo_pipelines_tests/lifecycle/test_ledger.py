@@ -96,8 +96,8 @@ def test_of_two_appends_at_once_one_wins(database_url: str, first_commits: bool)
         assert champion.version == "2"
 
 
-def by(at: datetime = datetime(2026, 3, 1, tzinfo=UTC), by_hand: bool = False) -> ledger.By:
-    return ledger.By("ana", "because", at, "run", by_hand)
+def by(at: datetime = datetime(2026, 3, 1, tzinfo=UTC), by_hand: bool = False) -> ledger.Actor:
+    return ledger.Actor("ana", "because", at, "run", by_hand)
 
 
 def test_what_serves_is_the_same_by_query_and_by_fold(database_url: str) -> None:
@@ -111,7 +111,7 @@ def test_what_serves_is_the_same_by_query_and_by_fold(database_url: str) -> None
             successor = draw.choice([None, *current.predecessors]) if transition == "rolled_back" else None
             hand = by(at, by_hand=draw.random() < 0.7)
             try:
-                ledger.transit(cursor, transition, f"{n}", version or "1", {}, hand, successor=successor)
+                ledger.apply_transition(cursor, transition, f"{n}", version or "1", {}, hand, successor=successor)
             except ledger.Refused:
                 continue
             written.add(transition)
@@ -124,9 +124,9 @@ def test_what_serves_is_the_same_by_query_and_by_fold(database_url: str) -> None
 def test_says_who_and_why_or_nothing(life: Life) -> None:
     for who, reason in (("", "because"), ("ana", " ")):
         with pytest.raises(ledger.Refused, match="says who and why"):
-            ledger.By(who, reason, datetime(2026, 3, 1, tzinfo=UTC), "run")
+            ledger.Actor(who, reason, datetime(2026, 3, 1, tzinfo=UTC), "run")
     with pytest.raises(ValueError, match="no zone"):
-        ledger.By("ana", "because", datetime(2026, 3, 1), "run")  # noqa: DTZ001
+        ledger.Actor("ana", "because", datetime(2026, 3, 1), "run")  # noqa: DTZ001
     life.champion("1")
     assert life.rows("SELECT actor, reason, recorded_at FROM litgo.model_ledger WHERE sequence = 2") == [
         ("test", "better", life.at)
@@ -138,7 +138,7 @@ def test_says_who_and_why_or_nothing(life: Life) -> None:
 def test_a_key_stands_for_one_transition(life: Life) -> None:
     life.champion("1")
     with pytest.raises(ledger.LedgerConflict, match="was the champion of version 1"):
-        life.do(ledger.transit, "champion", "champion e1", "2", {}, by())
+        life.do(ledger.apply_transition, "champion", "champion e1", "2", {}, by())
 
 
 def test_a_ledger_of_before_keeps_its_meaning(postgres_server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_a_ledger_of_before_keeps_its_meaning(postgres_server_url: str, monkeypa
     with connect(url) as connection, connection.cursor() as cursor:
         state = ledger.state(cursor)
         champion = ledger.current_champion(cursor)
-    assert (state.standing, state.data) == ({"1": "champion", "2": "archived"}, {"1": "x"})
+    assert (state.stages, state.data) == ({"1": "champion", "2": "archived"}, {"1": "x"})
     assert champion is not None
     assert (champion.sequence, champion.version) == (2, "1")
     execute(postgres_server_url, f"DROP DATABASE {name} WITH (FORCE)")

@@ -20,7 +20,7 @@ from litgo_pipelines.database import open_connection
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.lifecycle import actions
-from litgo_pipelines.lifecycle.ledger import By
+from litgo_pipelines.lifecycle.ledger import Actor
 from litgo_pipelines.lifecycle.reconcile import reconcile
 from litgo_pipelines.matching.serving import Rankers
 from litgo_pipelines.models import registry
@@ -112,7 +112,7 @@ def test_an_hour_without_mlflow_loses_and_doubles_nothing(
         life.do(lambda cursor: reconcile(mlflow, cursor, begin - MINUTE))
         life.candidate("3")
         life.do(lambda c: retrainings.begin(c, "trained before", begin - DAY))
-        life.do(lambda c: retrainings.record(
+        life.do(lambda c: retrainings.record_step(
             c, "trained before", snapshot_path="s", snapshot_sha256="s", snapshot={}, candidate_key="k",
             bundle_path="b", candidate={},
         ))  # fmt: skip
@@ -128,13 +128,13 @@ def test_an_hour_without_mlflow_loses_and_doubles_nothing(
         market.requests("2", begin + 10 * MINUTE, 0.5, 120, 0.2)
         market.ranked("2", None, begin + 10 * MINUTE, begin + 40 * MINUTE)
         seen += [ticks.at(begin + minutes * MINUTE) for minutes in range(10, 70, 15)]
-        assert (life.state().champion, life.state().standing["2"]) == ("1", "quarantined")
+        assert (life.state().champion, life.state().stages["2"]) == ("1", "quarantined")
         assert all("does not answer" in tick["reconciliation_sensor"] for tick in seen)
         assert all("1 trained models wait" in tick["pending_registration_sensor"] for tick in seen)
         with closing(open_connection(life.url)) as connection:
-            by = By("ana", "now", begin + 61 * MINUTE, "", by_hand=True)
+            actor = Actor("ana", "now", begin + 61 * MINUTE, "", by_hand=True)
             with pytest.raises(MLflowUnavailable):  # nobody can say whether it would rank
-                actions.promote(connection, mlflow, settings().served_models, "3", by)
+                actions.promote(connection, mlflow, settings().served_models, "3", actor)
         assert life.do(Rankers(mlflow, settings().served_models), None).champion.version == "1"
 
         server.start()

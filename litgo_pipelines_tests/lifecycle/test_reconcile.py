@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.lifecycle.reconcile import COMPARED_EVERY, Reconciled, due, reconcile
+from litgo_pipelines.lifecycle.reconcile import COMPARED_EVERY, Reconciled, reconcile, reconciliation_due
 from litgo_pipelines.models.registry import MODEL_NAME
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines_tests.support import free_port
@@ -100,7 +100,7 @@ def test_an_empty_registry_is_no_reason_to_change_the_ledger(life: Life, tmp_pat
 
 def test_a_look_costs_one_query_and_finds_what_is_due(life: Life, mlflow: MLflow) -> None:
     def is_due(later: timedelta = timedelta()) -> bool:
-        return life.do(due, life.at + later)
+        return life.do(reconciliation_due, life.at + later)
 
     assert not is_due()  # an empty ledger
     life.champion("1")
@@ -118,7 +118,7 @@ def test_while_mlflow_is_down_the_ledger_goes_on(life: Life, mlflow: MLflow) -> 
     with pytest.raises(MLflowUnavailable):
         done(life, down)
     life.champion("2")
-    assert life.do(due, life.at)
+    assert life.do(reconciliation_due, life.at)
     assert done(life, mlflow).state.champion == "2"
     assert aliases(mlflow) == {"champion": "2", "previous": "1"}
 

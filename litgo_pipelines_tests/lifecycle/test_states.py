@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgo_pipelines.lifecycle.states import COOLDOWN, FREEZE_WINDOW, TRANSITIONS, State, Step, fold, refusal
+from litgo_pipelines.lifecycle.states import COOLDOWN, FREEZE_WINDOW, TRANSITIONS, LedgerState, Step, fold, refusal
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-def history(*steps: tuple[Any, ...]) -> State:
+def history(*steps: tuple[Any, ...]) -> LedgerState:
     """(transition, version[, successor[, data]]) an hour apart; the data of version n are 'data n'."""
 
     def step(n: int, transition: str, version: str, successor: str | None = None, data: str | None = None) -> Step:
@@ -29,7 +29,7 @@ ABC = [*AB, ("candidate", "3"), ("challenger", "3"), ("champion", "3")]
 
 def test_a_life() -> None:
     state = history(*ABC, ("candidate", "4"), ("challenger", "4"), ("candidate", "5"), ("archived", "5"))
-    assert state.standing == {
+    assert state.stages == {
         "1": "archived", "2": "previous", "3": "champion", "4": "challenger", "5": "archived",
     }  # fmt: skip
     assert state.since == {"1": 8, "2": 8, "3": 8, "4": 10, "5": 12}
@@ -38,7 +38,7 @@ def test_a_life() -> None:
 
 def test_rollbacks_go_back_through_what_served_until_the_hand_weights() -> None:
     once = history(*ABC, ("rolled_back", "3", "2"))
-    assert (once.champion, once.previous, once.standing["3"], once.frozen) == ("2", "1", "quarantined", None)
+    assert (once.champion, once.previous, once.stages["3"], once.frozen) == ("2", "1", "quarantined", None)
     assert once.quarantined_data == {"data 3"}
     assert once.cooldown_until == AT + 9 * HOUR + COOLDOWN
     twice = history(*ABC, ("rolled_back", "3", "2"), ("rolled_back", "2", "1"))
@@ -50,7 +50,7 @@ def test_rollbacks_go_back_through_what_served_until_the_hand_weights() -> None:
     assert history(*A, ("rolled_back", "1"), ("freeze_lifted", "1")).frozen is None
     # one that could not be loaded is passed over, for good
     passed_over = history(*ABC, ("rolled_back", "3", "1"))
-    assert (passed_over.champion, passed_over.standing["2"], passed_over.previous) == ("1", "archived", None)
+    assert (passed_over.champion, passed_over.stages["2"], passed_over.previous) == ("1", "archived", None)
 
 
 def test_rollbacks_far_apart_freeze_nothing() -> None:
@@ -63,7 +63,7 @@ def test_rollbacks_far_apart_freeze_nothing() -> None:
 
 def test_entries_of_older_ledgers_read_as_what_they_meant() -> None:
     state = history(("candidate", "1"), ("champion", "1"), ("candidate", "2"), ("rejected", "2"), ("rejected", "1"))
-    assert state.standing == {"1": "champion", "2": "archived"}
+    assert state.stages == {"1": "champion", "2": "archived"}
 
 
 ROLLED = [*ABC, ("rolled_back", "3", "2")]
@@ -153,12 +153,12 @@ def test_whatever_is_tried_the_invariants_hold(tried: list[Any], snapshots: list
         before = state
         steps.append(Step(len(steps) + 1, transition, version, at, successor, data[version]))
         state = fold(steps)
-        standings = list(state.standing.values())
+        standings = list(state.stages.values())
         assert standings.count("champion") == (state.champion is not None)
         assert standings.count("previous") == (state.previous is not None)
         assert standings.count("challenger") == (state.challenger is not None)
-        assert all(state.standing[v] == "quarantined" for v, now in before.standing.items() if now == "quarantined")
-        assert all(state.standing[v] == "archived" for v, now in before.standing.items()
+        assert all(state.stages[v] == "quarantined" for v, now in before.stages.items() if now == "quarantined")
+        assert all(state.stages[v] == "archived" for v, now in before.stages.items()
                    if now == "archived" and v not in before.predecessors)  # fmt: skip
         assert before.frozen is None or state.frozen is not None or transition == "freeze_lifted"
         assert (before.frozen, transition) == (None, "champion") or transition != "champion"
@@ -167,16 +167,16 @@ def test_whatever_is_tried_the_invariants_hold(tried: list[Any], snapshots: list
             assert before.champion is None or state.previous == before.champion
             assert by_hand or before.cooldown_until is None or at >= before.cooldown_until
         if transition == "rolled_back":
-            assert state.standing[version] == "quarantined"
+            assert state.stages[version] == "quarantined"
             assert state.champion == successor
             assert state.frozen is not None or state.champion is not None
         elif transition != "champion":
             assert state.champion == before.champion
         if transition in ("candidate", "challenger", "champion"):
             assert data[version] not in before.quarantined_data
-            assert before.standing.get(version) != "quarantined"
+            assert before.stages.get(version) != "quarantined"
 
 
 def test_an_unknown_transition_is_an_error() -> None:
     with pytest.raises(ValueError, match="unknown transition"):
-        refusal(State(), "rejected", "1", AT)  # type: ignore[arg-type]
+        refusal(LedgerState(), "rejected", "1", AT)  # type: ignore[arg-type]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.database import connect, open_connection
-from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments import store
 from litgo_pipelines.experiments.assignment import assign
 from litgo_pipelines.lifecycle import transitions
-from litgo_pipelines.lifecycle.ledger import By
+from litgo_pipelines.lifecycle.ledger import Actor
 from litgo_pipelines.matching import arm_loads, record
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.batch import match_pending
@@ -24,7 +24,7 @@ from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill
 
 HOLDOUT = 2_000
-BY = By("tests", "tried", AS_OF - timedelta(hours=1), "", by_hand=True)
+BY = Actor("tests", "tried", AS_OF - timedelta(hours=1), "", by_hand=True)
 
 
 class Column:
@@ -61,7 +61,7 @@ def url(database_url: str) -> str:
             transitions.enter(cursor, version, version, {"snapshot_sha256": version}, BY)
         transitions.promote(cursor, "1", "first", {}, BY)
         transitions.challenge(cursor, "2", {}, BY)
-        experiments.start(cursor, "2", experiments.Plan(5_000, holdout_points=HOLDOUT), BY)
+        store.start(cursor, "2", store.ExperimentPlan(5_000, holdout_points=HOLDOUT), BY)
     return database_url
 
 
@@ -80,8 +80,8 @@ def exposed(url: str) -> dict[str, tuple[Any, ...]]:
 
 
 def expected(client: str) -> str:
-    with_holdout = experiments.in_holdout(client, HOLDOUT)
-    split = experiments.Experiment("ranker-v2:1", 5_000, holdout_salt=experiments.HOLDOUT_SALT, holdout_points=HOLDOUT)
+    with_holdout = store.in_holdout(client, HOLDOUT)
+    split = store.Experiment("ranker-v2:1", 5_000, holdout_salt=store.HOLDOUT_SALT, holdout_points=HOLDOUT)
     arm = assign(split, client)
     assert (arm is None) == with_holdout
     return arm or "holdout"
@@ -134,7 +134,7 @@ def test_a_batch_that_was_killed_goes_on_with_its_arms_after_the_experiment_ende
         match(url, rankers)
     killed.undo()
     with connect(url) as connection, connection.cursor() as cursor:
-        experiments.stop(cursor, By("tests", "enough", AS_OF, "", by_hand=True))
+        store.stop(cursor, Actor("tests", "enough", AS_OF, "", by_hand=True))
     match(url, rankers)
     found = exposed(url)
     assert {client: arm for client, (_, arm, *_) in found.items()} == {client: expected(client) for client in found}
@@ -209,8 +209,8 @@ def test_an_arm_sees_its_own_offers_as_if_it_had_all_clients(url: str, monkeypat
         }  # fmt: skip
         before = 7.0 + np.zeros(len(ids))
         shared = before + made["treatment"] + made["control"] + made["holdout"]
-        loads = arm_loads.read(cursor, "ranker-v2", ids, shared, AS_OF + timedelta(days=1))
-        nobody = arm_loads.read(cursor, None, ids, shared.copy(), AS_OF + timedelta(days=1))
+        loads = arm_loads.read_arm_loads(cursor, "ranker-v2", ids, shared, AS_OF + timedelta(days=1))
+        nobody = arm_loads.read_arm_loads(cursor, None, ids, shared.copy(), AS_OF + timedelta(days=1))
     everybody = np.arange(len(ids))
     both = made["treatment"].sum() + made["control"].sum()
     for arm in ("treatment", "control"):

@@ -122,7 +122,7 @@ def test_the_champion_ranks_also_while_its_registry_is_down(database_url: str, c
     assert "adds to the log-odds" in explained
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT case_id::text FROM litgo.matchings LIMIT 1")
-        (found,) = explain.read(cursor, cursor.fetchone()[0])
+        (found,) = explain.read_matchings(cursor, cursor.fetchone()[0])
     parts = explain.contributions(found, Rankers(MLflow(tracking_uri=champion), settings().served_models).parts("1"))
     # SHAP values and one constant sum to the log-odds
     relevance = np.array([entry["relevance"] for entry in found.considered])
@@ -232,7 +232,7 @@ def test_an_explanation_says_who_why_and_what_it_would_have_taken(database_url: 
     match(database_url)
     ((case,),) = ask(database_url, "SELECT md5('case 3')::uuid::text")
     with connect(database_url) as connection, connection.cursor() as cursor:
-        (found,) = explain.read(cursor, case)
+        (found,) = explain.read_matchings(cursor, case)
     parts = explain.contributions(found)
     text = explain.text(found, parts)
     assert "hand weights (balanced)" in text
@@ -256,4 +256,4 @@ def test_what_was_not_matched_is_explained_too(database_url: str) -> None:
     with connect(database_url) as connection, connection.cursor() as cursor:
         for case, message in zip(ids, ("no area yet", "no eligible lawyer", "there is no case"), strict=True):
             with pytest.raises(explain.NotMatched, match=message):
-                explain.read(cursor, case)
+                explain.read_matchings(cursor, case)

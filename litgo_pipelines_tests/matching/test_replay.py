@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from benchmarks import fair_allocation
 from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE, STEPS, Rule
 from litgo_pipelines.matching.calibration import Window, fit_all
-from litgo_pipelines.matching.replay import WINDOW, Cases, Lawyers, Ledger, Policy, Pool, calibrate, price, replay
+from litgo_pipelines.matching.replay import (
+    WINDOW,
+    Ledger,
+    Policy,
+    Pool,
+    ReplayCases,
+    ReplayLawyers,
+    calibrate,
+    price,
+    replay,
+)
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.simulation.truth import World
 
@@ -20,7 +30,7 @@ DAY = 86_400.0
 END = 60 * DAY
 
 
-def marketplace(seed: int, n: int = 60, cases: int = 900, largest: int = 30) -> tuple[Cases, Lawyers]:
+def marketplace(seed: int, n: int = 60, cases: int = 900, largest: int = 30) -> tuple[ReplayCases, ReplayLawyers]:
     """Sixty days of cases with pools of 1 to `largest`; every tenth lawyer joins meanwhile."""
     rng = np.random.default_rng(seed)
     joined = np.where(np.arange(n) % 10 == 0, rng.uniform(0, END, n), -100 * DAY)
@@ -30,11 +40,11 @@ def marketplace(seed: int, n: int = 60, cases: int = 900, largest: int = 30) -> 
     talent = rng.beta(4, 3, n)
     lawyer = np.concatenate(pools)
     relevance = np.clip(0.8 * talent[lawyer] + 0.2 * rng.random(len(lawyer)), 0, 1)
-    lawyers = Lawyers(rng.integers(5, 31, n).astype(float), joined, rng.integers(0, 4, n).astype(float))
-    return Cases(at, starts, lawyer, relevance), lawyers
+    lawyers = ReplayLawyers(rng.integers(5, 31, n).astype(float), joined, rng.integers(0, 4, n).astype(float))
+    return ReplayCases(at, starts, lawyer, relevance), lawyers
 
 
-def by_loops(cases: Cases, lawyers: Lawyers, rule: Rule) -> list[list[int]]:
+def by_loops(cases: ReplayCases, lawyers: ReplayLawyers, rule: Rule) -> list[list[int]]:
     """Everybody offered each case, by dictionaries and sorting, from the words of the method."""
     offers: list[tuple[float, int]] = []
     result = []
@@ -95,9 +105,9 @@ def test_the_figures_are_what_plain_loops_find() -> None:
 
 
 def test_without_cases_there_are_no_figures() -> None:
-    lawyers = Lawyers(np.ones(3), np.zeros(3), np.zeros(3))
+    lawyers = ReplayLawyers(np.ones(3), np.zeros(3), np.zeros(3))
     none = np.empty(0)
-    run = replay(Cases(none, np.array([0]), none.astype(int), none), lawyers, price(Rule()))
+    run = replay(ReplayCases(none, np.array([0]), none.astype(int), none), lawyers, price(Rule()))
     figures = run.figures(END)
     assert figures.cases == figures.chosen == 0
     assert np.isnan([figures.gini, figures.coverage, figures.kept, figures.kept_p5, run.coverage_bound(END)]).all()

@@ -18,7 +18,14 @@ from distributed import Client, LocalCluster
 from litgo_pipelines.learning.assets import candidate_model, training_snapshot
 from litgo_pipelines.models import bundle
 from litgo_pipelines.models import training as ranker
-from litgo_pipelines.models.distributed import ClusterTooSmall, case_starts, fit, partitions, read, train
+from litgo_pipelines.models.distributed import (
+    ClusterTooSmall,
+    case_starts,
+    fit,
+    partitions,
+    read_rows_between,
+    train_distributed,
+)
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.metrics import ndcg
 from litgo_pipelines.models.training import Recipe
@@ -69,7 +76,7 @@ def scheduler() -> Iterator[str]:
 def test_partitions_hold_every_training_row_once_and_split_no_case(snapshot: Path, count: int) -> None:
     whole = read_rows(snapshot, "train")
     ranges = partitions(case_starts(snapshot), count)
-    parts = [read(snapshot, *each) for each in ranges]
+    parts = [read_rows_between(snapshot, *each) for each in ranges]
     assert len(parts) <= count
     assert max(stop - start for start, stop in ranges) <= len(whole.labels) / count + 9
     for name in ("features", "labels", "groups", "position"):
@@ -81,8 +88,8 @@ def test_two_workers_learn_what_one_process_learns_and_the_same_each_time(snapsh
     test = read_rows(snapshot, "holdout")
     seeds = [0, 1, 2]
     alone = ranker.train(read_rows(snapshot, "train").without_position(), RECIPE, seeds)
-    together = train(snapshot, RECIPE, seeds, scheduler)
-    again = train(snapshot, RECIPE, seeds[:1], scheduler)
+    together = train_distributed(snapshot, RECIPE, seeds, scheduler)
+    again = train_distributed(snapshot, RECIPE, seeds[:1], scheduler)
     assert together.rounds == alone.rounds  # the sample holds everything
     assert together.boosters[0].model_to_string() == again.boosters[0].model_to_string()
     text = together.boosters[0].model_to_string()
@@ -99,9 +106,9 @@ def test_two_workers_learn_what_one_process_learns_and_the_same_each_time(snapsh
 
 @pytest.mark.slow
 def test_rounds_are_chosen_on_the_newest_cases_and_every_row_is_trained_on(snapshot: Path, scheduler: str) -> None:
-    trained = train(snapshot, replace(RECIPE, max_rounds=5), [0], scheduler, sample_rows=2_000)
+    trained = train_distributed(snapshot, replace(RECIPE, max_rounds=5), [0], scheduler, sample_rows=2_000)
     starts = case_starts(snapshot)
-    newest = read(snapshot, int(starts[np.searchsorted(starts, starts[-1] - 2_000)]), int(starts[-1]))
+    newest = read_rows_between(snapshot, int(starts[np.searchsorted(starts, starts[-1] - 2_000)]), int(starts[-1]))
     chosen = ranker.train(newest.without_position(), replace(RECIPE, max_rounds=5), [0])
     np.testing.assert_array_equal(trained.curves["without position"].mean, chosen.curves["without position"].mean)
     roots = [tree["tree_structure"] for tree in trained.boosters[0].dump_model()["tree_info"]]
@@ -114,7 +121,7 @@ def test_too_few_workers_are_said_to_be_too_few(
 ) -> None:
     monkeypatch.setattr("litgo_pipelines.models.distributed.SECONDS_FOR_WORKERS", 0.2)
     with pytest.raises(ClusterTooSmall, match="fewer than 3 workers"):
-        train(snapshot, replace(RECIPE, max_rounds=5), [0], scheduler, workers=3, sample_rows=500)
+        train_distributed(snapshot, replace(RECIPE, max_rounds=5), [0], scheduler, workers=3, sample_rows=500)
 
 
 @pytest.mark.slow
@@ -147,6 +154,6 @@ def test_a_retraining_with_enough_rows_goes_over_the_workers(
         run_config={"ops": {"training_snapshot": {"config": {"as_of": AS_OF.isoformat()}}}},
     )
     (made,) = result.asset_materializations_for_node("candidate_model")
-    candidate = bundle.load(tmp_path / "models" / str(made.metadata["candidate key"].value))
+    candidate = bundle.load_bundle(tmp_path / "models" / str(made.metadata["candidate key"].value))
     assert candidate is not None
     assert f"[num_machines: {machines}]" in candidate.boosters()[0].model_to_string()

@@ -15,12 +15,12 @@ import pytest
 
 from litgo_pipelines.automation import asset_job
 from litgo_pipelines.database import open_connection
-from litgo_pipelines.experiments import store as experiments
+from litgo_pipelines.experiments import store
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.lifecycle import actions, ledger
 from litgo_pipelines.monitoring import assets as monitor_assets
 from litgo_pipelines.monitoring import check as monitor
-from litgo_pipelines.monitoring.check import Limits, Memory, Reference, Tick, judge
+from litgo_pipelines.monitoring.check import Limits, Memory, MonitorTick, Reference, judge
 from litgo_pipelines.monitoring.rules import Counts, Observation
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
@@ -91,11 +91,13 @@ class Market:
         values = {"batch": batch, "by": by, "start": first, "end": last, "considered": considered}
         self.life.do(lambda c: c.execute(BATCH, values))
 
-    def tick(self, at: datetime, run_id: str = "run") -> Tick:
+    def tick(self, at: datetime, run_id: str = "run") -> MonitorTick:
         with closing(open_connection(self.life.url)) as connection:
-            return monitor.tick(connection, self.mlflow, self.folder, at, LIMITS, run_id)
+            return monitor.check_and_act(connection, self.mlflow, self.folder, at, LIMITS, run_id)
 
-    def watch(self, first: datetime, hours: float, every: timedelta = HOUR) -> tuple[datetime | None, list[Tick]]:
+    def watch(
+        self, first: datetime, hours: float, every: timedelta = HOUR
+    ) -> tuple[datetime | None, list[MonitorTick]]:
         """Look until something is taken back: (when, every look)."""
         ticks = []
         for number in range(round(hours * HOUR / every)):
@@ -133,7 +135,7 @@ def test_a_healthy_champion_serves_and_one_that_lost_half_is_taken_back_once(mar
     assert found - (start + 72 * HOUR) < 12 * HOUR  # outcomes are final a day after the request
     assert ticks[-1].rolled_back == ("2", "1")
     assert life.state().champion == "1"
-    assert life.state().standing["2"] == "quarantined"
+    assert life.state().stages["2"] == "quarantined"
     entry = life.rows("SELECT actor, transition_key, reason, evidence ->> 'kind' FROM litgo.model_ledger "
                       "ORDER BY sequence DESC LIMIT 1")[0]  # fmt: skip
     assert entry[:2] == ("quality monitor", f"rolled_back quality {monitor_episode(life)}")
@@ -168,7 +170,7 @@ def test_an_answer_counts_only_until_the_outcome_is_final(market: Market) -> Non
     check = market.tick(start + 34 * HOUR).check
     assert check is not None
     assert check.seen.new == Counts(200, 30)
-    assert market.tick(start + 40 * HOUR) == Tick()
+    assert market.tick(start + 40 * HOUR) == MonitorTick()
 
 
 def test_a_fall_that_hits_the_holdout_too_is_not_the_models_fault(market: Market) -> None:
@@ -180,7 +182,7 @@ def test_a_fall_that_hits_the_holdout_too_is_not_the_models_fault(market: Market
     assert found is None
     assert {tick.check.decision for tick in ticks if tick.check} == {"serves", "excused"}
     excused = next(tick.check for tick in ticks if tick.check and tick.check.decision == "excused")
-    assert "speaks for the demand" in monitor.words(excused)
+    assert "speaks for the demand" in monitor.decision_text(excused)
     # then the holdout gets well again and the model does not
     market.requests("2", start + 72 * HOUR, 72, 60, 0.1)
     market.requests("1", start + 72 * HOUR, 72, 20, 0.2, "holdout")
@@ -218,7 +220,7 @@ def test_without_a_previous_the_hand_weights_serve(market: Market) -> None:
     assert [row[0] for row in life.rows("SELECT severity FROM litgo.alerts ORDER BY alert_id DESC LIMIT 2")] == [
         "critical", "critical",
     ]  # fmt: skip
-    assert market.tick(life.at + 60 * HOUR) == Tick()
+    assert market.tick(life.at + 60 * HOUR) == MonitorTick()
 
 
 def test_a_second_rollback_in_a_week_freezes_and_the_first_holds_promotion_for_a_day(market: Market) -> None:
@@ -243,7 +245,8 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from litgo_pipelines.database import open_connection
-from litgo_pipelines.lifecycle import actions, monitor
+from litgo_pipelines.lifecycle import actions
+from litgo_pipelines.monitoring import check
 from litgo_pipelines.resources.mlflow import MLflow
 url, at, store, folder, when = sys.argv[1:]
 real = actions.take_back
@@ -254,7 +257,7 @@ def killed(*arguments, **named):
 actions.take_back = killed
 with closing(open_connection(url)) as connection:
     at = datetime.fromisoformat(at)
-    monitor.tick(connection, MLflow(tracking_uri=store), Path(folder), at, monitor.Limits(), "killed")
+    check.check_and_act(connection, MLflow(tracking_uri=store), Path(folder), at, check.Limits(), "killed")
 """
 
 
@@ -313,12 +316,12 @@ def test_a_person_who_is_faster_is_not_done_again(market: Market, monkeypatch: p
 def test_the_experiment_that_compares_with_it_ends_first(market: Market) -> None:
     life = market.life
     life.challenger("3")
-    life.do(experiments.start, "3", experiments.Plan(), life.by())
+    life.do(store.start, "3", store.ExperimentPlan(), life.by())
     at = life.at + 40 * HOUR
     market.break_now(at)
     assert market.tick(at).rolled_back == ("2", "1")
-    assert life.do(experiments.running) is None
-    assert life.state().standing["3"] == "archived"
+    assert life.do(store.running_experiment) is None
+    assert life.state().stages["3"] == "archived"
     assert life.rows("SELECT outcome, actor FROM litgo.experiment_ends") == [("stopped", "quality monitor")]
 
 
@@ -425,7 +428,7 @@ def test_a_tick_with_nothing_to_see_costs_one_query(market: Market, monkeypatch:
     last = market.start + 25 * HOUR
     assert market.tick(last).check is not None
     executed.clear()
-    assert market.tick(last + HOUR / 12) == market.tick(last) == Tick()
+    assert market.tick(last + HOUR / 12) == market.tick(last) == MonitorTick()
     assert len(executed) == 2
 
 

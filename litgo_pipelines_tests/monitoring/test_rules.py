@@ -10,11 +10,11 @@ from scipy.stats import binomtest, fisher_exact
 
 from benchmarks.quality_monitor import simulate
 from litgo_pipelines.experiments.e_process import log_e
-from litgo_pipelines.monitoring.rules import Counts, Observation, QualityRules, State, advance, cusum, window_p
+from litgo_pipelines.monitoring.rules import Counts, MonitorState, Observation, QualityRules, advance, cusum, window_p
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 RULES = QualityRules(reference_rate=0.2)
-NOTHING, FRESH = Counts(), State()
+NOTHING, FRESH = Counts(), MonitorState()
 
 
 def seen(minutes: int, **fields: object) -> Observation:
@@ -22,17 +22,17 @@ def seen(minutes: int, **fields: object) -> Observation:
     return Observation(START + timedelta(minutes=minutes), **values)
 
 
-def kinds(observation: Observation, rules: QualityRules = RULES, state: State = FRESH) -> set[str]:
+def kinds(observation: Observation, rules: QualityRules = RULES, state: MonitorState = FRESH) -> set[str]:
     return {alarm.kind for alarm in advance(state, observation, rules)[1]}
 
 
 def test_the_cusum_is_the_likelihood_ratio_since_it_was_last_zero():
-    state = State()
+    state = MonitorState()
     for minutes, successes in ((5, 0), (10, 3), (15, 0), (20, 0)):
         state, alarms = advance(state, seen(minutes, new=Counts(5, successes)), RULES)
         assert alarms == ()
     assert state.cusum == pytest.approx(2 * 5 * np.log(0.86 / 0.8))  # the three successes had brought it to 0
-    assert State.from_dict(json.loads(json.dumps(state.as_dict()))) == state
+    assert MonitorState.from_dict(json.loads(json.dumps(state.as_dict()))) == state
     broken, alarms = advance(state, seen(25, new=Counts(180, 0)), RULES)
     assert [alarm.kind for alarm in alarms] == ["cusum"]
     assert broken.cusum > RULES.cusum_limit
@@ -73,7 +73,7 @@ def test_errors_fail_at_once_latency_and_nulls_after_three_checks_in_a_row():
     assert kinds(seen(5, requests=40, errors=12)) == {"errors"}
     assert kinds(seen(5, requests=40, errors=3)) == set()
     assert kinds(seen(5, requests=19, errors=19)) == set()
-    state, slow = State(), {"latency_seconds": 3.0, "null_share": 0.5}
+    state, slow = MonitorState(), {"latency_seconds": 3.0, "null_share": 0.5}
     for minutes in (5, 10):
         state, alarms = advance(state, seen(minutes, **slow), RULES)
         assert not alarms
@@ -83,7 +83,7 @@ def test_errors_fail_at_once_latency_and_nulls_after_three_checks_in_a_row():
 
 
 def test_an_outcome_is_not_counted_twice():
-    state, _ = advance(State(), seen(5, new=Counts(10, 1)), RULES)
+    state, _ = advance(MonitorState(), seen(5, new=Counts(10, 1)), RULES)
     with pytest.raises(ValueError, match="follow"):
         advance(state, seen(5, new=Counts(10, 1)), RULES)
     with pytest.raises(ValueError, match="successes"):
@@ -99,7 +99,7 @@ def test_the_benchmarks_alarms_are_those_of_the_monitor():
     found = simulate(200, runs=8, days=1, rate=0.13, seed=3, keep=True)
     assert np.isfinite(found.hours).sum() >= 6
     for run in range(8):
-        state, first = State(), np.inf
+        state, first = MonitorState(), np.inf
         n, x = found.outcomes[:, run], found.successes[:, run]
         for at in range(len(n)):
             hour, day = slice(max(0, at - 11), at + 1), slice(max(0, at - 287), at + 1)

@@ -152,10 +152,10 @@ def test_files_of_models_go_unless_they_may_yet_serve(life: Life, mlflow: MLflow
         }  # fmt: skip
         began = at - DAY if number == 5 else life.at  # 6 failed, 7 waits for MLflow
         life.do(retrainings.begin, f"root {number}", began)
-        life.do(lambda c, n=number, v=values: retrainings.record(c, f"root {n}", **v))
-        life.do(lambda c, n=number: retrainings.record(c, f"root {n}", mlflow_version=str(n) if n < 5 else None))
+        life.do(lambda c, n=number, v=values: retrainings.record_step(c, f"root {n}", **v))
+        life.do(lambda c, n=number: retrainings.record_step(c, f"root {n}", mlflow_version=str(n) if n < 5 else None))
         if number != 7:
-            life.do(lambda c, n=number: retrainings.record(c, f"root {n}", evaluation={"decision": {}}))
+            life.do(lambda c, n=number: retrainings.record_step(c, f"root {n}", evaluation={"decision": {}}))
         life.do(lambda c, n=number, b=began: c.execute(
             "UPDATE litgo.retrainings SET started_at = %s WHERE root_run_id = %s", (b, f"root {n}"))
         )  # fmt: skip
@@ -213,9 +213,9 @@ def test_archived_versions_lose_their_files_and_stay_in_the_registry(life: Life,
     at = life.at
     assert prune(life, mlflow, at + 399 * DAY)["in all"] == 0
     assert prune(life, mlflow, at + 401 * DAY)["in all"] == 1
-    assert registry.load(mlflow, "1").metadata.signature == serving
+    assert registry.load_model(mlflow, "1").metadata.signature == serving
     with pytest.raises(registry.VersionMissing):
-        registry.load(mlflow, "2")
+        registry.load_model(mlflow, "2")
     client = mlflow.client()
     assert client.get_model_version(registry.MODEL_NAME, "2").tags["files_deleted"]
     assert client.get_run(str(client.get_model_version(registry.MODEL_NAME, "2").run_id)).data.metrics == {"ndcg": 0.5}
@@ -248,4 +248,4 @@ def store_with_two_versions(mlflow: MLflow, folder: Path) -> Any:
             module.log_metric("ndcg", 0.5)
             module.log_text("m", "bundle/model-1.txt")
             client.create_model_version(registry.MODEL_NAME, logged.model_uri, run.info.run_id)
-    return registry.load(mlflow, "1").metadata.signature
+    return registry.load_model(mlflow, "1").metadata.signature

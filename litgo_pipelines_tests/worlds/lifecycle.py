@@ -10,8 +10,8 @@ import pytest
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.lifecycle import ledger, transitions
-from litgo_pipelines.lifecycle.ledger import By
-from litgo_pipelines.lifecycle.states import State
+from litgo_pipelines.lifecycle.ledger import Actor
+from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.models import registry
 from litgo_pipelines.resources.mlflow import MLflow
 
@@ -55,9 +55,9 @@ class Life:
     def __init__(self, url: str) -> None:
         self.url, self.at = url, AT
 
-    def by(self, reason: str = "because", by_hand: bool = False) -> By:
+    def by(self, reason: str = "because", by_hand: bool = False) -> Actor:
         self.at += timedelta(hours=1)
-        return By("ana" if by_hand else "test", reason, self.at, "run", by_hand)
+        return Actor("ana" if by_hand else "test", reason, self.at, "run", by_hand)
 
     def do(self, function: Any, *arguments: Any, **named: Any) -> Any:
         with connect(self.url) as connection, connection.cursor() as cursor:
@@ -85,7 +85,7 @@ class Life:
     def rolled_back(self, version: str, successor: str | None) -> ledger.Entry:
         return self.do(transitions.roll_back, version, successor, f"incident {version}", {}, self.by("worse"))
 
-    def state(self) -> State:
+    def state(self) -> LedgerState:
         return self.do(ledger.state)
 
     def rows(self, statement: str, parameters: Any = None) -> list[Any]:
