@@ -3,4 +3,4 @@
 import warnings
 
 # Dagster announces the parameters it calls beta at every import of every step; the lock file pins what we rely on.
-warnings.filterwarnings("ignore", message=r"Parameter `(backfill_policy|freshness_policy)` of")
+warnings.filterwarnings("ignore", message=r"Parameter `(backfill_policy|freshness_policy|owners)` of")

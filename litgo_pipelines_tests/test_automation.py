@@ -4,13 +4,16 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import litgo_pipelines
 from litgo_pipelines.automation import (
     LATE_AFTER,
     missed_nights,
@@ -21,6 +24,7 @@ from litgo_pipelines.automation import (
 from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.definitions import build_defs, defs
 from litgo_pipelines.equity.assets import NIGHTS
+from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
@@ -178,3 +182,52 @@ def test_a_trained_model_waits_until_mlflow_answers(database_url: str, health_ur
     (request,) = requests(health_url)
     assert request.run_config["ops"]["registered_model"]["config"] == {"retraining": "waiting"}
     assert set(request.run_config["ops"]) == {"registered_model", "model_evaluation"}
+
+
+def test_a_step_that_failed_does_not_run_its_job_again_and_a_lost_process_does(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A person's typo is executed once. Settings of the shipped `dagster.yaml`; Dagster's daemon acts on the tag."""
+    shipped = yaml.safe_load((Path(litgo_pipelines.__file__).parents[1] / "dagster.yaml").read_text())
+    definitions = build_defs(postgres=Postgres(url=database_url))
+    typo = {"contract_id": "none", "signed_by": "both", "signed_at": "yesterday", "recorded_by": "Ana", "sha256": "1"}
+    given = {"ops": {"signature": {"config": typo}}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"run_retries": shipped["run_retries"]}) as instance:
+        done = definitions.resolve_job_def("record_signature").execute_in_process(
+            run_config=given, instance=instance, raise_on_error=False
+        )
+        assert not done.success
+        attempts = [event for event in done.all_events if event.event_type == dg.DagsterEventType.STEP_START]
+        assert len(attempts) == 1
+        failed = instance.get_run_by_id(done.run_id)
+        assert failed is not None
+        assert failed.tags["dagster/will_retry"] == "false"
+        for name, retried in (("evidence", "true"), ("record_signature", "false")):
+            lost = instance.create_run_for_job(
+                definitions.resolve_job_def(name),
+                status=dg.DagsterRunStatus.STARTED,
+                tags=run_tags(JOBS[name]),
+                run_config=given if name == "record_signature" else None,
+            )
+            instance.report_run_failed(lost, "its process is gone")
+            found = instance.get_run_by_id(lost.run_id)
+            assert found is not None
+            assert found.tags["dagster/will_retry"] == retried
+
+
+def test_the_list_of_jobs_is_what_dagster_runs() -> None:
+    """Owner, description, tags, pools and schedule of every job, and freshness of every asset that a schedule makes."""
+    definitions = build_defs()
+    repository = definitions.get_repository_def()
+    schedules = {schedule.job_name: schedule.cron_schedule for schedule in repository.schedule_defs}
+    assert schedules == {job.name: job.cron for job in JOBS.values() if job.cron}
+    for job in JOBS.values():
+        found = repository.get_job(job.name)
+        assert (found.description, dict(found.tags or {})) == (job.description, run_tags(job)), job.name
+        pools = {node.definition.pool for node in found.graph.nodes if isinstance(node.definition, dg.OpDefinition)}
+        assert pools - {None} == set(job.pools), job.name
+        if job.late_after_hours:
+            keys = found.asset_layer.executable_asset_keys & set(found.asset_layer.selected_asset_keys)
+            assert keys
+            for key in keys:
+                assert found.asset_layer.get(key).freshness_policy is not None, key
