@@ -228,10 +228,14 @@ def look_back(tick: datetime, round_days: int) -> datetime:
 
 
 def _cases_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
-    """Cases that wait for offers, and for triage. What is unhandled decides, so that a row that becomes visible late is
-    not skipped; the sensor's cursor only shows the newest case seen."""
+    """Cases that wait for offers, for triage, or for people to be told of the end of their rounds; a batch left open.
+
+    What is unhandled decides, so that a row that becomes visible late is not skipped; the sensor's cursor only shows
+    the newest case seen.
+    """
     from litgo_pipelines.intake.batch import pending as untriaged_cases
-    from litgo_pipelines.matching.claim import waiting_cases
+    from litgo_pipelines.matching import waits
+    from litgo_pipelines.matching.claim import open_batch, waiting_cases
     from litgo_pipelines.matching.plan import Plan
 
     values = settings()
@@ -241,7 +245,12 @@ def _cases_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime)
     if waiting:
         newest = max(f"{case.created_at.isoformat()}|{case.case_id}" for case in waiting)
         context.update_cursor(max(newest, context.cursor or ""))
-    return {"waiting": len(waiting), "untriaged": len(untriaged)}
+    return {
+        "waiting": len(waiting),
+        "untriaged": len(untriaged),
+        "over": waits.over(cursor, plan, tick),
+        "left": int(open_batch(cursor) is not None),
+    }
 
 
 pending_cases_sensor = request_when(

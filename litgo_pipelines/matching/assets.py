@@ -59,7 +59,7 @@ def case_offers(
             for result in found:
                 log_json(context.log, "case_offers", run_id=context.run.run_id, **result.figures())
             results += found
-            if sum(result.matched + len(result.failures) for result in found) < parameters.limit:
+            if sum(result.matched + len(result.failures) + result.waiting for result in found) < parameters.limit:
                 break
     with postgres.connect() as connection:
         return dg.MaterializeResult(metadata=offer_pictures(connection, results, rankers))
@@ -82,6 +82,7 @@ def offer_pictures(connection: Any, results: list[Any], rankers: Any) -> dict[st
         "offers": sum(result.offers for result in results),
         "offers by chance": sum(result.explored for result in results),
         "cases that looked beyond the first radius": sum(result.widened for result in results),
+        "cases nobody can be offered now": sum(result.waiting for result in results),
         "cases failed": len(failures),
         "dead letters": dead,
         "seconds": round(sum(result.seconds for result in results), 3),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.database import session_lock
 from litgo_pipelines.embeddings import store
-from litgo_pipelines.matching import arm_loads, record
+from litgo_pipelines.matching import arm_loads, record, waits
 from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, read_cases, search, similar
 from litgo_pipelines.matching.claim import claim_batch, next_instant, open_batch, ready_cases, unmatched_cases
 from litgo_pipelines.matching.plan import Arms, Batch, Plan
@@ -43,6 +43,8 @@ def match_pending(
             with connection, connection.cursor() as cursor:
                 left = open_batch(cursor)
                 instant = left.as_of if left else next_instant(cursor, as_of)
+                if left is None and waits.park(cursor, plan, instant):
+                    waits.record_availability(cursor, instant)
                 found = [] if left else ready_cases(cursor, plan, instant)
                 if not (left or found):
                     return
@@ -68,6 +70,10 @@ def match_batch(connection: Any, batch: Batch, arms: Arms) -> BatchResult:
             turns, case_ids, rounds = (list(column) for column in zip(*todo, strict=True))
             cases = read_cases(cursor, case_ids, rounds, batch.plan.preset)
             lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
+            if not all(len(positions) for positions, _ in reach.found):
+                # What changes from here on wakes who waits; who became free meanwhile is found.
+                waits.record_availability(cursor, batch.as_of)
+                lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
             assigned = arms.assign(cursor, cases.clients)
             loads = arm_loads.read_arm_loads(cursor, arms.experiment, lawyers.ids, lawyers.offers_30d, batch.as_of)
             similarity = _similarity(connection, cursor, batch, cases, lawyers, reach)

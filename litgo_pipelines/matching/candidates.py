@@ -20,9 +20,9 @@ from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
 from litgo_pipelines.matching import features
 from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE
+from litgo_pipelines.matching.statements import PACKAGE, columns, statement
 from litgo_pipelines.models.features import FEATURES
 
-PACKAGE = "litgo_pipelines.matching"
 TILE_DEGREES = 1.0  # cases of one tile share a region of the query
 KM_A_DEGREE = 111.0  # of latitude, at least: boxes must not be too small
 ANYWHERE = np.inf  # as a radius
@@ -98,7 +98,7 @@ class Pairs:
 
 def read_cases(cursor: Any, case_ids: Sequence[str], rounds: Sequence[int], preset: str) -> Cases:
     """Cases in the given order; `preset` for those that chose none."""
-    has_preset = "preset" in _columns(cursor, "cases")
+    has_preset = "preset" in columns(cursor, "cases")
     # a marketplace may let the client choose; older ones have no such column
     query = sql(PACKAGE, "cases.sql").replace(
         "{preset}", f"coalesce({'c.preset' if has_preset else 'NULL'}, %(preset)s)"
@@ -125,19 +125,12 @@ def read_lawyers(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) 
     """Everybody who could be eligible for one of the cases within its radius, as of the instant."""
     import pyarrow as pa
 
-    columns = _columns(cursor, "lawyers")
-    active = [
-        condition
-        for column, condition in (("status", "coalesce(l.status, 'active') = 'active'"),
-                                  ("is_approved", "coalesce(l.is_approved, true)"))
-        if column in columns
-    ]  # fmt: skip
     names = ["area", "degree", "lng", "lat", "capacity", "cases_30d", "active_share", "offers_30d", "last_offered",
              "concluded", "won", "years", "publications", "response_h", "stars", "reviews", "softskill"]  # fmt: skip
     regions, anywhere = _regions(cases, radius_km)
     rows = read(
         cursor,
-        sql(PACKAGE, "candidates.sql").replace("{active}", " AND ".join(active) or "true"),
+        statement(cursor, "candidates.sql"),
         {
             "regions": json.dumps(regions),
             "anywhere": anywhere,
@@ -349,11 +342,3 @@ def _success_in_subareas(cursor: Any, cases: Cases, ids: list[str]) -> dict[int,
         values[where[rows_here]] = rate[rows_here]
         found[number] = values
     return found
-
-
-def _columns(cursor: Any, table: str) -> set[str]:
-    cursor.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-        (f"public.{table}",),
-    )
-    return {name for (name,) in cursor.fetchall()}

@@ -20,9 +20,7 @@ offered AS (
     GROUP BY lawyer_id
 ),
 open_cases AS (
-    SELECT lawyer_id, count(*) AS contracts FROM contracts WHERE status IN ('pending-signature', 'active')
-    GROUP BY lawyer_id
-)
+{open_cases})
 SELECT l.id::text AS lawyer_id, area.number AS area, coalesce((e.degrees ->> area.name)::float8, 0) AS degree,
        l.geo_latlon[0] AS lng, l.geo_latlon[1] AS lat,
        -- no night has seen the newest lawyers yet
@@ -43,7 +41,5 @@ CROSS JOIN LATERAL (
 LEFT JOIN offered o ON o.lawyer_id = l.id
 LEFT JOIN open_cases p ON p.lawyer_id = l.id
 LEFT JOIN litgo.lawyer_evidence e ON e.lawyer_id = l.id
-WHERE l.is_available AND l.created_at < %(as_of)s AND {active}
-  AND (l.max_concurrent_cases IS NULL OR l.max_concurrent_cases <= 0
-       OR coalesce(p.contracts, 0) < l.max_concurrent_cases)
+WHERE {available}
 ORDER BY l.id

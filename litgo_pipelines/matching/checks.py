@@ -45,7 +45,10 @@ def champion_ranks(postgres: Postgres) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=case_offers, description="No case waits for a person because matching it failed three times.")
+@dg.asset_check(
+    asset=case_offers,
+    description="No case failed three times to be matched; what nobody can be offered now is no failure.",
+)
 def no_dead_letters(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute(

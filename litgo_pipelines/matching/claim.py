@@ -9,11 +9,10 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from litgo_pipelines.database import sql
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.matching.plan import Arms, Batch, Plan
+from litgo_pipelines.matching.statements import statement
 
-PACKAGE = "litgo_pipelines.matching"
 EMBEDDED_WITHIN = timedelta(minutes=2)  # a new case waits for its vector for so long
 
 
@@ -34,7 +33,7 @@ class ClaimedCase(NamedTuple):
 def waiting_cases(cursor: Any, plan: Plan, as_of: datetime, since: datetime | None = None) -> list[WaitingCase]:
     """The cases whose turn it is, at most plan.limit; `since`: created after it, all when None."""
     cursor.execute(
-        sql(PACKAGE, "pending.sql"),
+        statement(cursor, "pending.sql"),
         {
             "as_of": as_of,
             "since": since or datetime.min.replace(tzinfo=UTC),
@@ -119,7 +118,7 @@ def claim_batch(
 
 
 def unmatched_cases(cursor: Any, batch: Batch) -> list[ClaimedCase]:
-    """What is left of the batch: not matched, not failed in this batch, still pending."""
+    """What is left of the batch: not matched, not failed and not put off in this batch, still pending."""
     cursor.execute(
         "SELECT b.turn, b.case_id::text, b.round "
         "FROM unnest(%(case_ids)s::uuid[], %(rounds)s::int[]) WITH ORDINALITY AS b (case_id, round, turn) "
@@ -127,6 +126,7 @@ def unmatched_cases(cursor: Any, batch: Batch) -> list[ClaimedCase]:
         "WHERE NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = b.case_id AND m.round = b.round) "
         "AND NOT EXISTS (SELECT FROM litgo.matching_failures f WHERE f.case_id = b.case_id AND f.retry_at > %(as_of)s "
         "AND f.last_failed_at <= %(as_of)s) "
+        "AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = b.case_id AND v.looked_at = %(as_of)s) "
         "ORDER BY b.turn",
         {"case_ids": batch.case_ids, "rounds": batch.rounds, "as_of": batch.as_of},
     )

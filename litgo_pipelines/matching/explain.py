@@ -99,17 +99,25 @@ def read_matchings(cursor: Any, case_id: str) -> list[Explained]:
     if rows:
         return [Explained(*row) for row in rows]
     cursor.execute(
-        "SELECT c.status, litgo.chosen(c.area), f.reason, f.attempts, f.dead FROM cases c "
-        "LEFT JOIN litgo.matching_failures f ON f.case_id = c.id WHERE c.id::text = %s",
+        "SELECT c.status, litgo.chosen(c.area), f.reason, f.attempts, f.retry_at, v.since, v.next_look_at FROM cases c "
+        "LEFT JOIN litgo.matching_failures f ON f.case_id = c.id "
+        "LEFT JOIN litgo.case_waits v ON v.case_id = c.id WHERE c.id::text = %s",
         (case_id,),
     )
     found = cursor.fetchone()
     if found is None:
         raise NotMatched(f"there is no case {case_id}")
-    status, area, reason, attempts, dead = found
+    status, area, reason, attempts, retry_at, since, next_look_at = found
     if reason:
-        then = f"`litgo retry {case_id}` tries it again" if dead else "it is tried again by itself"
-        raise NotMatched(f"case {case_id} could not be matched ({attempts} tries): {reason} — {then}")
+        raise NotMatched(
+            f"case {case_id} could not be matched ({attempts} tries): {reason} — it is tried again "
+            f"{retry_at:%Y-%m-%d %H:%M %Z}, with `litgo retry {case_id}` at once"
+        )
+    if since:
+        raise NotMatched(
+            f"case {case_id} waits since {since:%Y-%m-%d %H:%M %Z}: no eligible lawyer for {area!r} anywhere — looked "
+            "at again when that changes" + (f", at the latest {next_look_at:%Y-%m-%d %H:%M %Z}" if next_look_at else "")
+        )
     if area is None:
         raise NotMatched(f"case {case_id} has no area yet: triage has not classified it (see `litgo triagem fila`)")
     raise NotMatched(f"case {case_id} ({status}) was not matched by these pipelines")

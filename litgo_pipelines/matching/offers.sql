@@ -67,5 +67,8 @@ counted AS (
 ),
 recovered AS (
     DELETE FROM litgo.matching_failures WHERE case_id IN (SELECT case_id FROM matched)
+),
+found AS (
+    DELETE FROM litgo.case_waits WHERE case_id IN (SELECT case_id FROM matched)
 )
 SELECT count(*) FROM offered

@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from litgo_pipelines.database import in_transaction, sql
-from litgo_pipelines.matching.claim import PACKAGE
+from litgo_pipelines.matching.statements import PACKAGE
 from litgo_pipelines.models.ranking import Ranker
+from litgo_pipelines.notifications.outbox import TEAM, Message, put
 from litgo_pipelines.observability.metrics import Delta, columns
 
-ATTEMPTS = 3  # then a case waits for a person
+ATTEMPTS = 3  # then a person is told
 RETRY = timedelta(minutes=5)  # times the number of failed attempts
+RETRY_TOLD = timedelta(days=1)  # the same, once a person was told
 _TYPES = {
     "case_id": "uuid",
     "round": "int",
@@ -90,14 +92,21 @@ def write(connection: Any, matched: MatchedCase, deltas: list[Delta]) -> int:
 
 
 def record_failure(cursor: Any, case_id: str, reason: str, as_of: datetime) -> bool:
-    """One more failed try of a case; True when it was the last one."""
+    """One more failed try of a case; True when the team was told, now or before."""
     cursor.execute(
         "INSERT INTO litgo.matching_failures AS f "
         "(case_id, attempts, reason, first_failed_at, last_failed_at, retry_at, dead) "
         "VALUES (%(case)s, 1, %(reason)s, %(at)s, %(at)s, %(at)s + %(retry)s, false) "
         "ON CONFLICT (case_id) DO UPDATE SET attempts = f.attempts + 1, reason = excluded.reason, "
-        "last_failed_at = excluded.last_failed_at, retry_at = excluded.last_failed_at + %(retry)s * (f.attempts + 1), "
-        "dead = f.attempts + 1 >= %(attempts)s RETURNING dead",
-        {"case": case_id, "reason": reason[:1000], "at": as_of, "retry": RETRY, "attempts": ATTEMPTS},
-    )
-    return cursor.fetchone()[0]
+        "last_failed_at = excluded.last_failed_at, "
+        "retry_at = excluded.last_failed_at + CASE WHEN f.attempts + 1 >= %(attempts)s THEN %(told)s "
+        "ELSE %(retry)s * (f.attempts + 1) END, "
+        "dead = f.attempts + 1 >= %(attempts)s RETURNING dead, first_failed_at",
+        {"case": case_id, "reason": reason[:1000], "at": as_of, "retry": RETRY, "told": RETRY_TOLD,
+         "attempts": ATTEMPTS},
+    )  # fmt: skip
+    dead, first = cursor.fetchone()
+    if dead:
+        key = f"case_failed:{case_id}:{first.timestamp():.0f}"
+        put(cursor, [Message("case_failed", TEAM, key, {"case_id": case_id, "since": first.isoformat()})], as_of)
+    return bool(dead)

@@ -15,7 +15,7 @@ import psycopg2
 from numpy.typing import NDArray
 
 from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
-from litgo_pipelines.matching import explain, record
+from litgo_pipelines.matching import explain, record, waits
 from litgo_pipelines.matching.allocation import (
     choose,
     equity_term,
@@ -48,6 +48,7 @@ class BatchResult:
     explored: int = 0
     treated: int = 0  # cases ranked by an experiment's challenger
     held_out: int = 0
+    waiting: int = 0  # cases nobody can be offered now
     widened: int = 0
     candidates: int = 0
     failures: dict[str, str] = field(default_factory=dict)
@@ -85,10 +86,12 @@ class BatchWork:
         """Match some cases; one that cannot be matched is put aside and does not hold up the others."""
         fit = []
         for row in rows:
-            if (problem := self._problem(row)) is None:
+            if (problem := self._problem(row)) is not None:
+                self._fail(row, problem)
+            elif len(self.reach.found[row][0]):
                 fit.append(row)
             else:
-                self._fail(row, problem)
+                self._wait(row)
         if not fit:
             return
         try:
@@ -148,8 +151,6 @@ class BatchWork:
         lat, lng = self.cases.lat[row], self.cases.lng[row]
         if not (np.isnan(lat) or (abs(lat) <= 90 and abs(lng) <= 180)):
             return f"the case's place ({lng}, {lat}) is none on Earth: correct cases.coords"
-        if not len(self.reach.found[row][0]):
-            return f"no eligible lawyer for {self.cases.area_names[self.cases.area[row]]!r} anywhere"
         return None
 
     def _match(self, row: int, who: Any, features: Any, imputed: Any, relevance: Any, seconds: float) -> None:
@@ -232,6 +233,11 @@ class BatchWork:
             self.result.explored += explored
             self.result.candidates += matched.candidates
         return bool(offers)
+
+    def _wait(self, row: int) -> None:
+        with self.connection, self.connection.cursor() as cursor:
+            waits.write_wait(cursor, self.cases.ids[row], self.cases.rounds[row], self.batch.as_of)
+        self.result.waiting += 1
 
     def _fail(self, row: int, reason: str) -> None:
         case_id, as_of = self.cases.ids[row], self.batch.as_of

@@ -5,12 +5,15 @@ UPDATE litgo.deliveries SET next_attempt_at = LEAST(next_attempt_at, %(as_of)s),
 WHERE status = 'open'
   AND (next_attempt_at > %(as_of)s + interval '2 hours' OR lease_until > clock_timestamp() + interval '2 hours');
 
--- What nobody needs to hear any more: an offer that was answered or has expired, a contract that needs no signature.
+-- What nobody needs to hear any more: an offer that was answered or has expired, a
+-- case that waits no longer, a contract that needs no signature.
 UPDATE litgo.outbox o SET status = 'superseded', settled_at = %(as_of)s
 WHERE o.status = 'pending'
   AND (o.kind = 'offer' AND NOT EXISTS (
            SELECT FROM offers f
            WHERE f.id = (o.payload ->> 'offer_id')::uuid AND f.status = 'pending' AND f.expires_at > %(as_of)s)
+       OR o.kind = 'case_waits' AND NOT EXISTS (
+           SELECT FROM litgo.case_waits v WHERE v.case_id = (o.payload ->> 'case_id')::uuid)
        OR o.kind IN ('contract_to_sign', 'contract_manual') AND NOT EXISTS (
            SELECT FROM contracts c
            WHERE c.id = (o.payload ->> 'contract_id')::uuid AND c.status = 'pending-signature'))

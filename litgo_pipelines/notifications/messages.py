@@ -26,6 +26,8 @@ TITLES = {
     "model_rolled_back": ("Modelo revertido", "modelos revertidos"),
     "promotion_frozen": ("Promoção de modelos suspensa", "promoções de modelos suspensas"),
     "experiment_halted": ("Experimento interrompido", "experimentos interrompidos"),
+    "case_waits": ("Caso sem advogado(a)", "casos sem advogado(a)"),
+    "case_failed": ("Caso que não pôde ser oferecido", "casos que não puderam ser oferecidos"),
     "run_failed": ("Execução falhou", "execuções falharam"),
 }
 
@@ -112,6 +114,14 @@ def sentence(item: Item, *, team: bool = False) -> str:
             return "O contrato foi assinado pelas duas partes e está em vigor."
         case "contract_voided":
             return "O contrato que esperava assinatura foi cancelado."
+        case "case_waits":
+            return _waits(payload, facts, team=team)
+        case "case_failed":
+            return (
+                f"O caso {payload['case_id']} não pôde ser oferecido: houve um erro em todas as tentativas desde "
+                f"{instant(datetime.fromisoformat(payload['since']))}. Ele é tentado de novo uma vez por dia; "
+                "`litgo casos parados` mostra o motivo."
+            )
         case "model_promoted" | "model_rolled_back":
             before = f" no lugar da {payload['previous']}" if payload.get("previous") else ""
             return f"{TITLES[item.kind][0]}: versão {payload['version']}{before}. {_why(payload)}"
@@ -151,6 +161,26 @@ def day(at: datetime) -> str:
 def money(value: float) -> str:
     """Reais as Brazil writes them: R$ 1.234,50."""
     return "R$ " + f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
+
+
+def _waits(payload: Mapping[str, Any], facts: Mapping[str, Any], *, team: bool) -> str:
+    over = {"nobody": False, "rounds_over": True}[payload["reason"]]
+    if not team:
+        if over:
+            return (
+                "Até agora nenhum(a) advogado(a) aceitou o seu caso. A equipe da LITGO foi avisada e procura outra "
+                "solução com você. Se surgir um(a) advogado(a) disponível, o caso volta a ser oferecido."
+            )
+        return (
+            "Ainda não há advogado(a) disponível para o seu caso. Continuamos procurando, e você não precisa fazer "
+            "nada: assim que houver novidade, avisamos."
+        )
+    area = f" ({facts['area']})" if facts.get("area") else ""
+    why = "nenhum(a) advogado(a) aceitou em todas as rodadas" if over else "nenhum(a) advogado(a) está disponível"
+    return (
+        f"O caso {payload['case_id']}{area} espera desde {instant(datetime.fromisoformat(payload['since']))}: {why}. "
+        "O cliente foi ou será avisado. `litgo casos parados` mostra todos."
+    )
 
 
 def _expiry(item: Item) -> datetime:

@@ -23,6 +23,8 @@ Kind = Literal[
     "model_rolled_back",  # to the team: version, previous, reason
     "promotion_frozen",  # to the team: reason
     "experiment_halted",  # to the team: experiment, reason
+    "case_waits",  # to the client and the team: case_id, reason (nobody, rounds_over), since
+    "case_failed",  # to the team: case_id, since
     "run_failed",  # to the team that owns what failed: run_id, job_name, tries, steps, owner
 ]
 TEAM = "00000000-0000-0000-0000-000000000000"  # recipient: the team's address in the settings, e-mail only

@@ -35,6 +35,9 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "DELETE FROM litgo.matching_failures WHERE case_id IN (SELECT f.case_id FROM litgo.matching_failures f "
         "JOIN cases c ON c.id = f.case_id WHERE f.last_failed_at < %(before)s AND c.status <> 'pending_assignment' "
         "LIMIT %(batch)s)",
+        "DELETE FROM litgo.case_waits WHERE case_id IN (SELECT v.case_id FROM litgo.case_waits v "
+        "JOIN cases c ON c.id = v.case_id WHERE v.looked_at < %(before)s AND c.status <> 'pending_assignment' "
+        "LIMIT %(batch)s)",
     ),
     "explanations": (
         "UPDATE litgo.matchings SET considered = '[]' WHERE (case_id, round) IN (SELECT case_id, round FROM "

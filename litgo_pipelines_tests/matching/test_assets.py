@@ -73,7 +73,8 @@ def test_a_run_matches_everything_that_waits_and_explains_the_newest_case(
 
 def test_checks_find_what_is_wrong(database_url: str) -> None:
     fill(database_url)
-    ask(database_url, "UPDATE cases SET area = 'Marítimo' WHERE id = md5('case 2')::uuid")
+    ask(database_url, "ALTER TABLE cases DROP CONSTRAINT cases_complexity_check")
+    ask(database_url, "UPDATE cases SET complexity = 'EXTREME' WHERE id = md5('case 2')::uuid")
     for hour in range(3):
         match(database_url, as_of=AS_OF + timedelta(hours=hour))
     ask(database_url, "DELETE FROM litgo.outbox WHERE message_id = (SELECT min(message_id) FROM litgo.outbox)")
@@ -192,7 +193,9 @@ def test_too_few_cases_leave_lambda_as_it_is(database_url: str) -> None:
 
 def tick(url: str, instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[Any, str | None]:
     with dg.build_sensor_context(
-        instance=instance, cursor=cursor, resources={"postgres": Postgres(url=url)}
+        instance=instance,
+        cursor=cursor,
+        resources={"postgres": Postgres(url=url), "mlflow": MLflow(tracking_uri="http://127.0.0.1:1")},
     ) as context:
         return cast(Any, pending_cases_sensor)(context), context.cursor
 
@@ -224,7 +227,7 @@ def test_the_sensor_wakes_for_waiting_cases_also_late_ones_and_one_batch_at_a_ti
         instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         busy, _ = tick(database_url, instance, cursor)
         assert isinstance(busy, dg.SkipReason)
-        assert "matching that is running" in str(busy.skip_message)
+        assert "wait for the run that is working" in str(busy.skip_message)
 
 
 def test_an_explanation_says_who_why_and_what_it_would_have_taken(database_url: str) -> None:

@@ -35,6 +35,9 @@ EVERY = [
     Item("model_rolled_back", {"version": "6", "previous": "7", "reason": "menos aceites"}, {}),
     Item("promotion_frozen", {"reason": "duas reversões em uma semana."}, {}),
     Item("experiment_halted", {"experiment": "e3", "reason": "latência"}, {}),
+    Item("case_waits", {"case_id": "k1", "reason": "nobody", "since": NOON.isoformat()}, {}),
+    Item("case_waits", {"case_id": "k1", "reason": "rounds_over", "since": NOON.isoformat()}, {"area": "Civil"}),
+    Item("case_failed", {"case_id": "k1", "since": NOON.isoformat()}, {}),
     Item(
         "run_failed",
         {"run_id": "r1", "job_name": "matching", "tries": 1, "steps": [], "owner": "team:data-engineering"},
@@ -74,7 +77,7 @@ def test_every_kind_has_words_alone_and_together() -> None:
         assert sentence(item) in said.text
         assert ".." not in said.text
     together = words([*EVERY, offer()])
-    assert together.title == "11 novidades na LITGO"
+    assert together.title == f"{len(EVERY) + 1} novidades na LITGO"
     assert together.push.startswith("2 novas ofertas de casos; Contrato pronto para assinar; ")
     assert len(together.push) == LONGEST_PUSH
     assert together.push.endswith("…")

@@ -1,0 +1,2 @@
+    SELECT lawyer_id, count(*) AS contracts FROM contracts WHERE status IN ('pending-signature', 'active')
+    GROUP BY lawyer_id

@@ -1,0 +1,212 @@
+"""Cases nobody can be offered now: looked at again, told in time, started again by a change, never given up."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines.notifications.outbox import TEAM
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match, offers
+
+DAY = timedelta(days=1)
+LATER = AS_OF + timedelta(hours=3)
+
+
+def busy(url: str, free: bool = False) -> None:
+    ask(url, "UPDATE lawyers SET is_available = %s", (free,))
+
+
+def waiting(url: str) -> list[tuple[Any, ...]]:
+    return ask(url, "SELECT reason, looks, since, next_look_at FROM litgo.case_waits ORDER BY case_id")
+
+
+def told(url: str) -> list[tuple[bool, str]]:
+    return [
+        (recipient == TEAM, reason)
+        for recipient, reason in ask(
+            url,
+            "SELECT recipient_id::text, payload ->> 'reason' FROM litgo.outbox WHERE kind = 'case_waits' ORDER BY 1",
+        )
+    ]
+
+
+def looks(url: str, until: timedelta, plan: Plan | None = None) -> list[datetime]:
+    """The instants at which a look every minute finds something to do."""
+    found = []
+    for minute in range(int(until / MINUTE)):
+        at = AS_OF + minute * MINUTE
+        if match(url, plan, at):
+            found.append(at)
+    return found
+
+
+def test_five_lawyers_at_their_limit_for_twenty_minutes_are_not_the_end_of_a_case(database_url: str) -> None:
+    fill(database_url, lawyers=5, cases=1)
+    ask(database_url, "UPDATE lawyers SET max_concurrent_cases = 1, tags_expertise = '{Civil,Família}'; "
+        "INSERT INTO profiles (id) VALUES (md5('other client')::uuid); "
+        "INSERT INTO cases (id, client_id, area, status, created_at) SELECT md5('other ' || l.id)::uuid, "
+        "md5('other client')::uuid, 'Civil', 'assigned', now() FROM lawyers l; "
+        "INSERT INTO contracts (case_id, lawyer_id, client_id, status) SELECT md5('other ' || l.id)::uuid, l.id, "
+        "md5('other client')::uuid, 'active' FROM lawyers l")  # fmt: skip
+    found = looks(database_url, timedelta(minutes=20))
+    assert [at - AS_OF for at in found] == [0 * MINUTE, 5 * MINUTE, 15 * MINUTE]
+    assert offers(database_url) == []
+    assert ask(database_url, "SELECT count(*) FROM litgo.matching_failures") == [(0,)]
+    ask(database_url, "UPDATE contracts SET status = 'closed'")
+    (result,) = match(database_url, as_of=AS_OF + 20 * MINUTE)  # at once, not at the next look
+    assert result.offers == 5
+    assert waiting(database_url) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE lawyers SET is_available = true WHERE id = md5('lawyer 2')::uuid",
+        "UPDATE lawyers SET status = 'active', is_available = true WHERE id = md5('lawyer 2')::uuid",
+        "INSERT INTO lawyers (id, name, tags_expertise, created_at) "
+        "VALUES (md5('new')::uuid, 'Nova', '{Civil,Família}', %(new)s)",
+        "UPDATE lawyers SET is_available = true, tags_expertise = '{Civil,Família}'",
+    ],
+)
+def test_whatever_lets_somebody_be_offered_the_case_wakes_it(database_url: str, change: str) -> None:
+    fill(database_url, lawyers=5, cases=1)
+    busy(database_url)
+    match(database_url)
+    for hours in (1, 2, 4, 9, 20, 40, 60):
+        match(database_url, as_of=AS_OF + timedelta(hours=hours))
+    at = AS_OF + timedelta(hours=60, minutes=17)
+    assert match(database_url, as_of=at) == []
+    ask(database_url, change, {"new": at - MINUTE})
+    (result,) = match(database_url, as_of=at)
+    assert result.offers >= 1
+
+
+def test_the_pause_grows_to_a_day_and_the_case_is_never_given_up(database_url: str) -> None:
+    fill(database_url, cases=1)
+    busy(database_url)
+    pauses, at = [], AS_OF
+    for _ in range(14):
+        match(database_url, as_of=at)
+        ((_, _, _, due),) = waiting(database_url)
+        pauses.append(due - at)
+        at = due
+    assert min(pauses) == 5 * MINUTE
+    assert pauses[-1] == DAY
+    assert at > AS_OF + 3 * DAY
+    busy(database_url, free=True)
+    (result,) = match(database_url, as_of=at)
+    assert result.offers == 5
+
+
+@pytest.mark.parametrize(
+    ("urgency_h", "team", "client"),
+    [(4, 20, 60), (1, 15, 30), (24, 120, 360), (72, 360, 1080), (None, 360, 1080), (-3, 360, 1080), (400, 360, 1440)],
+)
+def test_team_and_client_hear_after_a_time_that_the_urgency_sets(
+    database_url: str, urgency_h: float | None, team: int, client: int
+) -> None:
+    fill(database_url, cases=1)
+    busy(database_url)
+    ask(database_url, "UPDATE cases SET urgency_h = %s", (urgency_h,))
+    heard: dict[bool, timedelta] = {}
+    at = AS_OF
+    while len(heard) < 2:
+        match(database_url, as_of=at)
+        for is_team, _ in told(database_url):
+            heard.setdefault(is_team, at - AS_OF)
+        ((_, _, _, at),) = waiting(database_url)
+    assert heard == {True: team * MINUTE, False: client * MINUTE}
+    for hours in range(100, 200, 10):
+        match(database_url, as_of=AS_OF + timedelta(hours=hours))
+    assert len(told(database_url)) == 2  # once each
+
+
+def test_a_case_that_fails_is_told_after_three_tries_and_tried_again_every_day(database_url: str) -> None:
+    fill(database_url, cases=2)
+    ask(database_url, "ALTER TABLE cases DROP CONSTRAINT cases_complexity_check")
+    ask(database_url, "UPDATE cases SET complexity = 'EXTREME' WHERE id = md5('case 2')::uuid")
+    tries, at = 0, AS_OF
+    while at < AS_OF + 4 * DAY:
+        tries += sum(len(result.failures) for result in match(database_url, as_of=at))
+        at += 5 * MINUTE if tries < 3 else timedelta(hours=6)
+    assert tries == 3 + 3
+    assert ask(
+        database_url, "SELECT recipient_id::text, count(*) FROM litgo.outbox WHERE kind = 'case_failed' GROUP BY 1"
+    ) == [(TEAM, 1)]
+    ask(database_url, "UPDATE cases SET complexity = 'HIGH' WHERE id = md5('case 2')::uuid")
+    (result,) = match(database_url, as_of=at + DAY)
+    assert result.matched == 1
+
+
+def over(url: str, plan: Plan, at: datetime) -> datetime:
+    """Let every round of the only case come to nothing."""
+    for _ in range(plan.rounds):
+        (result,) = match(url, plan, at)
+        assert result.matched == 1
+        ask(url, "UPDATE offers SET status = 'declined'")
+        at += timedelta(hours=1)
+    return at
+
+
+def test_the_end_of_the_rounds_is_told_and_a_new_lawyer_starts_the_case_again(database_url: str) -> None:
+    fill(database_url, lawyers=30, cases=1)
+    plan = Plan(rounds=3)
+    at = over(database_url, plan, AS_OF)
+    assert match(database_url, plan, at) == []
+    assert [row[0] for row in waiting(database_url)] == ["rounds_over"]
+    assert sorted(told(database_url)) == [(False, "rounds_over"), (True, "rounds_over")]
+    for days in (1, 5, 39):
+        assert match(database_url, plan, at + days * DAY) == []
+    at += 40 * DAY
+    ask(database_url, "INSERT INTO lawyers (id, name, tags_expertise, geo_latlon, created_at) VALUES "
+        "(md5('new')::uuid, 'Nova', '{Civil,Família}', point(-46.63, -23.55), %s)", (at - MINUTE,))  # fmt: skip
+    (result,) = match(database_url, plan, at)
+    assert result.matched == 1
+    assert waiting(database_url) == []
+    ask(database_url, "UPDATE offers SET status = 'expired' WHERE status = 'pending'")
+    match(database_url, plan, at + DAY)
+    assert len(told(database_url)) == 4  # it was another try, and people hear how it ended
+
+
+def test_a_lawyer_who_returns_from_leave_starts_the_case_again_but_not_one_who_was_there_all_the_time(
+    database_url: str,
+) -> None:
+    fill(database_url, lawyers=30, cases=1)
+    ask(database_url, "UPDATE lawyers SET tags_expertise = '{Civil,Família}'")
+    ask(database_url, "UPDATE lawyers SET is_available = false WHERE id = md5('lawyer 30')::uuid")
+    plan = Plan(rounds=1)
+    at = over(database_url, plan, AS_OF)
+    assert match(database_url, plan, at) == []
+    assert match(database_url, plan, at + 3 * DAY) == []
+    ask(database_url, "UPDATE lawyers SET is_available = true WHERE id = md5('lawyer 30')::uuid")
+    (result,) = match(database_url, plan, at + 3 * DAY)
+    assert result.matched == 1
+
+
+def test_an_edited_case_is_another_question(database_url: str) -> None:
+    fill(database_url, lawyers=30, cases=1)
+    ask(database_url, "UPDATE lawyers SET tags_expertise = '{Civil,Família}'")
+    plan = Plan(rounds=1)
+    at = over(database_url, plan, AS_OF)
+    assert match(database_url, plan, at) == []
+    ask(database_url, "UPDATE cases SET description = 'Agora com outros fatos.'")
+    (result,) = match(database_url, plan, at + DAY)
+    assert result.matched == 1
+
+
+def test_a_case_too_old_for_a_further_round_is_told_as_well(database_url: str) -> None:
+    fill(database_url, lawyers=30, cases=1)
+    match(database_url)
+    ask(database_url, "UPDATE offers SET status = 'expired'")
+    assert match(database_url, as_of=AS_OF + 15 * DAY) == []
+    assert sorted(told(database_url)) == [(False, "rounds_over"), (True, "rounds_over")]
+
+
+def test_nobody_left_for_the_second_round_waits_too(database_url: str) -> None:
+    fill(database_url, lawyers=4, cases=1)
+    match(database_url)
+    ask(database_url, "UPDATE offers SET status = 'declined'")
+    (result,) = match(database_url, as_of=LATER)
+    assert (result.matched, result.waiting) == (0, 1)
+    assert [row[:2] for row in waiting(database_url)] == [("nobody", 1)]
