@@ -1,11 +1,44 @@
-"""What steps of several stages share: how a failed one is tried again, and the instant it works for."""
+"""What steps of several stages share: which failures are worth another try, and the instant a step works for."""
 
+import functools
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
 
 import dagster as dg
+import psycopg2
 from pydantic import Field
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+# A bug, a value that cannot be used, a statement that does not fit the database: the next try fails like this one.
+PERMANENT = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    TypeError,
+    ValueError,
+    psycopg2.DataError,
+    psycopg2.NotSupportedError,
+    psycopg2.ProgrammingError,
+)
+
+
+def permanent_fails_once(compute: Callable[P, R]) -> Callable[P, R]:
+    """The step, with its permanent failures marked: RETRY tries the others again, never these."""
+
+    @functools.wraps(compute)
+    def step(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return compute(*arguments, **named)
+        except PERMANENT as error:
+            raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+
+    return step
 
 
 def now() -> datetime:

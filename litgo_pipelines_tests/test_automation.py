@@ -27,6 +27,7 @@ from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.steps import RETRY, permanent_fails_once
 from litgo_pipelines_tests.support import execute
 
 TICK = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -231,3 +232,29 @@ def test_the_list_of_jobs_is_what_dagster_runs() -> None:
             assert keys
             for key in keys:
                 assert found.asset_layer.get(key).freshness_policy is not None, key
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"), [(KeyError("x"), 1), (ValueError("x"), 1), (RuntimeError("x"), 3), (TimeoutError("x"), 3)]
+)
+def test_only_what_another_try_could_mend_is_tried_again(error: Exception, tries: int) -> None:
+    tried = []
+
+    @dg.asset(retry_policy=RETRY)
+    @permanent_fails_once
+    def fails(context: dg.AssetExecutionContext) -> None:
+        tried.append(context.run.run_id)
+        raise error
+
+    done = dg.materialize([fails], raise_on_error=False)
+    assert (done.success, len(tried)) == (False, tries)
+
+
+def test_every_step_that_is_tried_again_knows_its_permanent_failures() -> None:
+    steps = [asset for asset in build_defs().get_repository_def().assets_defs_by_key.values() if asset.is_executable]
+    unmarked = [
+        step.key.to_user_string()
+        for step in steps
+        if step.op.retry_policy and not hasattr(step.op.compute_fn.decorated_fn, "__wrapped__")  # type: ignore[union-attr]
+    ]
+    assert unmarked == []

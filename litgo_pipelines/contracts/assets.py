@@ -13,7 +13,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 
 class ContractsConfig(AsOfConfig):
@@ -32,6 +32,7 @@ class ContractsConfig(AsOfConfig):
     "call and one after it.",
     metadata={"dagster/table_name": "litgo.contract_requests"},
 )
+@permanent_fails_once
 def contract_requests(
     context: dg.AssetExecutionContext, config: ContractsConfig, postgres: Postgres, docusign: DocuSign
 ) -> dg.MaterializeResult:
@@ -75,6 +76,7 @@ def contract_requests(
     "or voided, it is canceled. An envelope of a contract that is signed by hand is voided.",
     metadata={"dagster/table_name": "litgo.contract_events"},
 )
+@permanent_fails_once
 def contract_signatures(
     context: dg.AssetExecutionContext, config: ContractsConfig, postgres: Postgres, docusign: DocuSign
 ) -> dg.MaterializeResult:

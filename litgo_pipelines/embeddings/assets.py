@@ -9,7 +9,7 @@ from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines.steps import RETRY, AsOfConfig
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 PATIENCE = 5.0  # seconds a case that waits for offers gives OpenAI
 
@@ -44,6 +44,7 @@ class TextsConfig(AsOfConfig):
     "OpenAI misses, the next run asks for.",
     metadata={"dagster/table_name": "litgo.text_embeddings"},
 )
+@permanent_fails_once
 def text_embeddings(
     context: dg.AssetExecutionContext,
     config: TextsConfig,

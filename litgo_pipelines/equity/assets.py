@@ -12,7 +12,7 @@ from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, settings
-from litgo_pipelines.steps import RETRY
+from litgo_pipelines.steps import RETRY, permanent_fails_once
 
 NIGHTS = dg.DailyPartitionsDefinition(start_date=settings().equity_first_night, timezone=TIMEZONE, hour_offset=2)
 NIGHTLY: dict[str, Any] = {
@@ -50,6 +50,7 @@ def nights(context: dg.AssetExecutionContext) -> list[tuple[str, date, datetime]
     "Every night goes to litgo.equity_history; the newest one also to the marketplace's `lawyers`.",
     metadata={"dagster/table_name": "litgo.equity_history"},
 )
+@permanent_fails_once
 def lawyer_load(context: dg.AssetExecutionContext, config: EquityConfig, postgres: Postgres) -> dg.MaterializeResult:
     from litgo_pipelines.equity.load import run_night
 
@@ -115,6 +116,7 @@ def load_pictures(connection: Any, night: date) -> tuple[str, str]:
     "its bound, and the spread inside each pool (same area and state).",
     metadata={"dagster/table_name": "litgo.offer_distribution"},
 )
+@permanent_fails_once
 def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.MaterializeResult:
     from litgo_pipelines.equity.distribution import distribution
     from litgo_pipelines.equity.load import read_window, store_distribution

@@ -8,7 +8,7 @@ from litgo_pipelines.database import sql
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines.steps import RETRY, AsOfConfig
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 FEATURES = {"T": "success rate", "Q": "curriculum", "U": "response time", "R": "reviews", "C": "soft skills"}
 
@@ -24,6 +24,7 @@ FEATURES = {"T": "success rate", "Q": "curriculum", "U": "response time", "R": "
     "tone of the comments. The raw material of the features T, Q, U, R and C.",
     metadata={"dagster/table_name": "litgo.lawyer_evidence"},
 )
+@permanent_fails_once
 def lawyer_evidence(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
     from litgo_pipelines.evidence.refresh import refresh
 

@@ -17,7 +17,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import Settings, settings
-from litgo_pipelines.steps import RETRY, AsOfConfig
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 if TYPE_CHECKING:
     from litgo_pipelines.experiments.store import ExperimentPlan
@@ -53,6 +53,7 @@ def plan(values: Settings) -> "ExperimentPlan":
     description="Starts the open challenger's experiment; closes the newest cutoff of the one that runs, decides, and "
     "promotes, takes back, halts or ramps in the same transaction.",
 )
+@permanent_fails_once
 def experiment_cutoffs(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
@@ -96,6 +97,7 @@ def experiment_cutoffs(
     description="The newest experiment: evidence over time against its limits, arms side by side, guardrails, sizes of "
     "the arms, spread of offers, utilisation of lawyers, and the decision in words; also in MLflow.",
 )
+@permanent_fails_once
 def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResult[None]:
     from litgo_pipelines.experiments import cutoffs, report
     from litgo_pipelines.models import registry

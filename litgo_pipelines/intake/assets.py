@@ -11,7 +11,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 
 class TriageConfig(AsOfConfig):
@@ -30,6 +30,7 @@ class TriageConfig(AsOfConfig):
     "transaction a case.",
     metadata={"dagster/table_name": "litgo.triage"},
 )
+@permanent_fails_once
 def triaged_cases(
     context: dg.AssetExecutionContext, config: TriageConfig, postgres: Postgres, openai: OpenAI
 ) -> dg.MaterializeResult:

@@ -22,6 +22,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
+from litgo_pipelines.steps import permanent_fails_once
 
 GROUP = "learning"
 POOL = "learning"
@@ -55,6 +56,7 @@ def root_run_id(run: dg.DagsterRun) -> str:
     description="Offers resolved by an instant, with the features logged when they were made and graded relevance "
     "labels: one row a case and offered lawyer, in a Parquet file named by its SHA-256.",
 )
+@permanent_fails_once
 def training_snapshot(
     context: dg.AssetExecutionContext, config: SnapshotConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
@@ -189,6 +191,7 @@ def candidate_model(
     description="The candidate in the MLflow registry, with its run. When MLflow is down only this step fails: the "
     "trained model stays on disk, and a later run uploads it.",
 )
+@permanent_fails_once
 def registered_model(
     context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:
@@ -250,6 +253,7 @@ def registered_model(
     description="The candidate against the champion, or against the hand-weighted ranker while there is none, on the "
     "same held-out cases. A candidate that passes becomes challenger, or champion where there is none.",
 )
+@permanent_fails_once
 def model_evaluation(
     context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:

@@ -14,7 +14,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY
+from litgo_pipelines.steps import RETRY, permanent_fails_once
 
 GROUP = "lifecycle"
 
@@ -39,6 +39,7 @@ class VersionConfig(DecisionConfig):
     retry_policy=RETRY,
     description="Aliases and version tags in MLflow, made to say what the ledger says; what was changed is listed.",
 )
+@permanent_fails_once
 def reconciled_registry(
     context: dg.AssetExecutionContext, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:

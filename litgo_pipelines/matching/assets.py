@@ -10,7 +10,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 GROUP = "matching"
 BATCHES_A_RUN = 20
@@ -36,6 +36,7 @@ BATCHES_A_RUN = 20
     "relative load. One transaction a case; a batch that was killed is finished first, with the same offers.",
     metadata={"dagster/table_name": "litgo.matchings"},
 )
+@permanent_fails_once
 def case_offers(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult:
@@ -114,6 +115,7 @@ def offer_pictures(connection: Any, results: list[Any], rankers: Any) -> dict[st
     retry_policy=RETRY,
     description="Offers nobody answered in time become 'expired', every hour, in one statement.",
 )
+@permanent_fails_once
 def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
     as_of = config.instant()
     with postgres.connect() as connection, connection.cursor() as cursor:
@@ -134,6 +136,7 @@ def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgr
     "most .28 on a replay of the last weeks. The newest of a ranker is used, and logged with every match.",
     metadata={"dagster/table_name": "litgo.allocation_parameters"},
 )
+@permanent_fails_once
 def allocation_parameters(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult:

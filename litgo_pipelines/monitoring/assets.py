@@ -11,7 +11,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import Settings, settings
-from litgo_pipelines.steps import RETRY, AsOfConfig
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 if TYPE_CHECKING:
     from litgo_pipelines.monitoring.check import Limits
@@ -39,6 +39,7 @@ def limits(values: Settings) -> "Limits":
     "null features. One that must go is taken back and what served before serves again.",
     metadata={"dagster/table_name": "litgo.quality_checks"},
 )
+@permanent_fails_once
 def quality_monitor(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:

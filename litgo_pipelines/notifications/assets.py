@@ -11,7 +11,7 @@ from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY
+from litgo_pipelines.steps import RETRY, permanent_fails_once
 
 
 @dg.asset(
@@ -25,6 +25,7 @@ from litgo_pipelines.steps import RETRY
     "oftener than the cooldown allows; what failed is tried again for a day. Ends after five minutes at most.",
     metadata={"dagster/table_name": "litgo.deliveries"},
 )
+@permanent_fails_once
 def delivered_notifications(
     context: dg.AssetExecutionContext, postgres: Postgres, onesignal: OneSignal, sendgrid: SendGrid
 ) -> dg.MaterializeResult:

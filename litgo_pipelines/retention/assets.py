@@ -15,7 +15,7 @@ from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.retention.policy import POLICY
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,7 @@ AS_OF = "as of"
     description="Lets go of what is older than its term: runs, messages, snapshots, files of models. What is in use "
     "stays, and what decisions are replayed from: docs/retention.md.",
 )
+@permanent_fails_once
 def pruned_storage(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:
