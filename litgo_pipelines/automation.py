@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from litgo_pipelines import steps
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.jobs import AUTOMATIC, Job, run_tags
 from litgo_pipelines.learning import retrain, retrainings
@@ -227,7 +228,7 @@ def look_back(tick: datetime, round_days: int) -> datetime:
     return tick - timedelta(days=max(14, round_days))
 
 
-def _cases_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
+def _cases_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: datetime) -> dict[str, int]:
     """Cases that wait for offers, for triage, or for people to be told of the end of their rounds; a batch left open.
 
     What is unhandled decides, so that a row that becomes visible late is not skipped; the sensor's cursor only shows
@@ -263,7 +264,7 @@ pending_cases_sensor = request_when(
 )
 
 
-def _contracts_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
+def _contracts_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: datetime) -> dict[str, int]:
     from litgo_pipelines.contracts.requests import waiting
 
     new, due = waiting(cursor, tick)
@@ -279,7 +280,7 @@ contracts_sensor = request_when(
 )
 
 
-def _messages_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
+def _messages_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: datetime) -> dict[str, int]:
     from litgo_pipelines.notifications.queue import due
 
     return {"messages": due(cursor, tick)}
@@ -290,7 +291,7 @@ notifications_sensor = request_when(
 )
 
 
-def _reconciliation_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
+def _reconciliation_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: datetime) -> dict[str, int]:
     from litgo_pipelines.lifecycle import reconcile
 
     return {"reconciliation": int(reconcile.reconciliation_due(cursor, tick))}
@@ -307,7 +308,7 @@ reconciliation_sensor = request_when(
 )
 
 
-def _experiments_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
+def _experiments_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: datetime) -> dict[str, int]:
     from litgo_pipelines.experiments import cutoffs
 
     values = settings()
@@ -323,7 +324,7 @@ experiments_sensor = request_when(
 )
 
 
-def _quality_due(context: dg.SensorEvaluationContext, cursor: Any, tick: datetime) -> dict[str, int]:
+def _quality_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: datetime) -> dict[str, int]:
     from litgo_pipelines.monitoring import check
     from litgo_pipelines.monitoring.assets import limits
 

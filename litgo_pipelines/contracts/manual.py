@@ -6,12 +6,12 @@ Knows the database, not Dagster. How the person works is in docs/manual-contract
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 from uuid import UUID
 
 from litgo_pipelines.contracts import records
 from litgo_pipelines.contracts.document import ZONE
-from litgo_pipelines.database import in_transaction
+from litgo_pipelines.database import Connection, Cursor, in_transaction
 
 SignedBy = Literal["client", "lawyer", "both"]
 NAMES = {"client": "cliente", "lawyer": "advogado(a)"}
@@ -32,7 +32,7 @@ class Task:
     reason: str | None
 
 
-def open_tasks(cursor: Any, as_of: datetime, limit: int = 100) -> list[Task]:
+def open_tasks(cursor: Cursor, as_of: datetime, limit: int = 100) -> list[Task]:
     """What is to be signed by hand, the most urgent first."""
     cursor.execute(
         "SELECT r.contract_id::text, r.due_at, r.due_at < %(as_of)s, c.signed_client IS NULL, c.signed_lawyer IS NULL, "
@@ -62,7 +62,7 @@ def markdown(tasks: list[Task]) -> str:
     return "\n".join(["| contrato | prazo | falta assinar |", "|---|---|---|", *rows])
 
 
-def document(cursor: Any, contract_id: str) -> bytes:
+def document(cursor: Cursor, contract_id: str) -> bytes:
     """The contract's PDF. Raises SignatureError."""
     cursor.execute("SELECT pdf FROM litgo.contract_documents WHERE contract_id = %s", (_contract(contract_id),))
     row = cursor.fetchone()
@@ -72,7 +72,7 @@ def document(cursor: Any, contract_id: str) -> bytes:
 
 
 def record_signature(
-    connection: Any,
+    connection: Connection,
     *,
     contract_id: str,
     signed_by: str,
@@ -99,7 +99,7 @@ def record_signature(
     parties = [party for party in records.PARTIES if signed_by in (party, "both")]
     details = {"signed_at": instant.isoformat(), "sha256": digest, "recorded_by": who}
 
-    def write(cursor: Any) -> str:
+    def write(cursor: Cursor) -> str:
         contract = records.locked(cursor, contract_id)
         if contract is None:
             raise SignatureError(f"o contrato {contract_id} não existe")
@@ -125,7 +125,7 @@ def record_signature(
     return in_transaction(connection, write)
 
 
-def _recorded(cursor: Any, contract_id: str, party: str, details: dict[str, str]) -> bool:
+def _recorded(cursor: Cursor, contract_id: str, party: str, details: dict[str, str]) -> bool:
     cursor.execute(
         "SELECT details FROM litgo.contract_events WHERE contract_id = %s AND event = %s",
         (contract_id, f"signed:{party}"),

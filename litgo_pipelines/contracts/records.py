@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.notifications.outbox import Kind, Message, put
 from litgo_pipelines.observability.metrics import add, count
 
@@ -26,7 +27,7 @@ class Contract:
     created_at: datetime
 
 
-def locked(cursor: Any, contract_id: str) -> Contract | None:
+def locked(cursor: Cursor, contract_id: str) -> Contract | None:
     """The marketplace's row, nobody else's until the transaction ends."""
     cursor.execute(
         "SELECT id::text, client_id::text, lawyer_id::text, status, created_at FROM contracts WHERE id = %s::uuid "
@@ -37,7 +38,7 @@ def locked(cursor: Any, contract_id: str) -> Contract | None:
     return row and Contract(*row)
 
 
-def event(cursor: Any, contract_id: str, name: str, at: datetime, actor: str = PIPELINES, **details: Any) -> bool:
+def event(cursor: Cursor, contract_id: str, name: str, at: datetime, actor: str = PIPELINES, **details: Any) -> bool:
     """Append to the contract's history; False when it is there already."""
     cursor.execute(
         "INSERT INTO litgo.contract_events (contract_id, event, at, actor, details) VALUES (%s, %s, %s, %s, %s) "
@@ -47,7 +48,7 @@ def event(cursor: Any, contract_id: str, name: str, at: datetime, actor: str = P
     return cursor.rowcount == 1
 
 
-def tell(cursor: Any, kind: Kind, contract_id: str, recipients: Iterable[str], at: datetime, **payload: str) -> None:
+def tell(cursor: Cursor, kind: Kind, contract_id: str, recipients: Iterable[str], at: datetime, **payload: str) -> None:
     """A message to each recipient, once."""
     messages = [
         Message(kind, who, f"{kind}:{contract_id}:{who}", {"contract_id": contract_id, **payload}) for who in recipients
@@ -55,7 +56,7 @@ def tell(cursor: Any, kind: Kind, contract_id: str, recipients: Iterable[str], a
     put(cursor, messages, at)
 
 
-def sign(cursor: Any, contract: Contract, signed: Mapping[Party, datetime], at: datetime) -> bool:
+def sign(cursor: Cursor, contract: Contract, signed: Mapping[Party, datetime], at: datetime) -> bool:
     """Write who has signed when; True when that makes the contract active, which is counted and told."""
     cursor.execute(
         SIGN, {"client": signed.get("client"), "lawyer": signed.get("lawyer"), "contract": contract.contract_id}
@@ -71,7 +72,7 @@ def sign(cursor: Any, contract: Contract, signed: Mapping[Party, datetime], at: 
     return True
 
 
-def cancel(cursor: Any, contract: Contract, reason: str, at: datetime) -> None:
+def cancel(cursor: Cursor, contract: Contract, reason: str, at: datetime) -> None:
     """DocuSign's envelope was declined or voided: so is the contract, and both parties hear of it."""
     cursor.execute(
         "UPDATE contracts SET status = 'canceled' WHERE id = %s AND status = 'pending-signature'",

@@ -15,7 +15,7 @@ import psycopg2
 
 from litgo_pipelines.contracts import records
 from litgo_pipelines.contracts.document import ZONE, NotRenderable, Terms, anchors, render
-from litgo_pipelines.database import in_transaction, sql
+from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.resources.docusign import DocuSign, Draft, Signer
@@ -69,12 +69,12 @@ class Result:
     raised: list[ServiceFailure] = field(default_factory=list)
 
 
-def pending(cursor: Any, as_of: datetime, limit: int) -> list[Pending]:
+def pending(cursor: Cursor, as_of: datetime, limit: int) -> list[Pending]:
     cursor.execute(sql(PACKAGE, "pending.sql"), {"as_of": as_of, "limit": limit})
     return [Pending(*row) for row in cursor.fetchall()]
 
 
-def waiting(cursor: Any, as_of: datetime) -> tuple[int, int]:
+def waiting(cursor: Cursor, as_of: datetime) -> tuple[int, int]:
     """How many contracts wait to be requested, and how many envelopes to be looked at, each counted to 1,000."""
     cursor.execute(
         f"SELECT (SELECT count(*) FROM ({sql(PACKAGE, 'pending.sql')}) AS new), (SELECT count(*) FROM (SELECT FROM "
@@ -85,13 +85,13 @@ def waiting(cursor: Any, as_of: datetime) -> tuple[int, int]:
     return cursor.fetchone()
 
 
-def pending_contracts(cursor: Any) -> int:
+def pending_contracts(cursor: Cursor) -> int:
     """`pending_contracts_count`: contracts that wait for signatures."""
     cursor.execute("SELECT count(*) FROM contracts WHERE status = 'pending-signature'")
     return cursor.fetchone()[0]
 
 
-def refused(cursor: Any, limit: int = 50) -> list[tuple[str, str]]:
+def refused(cursor: Cursor, limit: int = 50) -> list[tuple[str, str]]:
     """(contract, reason) of the contracts that wait for somebody to mend them, newest first."""
     cursor.execute(
         "SELECT r.contract_id::text, r.reason FROM litgo.contract_requests r JOIN contracts c ON c.id = r.contract_id "
@@ -106,7 +106,7 @@ def transaction_id(contract_id: str) -> str:
 
 
 def request_signatures(
-    connection: Any,
+    connection: Connection,
     docusign: DocuSign,
     as_of: datetime,
     *,
@@ -144,7 +144,7 @@ def request_signatures(
 
 @dataclass
 class _Work:
-    connection: Any
+    connection: Connection
     docusign: DocuSign
     result: Result
     signing: timedelta
@@ -177,7 +177,7 @@ class _Work:
     def refuse(self, each: Pending, reason: str) -> str:
         """Not sent: shown with the reason, and looked at again after 1, 2, 4 … 24 hours."""
 
-        def write(cursor: Any) -> None:
+        def write(cursor: Cursor) -> None:
             cursor.execute(REFUSE, {"contract": each.contract_id, "transaction": transaction_id(each.contract_id),
                                     "reason": reason, "at": self.result.as_of})  # fmt: skip
             if cursor.rowcount:
@@ -186,7 +186,7 @@ class _Work:
         in_transaction(self.connection, write)
         return "refused"
 
-    def _claim(self, cursor: Any, each: Pending, token: str, pdf: bytes | None) -> tuple[bytes, datetime] | None:
+    def _claim(self, cursor: Cursor, each: Pending, token: str, pdf: bytes | None) -> tuple[bytes, datetime] | None:
         """(document, its instant); None when somebody else has the contract, or it is no longer to be signed."""
         parameters = {
             "contract": each.contract_id, "transaction": transaction_id(each.contract_id), "claim": token,
@@ -230,7 +230,7 @@ class _Work:
         # After a failure an envelope may be there all the same: it is looked for, and voided.
         look = as_of + FIRST_CHECK if envelope or self.docusign.configured else None
 
-        def write(cursor: Any) -> str:
+        def write(cursor: Cursor) -> str:
             contract = records.locked(cursor, each.contract_id)
             wanted = contract is not None and contract.status == "pending-signature"
             outcome, status = ("docusign", "sent") if envelope else ("manual",) * 2 if wanted else ("canceled",) * 2

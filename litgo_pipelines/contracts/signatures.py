@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 
 from litgo_pipelines.contracts import records
-from litgo_pipelines.database import in_transaction
+from litgo_pipelines.database import Connection, Cursor, in_transaction
 from litgo_pipelines.resources.docusign import ENDED, DocuSign, Envelope
 from litgo_pipelines.resources.external_service import CircuitOpen, ServiceFailure
 
@@ -46,7 +46,7 @@ class Result:
 
 
 def look_at_envelopes(
-    connection: Any,
+    connection: Connection,
     docusign: DocuSign,
     as_of: datetime,
     *,
@@ -81,14 +81,14 @@ def look_at_envelopes(
     return result
 
 
-def _next(cursor: Any, as_of: datetime) -> Due | None:
+def _next(cursor: Cursor, as_of: datetime) -> Due | None:
     """Take the one that is longest due; it is due again later, also when we are killed before the look is over."""
     cursor.execute(NEXT, {"as_of": as_of, "later": as_of + INTERVALS[0]})
     row = cursor.fetchone()
     return row and Due(*row)
 
 
-def _look(connection: Any, docusign: DocuSign, due: Due, as_of: datetime, warn: Callable[[str], None]) -> str:
+def _look(connection: Connection, docusign: DocuSign, due: Due, as_of: datetime, warn: Callable[[str], None]) -> str:
     if due.envelope_id is None:
         return _look_for_lost(connection, docusign, due, as_of, warn)
     if due.checks == 0:
@@ -103,11 +103,11 @@ def _look(connection: Any, docusign: DocuSign, due: Due, as_of: datetime, warn: 
     return _write(connection, due, envelope, as_of, warn)
 
 
-def _write(connection: Any, due: Due, envelope: Envelope, as_of: datetime, warn: Callable[[str], None]) -> str:
+def _write(connection: Connection, due: Due, envelope: Envelope, as_of: datetime, warn: Callable[[str], None]) -> str:
     return in_transaction(connection, lambda cursor: _apply(cursor, due, envelope, as_of, warn))
 
 
-def _apply(cursor: Any, due: Due, envelope: Envelope, as_of: datetime, warn: Callable[[str], None]) -> str:
+def _apply(cursor: Cursor, due: Due, envelope: Envelope, as_of: datetime, warn: Callable[[str], None]) -> str:
     """Write an envelope's news, if the contract still waits for them."""
     contract = records.locked(cursor, due.contract_id)
     over = envelope.status in (*ENDED, "completed")
@@ -135,7 +135,9 @@ def _apply(cursor: Any, due: Due, envelope: Envelope, as_of: datetime, warn: Cal
     return "signed" if active else "partly" if signed else "open"
 
 
-def _look_for_lost(connection: Any, docusign: DocuSign, due: Due, as_of: datetime, warn: Callable[[str], None]) -> str:
+def _look_for_lost(
+    connection: Connection, docusign: DocuSign, due: Due, as_of: datetime, warn: Callable[[str], None]
+) -> str:
     """A contract that is not DocuSign's: whatever envelope was created for it all the same is voided.
 
     Unless both have signed it by then: then that counts, where nothing else was signed before.
@@ -151,14 +153,14 @@ def _look_for_lost(connection: Any, docusign: DocuSign, due: Due, as_of: datetim
     return outcome
 
 
-def _void_surplus(connection: Any, docusign: DocuSign, due: Due, as_of: datetime) -> None:
+def _void_surplus(connection: Connection, docusign: DocuSign, due: Due, as_of: datetime) -> None:
     """Two senders may have been at work when a claim ran out: of their envelopes only the one we know is signed."""
     for envelope in docusign.find(due.transaction_id, due.requested_at):
         if envelope.envelope_id != due.envelope_id and envelope.status not in (*ENDED, "completed"):
             _void(connection, docusign, due, envelope.envelope_id, VOIDED_SURPLUS, as_of)
 
 
-def _void(connection: Any, docusign: DocuSign, due: Due, envelope_id: str, reason: str, as_of: datetime) -> None:
+def _void(connection: Connection, docusign: DocuSign, due: Due, envelope_id: str, reason: str, as_of: datetime) -> None:
     docusign.void(envelope_id, reason)
     in_transaction(
         connection,
@@ -166,7 +168,7 @@ def _void(connection: Any, docusign: DocuSign, due: Due, envelope_id: str, reaso
     )
 
 
-def _settle(cursor: Any, due: Due, as_of: datetime, over: bool, status: str | None = None) -> None:
+def _settle(cursor: Cursor, due: Due, as_of: datetime, over: bool, status: str | None = None) -> None:
     interval = INTERVALS[min(due.checks, len(INTERVALS) - 1)]
     parameters: Mapping[str, Any] = {
         "contract": due.contract_id, "status": status, "next": None if over else as_of + interval,

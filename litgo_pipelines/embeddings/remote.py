@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.database import sql
+from litgo_pipelines.database import Connection, sql
 from litgo_pipelines.embeddings.models import has_words
 from litgo_pipelines.embeddings.store import BATCH, KINDS, PACKAGE, Embedded, Text, missing_texts, still_missing, write
 from litgo_pipelines.intake.masking import mask
@@ -40,7 +40,7 @@ class Embeds(Protocol):
 
 
 def embed_remote(
-    connection: Any,
+    connection: Connection,
     openai: Embeds,
     as_of: datetime,
     *,
@@ -80,7 +80,7 @@ def embed_remote(
 
 @dataclass
 class _Asking:
-    connection: Any
+    connection: Connection
     openai: Embeds
     as_of: datetime
     deadline_seconds: float | None
@@ -134,7 +134,7 @@ class _Asking:
 
 
 @contextmanager
-def _alone(connection: Any, model: str) -> Iterator[bool]:
+def _alone(connection: Connection, model: str) -> Iterator[bool]:
     """Whether nobody else asks for the model; until the end nobody else will."""
     key = f"asking for {model}"
     with connection, connection.cursor() as cursor:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg2.extras import execute_values
 
-from litgo_pipelines.database import advisory_lock, in_transaction, session_lock, sql
+from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, session_lock, sql
 from litgo_pipelines.embeddings import lexicon
 from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder, has_words
 from litgo_pipelines.embeddings.similarity import Space, Texts, similarity
@@ -70,7 +70,7 @@ class Similarity:
 
 
 def embed_missing(
-    connection: Any,
+    connection: Connection,
     encoder: Encoder,
     as_of: datetime,
     *,
@@ -95,7 +95,12 @@ def embed_missing(
 
 
 def missing_texts(
-    connection: Any, model: str, dimension: int, as_of: datetime, kinds: Sequence[str] = KINDS, batch: int = BATCH
+    connection: Connection,
+    model: str,
+    dimension: int,
+    as_of: datetime,
+    kinds: Sequence[str] = KINDS,
+    batch: int = BATCH,
 ) -> Iterator[tuple[list[Text], int]]:
     """(batch of texts without a vector of the model, how many there are in all), as of now and in no transaction."""
     if as_of.tzinfo is None:
@@ -118,7 +123,7 @@ def missing_texts(
         cursor.execute("CLOSE missing_texts")
 
 
-def still_missing(connection: Any, model: str, texts: Sequence[Text]) -> list[Text]:
+def still_missing(connection: Connection, model: str, texts: Sequence[Text]) -> list[Text]:
     """Those that nobody has embedded meanwhile."""
     with connection, connection.cursor() as cursor:
         cursor.execute(
@@ -130,7 +135,7 @@ def still_missing(connection: Any, model: str, texts: Sequence[Text]) -> list[Te
 
 
 def write(
-    connection: Any,
+    connection: Connection,
     model: str,
     texts: Sequence[Text],
     vectors: NDArray[np.float32],
@@ -146,7 +151,7 @@ def write(
     ]
     bags = [(text.hashed, lexicon.VERSION, lexicon.bag(text.text).astype("<u4").tobytes()) for text in texts]
 
-    def work(cursor: Any) -> int:
+    def work(cursor: Cursor) -> int:
         advisory_lock(cursor, f"{LOCK} sequence")  # until the commit, so that sequence has the order of commits
         execute_values(
             cursor,
@@ -168,7 +173,7 @@ def write(
     return in_transaction(connection, work)
 
 
-def count_missing(cursor: Any, model: str, dimension: int, as_of: datetime) -> int:
+def count_missing(cursor: Cursor, model: str, dimension: int, as_of: datetime) -> int:
     """How many texts lack a vector of the model, without those its service refuses."""
     cursor.execute(
         f"SELECT count(*) FROM ({_with_sources('missing.sql')}) m",
@@ -177,7 +182,7 @@ def count_missing(cursor: Any, model: str, dimension: int, as_of: datetime) -> i
     return int(cursor.fetchone()[0])
 
 
-def not_embedded_yet(cursor: Any, case_ids: Sequence[str], as_of: datetime, within: timedelta) -> set[str]:
+def not_embedded_yet(cursor: Cursor, case_ids: Sequence[str], as_of: datetime, within: timedelta) -> set[str]:
     """The cases that came within a time before the instant and whose text has no local vector yet."""
     cursor.execute(
         _with_sources("unembedded.sql"),
@@ -186,14 +191,14 @@ def not_embedded_yet(cursor: Any, case_ids: Sequence[str], as_of: datetime, with
     return {case_id for (case_id,) in cursor.fetchall()}
 
 
-def watermark(cursor: Any) -> int:
+def watermark(cursor: Cursor) -> int:
     """What is embedded now; what comes later has a higher `sequence`."""
     cursor.execute("SELECT coalesce(max(sequence), 0) FROM litgo.text_embeddings")
     return int(cursor.fetchone()[0])
 
 
 def best_model(
-    cursor: Any, case_ids: Sequence[str], lawyer_ids: Sequence[str], as_of: datetime, until: int, preferred: str
+    cursor: Cursor, case_ids: Sequence[str], lawyer_ids: Sequence[str], as_of: datetime, until: int, preferred: str
 ) -> str:
     """`preferred` when all that is compared has its vectors, counting those up to the watermark; else the local one."""
     dimension = _dimension(cursor, preferred)
@@ -218,7 +223,7 @@ def model_of(space: str) -> str:
 
 
 def read_similarity(
-    connection: Any,
+    connection: Connection,
     case_ids: Sequence[str],
     lawyer_ids: Sequence[str],
     as_of: datetime,
@@ -263,13 +268,13 @@ def read_similarity(
     return Similarity(space.name, missing)
 
 
-def _dimension(cursor: Any, model: str) -> int | None:
+def _dimension(cursor: Cursor, model: str) -> int | None:
     cursor.execute("SELECT dimension FROM litgo.text_embeddings WHERE model = %s LIMIT 1", (model,))
     row = cursor.fetchone()
     return row and int(row[0])
 
 
-def _read(connection: Any, query: str, parameters: dict[str, Any]) -> tuple[Texts, Ints]:
+def _read(connection: Connection, query: str, parameters: dict[str, Any]) -> tuple[Texts, Ints]:
     """The texts of a query of (owner, vector, bag), and whose they are."""
     dimension = parameters["dimension"]
     owners: list[Ints] = []

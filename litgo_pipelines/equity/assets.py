@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from litgo_pipelines.database import Connection
 from litgo_pipelines.equity.capacity import capacity_rules, read_rules
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
@@ -77,7 +78,7 @@ def lawyer_load(context: dg.AssetExecutionContext, config: EquityConfig, postgre
     )
 
 
-def load_pictures(connection: Any, night: date) -> tuple[str, str]:
+def load_pictures(connection: Connection, night: date) -> tuple[str, str]:
     """A small table and the histogram of load for one night, as markdown; counted in the database."""
     from litgo_pipelines.observability.plots import figure, markdown_image
 

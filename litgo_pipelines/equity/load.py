@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from psycopg2.extensions import AsIs
 
-from litgo_pipelines.database import advisory_lock, sql
+from litgo_pipelines.database import Connection, advisory_lock, sql
 from litgo_pipelines.database.arrow import read
 from litgo_pipelines.equity.capacity import steps_sql
 from litgo_pipelines.equity.distribution import Cases, Lawyers
@@ -28,7 +28,7 @@ class NightResult:
         return {**asdict(self), "night": self.night.isoformat(), "seconds": round(self.seconds, 3)}
 
 
-def run_night(connection: Any, night: date, as_of: datetime, rules: Mapping[str, Any]) -> NightResult:
+def run_night(connection: Connection, night: date, as_of: datetime, rules: Mapping[str, Any]) -> NightResult:
     """Compute and write one night, in the connection's transaction; waits while another run computes a night."""
     started = time.monotonic()
     with connection.cursor() as cursor:
@@ -49,7 +49,7 @@ def run_night(connection: Any, night: date, as_of: datetime, rules: Mapping[str,
     return NightResult(night, lawyers, history, changed, time.monotonic() - started)
 
 
-def read_window(connection: Any, night: date, as_of: datetime) -> tuple[Lawyers, Cases]:
+def read_window(connection: Connection, night: date, as_of: datetime) -> tuple[Lawyers, Cases]:
     """The available lawyers of a night with their offers of the window, and the window's cases, as columns."""
     import pyarrow as pa
 
@@ -82,7 +82,7 @@ def read_window(connection: Any, night: date, as_of: datetime) -> tuple[Lawyers,
     return lawyers, Cases(**{name: cases[name].to_numpy(zero_copy_only=False) for name in ("area", "lat", "lng")})
 
 
-def store_distribution(connection: Any, night: date, as_of: datetime, figures: Mapping[str, Any]) -> None:
+def store_distribution(connection: Connection, night: date, as_of: datetime, figures: Mapping[str, Any]) -> None:
     row = {**figures, "night": night, "as_of": as_of, "pools": json.dumps(figures["pools"], ensure_ascii=False)}
     columns = ", ".join(row)
     with connection.cursor() as cursor:

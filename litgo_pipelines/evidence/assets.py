@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.database import sql
+from litgo_pipelines.database import Connection, sql
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
@@ -36,7 +36,7 @@ def lawyer_evidence(context: dg.AssetExecutionContext, config: AsOfConfig, postg
     return dg.MaterializeResult(metadata={**figures, **coverage_pictures(*known)})
 
 
-def coverage(connection: Any) -> tuple[int, dict[str, int]]:
+def coverage(connection: Connection) -> tuple[int, dict[str, int]]:
     """(lawyers, feature → lawyers of whom something is known)."""
     with connection.cursor() as cursor:
         cursor.execute(sql("litgo_pipelines.evidence", "coverage.sql"))

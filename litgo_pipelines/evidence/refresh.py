@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from litgo_pipelines.database import advisory_lock, sql
+from litgo_pipelines.database import Connection, advisory_lock, sql
 from litgo_pipelines.evidence.sentiment import LONGEST, polarity, version
 
 LOCK = "evidence"
@@ -39,7 +39,7 @@ class Refresh:
         return {**asdict(self), "as_of": self.as_of.isoformat(), "seconds": round(self.seconds, 3)}
 
 
-def refresh(connection: Any, as_of: datetime | None = None) -> Refresh:
+def refresh(connection: Connection, as_of: datetime | None = None) -> Refresh:
     """Bring the evidence to `as_of` (timezone-aware); None: the database's clock once no other refresh runs, so that
     one that waited never takes back a newer one's rows.
 
@@ -73,7 +73,7 @@ def refresh(connection: Any, as_of: datetime | None = None) -> Refresh:
     return Refresh(as_of, scored, lawyers, lawyers_changed, subareas, subareas_changed, seconds)
 
 
-def score_comments(connection: Any) -> int:
+def score_comments(connection: Connection) -> int:
     """Score the comments that are new, changed, or were scored by another version; returns how many.
 
     In batches, each committed: memory holds one of them, and a kill loses at most one.

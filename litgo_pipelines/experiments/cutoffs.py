@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from litgo_pipelines.database import advisory_lock, sql
+from litgo_pipelines.database import Cursor, advisory_lock, sql
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.experiments import fairness, store
 from litgo_pipelines.experiments.assignment import BUCKETS
@@ -64,7 +64,7 @@ class NewestCutoff:
     utilisation: float | None
 
 
-def cutoff_due(cursor: Any, as_of: datetime, cutoff_minutes: int, *, starts: bool = True) -> bool:
+def cutoff_due(cursor: Cursor, as_of: datetime, cutoff_minutes: int, *, starts: bool = True) -> bool:
     """Whether a cutoff can be closed or (starts) an experiment started; one query when there is nothing to do."""
     cursor.execute(
         "SELECT EXISTS (SELECT FROM litgo.experiments e "
@@ -79,7 +79,7 @@ def cutoff_due(cursor: Any, as_of: datetime, cutoff_minutes: int, *, starts: boo
     return closable or (starts and challenger and store.challenger_to_try(cursor, as_of) is not None)
 
 
-def close_cutoff(cursor: Any, as_of: datetime, cutoff_minutes: int, run_id: str) -> ClosedCutoff | None:
+def close_cutoff(cursor: Cursor, as_of: datetime, cutoff_minutes: int, run_id: str) -> ClosedCutoff | None:
     """Close the newest cutoff of the running experiment; None when there is none to close. One transaction.
 
     Raises what the database raises: a figure that could not be read is never "no problem". A promotion that the ledger
@@ -103,7 +103,7 @@ def close_cutoff(cursor: Any, as_of: datetime, cutoff_minutes: int, run_id: str)
     return ClosedCutoff(now.experiment, cutoff, decision, held, ended, ramped_to)
 
 
-def newest_cutoff(cursor: Any) -> NewestCutoff | None:
+def newest_cutoff(cursor: Cursor) -> NewestCutoff | None:
     """None before the first closed cutoff of all. The decision is made again from the stored sums."""
     cursor.execute(
         "SELECT c.experiment, coalesce('version ' || e.control_version, %s), e.treatment_version, e.spec -> 'rules', "
@@ -150,7 +150,7 @@ _CLOSED = (
 )
 
 
-def _open_cutoff(cursor: Any, now: RunningExperiment, as_of: datetime, cutoff_minutes: int) -> datetime | None:
+def _open_cutoff(cursor: Cursor, now: RunningExperiment, as_of: datetime, cutoff_minutes: int) -> datetime | None:
     cursor.execute(
         f"SELECT {_NEWEST} FROM litgo.experiments e WHERE e.experiment = %(experiment)s AND {_NEWEST} > {_CLOSED}",
         {"experiment": now.experiment, "as_of": as_of, "step": timedelta(minutes=cutoff_minutes)},
@@ -159,7 +159,7 @@ def _open_cutoff(cursor: Any, now: RunningExperiment, as_of: datetime, cutoff_mi
     return row[0] if row else None
 
 
-def _gather(cursor: Any, now: RunningExperiment, rules: ExperimentRules, at: datetime) -> Cutoff:
+def _gather(cursor: Cursor, now: RunningExperiment, rules: ExperimentRules, at: datetime) -> Cutoff:
     """Everything known at the cutoff; records the outcomes seen for it."""
     caps = [guardrail.cap for guardrail in rules.guardrails if guardrail.name == HOURS]
     values = {
@@ -194,7 +194,7 @@ def _arm(
 
 
 def _interim_analyses(
-    cursor: Any, now: RunningExperiment, rules: ExperimentRules, at: datetime, exposed: int
+    cursor: Cursor, now: RunningExperiment, rules: ExperimentRules, at: datetime, exposed: int
 ) -> tuple[InterimAnalysis, ...]:
     """The looks taken before, as they were stored, and those that are due."""
     if rules.gini_margin is None:
@@ -213,7 +213,7 @@ def _interim_analyses(
 
 
 def _analyse_spread(
-    cursor: Any, now: RunningExperiment, rules: ExperimentRules, at: datetime, clients: int
+    cursor: Cursor, now: RunningExperiment, rules: ExperimentRules, at: datetime, clients: int
 ) -> InterimAnalysis | None:
     """None while an arm has no offer among these clients: nothing to compare, the next cutoff tries again."""
     cursor.execute(sql(PACKAGE, "spread.sql"), {"experiment": now.experiment, "cutoff": at, "clients": clients})
@@ -246,7 +246,7 @@ def _analyse_spread(
 
 
 def _carry_out(
-    cursor: Any, now: RunningExperiment, cutoff: Cutoff, decision: ExperimentDecision, as_of: datetime, run_id: str
+    cursor: Cursor, now: RunningExperiment, cutoff: Cutoff, decision: ExperimentDecision, as_of: datetime, run_id: str
 ) -> tuple[str | None, str | None]:
     """(why it is held, outcome when the experiment ended)."""
     stored = decision.as_dict()
@@ -284,7 +284,7 @@ def _carry_out(
     return None, str(outcome)
 
 
-def _ramp(cursor: Any, now: RunningExperiment, cutoff: Cutoff, as_of: datetime, run_id: str) -> int | None:
+def _ramp(cursor: Cursor, now: RunningExperiment, cutoff: Cutoff, as_of: datetime, run_id: str) -> int | None:
     """The second phase, once enough clients were exposed and nothing speaks against it."""
     plan = now.spec["ramp"]
     exposed = sum(phase.treatment.exposed + phase.control.exposed for phase in cutoff.phases)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from litgo_pipelines.database import advisory_lock, sql
+from litgo_pipelines.database import Cursor, advisory_lock, sql
 from litgo_pipelines.experiments import assignment
 from litgo_pipelines.experiments.assignment import BUCKETS, Experiment
 from litgo_pipelines.experiments.decision import ExperimentRules, Guardrail
@@ -82,7 +82,7 @@ _COLUMNS = (
 )
 
 
-def running_experiment(cursor: Any) -> RunningExperiment | None:
+def running_experiment(cursor: Cursor) -> RunningExperiment | None:
     """The experiment that runs, in its newest phase."""
     cursor.execute(
         f"SELECT {_COLUMNS} WHERE NOT EXISTS (SELECT FROM litgo.experiment_ends x WHERE x.experiment = e.experiment) "
@@ -92,7 +92,7 @@ def running_experiment(cursor: Any) -> RunningExperiment | None:
     return _running(row) if row else None
 
 
-def load_experiment(cursor: Any, experiment: str, phase: int) -> RunningExperiment:
+def load_experiment(cursor: Cursor, experiment: str, phase: int) -> RunningExperiment:
     """An experiment in the phase a batch began with, also when it ended since. Raises KeyError for an unknown one."""
     cursor.execute(f"SELECT {_COLUMNS} WHERE e.experiment = %s AND p.phase = %s", (experiment, phase))
     row = cursor.fetchone()
@@ -101,7 +101,9 @@ def load_experiment(cursor: Any, experiment: str, phase: int) -> RunningExperime
     return _running(row)
 
 
-def arms_of_clients(cursor: Any, running: RunningExperiment, client_ids: Sequence[str]) -> list[tuple[str | None, int]]:
+def arms_of_clients(
+    cursor: Cursor, running: RunningExperiment, client_ids: Sequence[str]
+) -> list[tuple[str | None, int]]:
     """(arm, phase) of each client: as first exposed, else as assigned in the phase given; None in the holdout.
 
     client_ids: as Postgres prints a uuid.
@@ -125,7 +127,7 @@ def in_holdout(client_id: str, points: int) -> bool:
     return assignment.bucket(HOLDOUT_SALT, client_id) < points
 
 
-def start(cursor: Any, version: str, plan: ExperimentPlan, actor: Actor) -> RunningExperiment:
+def start(cursor: Cursor, version: str, plan: ExperimentPlan, actor: Actor) -> RunningExperiment:
     """Try the open challenger `version` against what serves. Raises Refused with the reason for what may not be."""
     advisory_lock(cursor, LOCK)
     state = ledger.locked_state(cursor)
@@ -168,7 +170,7 @@ def start(cursor: Any, version: str, plan: ExperimentPlan, actor: Actor) -> Runn
     return load_experiment(cursor, experiment, 1)
 
 
-def start_for_challenger(cursor: Any, plan: ExperimentPlan, at: datetime, run_id: str) -> RunningExperiment | None:
+def start_for_challenger(cursor: Cursor, plan: ExperimentPlan, at: datetime, run_id: str) -> RunningExperiment | None:
     """Start the experiment of the open challenger if it may; None when there is none, or while nothing may go up."""
     advisory_lock(cursor, LOCK)
     version = ledger.locked_state(cursor).challenger
@@ -180,14 +182,14 @@ def start_for_challenger(cursor: Any, plan: ExperimentPlan, at: datetime, run_id
         return None
 
 
-def challenger_to_try(cursor: Any, at: datetime) -> str | None:
+def challenger_to_try(cursor: Cursor, at: datetime) -> str | None:
     """The challenger `start_for_challenger` would start an experiment for."""
     state = ledger.state(cursor)
     version = state.challenger
     return None if version is None or _refusal(cursor, state, version, at) else version
 
 
-def ramp(cursor: Any, points: int, actor: Actor) -> RunningExperiment:
+def ramp(cursor: Cursor, points: int, actor: Actor) -> RunningExperiment:
     """A new phase of the running experiment with `points` treated; who was exposed stays in the arm.
 
     Raises Refused when none runs, or with these points already, and for points that cannot be.
@@ -204,7 +206,7 @@ def ramp(cursor: Any, points: int, actor: Actor) -> RunningExperiment:
     return load_experiment(cursor, now.experiment, now.phase + 1)
 
 
-def stop(cursor: Any, actor: Actor) -> RunningExperiment:
+def stop(cursor: Cursor, actor: Actor) -> RunningExperiment:
     """End the running experiment without a verdict and archive its challenger. Raises Refused when none runs."""
     advisory_lock(cursor, LOCK)
     now = running_experiment(cursor)
@@ -215,7 +217,7 @@ def stop(cursor: Any, actor: Actor) -> RunningExperiment:
 
 
 def end(
-    cursor: Any,
+    cursor: Cursor,
     now: RunningExperiment,
     outcome: str,
     cutoff: datetime | None,
@@ -263,7 +265,7 @@ def end(
         )
 
 
-def baseline(cursor: Any, at: datetime, days: int = BASELINE_DAYS) -> tuple[float, int]:
+def baseline(cursor: Cursor, at: datetime, days: int = BASELINE_DAYS) -> tuple[float, int]:
     """(share of clients whose first request was accepted in 14 days, clients), of those whose 14 days were over by `at`
     and began in the `days` before; BASELINE_RATE without any."""
     cursor.execute(
@@ -279,7 +281,7 @@ def experiment_name(version: str) -> str:
     return f"ranker-v{version}"
 
 
-def _refusal(cursor: Any, state: LedgerState, version: str, at: datetime, by_hand: bool = False) -> str | None:
+def _refusal(cursor: Cursor, state: LedgerState, version: str, at: datetime, by_hand: bool = False) -> str | None:
     if state.challenger != version:
         return f"version {version} is not the open challenger" + (
             f", version {state.challenger} is" if state.challenger else ": there is none"
@@ -308,7 +310,7 @@ def _unusable(points: int, rate: float = 0.0) -> str | None:
     return None
 
 
-def _begin_phase(cursor: Any, experiment: str, phase: int, points: int, actor: Actor) -> None:
+def _begin_phase(cursor: Cursor, experiment: str, phase: int, points: int, actor: Actor) -> None:
     cursor.execute(
         "INSERT INTO litgo.experiment_phases (experiment, phase, treatment_points, started_at, actor, reason) "
         "VALUES (%s, %s, %s, %s, %s, %s)",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.gate import Evenness, GateOutcome, GateRules, judge_candidate, population_stability
 from litgo_pipelines.learning.retrainings import Retraining
@@ -30,7 +31,7 @@ HEURISTIC = "hand weights"
 
 
 def evaluate(
-    mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, settings: Settings, cursor: Any, at: datetime
+    mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, settings: Settings, cursor: Cursor, at: datetime
 ) -> dict[str, Any]:
     """Decision and evidence as plain JSON values. Raises MLflowUnavailable when the registry cannot be asked."""
     assert row.bundle_path is not None
@@ -121,7 +122,7 @@ def _fairness(window: calibration.Window, rules: Sequence[Rule]) -> dict[str, An
     }
 
 
-def earlier(cursor: Any, version: str) -> dict[str, Any] | None:
+def earlier(cursor: Cursor, version: str) -> dict[str, Any] | None:
     """The newest verdict on this version; None while nobody judged it."""
     cursor.execute(
         "SELECT evaluation FROM litgo.retrainings WHERE mlflow_version = %s AND evaluation IS NOT NULL "
@@ -133,7 +134,7 @@ def earlier(cursor: Any, version: str) -> dict[str, Any] | None:
 
 
 def record_verdict(
-    cursor: Any, row: Retraining, result: dict[str, Any], at: datetime, run_id: str, *, experiments: bool
+    cursor: Cursor, row: Retraining, result: dict[str, Any], at: datetime, run_id: str, *, experiments: bool
 ) -> str:
     """Write the verdict, the calibrated λ and the transition, in one transaction; says what came of the version.
 
@@ -173,7 +174,7 @@ ORDER BY r.started_at DESC, r.root_run_id
 """
 
 
-def candidate_to_promote(cursor: Any, at: datetime, *, experiments: bool) -> str | None:
+def candidate_to_promote(cursor: Cursor, at: datetime, *, experiments: bool) -> str | None:
     """Root run of the newest candidate that passed and may go up now; evaluating it again takes it there.
 
     Again, because the champion may be another one than it was judged against. One query while nobody waits.

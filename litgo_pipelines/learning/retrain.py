@@ -5,9 +5,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from litgo_pipelines.database import sql
+from litgo_pipelines.database import Cursor, sql
 
 
 @dataclass(frozen=True)
@@ -17,14 +16,14 @@ class RetrainingRequest:
     run_key: str
 
 
-def matured_reviews(cursor: Any, as_of: datetime, after: datetime | None = None) -> tuple[int, datetime | None]:
+def matured_reviews(cursor: Cursor, as_of: datetime, after: datetime | None = None) -> tuple[int, datetime | None]:
     """(contracts with a matured review created in (after, as_of], instant of the newest such review)."""
     cursor.execute(sql("litgo_pipelines.learning", "matured_reviews.sql"), {"as_of": as_of, "after": after})
     count, newest = cursor.fetchone()
     return int(count), newest
 
 
-def count_new_reviews(cursor: Any, as_of: datetime) -> tuple[int, datetime | None]:
+def count_new_reviews(cursor: Cursor, as_of: datetime) -> tuple[int, datetime | None]:
     """(matured reviews after the watermark, the watermark): the newest review of any candidate that was trained."""
     cursor.execute("SELECT max(watermark) FROM litgo.retrainings WHERE bundle_path IS NOT NULL")
     (watermark,) = cursor.fetchone()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.observability.metrics import add, count
 
 COLUMNS = (
@@ -54,7 +55,7 @@ class Retraining:
                 raise StepMissing(f"retraining {self.root_run_id} has no {column} yet: run its earlier steps first")
 
 
-def begin(cursor: Any, root_run_id: str, as_of: datetime, reason: str = "manual") -> Retraining:
+def begin(cursor: Cursor, root_run_id: str, as_of: datetime, reason: str = "manual") -> Retraining:
     """The row of this root run; created with `as_of` the first time and counted by reason (volume, manual), and kept as
     it is afterwards."""
     cursor.execute(
@@ -66,7 +67,7 @@ def begin(cursor: Any, root_run_id: str, as_of: datetime, reason: str = "manual"
     return get(cursor, root_run_id)
 
 
-def get(cursor: Any, root_run_id: str) -> Retraining:
+def get(cursor: Cursor, root_run_id: str) -> Retraining:
     """Raises StepMissing when there is no such retraining."""
     cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM litgo.retrainings WHERE root_run_id = %s", (root_run_id,))
     row = cursor.fetchone()
@@ -78,7 +79,7 @@ def get(cursor: Any, root_run_id: str) -> Retraining:
     return Retraining(root_run_id, *row)
 
 
-def record_step(cursor: Any, root_run_id: str, **values: Any) -> None:
+def record_step(cursor: Cursor, root_run_id: str, **values: Any) -> None:
     """Fill columns of the row; dictionaries become JSON. Raises StepMissing when the row is not there."""
     if unknown := set(values) - set(COLUMNS):
         raise ValueError(f"not columns of a retraining: {sorted(unknown)}")
@@ -92,7 +93,7 @@ def record_step(cursor: Any, root_run_id: str, **values: Any) -> None:
         raise StepMissing(f"no retraining {root_run_id} to record {', '.join(values)} of")
 
 
-def pending_registrations(cursor: Any) -> list[str]:
+def pending_registrations(cursor: Cursor) -> list[str]:
     """Root runs whose trained model is not registered and evaluated yet, oldest first: MLflow was down, or a kill came.
 
     A retraining that is running at this moment is among them for a short while: a caller looks at its run first.

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from litgo_pipelines.database import sql
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.database.arrow import stream
 from litgo_pipelines.learning.retrain import matured_reviews
 from litgo_pipelines.models.features import FEATURES
@@ -42,7 +42,7 @@ class Snapshot:
     watermark: datetime | None
 
 
-def prepare(cursor: Any, as_of: datetime, holdout_share: float) -> tuple[str, dict[str, Any]]:
+def prepare(cursor: Cursor, as_of: datetime, holdout_share: float) -> tuple[str, dict[str, Any]]:
     """Freeze what is seen and define the view; returns the query of the rows and what was counted.
 
     Must be the first statement of a transaction. `holdout_share` of the cases, the newest, are held out (at least one
@@ -76,7 +76,7 @@ def prepare(cursor: Any, as_of: datetime, holdout_share: float) -> tuple[str, di
     }
 
 
-def write_snapshot(cursor: Any, as_of: datetime, holdout_share: float, folder: Path) -> Snapshot:
+def write_snapshot(cursor: Cursor, as_of: datetime, holdout_share: float, folder: Path) -> Snapshot:
     """Write the snapshot as of `as_of` to `folder`/<sha256>.parquet, in the transaction of `cursor`.
 
     Rows are streamed in blocks, so memory does not grow with them. The file appears under its name complete or not at
@@ -111,7 +111,7 @@ def write_snapshot(cursor: Any, as_of: datetime, holdout_share: float, folder: P
     return Snapshot(path=path, sha256=sha256, rows=rows, **counts)
 
 
-def _stream(cursor: Any, query: str, path: Path, as_of: datetime, watermark: datetime | None) -> int:
+def _stream(cursor: Cursor, query: str, path: Path, as_of: datetime, watermark: datetime | None) -> int:
     """The query's rows into a Parquet file, block by block; returns their number."""
     import pyarrow as pa
     import pyarrow.parquet as pq

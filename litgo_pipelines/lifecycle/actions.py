@@ -7,7 +7,7 @@ does not allow. The next `reconcile` shows it in MLflow; what serves has changed
 from pathlib import Path
 from typing import Any
 
-from litgo_pipelines.database import in_transaction
+from litgo_pipelines.database import Connection, Cursor, in_transaction
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.ledger import Actor, Entry, Refused
 from litgo_pipelines.lifecycle.states import LedgerState, refusal
@@ -15,7 +15,7 @@ from litgo_pipelines.models import registry
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 
-def promote(connection: Any, mlflow: MLflow, folder: Path, version: str, actor: Actor) -> Entry:
+def promote(connection: Connection, mlflow: MLflow, folder: Path, version: str, actor: Actor) -> Entry:
     """A candidate or the challenger → champion, without waiting for an experiment or the cooldown.
 
     folder: copies of served models (`Settings.served_models`). Done before: only returns the entry. Refused while
@@ -32,7 +32,7 @@ def promote(connection: Any, mlflow: MLflow, folder: Path, version: str, actor: 
         if not loads:
             raise Refused(f"version {version} cannot be loaded from the registry: nothing would rank by it")
 
-    def work(cursor: Any) -> Entry:
+    def work(cursor: Cursor) -> Entry:
         champion = ledger.current_champion(cursor)
         if champion and champion.version == version:
             return champion
@@ -41,7 +41,7 @@ def promote(connection: Any, mlflow: MLflow, folder: Path, version: str, actor: 
     return in_transaction(connection, work)
 
 
-def roll_back(connection: Any, mlflow: MLflow, folder: Path, version: str, actor: Actor) -> Entry:
+def roll_back(connection: Connection, mlflow: MLflow, folder: Path, version: str, actor: Actor) -> Entry:
     """The champion `version` → quarantined; what served before it serves again.
 
     The version is named, so that doing it twice does not take back the one before as well.
@@ -50,7 +50,13 @@ def roll_back(connection: Any, mlflow: MLflow, folder: Path, version: str, actor
 
 
 def take_back(
-    connection: Any, mlflow: MLflow, folder: Path, version: str, incident: str, evidence: dict[str, Any], actor: Actor
+    connection: Connection,
+    mlflow: MLflow,
+    folder: Path,
+    version: str,
+    incident: str,
+    evidence: dict[str, Any],
+    actor: Actor,
 ) -> Entry:
     """Roll the champion `version` back to the newest version that served before it and can be loaded.
 
@@ -68,7 +74,7 @@ def take_back(
     )
 
 
-def lift_freeze(connection: Any, actor: Actor) -> Entry:
+def lift_freeze(connection: Connection, actor: Actor) -> Entry:
     """Promotion goes on after a freeze; candidates and experiments that waited go on by themselves."""
     return in_transaction(connection, lambda cursor: transitions.lift_freeze(cursor, actor))
 

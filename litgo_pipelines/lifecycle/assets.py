@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from litgo_pipelines import steps
+from litgo_pipelines.database import Connection
 from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
@@ -50,7 +51,7 @@ def reconciled_registry(
 def promote_version(context: dg.OpExecutionContext, config: VersionConfig, postgres: Postgres, mlflow: MLflow) -> None:
     from litgo_pipelines.lifecycle import actions
 
-    def decide(connection: Any, actor: Any) -> Any:
+    def decide(connection: Connection, actor: Any) -> Any:
         return actions.promote(connection, mlflow, settings().served_models, config.version.strip(), actor)
 
     _by_hand(context, config, postgres, mlflow, decide)
@@ -62,7 +63,7 @@ def roll_back_version(
 ) -> None:
     from litgo_pipelines.lifecycle import actions
 
-    def decide(connection: Any, actor: Any) -> Any:
+    def decide(connection: Connection, actor: Any) -> Any:
         return actions.roll_back(connection, mlflow, settings().served_models, config.version.strip(), actor)
 
     _by_hand(context, config, postgres, mlflow, decide)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from litgo_pipelines.database import advisory_lock
+from litgo_pipelines.database import Cursor, advisory_lock
 from litgo_pipelines.lifecycle import states
 from litgo_pipelines.observability.metrics import add, count
 
@@ -62,20 +62,20 @@ class Actor:
 _COLUMNS = "sequence, transition, transition_key, version, evidence, run_id, actor, reason, successor, recorded_at"
 
 
-def head(cursor: Any) -> int:
+def head(cursor: Cursor) -> int:
     """Sequence number of the newest entry, 0 for an empty ledger: what `append` expects to follow."""
     cursor.execute("SELECT coalesce(max(sequence), 0) FROM litgo.model_ledger")
     return int(cursor.fetchone()[0])
 
 
-def current_champion(cursor: Any) -> Entry | None:
+def current_champion(cursor: Cursor) -> Entry | None:
     """The entry by which what serves became champion; None while the hand-weighted ranker serves."""
     cursor.execute(f"SELECT {_COLUMNS} FROM litgo.current_champion")
     row = cursor.fetchone()
     return Entry(*row) if row else None
 
 
-def state(cursor: Any) -> states.LedgerState:
+def state(cursor: Cursor) -> states.LedgerState:
     """What each version is now."""
     cursor.execute(
         "SELECT sequence, transition, version, recorded_at, successor, evidence ->> 'snapshot_sha256' "
@@ -84,14 +84,14 @@ def state(cursor: Any) -> states.LedgerState:
     return states.fold(states.Step(*row) for row in cursor.fetchall())
 
 
-def locked_state(cursor: Any) -> states.LedgerState:
+def locked_state(cursor: Cursor) -> states.LedgerState:
     """As `state`; nobody else makes a transition until this transaction ends."""
     advisory_lock(cursor, LOCK)
     return state(cursor)
 
 
 def apply_transition(
-    cursor: Any,
+    cursor: Cursor,
     transition: states.Transition,
     key: str,
     version: str,
@@ -141,7 +141,7 @@ def apply_transition(
 
 
 def append(
-    cursor: Any,
+    cursor: Cursor,
     transition: str,
     key: str,
     version: str,
@@ -191,7 +191,7 @@ def append(
     )
 
 
-def _one(cursor: Any, condition: str, parameters: tuple[Any, ...] = ()) -> Entry | None:
+def _one(cursor: Cursor, condition: str, parameters: tuple[Any, ...] = ()) -> Entry | None:
     cursor.execute(f"SELECT {_COLUMNS} FROM litgo.model_ledger WHERE {condition}", parameters)
     row = cursor.fetchone()
     return Entry(*row) if row else None

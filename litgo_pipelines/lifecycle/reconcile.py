@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from litgo_pipelines.database import advisory_lock
+from litgo_pipelines.database import Cursor, advisory_lock
 from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.lifecycle.transitions import alert
@@ -33,7 +33,7 @@ class Reconciled:
     unknown: list[str]  # in the registry, not in the ledger: never a candidate, or its entry follows in a moment
 
 
-def reconciliation_due(cursor: Any, at: datetime) -> bool:
+def reconciliation_due(cursor: Cursor, at: datetime) -> bool:
     """Whether MLflow may show something else than the ledger says: one query, for a sensor."""
     cursor.execute(
         "SELECT EXISTS (SELECT FROM (SELECT max(sequence) AS head FROM litgo.model_ledger) AS l "
@@ -44,7 +44,7 @@ def reconciliation_due(cursor: Any, at: datetime) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def reconcile(mlflow: MLflow, cursor: Any, at: datetime) -> Reconciled:
+def reconcile(mlflow: MLflow, cursor: Cursor, at: datetime) -> Reconciled:
     """Make aliases and tags say what the ledger says, and say what was changed. Safe to repeat, killed at any line.
 
     A version that is missing is reported and alerted once, and its alias is taken from whatever else has it. Raises
@@ -133,7 +133,7 @@ def _set_tags(
     return changes
 
 
-def _wanted_tags(cursor: Any, state: LedgerState) -> dict[str, dict[str, str]]:
+def _wanted_tags(cursor: Cursor, state: LedgerState) -> dict[str, dict[str, str]]:
     """Version → tags, by the entry that gave it its stage."""
     cursor.execute(
         "SELECT sequence, coalesce(reason, evidence -> 'decision' -> 'reasons' ->> 0), evidence ->> 'experiment_id' "

@@ -9,6 +9,7 @@ import json
 from datetime import datetime
 from typing import Any, Literal
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.lifecycle.ledger import Actor, Entry
 from litgo_pipelines.lifecycle.states import LedgerState
@@ -18,7 +19,7 @@ HEURISTIC = "hand weights"
 Severity = Literal["info", "warning", "critical"]
 
 
-def enter(cursor: Any, version: str, candidate_key: str, evidence: dict[str, Any], actor: Actor) -> Entry:
+def enter(cursor: Cursor, version: str, candidate_key: str, evidence: dict[str, Any], actor: Actor) -> Entry:
     """→ candidate. evidence: its `snapshot_sha256`, so that quarantined data never come back, and its figures."""
     return ledger.apply_transition(cursor, "candidate", f"candidate {candidate_key}", version, evidence, actor)
 
@@ -28,14 +29,14 @@ def next_stage(state: LedgerState, experiments: bool) -> Literal["challenger", "
     return "challenger" if experiments and state.champion else "champion"
 
 
-def challenge(cursor: Any, version: str, evidence: dict[str, Any], actor: Actor) -> Entry:
+def challenge(cursor: Cursor, version: str, evidence: dict[str, Any], actor: Actor) -> Entry:
     """candidate → challenger, by what the gate found."""
     return ledger.apply_transition(
         cursor, "challenger", f"challenger {version} {digest(evidence)}", version, evidence, actor
     )
 
 
-def archive(cursor: Any, version: str, evidence: dict[str, Any], actor: Actor) -> Entry:
+def archive(cursor: Cursor, version: str, evidence: dict[str, Any], actor: Actor) -> Entry:
     """candidate or challenger → archived, for good."""
     return ledger.apply_transition(
         cursor, "archived", f"archived {version} {digest(actor.reason)}", version, evidence, actor
@@ -43,7 +44,7 @@ def archive(cursor: Any, version: str, evidence: dict[str, Any], actor: Actor) -
 
 
 def promote(
-    cursor: Any, version: str, key: str, evidence: dict[str, Any], actor: Actor, *, experiments: bool = True
+    cursor: Cursor, version: str, key: str, evidence: dict[str, Any], actor: Actor, *, experiments: bool = True
 ) -> Entry:
     """→ champion; the champion becomes previous. key: the experiment's id, or what else it is decided by once.
 
@@ -68,7 +69,7 @@ def promote(
 
 
 def roll_back(
-    cursor: Any, version: str, successor: str | None, incident: str, evidence: dict[str, Any], actor: Actor
+    cursor: Cursor, version: str, successor: str | None, incident: str, evidence: dict[str, Any], actor: Actor
 ) -> Entry:
     """champion → quarantined, `successor` → champion; None: the hand weights serve, and promotion is frozen.
 
@@ -106,7 +107,7 @@ def roll_back(
     return entry
 
 
-def lift_freeze(cursor: Any, actor: Actor) -> Entry:
+def lift_freeze(cursor: Cursor, actor: Actor) -> Entry:
     """Promotion goes on; again for the same freeze, it only returns the entry."""
     state = ledger.locked_state(cursor)
     key = f"freeze_lifted {state.frozen_by}"
@@ -115,7 +116,7 @@ def lift_freeze(cursor: Any, actor: Actor) -> Entry:
 
 
 def notify(
-    cursor: Any,
+    cursor: Cursor,
     kind: Kind,
     severity: Severity,
     subject: str,
@@ -129,7 +130,7 @@ def notify(
     alert(cursor, kind, severity, subject, f"{kind}: {key}", text, at)
 
 
-def alert(cursor: Any, kind: str, severity: Severity, subject: str, key: str, text: str, at: datetime) -> bool:
+def alert(cursor: Cursor, kind: str, severity: Severity, subject: str, key: str, text: str, at: datetime) -> bool:
     """A row in `litgo.alerts`; whether it is new."""
     cursor.execute(
         "INSERT INTO litgo.alerts (alert_key, kind, severity, subject, text, created_at) "

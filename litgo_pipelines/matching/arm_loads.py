@@ -9,11 +9,11 @@ all, and everybody else's (of before the experiment, of the holdout) as they are
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.experiments.assignment import ARMS
 
 Floats = NDArray[np.float64]
@@ -51,7 +51,7 @@ class ArmLoads:
 
 
 def read_arm_loads(
-    cursor: Any, experiment: str | None, ids: list[str], offers_30d: Floats, as_of: datetime
+    cursor: Cursor, experiment: str | None, ids: list[str], offers_30d: Floats, as_of: datetime
 ) -> ArmLoads:
     """As of the instant, with what a batch at that instant has done already. ids, offers_30d: (n,), of lawyers."""
     if experiment is None:

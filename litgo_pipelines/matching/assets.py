@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.database import sql
+from litgo_pipelines.database import Connection, sql
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
@@ -66,7 +66,7 @@ def case_offers(
         return dg.MaterializeResult(metadata=offer_pictures(connection, results, rankers))
 
 
-def offer_pictures(connection: Any, results: list[Any], rankers: Any) -> dict[str, Any]:
+def offer_pictures(connection: Connection, results: list[Any], rankers: Any) -> dict[str, Any]:
     """What a person wants to see of a run: its batches, the share of relevance kept, why one case went to whom."""
     from litgo_pipelines.matching.explain import contributions, markdown, read_matchings
     from litgo_pipelines.observability.plots import figure, markdown_image

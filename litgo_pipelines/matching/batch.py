@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.database import session_lock
+from litgo_pipelines.database import Connection, Cursor, session_lock
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.matching import arm_loads, record, waits
 from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, read_cases, search, similar
@@ -27,7 +27,7 @@ CHUNK = 64  # cases whose features are computed together: bounds memory
 
 
 def match_pending(
-    connection: Any,
+    connection: Connection,
     plan: Plan,
     arms_for: Callable[[Any, Batch | None], Arms],
     as_of: datetime,
@@ -59,7 +59,7 @@ def match_pending(
                 return
 
 
-def match_batch(connection: Any, batch: Batch, arms: Arms) -> BatchResult:
+def match_batch(connection: Connection, batch: Batch, arms: Arms) -> BatchResult:
     """Match the cases of a claimed batch that are not matched yet, and close it. The caller holds the lock."""
     started = time.monotonic()
     result = BatchResult(batch.batch_id, batch.as_of)
@@ -113,7 +113,7 @@ def match_batch(connection: Any, batch: Batch, arms: Arms) -> BatchResult:
 
 
 def _similarity(
-    connection: Any, cursor: Any, batch: Batch, cases: Cases, lawyers: Lawyers, reach: Reach
+    connection: Connection, cursor: Cursor, batch: Batch, cases: Cases, lawyers: Lawyers, reach: Reach
 ) -> tuple[str, list[NDArray[np.float32]] | None]:
     """(space, S as `candidates.similar` says), in one space for the whole batch: the first to read chooses it."""
     if batch.watermark is None or batch.space == store.NO_SPACE:

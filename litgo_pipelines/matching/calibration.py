@@ -16,6 +16,7 @@ from zlib import crc32
 
 import numpy as np
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.matching import candidates
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.features import impute
@@ -96,7 +97,12 @@ class Fit:
 
 
 def read_window(
-    cursor: Any, as_of: datetime, rankers: Sequence[Ranker], radius_km: float, preset: str, most_pairs: int = MOST_PAIRS
+    cursor: Cursor,
+    as_of: datetime,
+    rankers: Sequence[Ranker],
+    radius_km: float,
+    preset: str,
+    most_pairs: int = MOST_PAIRS,
 ) -> Window | None:
     """The 60 days before the instant; None when too few, or none with an eligible lawyer, say anything."""
     cursor.execute(
@@ -198,7 +204,7 @@ def _pairs(
 
 
 def record_weight(
-    cursor: Any, as_of: datetime, version: str | None, weight: float, evidence: dict[str, Any], run_id: str
+    cursor: Cursor, as_of: datetime, version: str | None, weight: float, evidence: dict[str, Any], run_id: str
 ) -> None:
     """Write a ranker's λ for the instant, once."""
     cursor.execute(

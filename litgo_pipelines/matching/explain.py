@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.matching.allocation import Choice
 from litgo_pipelines.models.features import FEATURES
 
@@ -83,7 +84,7 @@ def considered(
     return entries
 
 
-def read_matchings(cursor: Any, case_id: str) -> list[Explained]:
+def read_matchings(cursor: Cursor, case_id: str) -> list[Explained]:
     """Every round of a case, oldest first. Raises NotMatched with what is known of the case instead."""
     cursor.execute(
         "SELECT m.case_id::text, m.round, m.matched_at, m.candidates, m.radius_km, m.lambda, "

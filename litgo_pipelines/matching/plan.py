@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.experiments.assignment import TREATMENT
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.models.ranking import Ranker
@@ -57,7 +58,7 @@ class Batch:
     space: str | None  # of the similarity; None: not chosen yet
 
 
-def read_plan(cursor: Any, values: Settings) -> Plan:
+def read_plan(cursor: Cursor, values: Settings) -> Plan:
     """The parameters of a new batch: the newest calibrated lambda of each ranker, and the settings."""
     cursor.execute(
         "SELECT DISTINCT ON (model_version) coalesce(model_version, ''), lambda, version "
@@ -79,7 +80,7 @@ def read_plan(cursor: Any, values: Settings) -> Plan:
     )
 
 
-def _no_arms(cursor: Any, clients: Sequence[str]) -> list[str | None]:
+def _no_arms(cursor: Cursor, clients: Sequence[str]) -> list[str | None]:
     return [None] * len(clients)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from litgo_pipelines.database import in_transaction, sql
+from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
 from litgo_pipelines.matching.statements import PACKAGE
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.notifications.outbox import TEAM, Message, put
@@ -63,13 +63,13 @@ class MatchedCase:
     seconds: float
 
 
-def prepare(cursor: Any) -> None:
+def prepare(cursor: Cursor) -> None:
     """Once per connection, before `write`."""
     cursor.execute("DEALLOCATE ALL")
     cursor.execute(sql(PACKAGE, "offers.sql"))
 
 
-def write(connection: Any, matched: MatchedCase, deltas: list[Delta]) -> int:
+def write(connection: Connection, matched: MatchedCase, deltas: list[Delta]) -> int:
     """Offers, log, outbox, exposure and metrics; the number of offers, 0 for a case that was matched or taken since."""
     names, labels, values = columns(deltas)
     ranker = matched.ranker
@@ -84,14 +84,14 @@ def write(connection: Any, matched: MatchedCase, deltas: list[Delta]) -> int:
         "metric_values": values,
     }
 
-    def execute(cursor: Any) -> int:
+    def execute(cursor: Cursor) -> int:
         cursor.execute(_EXECUTE, parameters)
         return cursor.fetchone()[0]
 
     return in_transaction(connection, execute)
 
 
-def record_failure(cursor: Any, case_id: str, reason: str, as_of: datetime) -> bool:
+def record_failure(cursor: Cursor, case_id: str, reason: str, as_of: datetime) -> bool:
     """One more failed try of a case; True when the team was told, now or before."""
     cursor.execute(
         "INSERT INTO litgo.matching_failures AS f "

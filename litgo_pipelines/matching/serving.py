@@ -6,10 +6,10 @@ From the registry or copies kept of them; else the hand weights.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.experiments import store
 from litgo_pipelines.experiments.assignment import CONTROL, TREATMENT
 from litgo_pipelines.lifecycle import ledger
@@ -35,7 +35,7 @@ class Rankers:
         self._experiments, self._holdout_points = experiments_enabled, holdout_points
         self._loaded: dict[str, Ranker] = {}
 
-    def __call__(self, cursor: Any, batch: Batch | None) -> Arms:
+    def __call__(self, cursor: Cursor, batch: Batch | None) -> Arms:
         """For `match_pending`: what an open batch began with, or (None) what serves now."""
         if batch is not None:
             running = None
@@ -65,14 +65,14 @@ class Rankers:
             challenger = replace(ranker, fallback=challenger.fallback, problem=challenger.problem)
         rankers |= {CONTROL: ranker, TREATMENT: challenger}
 
-        def assign(cursor: Any, clients: Sequence[str]) -> list[str | None]:
+        def assign(cursor: Cursor, clients: Sequence[str]) -> list[str | None]:
             held = self._only_holdout(cursor, clients) if holdout is not None else [None] * len(clients)
             arms = [arm for arm, _ in store.arms_of_clients(cursor, running, clients)]
             return [arm or kept for arm, kept in zip(arms, held, strict=True)]
 
         return Arms(rankers, assign, running.experiment, running.phase)
 
-    def _only_holdout(self, cursor: Any, clients: Sequence[str]) -> list[str | None]:
+    def _only_holdout(self, cursor: Cursor, clients: Sequence[str]) -> list[str | None]:
         return [HOLDOUT if store.in_holdout(client, self._holdout_points) else None for client in clients]
 
     def version(self, version: str | None) -> Ranker:

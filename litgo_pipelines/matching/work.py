@@ -14,6 +14,7 @@ import numpy as np
 import psycopg2
 from numpy.typing import NDArray
 
+from litgo_pipelines.database import Connection
 from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
 from litgo_pipelines.matching import explain, record, waits
 from litgo_pipelines.matching.allocation import (
@@ -69,7 +70,7 @@ class BatchResult:
 class BatchWork:
     """The state of a batch while it runs."""
 
-    connection: Any
+    connection: Connection
     batch: Batch
     arms: Arms
     rankers: dict[str | None, Ranker]  # by arm; one that breaks is replaced by the heuristic

@@ -16,7 +16,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
-from litgo_pipelines.database import advisory_lock, in_transaction, sql
+from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, sql
 from litgo_pipelines.experiments import store
 from litgo_pipelines.lifecycle import actions, ledger
 from litgo_pipelines.lifecycle.ledger import Actor, Refused
@@ -119,14 +119,14 @@ class MonitorTick:
     rolled_back: tuple[str, str | None] | None = None
 
 
-def check_due(cursor: Any, as_of: datetime, limits: Limits) -> bool:
+def check_due(cursor: Cursor, as_of: datetime, limits: Limits) -> bool:
     """Whether a check would see anything; one query."""
     cursor.execute(sql(PACKAGE, "due.sql"), {"at": as_of, "term": timedelta(hours=limits.outcome_hours)})
     return bool(cursor.fetchone()[0])
 
 
 def check_and_act(
-    connection: Any, mlflow: MLflow, folder: Path, as_of: datetime, limits: Limits, run_id: str
+    connection: Connection, mlflow: MLflow, folder: Path, as_of: datetime, limits: Limits, run_id: str
 ) -> MonitorTick:
     """Finish what is unfinished, check, and take the champion back if it must go. `connection`: in no transaction.
 
@@ -201,7 +201,7 @@ def _alone(counts: Counts) -> Counts:
     return Counts(counts.outcomes, counts.successes)
 
 
-def _check(cursor: Any, as_of: datetime, limits: Limits, run_id: str) -> QualityCheck | None:
+def _check(cursor: Cursor, as_of: datetime, limits: Limits, run_id: str) -> QualityCheck | None:
     """One check as rows; None when another was made for this instant, or an incident waits, or no model serves."""
     advisory_lock(cursor, LOCK)
     now = _episode(cursor)
@@ -266,7 +266,7 @@ def _check(cursor: Any, as_of: datetime, limits: Limits, run_id: str) -> Quality
     return check
 
 
-def _episode(cursor: Any) -> Episode | None:
+def _episode(cursor: Cursor) -> Episode | None:
     cursor.execute(
         "SELECT l.sequence, l.version, l.recorded_at, coalesce(c.checked_at, l.recorded_at), c.state, r.reference "
         "FROM (SELECT sequence, CASE transition WHEN 'champion' THEN version ELSE successor END AS version, "
@@ -292,7 +292,7 @@ def _episode(cursor: Any) -> Episode | None:
 OWN = "its own first outcomes in service"
 
 
-def _choose(cursor: Any, now: Episode, as_of: datetime, limits: Limits, run_id: str) -> Reference | None:
+def _choose(cursor: Cursor, now: Episode, as_of: datetime, limits: Limits, run_id: str) -> Reference | None:
     """The reference of an episode, written once: the version's own cases before (an experiment's arm, an earlier stay),
     else everybody's in the weeks before, else its first outcomes in service; None while there are too few."""
     term = timedelta(hours=limits.outcome_hours)
@@ -327,7 +327,7 @@ def _choose(cursor: Any, now: Episode, as_of: datetime, limits: Limits, run_id: 
     return reference
 
 
-def _holdout_in_service(cursor: Any, now: Episode) -> tuple[float, bool] | None:
+def _holdout_in_service(cursor: Cursor, now: Episode) -> tuple[float, bool] | None:
     """(success rate to expect of the holdout, whether the last check was the first that knew it); None: not known yet.
 
     What its ranker reached when it served more clients is too much: the champion takes the good lawyers first.
@@ -344,7 +344,7 @@ def _lower(outcomes: int, successes: int) -> float:
     return min(max(low, 0.005), 0.98)
 
 
-def _observe(cursor: Any, now: Episode, as_of: datetime, term: timedelta) -> tuple[Observation, float]:
+def _observe(cursor: Cursor, now: Episode, as_of: datetime, term: timedelta) -> tuple[Observation, float]:
     """What there is to see, and the number of batches whose model was broken so far."""
     values = {
         "episode": now.sequence,
@@ -364,14 +364,14 @@ def _observe(cursor: Any, now: Episode, as_of: datetime, term: timedelta) -> tup
 
 
 def _settle(
-    connection: Any, mlflow: MLflow, folder: Path, as_of: datetime, run_id: str
+    connection: Connection, mlflow: MLflow, folder: Path, as_of: datetime, run_id: str
 ) -> tuple[str, str | None] | None:
     """Take back what an unfinished incident says; (version, what serves again) when it was taken back by it.
 
     The experiment of a challenger ends first: what it compares with goes.
     """
 
-    def begin(cursor: Any) -> Any:
+    def begin(cursor: Cursor) -> Any:
         cursor.execute(
             "SELECT incident, version, kind, reason, opened_at FROM litgo.quality_incidents i "
             "WHERE NOT EXISTS (SELECT FROM litgo.quality_incident_ends e WHERE e.incident = i.incident) "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.monitoring.check import QualityCheck
 from litgo_pipelines.monitoring.rules import Counts, QualityRules
 from litgo_pipelines.observability.plots import figure, markdown_image
@@ -27,7 +28,7 @@ class Point:
     reference: float | None
 
 
-def history(cursor: Any, at: datetime) -> list[Point]:
+def history(cursor: Cursor, at: datetime) -> list[Point]:
     """The last week's checks by the hour, oldest first."""
     cursor.execute(
         "SELECT date_trunc('hour', checked_at), sum(outcomes), sum(successes), sum(control_outcomes), "

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from litgo_pipelines.database import advisory_lock, in_transaction, sql
+from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, sql
 from litgo_pipelines.notifications.messages import Item, Words, ttl_seconds, words
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS
 from litgo_pipelines.observability.metrics import Delta, add, count, observe
@@ -79,7 +79,7 @@ class Deliverer:
     `team_emails`: owner, like "team:marketplace" → address; who has none is told at `team_email`.
     """
 
-    connection: Any
+    connection: Connection
     onesignal: OneSignal
     sendgrid: SendGrid
     team_email: str | None = None
@@ -108,7 +108,7 @@ class Deliverer:
                 else:
                     self.pause(seconds)
 
-    def _claim(self, cursor: Any) -> list[Delivery]:
+    def _claim(self, cursor: Cursor) -> list[Delivery]:
         advisory_lock(cursor, "notifications")  # two that open deliveries at once would both see none
         parameters = {
             "as_of": self.clock(), "cooldown": self.cooldown_minutes, "limit": BATCH, "token": self._token,
@@ -118,7 +118,7 @@ class Deliverer:
         cursor.execute(sql(PACKAGE, "facts.sql"), parameters)
         return [Delivery(*row) for row in cursor.fetchall()]
 
-    def _until_next(self, cursor: Any) -> float | None:
+    def _until_next(self, cursor: Cursor) -> float | None:
         """Seconds to the next attempt that is worth staying for."""
         cursor.execute(
             "SELECT min(next_attempt_at) FROM litgo.deliveries "
@@ -139,7 +139,7 @@ class Deliverer:
         if waiting:
             in_transaction(self.connection, self._release)
 
-    def _release(self, cursor: Any) -> None:
+    def _release(self, cursor: Cursor) -> None:
         cursor.execute(
             "UPDATE litgo.deliveries SET claimed_by = NULL, lease_until = NULL "
             "WHERE status = 'open' AND claimed_by = %s",
@@ -167,7 +167,7 @@ class Deliverer:
             send = self._push if channels[0] == "push" else self._mail
             running[pool.submit(send, delivery, said, pdfs)] = delivery, channels
 
-    def _begin(self, cursor: Any, delivery: Delivery, channel: str, deltas: tuple[Delta, ...]) -> bool:
+    def _begin(self, cursor: Cursor, delivery: Delivery, channel: str, deltas: tuple[Delta, ...]) -> bool:
         """False: the lease was lost, somebody else has the row."""
         cursor.execute(
             "UPDATE litgo.deliveries SET attempts = attempts + 1, channel = %(channel)s, in_doubt = %(channel)s, "
@@ -282,7 +282,7 @@ class Deliverer:
     def _settle(self, work: Callable[[Any], Counter[tuple[str, str]]]) -> None:
         self.statuses.update(in_transaction(self.connection, work))
 
-    def _sent(self, cursor: Any, delivery: Delivery, channel: str, provider_id: str) -> Counter[tuple[str, str]]:
+    def _sent(self, cursor: Cursor, delivery: Delivery, channel: str, provider_id: str) -> Counter[tuple[str, str]]:
         at = self.clock()
         cursor.execute(
             "UPDATE litgo.deliveries SET status = 'sent', finished_at = %s, provider_id = %s, reason = NULL, "
@@ -308,7 +308,7 @@ class Deliverer:
 
     def _failed(
         self,
-        cursor: Any,
+        cursor: Cursor,
         delivery: Delivery,
         channel: str | None,
         reason: str,
@@ -353,7 +353,7 @@ def never_arrived(failure: ServiceFailure) -> bool:
     return isinstance(failure.__cause__, ConnectionError) and str(failure.__cause__) == "ConnectError"
 
 
-def _pdfs(cursor: Any, contract_id: str | None) -> dict[str, bytes]:
+def _pdfs(cursor: Cursor, contract_id: str | None) -> dict[str, bytes]:
     if contract_id is None:
         return {}
     cursor.execute("SELECT pdf FROM litgo.contract_documents WHERE contract_id = %s", (contract_id,))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.owners import Owner
 
 # kind → payload keys, all of them ids, instants as ISO 8601, or figures
@@ -46,7 +47,7 @@ class Message:
     payload: Mapping[str, Any]
 
 
-def put(cursor: Any, messages: Sequence[Message], created_at: datetime) -> None:
+def put(cursor: Cursor, messages: Sequence[Message], created_at: datetime) -> None:
     """Write messages in the caller's transaction; those whose key is there already stay as they are."""
     from psycopg2.extras import execute_values
 

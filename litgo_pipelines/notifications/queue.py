@@ -1,9 +1,9 @@
 """What waits in the outbox and what is dead, for the sensor, the checks and the person at the command line."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from litgo_pipelines.database import sql
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.settings import settings
 
 
@@ -24,7 +24,7 @@ class Dead(NamedTuple):
     reason: str
 
 
-def due(cursor: Any, as_of: datetime) -> int:
+def due(cursor: Cursor, as_of: datetime) -> int:
     """People there is something to do for; at most 1,000 are counted."""
     cursor.execute(
         sql("litgo_pipelines.notifications", "due.sql"),
@@ -33,7 +33,7 @@ def due(cursor: Any, as_of: datetime) -> int:
     return cursor.fetchone()[0]
 
 
-def waiting(cursor: Any, as_of: datetime) -> Waiting:
+def waiting(cursor: Cursor, as_of: datetime) -> Waiting:
     cursor.execute(
         "SELECT count(*) FILTER (WHERE status = 'pending'), greatest(0, coalesce(extract(epoch FROM %s - "
         "min(coalesce(retried_at, created_at)) FILTER (WHERE status = 'pending')), 0))::float8, "
@@ -43,7 +43,7 @@ def waiting(cursor: Any, as_of: datetime) -> Waiting:
     return Waiting(*cursor.fetchone())
 
 
-def reasons(cursor: Any) -> list[tuple[str, int]]:
+def reasons(cursor: Cursor) -> list[tuple[str, int]]:
     """Why deliveries wait for another attempt, with how many; the commonest first. No personal data."""
     cursor.execute(
         "SELECT reason, count(*) FROM litgo.deliveries WHERE status = 'open' AND reason IS NOT NULL "
@@ -52,7 +52,7 @@ def reasons(cursor: Any) -> list[tuple[str, int]]:
     return cursor.fetchall()
 
 
-def dead(cursor: Any) -> list[Dead]:
+def dead(cursor: Cursor) -> list[Dead]:
     """Dead letters, oldest first."""
     cursor.execute(
         "SELECT message_id, kind, created_at, reason FROM litgo.outbox WHERE status = 'dead' ORDER BY message_id"
@@ -60,7 +60,7 @@ def dead(cursor: Any) -> list[Dead]:
     return [Dead(*row) for row in cursor.fetchall()]
 
 
-def retry(cursor: Any, message_id: int, as_of: datetime) -> bool:
+def retry(cursor: Cursor, message_id: int, as_of: datetime) -> bool:
     """Let a dead letter go again, for another day from `as_of`. False: there is no such dead letter."""
     cursor.execute(
         "UPDATE litgo.outbox SET status = 'pending', delivery_id = NULL, settled_at = NULL, reason = NULL, "

@@ -5,9 +5,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from psycopg2 import InterfaceError
+
+from litgo_pipelines.database import Connection
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def after(seconds: float, end: Callable[[], None]) -> Iterator[None]:
         timer.cancel()
 
 
-def shut(connection: Any) -> None:
+def shut(connection: Connection) -> None:
     """Shuts the socket of a psycopg2 connection, None or closed ones too: who waits on it has an OperationalError."""
     with suppress(AttributeError, InterfaceError, OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
         ours.shutdown(socket.SHUT_RDWR)

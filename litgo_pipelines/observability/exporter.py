@@ -27,7 +27,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from psycopg2.errors import QueryCanceled
 
-from litgo_pipelines.database import connect
+from litgo_pipelines.database import Cursor, connect
 from litgo_pipelines.observability import dagster_state, gauges, health, job_runs
 from litgo_pipelines.observability.deadline import after, shut
 from litgo_pipelines.observability.metrics import METRICS
@@ -42,7 +42,7 @@ State = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]  # (row's name, 
 Samples = Mapping[str, list[gauges.Sample]]
 
 
-def read_state(cursor: Any) -> State:
+def read_state(cursor: Cursor) -> State:
     """All rows of the metric state."""
     cursor.execute("SELECT name, labels, value FROM litgo.metric_state")
     return {(name, tuple(sorted(labels.items()))): value for name, labels, value in cursor.fetchall()}

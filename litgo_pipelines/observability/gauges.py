@@ -5,9 +5,8 @@ Belongs here: each gauge with its help, labels and the one cheap statement that 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from litgo_pipelines.database import sql
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.observability.metrics import JOB_NAMES, SERVICES
 
 Sample = tuple[tuple[str, ...], float]  # label values, value
@@ -215,7 +214,7 @@ GAUGES: dict[str, Gauge] = {
 }
 
 
-def read(cursor: Any, names: Iterable[str] = tuple(GAUGES)) -> dict[str, list[Sample]]:
+def read(cursor: Cursor, names: Iterable[str] = tuple(GAUGES)) -> dict[str, list[Sample]]:
     """The samples of these gauges. Raises what the database raises: a gauge that cannot be read is no zero."""
     found: dict[str, list[Sample]] = {}
     for name in names:

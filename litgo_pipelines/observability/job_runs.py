@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.observability.metrics import OTHER_JOB, add, count, observe
 
@@ -46,7 +47,7 @@ def _job_run(record: Any) -> JobRun:
     return JobRun(run.run_id, job, run.status.value.lower(), ended_at, updated, seconds)
 
 
-def newest(cursor: Any) -> datetime:
+def newest(cursor: Cursor) -> datetime:
     """From when on runs may not be counted yet; not from the future, if a clock was ahead once."""
     cursor.execute(NEWEST)
     found, now = cursor.fetchone()
@@ -69,7 +70,7 @@ def count_new(instance: Any, cursor: Callable[[], AbstractContextManager[Any]]) 
         after = runs[-1].updated_at
 
 
-def record(cursor: Any, runs: Sequence[JobRun]) -> int:
+def record(cursor: Cursor, runs: Sequence[JobRun]) -> int:
     """Count runs that are not counted yet, in the caller's transaction; returns how many were new."""
     from psycopg2.extras import execute_values
 

@@ -7,8 +7,8 @@ in its own transaction: what is rolled back was never counted, what is run again
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.jobs import JOBS
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -167,7 +167,7 @@ ON CONFLICT (name, labels) DO UPDATE SET value = m.value + excluded.value
 """
 
 
-def add(cursor: Any, deltas: Iterable[Delta]) -> None:
+def add(cursor: Cursor, deltas: Iterable[Delta]) -> None:
     """Add to the rows, in the caller's transaction."""
     names, labels, values = columns(deltas)
     if names:

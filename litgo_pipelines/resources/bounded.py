@@ -17,7 +17,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
-from litgo_pipelines.database import DatabaseUnavailable, libpq
+from litgo_pipelines.database import Connection, DatabaseUnavailable, libpq
 
 
 class CertificateNotTrusted(ConnectionError):
@@ -152,7 +152,7 @@ class BriefDatabase:
             return cursor.fetchone() if cursor.description else None
 
 
-def _wait(connection: Any, until: float) -> None:
+def _wait(connection: Connection, until: float) -> None:
     while (state := connection.poll()) != extensions.POLL_OK:
         event = selectors.EVENT_READ if state == extensions.POLL_READ else selectors.EVENT_WRITE
         with selectors.DefaultSelector() as selector:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from litgo_pipelines.database import in_transaction
+from litgo_pipelines.database import Connection, Cursor, in_transaction
 from litgo_pipelines.observability.metrics import METRICS
 
 BATCH = 5_000
@@ -46,12 +46,12 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def let_go(connection: Any, kind: str, before: datetime, batch: int = BATCH) -> int:
+def let_go(connection: Connection, kind: str, before: datetime, batch: int = BATCH) -> int:
     """Rows that went; each batch is committed, so that a kill loses nothing and nobody waits long for a lock."""
     values: Mapping[str, Any] = {"before": before, "batch": batch, "served": list(METRICS)}
 
     def one(statement: str) -> int:
-        def work(cursor: Any) -> int:
+        def work(cursor: Cursor) -> int:
             cursor.execute(statement, values)
             return int(cursor.rowcount)
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.models.registry import MODEL_NAME
@@ -61,7 +62,7 @@ def _forget_checks(instance: Any, run_id: str) -> None:
         connection.execute(Checks.delete().where(Checks.c.run_id == run_id))
 
 
-def needed_files(cursor: Any, after: datetime) -> tuple[set[str], set[str]]:
+def needed_files(cursor: Cursor, after: datetime) -> tuple[set[str], set[str]]:
     """(snapshots, bundles) by name: of retrainings begun since, and of versions that may yet serve or be judged."""
     state = ledger.state(cursor)
     alive = list(state.stages.keys() - put_away(state))
@@ -114,7 +115,7 @@ def served_copies(folder: Path, away: Collection[str]) -> set[str]:
     return {name for name, _ in _entries(folder) if name.removeprefix(prefix).rpartition("-")[0] not in away}
 
 
-def archived_models(mlflow: MLflow, cursor: Any, before: datetime, at: datetime, step: Step = lambda: None) -> int:
+def archived_models(mlflow: MLflow, cursor: Cursor, before: datetime, at: datetime, step: Step = lambda: None) -> int:
     """Model files in MLflow of versions put away before the instant; the version, its run, figures and card stay.
 
     Raises MLflowUnavailable. Safe to repeat: a version is marked once its files are gone.

@@ -20,7 +20,7 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 from psycopg2.extras import execute_values
 
-from litgo_pipelines.database import advisory_lock, in_transaction
+from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction
 from litgo_pipelines.simulation import rows, truth, words
 from litgo_pipelines.simulation.truth import DAY, HOUR, Pairs, Taste, World
 
@@ -78,7 +78,7 @@ class Fate:
 
 
 def step(
-    connection: Any,
+    connection: Connection,
     world: World,
     start: datetime,
     stop: datetime,
@@ -99,7 +99,7 @@ def step(
     if demand < 0:
         raise ValueError(f"demand must not be negative, got {demand}")
 
-    def work(cursor: Any) -> dict[str, int]:
+    def work(cursor: Cursor) -> dict[str, int]:
         advisory_lock(cursor, "simulate")
         alive = _Step(cursor, world, int(start.timestamp()), int(stop.timestamp()), change)
         return {
@@ -137,7 +137,7 @@ def arrivals(world: World, start: int, stop: int, demand: float = 1.0) -> tuple[
 class _Step:
     """What happens in one step, part by part in the order of `step`."""
 
-    def __init__(self, cursor: Any, world: World, start: int, stop: int, change: Change | None) -> None:
+    def __init__(self, cursor: Cursor, world: World, start: int, stop: int, change: Change | None) -> None:
         self.cursor, self.world, self.start, self.stop = cursor, world, start, stop
         self.change = change
         self.fate = Fate(world.seed)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from litgo_pipelines.database import SCHEMA, advisory_lock, connect
+from litgo_pipelines.database import SCHEMA, Cursor, advisory_lock, connect
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,7 +86,7 @@ def simulate(
     return {"loaded": True, **counts}
 
 
-def _check_ours(cursor: Any) -> dict[str, Any] | None:
+def _check_ours(cursor: Cursor) -> dict[str, Any] | None:
     """Parameters of the simulation that is there, None for an empty marketplace; raises NotOurMarketplace.
 
     Takes the lock first, so that two loads run one after the other and the second sees the first's rows.
@@ -119,7 +119,7 @@ def _check_ours(cursor: Any) -> dict[str, Any] | None:
     return parameters if simulated else None
 
 
-def _load(cursor: Any, world: Any, progress: bool) -> dict[str, int]:
+def _load(cursor: Cursor, world: Any, progress: bool) -> dict[str, int]:
     import pyarrow as pa
     from tqdm import tqdm
 
@@ -180,7 +180,7 @@ def _batches(events: "Iterator[Events]") -> "Iterator[Events]":
         yield joined()
 
 
-def _copy(cursor: Any, table: str, data: "pa.Table") -> None:
+def _copy(cursor: Cursor, table: str, data: "pa.Table") -> None:
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
@@ -194,7 +194,7 @@ def _copy(cursor: Any, table: str, data: "pa.Table") -> None:
 
 
 @contextmanager
-def _without_indexes(cursor: Any, bar: Any) -> Iterator[None]:
+def _without_indexes(cursor: Cursor, bar: Any) -> Iterator[None]:
     """Drop the constraints and indexes of the marketplace's tables, and build them again as they were.
 
     One sort of all keys is several times cheaper than millions of insertions, and one join than millions of look-ups;

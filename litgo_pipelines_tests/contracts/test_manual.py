@@ -9,6 +9,7 @@ import pytest
 from litgo_pipelines.contracts.assets import record_signature as job
 from litgo_pipelines.contracts.manual import SignatureError, document, markdown, open_tasks, record_signature
 from litgo_pipelines.contracts.requests import request_signatures
+from litgo_pipelines.database import Connection
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.worlds.contracts import NOW, add_contract, counted, messages, request_row, rows
@@ -18,19 +19,19 @@ SIGNED = (NOW - timedelta(minutes=5)).isoformat()
 
 
 @pytest.fixture
-def contract(database_url: str, connection: Any) -> str:
+def contract(database_url: str, connection: Connection) -> str:
     """One that waits for signatures by hand."""
     contract = add_contract(database_url)
     request_signatures(connection, DocuSign(), NOW, limit=10, signing_days=7)
     return contract
 
 
-def record(connection: Any, contract: str, **changes: Any) -> str:
+def record(connection: Connection, contract: str, **changes: Any) -> str:
     given = {"signed_by": "both", "signed_at": SIGNED, "recorded_by": "Bia", "sha256": SHA, "as_of": NOW, **changes}
     return record_signature(connection, **{"contract_id": contract, **given})
 
 
-def test_one_after_the_other(database_url: str, connection: Any, contract: str) -> None:
+def test_one_after_the_other(database_url: str, connection: Connection, contract: str) -> None:
     with connection, connection.cursor() as cursor:
         (task,) = open_tasks(cursor, NOW)
         assert (task.contract_id, task.overdue, task.missing) == (contract, False, ("client", "lawyer"))
@@ -56,7 +57,7 @@ def test_one_after_the_other(database_url: str, connection: Any, contract: str) 
 
 
 def test_the_same_once_more_changes_nothing_and_other_data_is_refused(
-    database_url: str, connection: Any, contract: str
+    database_url: str, connection: Connection, contract: str
 ) -> None:
     assert record(connection, contract).endswith("contrato ativo")
     before = rows(database_url, "SELECT count(*) FROM litgo.contract_events")
@@ -84,7 +85,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
 ]
 
 
-def test_what_is_not_right_is_refused_with_the_reason(database_url: str, connection: Any, contract: str) -> None:
+def test_what_is_not_right_is_refused_with_the_reason(database_url: str, connection: Connection, contract: str) -> None:
     for changes, told in WRONG:
         with pytest.raises(SignatureError, match=told):
             record(connection, contract, **changes)
@@ -92,7 +93,7 @@ def test_what_is_not_right_is_refused_with_the_reason(database_url: str, connect
     assert rows(database_url, "SELECT count(*) FROM litgo.contract_events WHERE event LIKE 'signed%'") == [(0,)]
 
 
-def test_only_a_contract_that_waits_for_paper(database_url: str, connection: Any, contract: str) -> None:
+def test_only_a_contract_that_waits_for_paper(database_url: str, connection: Connection, contract: str) -> None:
     ours = add_contract(database_url)
     with pytest.raises(SignatureError, match="não está em assinatura manual"):
         record(connection, ours)

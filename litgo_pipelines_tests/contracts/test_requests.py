@@ -9,7 +9,7 @@ import pytest
 
 from litgo_pipelines.contracts.requests import Result, _Work, pending, request_signatures, transaction_id, waiting
 from litgo_pipelines.contracts.signatures import look_at_envelopes
-from litgo_pipelines.database import open_connection
+from litgo_pipelines.database import Connection, open_connection
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines_tests.worlds import faults
@@ -26,11 +26,11 @@ from litgo_pipelines_tests.worlds.contracts import (
 )
 
 
-def run(connection: Any, docusign: DocuSign, as_of: Any = NOW, limit: int = 100) -> Result:
+def run(connection: Connection, docusign: DocuSign, as_of: Any = NOW, limit: int = 100) -> Result:
     return request_signatures(connection, docusign, as_of, limit=limit, signing_days=7)
 
 
-def look(connection: Any, docusign: DocuSign, minutes: float, limit: int = 100) -> dict[str, int]:
+def look(connection: Connection, docusign: DocuSign, minutes: float, limit: int = 100) -> dict[str, int]:
     return dict(look_at_envelopes(connection, docusign, NOW + timedelta(minutes=minutes), limit=limit).outcomes)
 
 
@@ -44,7 +44,7 @@ def events(url: str) -> list[str]:
 
 
 def test_from_a_chosen_lawyer_to_an_active_contract(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
     contract = add_contract(database_url)
     with connection, connection.cursor() as cursor:
@@ -80,7 +80,7 @@ def test_from_a_chosen_lawyer_to_an_active_contract(
 
 @pytest.mark.parametrize("ending", ["declined", "voided"])
 def test_an_envelope_that_came_to_nothing_cancels_the_contract(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign, ending: str
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, ending: str
 ) -> None:
     contract = add_contract(database_url)
     run(connection, docusign)
@@ -91,7 +91,7 @@ def test_an_envelope_that_came_to_nothing_cancels_the_contract(
 
 
 def test_a_contract_canceled_in_the_marketplace_is_not_left_to_sign(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
     contract = add_contract(database_url)
     run(connection, docusign)
@@ -102,7 +102,7 @@ def test_a_contract_canceled_in_the_marketplace_is_not_left_to_sign(
     assert look(connection, docusign, 9999) == {}
 
 
-def test_without_docusign_the_same_document_is_signed_by_hand(database_url: str, connection: Any) -> None:
+def test_without_docusign_the_same_document_is_signed_by_hand(database_url: str, connection: Connection) -> None:
     contract = add_contract(database_url)
     assert run(connection, DocuSign()).outcomes == {"manual": 1}
     assert request_row(database_url, contract) == ("manual", "manual", "not_configured", "pending-signature")
@@ -114,7 +114,7 @@ def test_without_docusign_the_same_document_is_signed_by_hand(database_url: str,
     assert counted(database_url) == {"contract_creation_method_total manual": 1}
 
 
-def test_nobody_to_write_to_means_by_hand(database_url: str, connection: Any, docusign: DocuSign) -> None:
+def test_nobody_to_write_to_means_by_hand(database_url: str, connection: Connection, docusign: DocuSign) -> None:
     contract = add_contract(database_url, client_email=None)
     assert run(connection, docusign).outcomes == {"manual": 1}
     assert request_row(database_url, contract)[2] == "no_email"
@@ -131,7 +131,12 @@ def test_nobody_to_write_to_means_by_hand(database_url: str, connection: Any, do
     ],
 )
 def test_what_must_not_be_sent_is_refused_aloud_until_it_is_mended(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign, values: dict[str, Any], reason: str
+    database_url: str,
+    connection: Connection,
+    docusign: DocuSign,
+    fake: FakeDocuSign,
+    values: dict[str, Any],
+    reason: str,
 ) -> None:
     contract = add_contract(database_url, **values)
     assert run(connection, docusign).outcomes == {"refused": 1}
@@ -151,7 +156,7 @@ def test_what_must_not_be_sent_is_refused_aloud_until_it_is_mended(
     assert run(connection, docusign, NOW + timedelta(hours=3)).outcomes == {"docusign": 1}
 
 
-def test_what_the_marketplace_handles_itself_is_not_ours(database_url: str, connection: Any) -> None:
+def test_what_the_marketplace_handles_itself_is_not_ours(database_url: str, connection: Connection) -> None:
     add_contract(database_url, doc_url="https://example.com/contrato.pdf")
     add_contract(database_url, status="active")
     assert not run(connection, DocuSign()).outcomes
@@ -169,7 +174,12 @@ def test_what_the_marketplace_handles_itself_is_not_ours(database_url: str, conn
     ],
 )
 def test_docusign_failing_means_by_hand(
-    database_url: str, connection: Any, fake: FakeDocuSign, trouble: dict[str, Any], reason: str, operations: list[str]
+    database_url: str,
+    connection: Connection,
+    fake: FakeDocuSign,
+    trouble: dict[str, Any],
+    reason: str,
+    operations: list[str],
 ) -> None:
     contract = add_contract(database_url)
     fake.trouble = {operation: [fault] for operation, fault in trouble.items()}
@@ -188,7 +198,7 @@ def test_docusign_failing_means_by_hand(
 
 
 def test_with_the_breaker_open_it_is_by_hand_at_once(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
     rows(
         database_url,
@@ -203,7 +213,7 @@ def test_with_the_breaker_open_it_is_by_hand_at_once(
     assert look(connection, docusign, 5) == {"failed": 1}  # and stops: nobody is asked
 
 
-def test_with_fallbacks_off_the_contract_waits(database_url: str, connection: Any, fake: FakeDocuSign) -> None:
+def test_with_fallbacks_off_the_contract_waits(database_url: str, connection: Connection, fake: FakeDocuSign) -> None:
     contract = add_contract(database_url)
     strict = client(fake.url, database_url, fallback_enabled=False)
     fake.trouble = {"create_envelope": [faults.status(400)]}
@@ -219,7 +229,7 @@ def test_with_fallbacks_off_the_contract_waits(database_url: str, connection: An
 
 
 def test_one_broken_contract_does_not_hold_up_the_others(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
     broken = add_contract(database_url, created_at=NOW - timedelta(hours=2))
     fine = add_contract(database_url)
@@ -242,7 +252,7 @@ def test_one_broken_contract_does_not_hold_up_the_others(
 
 @pytest.mark.parametrize("fault", [faults.reset, faults.truncated_json])
 def test_a_lost_answer_makes_no_second_envelope(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign, fault: faults.Fault
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, fault: faults.Fault
 ) -> None:
     contract = add_contract(database_url)
     fake.lost = {"create_envelope": [fault]}
@@ -251,7 +261,7 @@ def test_a_lost_answer_makes_no_second_envelope(
     assert request_row(database_url, contract)[0] == "sent"
 
 
-def lost_for_good(url: str, connection: Any, fake: FakeDocuSign) -> str:
+def lost_for_good(url: str, connection: Connection, fake: FakeDocuSign) -> str:
     """A contract that went manual although its envelope was created."""
     contract = add_contract(url)
     fake.lost = {"create_envelope": [faults.reset]}
@@ -263,7 +273,7 @@ def lost_for_good(url: str, connection: Any, fake: FakeDocuSign) -> str:
 
 @pytest.mark.parametrize("signed_by_hand", [False, True])
 def test_docusign_returns_and_nobody_signs_two(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign, signed_by_hand: bool
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, signed_by_hand: bool
 ) -> None:
     contract = lost_for_good(database_url, connection, fake)
     assert look(connection, client(fake.url, database_url, breaker_threshold=99), 5) == {"failed": 1}
@@ -281,7 +291,7 @@ def test_docusign_returns_and_nobody_signs_two(
 
 
 def test_an_envelope_both_have_signed_meanwhile_counts(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
     contract = lost_for_good(database_url, connection, fake)
     fake.trouble = {}
@@ -294,7 +304,7 @@ def test_an_envelope_both_have_signed_meanwhile_counts(
 
 @pytest.mark.parametrize("created", [False, True])
 def test_a_sender_that_was_killed_is_followed_by_one_that_looks_first(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign, created: bool
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, created: bool
 ) -> None:
     """The row as a kill leaves it: claimed, with or without an envelope nobody wrote down."""
     contract = add_contract(database_url)
@@ -345,7 +355,7 @@ def test_two_runs_beside_each_other_send_one_envelope_each_contract(
 
 
 def test_a_surplus_envelope_is_voided_at_the_first_look(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
     add_contract(database_url)
     run(connection, docusign)
@@ -357,7 +367,7 @@ def test_a_surplus_envelope_is_voided_at_the_first_look(
 
 
 def test_a_look_that_fails_changes_nothing_and_is_repeated(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
     for _ in range(2):
         add_contract(database_url)
@@ -374,7 +384,7 @@ def test_a_look_that_fails_changes_nothing_and_is_repeated(
     assert look(connection, docusign, 20) == {"signed": 1}
 
 
-def test_a_claim_is_for_one_sender(database_url: str, connection: Any, fake: FakeDocuSign) -> None:
+def test_a_claim_is_for_one_sender(database_url: str, connection: Connection, fake: FakeDocuSign) -> None:
     """Two that have read the same row: the second finds it taken, the first time and after a kill."""
     add_contract(database_url)
     strict = client(fake.url, database_url, fallback_enabled=False)
@@ -389,7 +399,7 @@ def test_a_claim_is_for_one_sender(database_url: str, connection: Any, fake: Fak
 
 
 def test_a_sender_whose_claim_ran_out_writes_nothing(
-    database_url: str, connection: Any, docusign: DocuSign, fake: FakeDocuSign
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
     def taken_over(handler: faults.Handler) -> None:
         rows(database_url, "UPDATE litgo.contract_requests SET claim = gen_random_uuid()")

@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 import requests
 
-from litgo_pipelines.database import roles
+from litgo_pipelines.database import Connection, roles
 from litgo_pipelines_tests.deploy.machine import HOST, Machine
 
 GIVEN = {"GRAFANA_ADMIN_PASSWORD": "given", "OFFER_HOURS": "12"}
@@ -181,7 +181,7 @@ def test_no_secret_is_shown_or_kept_and_nothing_is_written_where_it_may_not_be(m
         assert list((own / "litgo").rglob("*")) == [], f"{name} would write to a volume that it only reads"
 
 
-def dump(connection: Any) -> str:
+def dump(connection: Connection) -> str:
     """Every row of every table as text; what Dagster keeps compressed is unpacked."""
     parts = []
     with connection.cursor() as cursor:

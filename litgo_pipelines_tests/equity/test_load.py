@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect
+from litgo_pipelines.database import Connection, connect
 from litgo_pipelines.equity.capacity import capacity_rules
 from litgo_pipelines.equity.load import run_night
 from litgo_pipelines_tests.worlds.rows import Marketplace
@@ -24,7 +24,7 @@ def market(database_url: str) -> Iterator[Marketplace]:
         yield Marketplace(connection, AS_OF)
 
 
-def history(connection: Any, night: date = NIGHT) -> dict[str, tuple]:
+def history(connection: Connection, night: date = NIGHT) -> dict[str, tuple]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT lawyer_id::text, cases_30d, capacidade_mensal, last_offered_at, offers_30d, load "

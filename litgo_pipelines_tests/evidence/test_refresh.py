@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect
+from litgo_pipelines.database import Connection, connect
 from litgo_pipelines.evidence import refresh as module
 from litgo_pipelines.evidence.refresh import Refresh, refresh, score_comments
 from litgo_pipelines.evidence.sentiment import polarity
@@ -35,18 +35,18 @@ def market(database_url: str) -> Iterator[Marketplace]:
         yield Marketplace(connection, AS_OF)
 
 
-def fetch(connection: Any, query: str, *parameters: Any) -> list[tuple]:
+def fetch(connection: Connection, query: str, *parameters: Any) -> list[tuple]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchall()
 
 
-def evidence(connection: Any) -> dict[str, dict[str, Any]]:
+def evidence(connection: Connection) -> dict[str, dict[str, Any]]:
     rows = fetch(connection, f"SELECT lawyer_id::text, {', '.join(COLUMNS)} FROM litgo.lawyer_evidence")
     return {row[0]: dict(zip(COLUMNS, row[1:], strict=True)) for row in rows}
 
 
-def subareas(connection: Any) -> dict[tuple[str, str, str], tuple[float, float]]:
+def subareas(connection: Connection) -> dict[tuple[str, str, str], tuple[float, float]]:
     rows = fetch(connection, "SELECT lawyer_id::text, area, subarea, concluded, won FROM litgo.lawyer_subarea_evidence")
     return {row[:3]: row[3:] for row in rows}
 
@@ -355,7 +355,7 @@ def degree_level(name: str) -> int:
     return int("lato" in words or "especializacao" in words or "mba" in words)
 
 
-def expected(connection: Any, as_of: datetime) -> tuple[dict[str, dict[str, Any]], dict[tuple, tuple]]:
+def expected(connection: Connection, as_of: datetime) -> tuple[dict[str, dict[str, Any]], dict[tuple, tuple]]:
     """The evidence as the rules say it in words, lawyer by lawyer."""
     reviews = defaultdict(list)
     for lawyer, *review in fetch(

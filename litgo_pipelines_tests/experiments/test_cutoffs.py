@@ -12,6 +12,7 @@ from typing import Any
 import psycopg2.extras
 import pytest
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.experiments import assignment, cutoffs, store
 from litgo_pipelines.experiments.decision import Cutoff, ExperimentOutcome, ExperimentRules, decide_experiment
 from litgo_pipelines.experiments.store import ExperimentPlan, RunningExperiment
@@ -249,7 +250,7 @@ def test_killed_anywhere_nothing_happened_and_the_next_run_decides_the_same(bett
 def test_a_promotion_the_ledger_refuses_is_held_until_it_may_be(better: Lab) -> None:
     life = better.life
 
-    def forge(cursor: Any) -> None:  # version 1 taken back twice and serving all the same: nothing may go up
+    def forge(cursor: Cursor) -> None:  # version 1 taken back twice and serving all the same: nothing may go up
         for transition in ("rolled_back", "champion") * 2:
             head = ledger.head(cursor)
             ledger.append(

@@ -8,7 +8,7 @@ import dagster as dg
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import sql
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.experiments import store
 from litgo_pipelines.experiments.assets import assets, jobs
 from litgo_pipelines.experiments.decision import Guardrail
@@ -100,7 +100,7 @@ def test_the_rate_expected_is_that_of_clients_whose_days_were_over(life: Life) -
         (2, 50, 15, "interested"), (3, 13, 1, "interested"), (4, 61, 1, "interested"),
     ]  # fmt: skip
 
-    def fill(cursor: Any) -> None:
+    def fill(cursor: Cursor) -> None:
         lawyer = str(uuid.uuid4())
         cursor.execute("INSERT INTO lawyers (id, name) VALUES (%s, 'L')", (lawyer,))
         cursor.execute("INSERT INTO profiles (id) SELECT unnest(%s::uuid[])", ([str(person) for person in people],))

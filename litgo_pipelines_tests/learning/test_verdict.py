@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.learning import evaluation, retrainings
 from litgo_pipelines.matching import calibration
 from litgo_pipelines.matching.allocation import Rule
@@ -25,7 +26,7 @@ def verdict(outcome: str) -> dict[str, Any]:
 def judge(life: Life, version: str, outcome: str = "passed", *, experiments: bool = True, fairness: Any = None) -> str:
     """A candidate of a retraining named after its version, and its verdict."""
 
-    def work(cursor: Any) -> str:
+    def work(cursor: Cursor) -> str:
         root = f"root {version}"
         retrainings.begin(cursor, root, AT)
         retrainings.record_step(cursor, root, mlflow_version=version)

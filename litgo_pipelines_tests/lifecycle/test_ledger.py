@@ -8,14 +8,14 @@ from typing import Any
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect, libpq, normalise
+from litgo_pipelines.database import Cursor, connect, libpq, normalise
 from litgo_pipelines.lifecycle import ledger, states
 from litgo_pipelines.marketplace import migrate
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.lifecycle import Life
 
 
-def append(cursor: Any, transition: str, version: str, expected: int, key: str | None = None) -> ledger.Entry:
+def append(cursor: Cursor, transition: str, version: str, expected: int, key: str | None = None) -> ledger.Entry:
     return ledger.append(cursor, transition, key or f"{transition} {version}", version, {"n": 1}, "run", expected)
 
 

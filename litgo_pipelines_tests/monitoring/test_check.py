@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from litgo_pipelines.automation import asset_job
-from litgo_pipelines.database import open_connection
+from litgo_pipelines.database import Cursor, open_connection
 from litgo_pipelines.experiments import store
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.lifecycle import actions, ledger
@@ -412,7 +412,7 @@ def test_a_tick_with_nothing_to_see_costs_one_query(market: Market, monkeypatch:
     executed: list[str] = []
 
     class Counting:
-        def __init__(self, cursor: Any) -> None:
+        def __init__(self, cursor: Cursor) -> None:
             self.cursor = cursor
 
         def execute(self, statement: str, *values: Any) -> None:

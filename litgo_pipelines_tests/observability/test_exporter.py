@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 
-from litgo_pipelines.database import connect
+from litgo_pipelines.database import Cursor, connect
 from litgo_pipelines.database.embedded import embedded_server
 from litgo_pipelines.definitions import defs
 from litgo_pipelines.marketplace.migrate import migrate
@@ -255,7 +255,7 @@ def test_a_database_that_falls_silent_in_the_middle_holds_nothing_up(database_ur
 
         read = gauges.read
 
-        def falls_silent(cursor: Any, names: list[str]) -> Any:
+        def falls_silent(cursor: Cursor, names: list[str]) -> Any:
             silent.set()
             return read(cursor, names)
 
@@ -361,7 +361,7 @@ def test_dear_gauges_are_read_now_and_then(exporter: Exporter, monkeypatch: pyte
     asked: list[list[str]] = []
     read = gauges.read
 
-    def listening(cursor: Any, names: list[str]) -> Any:
+    def listening(cursor: Cursor, names: list[str]) -> Any:
         asked.append(names)
         return read(cursor, names)
 

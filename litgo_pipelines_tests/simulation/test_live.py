@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litgo_pipelines.database import open_connection, sql
+from litgo_pipelines.database import Connection, open_connection, sql
 from litgo_pipelines.simulation import live
 from litgo_pipelines.simulation.load import simulate
 from litgo_pipelines.simulation.truth import Taste, World
@@ -45,18 +45,18 @@ def connection(database_url: str) -> Iterator[Any]:
     opened.close()
 
 
-def ask(connection: Any, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+def ask(connection: Connection, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
     with connection, connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
 
 
-def offer(connection: Any, at: datetime) -> None:
+def offer(connection: Connection, at: datetime) -> None:
     ask(connection, OFFER, {"at": at, "since": END})
     ask(connection, sql("litgo_pipelines.matching", "expiry.sql"), {"as_of": at})
 
 
-def digest(connection: Any) -> dict[str, Any]:
+def digest(connection: Connection) -> dict[str, Any]:
     """One hash a table over the text of its rows, whatever their order."""
     return {
         t: ask(connection, f"SELECT md5(string_agg(r, '|' ORDER BY r)) FROM (SELECT t::text AS r FROM {t} t) x")[0][0]
@@ -64,7 +64,7 @@ def digest(connection: Any) -> dict[str, Any]:
     }
 
 
-def test_clients_come_lawyers_answer_and_contracts_end_in_reviews(connection: Any) -> None:
+def test_clients_come_lawyers_answer_and_contracts_end_in_reviews(connection: Connection) -> None:
     written: Counter[str] = Counter()
     for day in range(30):
         written.update(live.step(connection, WORLD, END + day * DAY, END + (day + 1) * DAY))
@@ -91,7 +91,7 @@ def test_clients_come_lawyers_answer_and_contracts_end_in_reviews(connection: An
 
 
 def test_a_step_that_is_killed_or_repeated_or_cut_in_two_comes_to_the_same(
-    connection: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     middle, stop = END + DAY, END + 2 * DAY
     live.step(connection, WORLD, END, middle)
@@ -119,7 +119,7 @@ def test_a_step_that_is_killed_or_repeated_or_cut_in_two_comes_to_the_same(
     assert digest(connection) == after
 
 
-def test_tastes_can_change_and_demand_can_grow(connection: Any) -> None:
+def test_tastes_can_change_and_demand_can_grow(connection: Connection) -> None:
     nobody = live.Change(END + 2 * DAY, Taste(base=-60))
     few = live.step(connection, WORLD, END, END + DAY, demand=0.5)["cases"]
     offer(connection, END + DAY)

@@ -7,11 +7,13 @@ from typing import Any
 
 from psycopg2.extras import execute_values
 
+from litgo_pipelines.database import Connection
+
 
 class Marketplace:
     """Inserts as attributes named after the tables; each returns the new row's id as text."""
 
-    def __init__(self, connection: Any, now: datetime) -> None:
+    def __init__(self, connection: Connection, now: datetime) -> None:
         self.connection, self.now = connection, now
 
     def _insert(self, table: str, **values: Any) -> str:
