@@ -1,5 +1,5 @@
 # ruff: noqa: E501 — Markdown does not wrap
-"""How often the alerts of `deploy/prometheus/alerts.yml` fire while everything is well.
+"""False-alarm rate of the alerts in `deploy/prometheus/alerts.yml` on a healthy system.
 
     python -m benchmarks.alert_noise [--days 60] [--lawyers 2000] [--ratio 0.3]
 

@@ -1,4 +1,4 @@
-"""Does an experiment judge fairness rightly? Two rankers that are equally fair alone, beside each other in one market.
+"""Bias of the fairness guardrail: two rankers that are equally fair alone, side by side in one market.
 
     python -m benchmarks.arm_fairness
 

@@ -1,4 +1,4 @@
-"""The ranker over two Dask workers beside one process: how good, and how much memory, both measured in one run.
+"""Distributed against single-process training: quality and memory, both measured in one run.
 
     python -m benchmarks.distributed [folder with rank.train and rank.test] [--rows 4000000] [--seeds 5]
 

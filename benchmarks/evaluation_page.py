@@ -1,4 +1,4 @@
-"""The parts of `docs/evaluation.md`, each rewritten by the command that measures it. The rest of the page stays."""
+"""Parts of `docs/evaluation.md`, each rewritten by the command that measures it. The rest of the page stays."""
 
 import re
 from pathlib import Path

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 — Markdown tables do not wrap
-"""How often the decision rule is right and wrong on simulated experiments, with a look every 100 clients.
+"""Error rates of the decision rule on simulated experiments, with an interim analysis every 100 clients.
 
     python -m benchmarks.experiments [--runs 1000] [--docs docs]
 

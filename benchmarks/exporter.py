@@ -1,4 +1,4 @@
-"""What a scrape and a refresh cost beside 100,000 lawyers and 5 million offers.
+"""Cost of a scrape and a refresh with 100,000 lawyers and 5 million offers.
 
     python -m benchmarks.exporter [--lawyers 100000] [--offers 5000000]
 

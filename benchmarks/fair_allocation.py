@@ -1,5 +1,5 @@
 # ruff: noqa: E501 — Markdown tables do not wrap
-"""How evenly offers are spread on the simulated marketplace, by method, and what it costs in relevance.
+"""Fairness and relevance of allocation methods on the simulated marketplace.
 
     python -m benchmarks.fair_allocation [--seeds 5] [--lawyers 1000] [--docs FOLDER]
 

@@ -1,4 +1,4 @@
-"""What a Dagster step pays before it works: importing the code location, against importing Dagster alone.
+"""Import time of the code location, which every Dagster step pays, against importing Dagster alone.
 
     python -m benchmarks.import_time [REPETITIONS]
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 — Markdown tables do not wrap
-"""Replays the allocation on real orders: who would have been offered them, against who was bought from.
+"""Replay of the allocation on real orders: who would have been offered them, against who was bought from.
 
     python -m benchmarks.olist_allocation [folder with the Olist files] [--docs FOLDER]
 

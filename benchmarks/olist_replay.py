@@ -1,4 +1,4 @@
-"""Replays real orders through the pipelines: 90 nights of equity, one retraining, and a comparison of rankers.
+"""Replay of real orders through the pipelines: 90 nights of equity, one retraining, and a comparison of rankers.
 
     python benchmarks/olist_replay.py [folder with the Olist files] [--home FOLDER] [--docs FOLDER]
 

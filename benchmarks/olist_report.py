@@ -1,5 +1,5 @@
 # ruff: noqa: E501 — Markdown tables do not wrap
-"""The page and plots about a replay of real orders. Belongs here: words and pictures; nothing is computed but intervals.
+"""Page and plots about a replay of real orders. Words and pictures only; nothing is computed but intervals.
 
 The words say what holds whatever the figures are; what depends on a figure is worded by it.
 """

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 — Markdown tables do not wrap
-"""How often the quality monitor takes a healthy model back, and how soon it notices a worse one.
+"""False rollbacks of the quality monitor on a healthy model, and its detection delay on a worse one.
 
     python -m benchmarks.quality_monitor [--runs 2000] [--docs docs]
 

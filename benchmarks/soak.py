@@ -1,4 +1,4 @@
-"""Everything started as an operator would, fed with one case a second, hurt now and then, and asked what was lost.
+"""Soak run: everything started as an operator would, one case per second, faults injected, and an audit of losses.
 
     python -m benchmarks.soak [--minutes 20] [--cases-per-second 1] [--kill-every 120]
 

@@ -1,4 +1,4 @@
-"""What a soak run came to, asked of the rows, of Dagster's storage and of the vendors' own memories.
+"""Audit of a soak run, from the rows, Dagster's storage and the vendors' own records.
 
 Belongs here: questions and their answers. Starting, feeding and killing is `soak`'s; words and tables `soak_page`'s.
 """

@@ -1,4 +1,4 @@
-"""The soak run's page: figures in words and tables, between the markers of docs/soak.md. Nothing is asked here."""
+"""Page of the soak run: figures in words and tables, between the markers of docs/soak.md. Nothing is measured here."""
 
 import argparse
 import os

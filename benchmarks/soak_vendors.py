@@ -1,4 +1,4 @@
-"""The four vendors on loopback, for the soak run: as slow as real ones, failing now and then, and they remember.
+"""Four simulated vendors on loopback for the soak run: as slow as real ones, failing at times, with a memory.
 
 Belongs here: what OpenAI, OneSignal, SendGrid and DocuSign answer, and what each was really asked to deliver. What the
 pipelines believe they delivered is the database's; the two are compared by `soak_audit`.

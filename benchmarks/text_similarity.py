@@ -1,4 +1,4 @@
-"""How well texts find texts of their kind, and how fast they are embedded. Writes docs/similarity.md.
+"""Retrieval quality and speed of the text embeddings. Writes docs/similarity.md.
 
     python -m benchmarks.text_similarity [folder with tjrj.parquet] [--docs FOLDER] [--no-speed]
 

@@ -1,4 +1,4 @@
-"""A marketplace left alone for two months: only sensors and schedules act, on a simulated clock.
+"""Two unattended months: only sensors and schedules act, on a simulated clock.
 
     python -m benchmarks.unattended [--days 60]
 

@@ -1,4 +1,4 @@
-"""Jobs: the one list of what runs, of what it consists, when, and for how long it may. Pure.
+"""Jobs: one list of what each runs, when, and for how long it may. Pure.
 
 Read by automation, health, metrics and docs. Jobs that a person starts are listed too, so that their runs are counted;
 their steps stand in the stages.

@@ -1,4 +1,4 @@
-"""Who answers for an asset. A team address, as Dagster shows it in the UI."""
+"""Owners of assets: team addresses, as Dagster shows them in the UI."""
 
 
 class Owner:

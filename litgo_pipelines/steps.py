@@ -1,4 +1,4 @@
-"""What steps of several stages share: which failures are worth another try, and the instant a step works for."""
+"""Shared by steps of several stages: which failures are worth another try, and the instant a step works for."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The `litgo` command: what a person or a service manager starts. One file per group of commands, no SQL in them."""
+"""The `litgo` command, used by people and service managers. One file per group of commands, no SQL in them."""
 
 import sys
 

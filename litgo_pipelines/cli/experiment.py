@@ -1,4 +1,4 @@
-"""Commands on the experiment that tries a challenger on a part of the clients."""
+"""Commands on the experiment that tries a challenger on part of the clients."""
 
 from datetime import UTC, datetime
 from typing import Any

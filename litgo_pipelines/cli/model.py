@@ -1,4 +1,4 @@
-"""Commands on model versions: which one serves, and what a person decides about it."""
+"""Commands on model versions: list them, promote, roll back, lift a freeze."""
 
 from contextlib import closing
 from datetime import UTC, datetime

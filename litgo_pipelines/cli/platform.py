@@ -1,4 +1,4 @@
-"""Commands that start processes: the platform, the exporter, the demo, any command with its databases up."""
+"""Commands that start processes: the platform, the exporter, the demo, any command with its databases running."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Commands for what waits for a person: triage's review queue, dead letters, why a case was offered to whom."""
+"""Commands for what needs a person: the triage review queue, dead letters, the explanation of a case's offers."""
 
 from datetime import UTC, datetime
 from typing import Annotated

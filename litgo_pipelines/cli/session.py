@@ -1,4 +1,4 @@
-"""What the commands share: a transaction on the marketplace, and who decides why."""
+"""Helpers shared by the commands: a marketplace transaction, and the person who decides with their reason."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,1 +1,1 @@
-"""From a chosen lawyer to a signed contract, with a manual way when the signature service fails."""
+"""Contracts, from the chosen lawyer to both signatures, with a manual path when the signature service fails."""

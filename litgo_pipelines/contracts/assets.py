@@ -1,4 +1,4 @@
-"""Contracts as assets: a chosen lawyer becomes a document to sign, signatures make a contract active. And the job with
+"""Contract assets: a chosen lawyer becomes a document to sign, signatures activate the contract. Also the job with
 which a person records a signature on paper."""
 
 from datetime import UTC, datetime

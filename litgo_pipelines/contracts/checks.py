@@ -1,4 +1,4 @@
-"""Checks on contracts: nobody waits for ever for a signature. They warn and never block."""
+"""Checks on contracts: none waits for a signature indefinitely. They warn and never block."""
 
 from datetime import UTC, datetime
 from typing import Any

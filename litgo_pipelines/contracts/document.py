@@ -1,4 +1,4 @@
-"""The contract as a PDF, in Portuguese, from the template `contrato.txt`.
+"""Contract document as a PDF, in Portuguese, rendered from the template `contrato.txt`.
 
 Belongs here: words, figures and layout. Pure: the same terms give the same bytes, so that the hash of a document stays.
 """

@@ -1,4 +1,4 @@
-"""Signatures on paper, recorded by a person: the open tasks, the document, the record. Its messages are in Portuguese.
+"""Paper signatures, recorded by a person: open tasks, document, record. User-facing messages are in Portuguese.
 
 Knows the database, not Dagster. How the person works is in docs/manual-contracts.md.
 """

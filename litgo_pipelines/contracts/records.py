@@ -1,4 +1,4 @@
-"""What every way to a signature writes: events, signatures, the end of a contract. Each in the caller's transaction.
+"""Rows written by every path to a signature: events, signatures, a contract's end. Each in the caller's transaction.
 
 Knows the database, not Dagster and not DocuSign. A contract changes only from 'pending-signature'.
 """

@@ -1,4 +1,4 @@
-"""Contracts brought to signature: the document, then DocuSign, or by hand where DocuSign fails.
+"""Signature requests: render the document and send it through DocuSign, or fall back to a manual signature.
 
 Knows the database and the client, not Dagster. One transaction before the call (the claim, with the document) and one
 after it, so that whoever is killed in between leaves a row that says what may have happened.

@@ -1,4 +1,4 @@
-"""What became of the envelopes: signed, declined, voided; and envelopes nobody should sign any more.
+"""Envelope outcomes: signed, declined or voided; and envelopes that must not be signed any more.
 
 Knows the database and the client, not Dagster. Each envelope is looked at by itself and its news written in one
 transaction; a look that fails changes nothing and is repeated.

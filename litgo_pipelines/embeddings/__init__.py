@@ -1,1 +1,1 @@
-"""What texts mean, as vectors: local models, one row a text and model, and the similarity that ranking uses."""
+"""Text embeddings: local models, one row per text and model, and the similarity that ranking uses."""

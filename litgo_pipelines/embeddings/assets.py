@@ -1,4 +1,4 @@
-"""The embeddings as an asset: what is new is embedded, for whoever matches next."""
+"""Embedding asset: new texts are embedded before the next matching needs them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A BERT sentence encoder as an ONNX graph made from its weights when it is loaded: no torch, no exported file.
+"""BERT sentence encoder as an ONNX graph, built from its weights at load time: no torch, no exported file.
 
 Takes a folder in sentence-transformers' layout (config.json, tokenizer.json, model.safetensors, 1_Pooling/config.json)
 whose architecture is BertModel with mean pooling: all-MiniLM-L6-v2, paraphrase-multilingual-MiniLM-L12-v2,

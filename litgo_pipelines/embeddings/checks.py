@@ -1,4 +1,4 @@
-"""The checks on the embeddings: does the similarity still find what a layperson means, and what does OpenAI miss."""
+"""Checks on embeddings: similarity still finds what a layperson means, and how many OpenAI vectors are missing."""
 
 from datetime import UTC, datetime
 

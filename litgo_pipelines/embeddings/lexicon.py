@@ -1,4 +1,4 @@
-"""Texts as bags of stems, for the lexical half of the similarity. Pure.
+"""Bags of stems, the lexical half of the similarity. Pure.
 
 A stem is the first five letters of a folded word: Portuguese inflects at the end. Stems are kept as 32-bit hashes, so
 that a text's bag is a small array that can be stored; idf and what counts as usual come from a sample of texts.

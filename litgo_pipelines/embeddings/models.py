@@ -1,4 +1,4 @@
-"""The local models behind one interface: texts → unit vectors, with the name that vectors are stored under.
+"""Local models behind one interface: texts → unit vectors, with the name the vectors are stored under.
 
 Belongs here: finding a model (a pip package's weights or a folder), what of a text it reads, and that what it returns
 can be used. Nothing is ever downloaded.

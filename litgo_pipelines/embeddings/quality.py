@@ -1,4 +1,4 @@
-"""How well a similarity finds texts of the same kind, and the questions it is watched with. Pure."""
+"""Retrieval quality of a similarity, and the questions it is monitored with. Pure."""
 
 import csv
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Embeddings by OpenAI, beside the local ones: what it misses stays missing and is asked for again by the next run.
+"""OpenAI embeddings, beside the local ones. Missing vectors are requested again by the next run.
 
 Knows the database, not Dagster. A text is masked before it leaves; the local vector exists already, so a service that
 fails costs nothing but its own vectors.

@@ -1,4 +1,4 @@
-"""How alike texts are: words in common and vectors together, as the ranking feature S. Pure.
+"""Text similarity: shared words and vectors combined into the ranking feature S. Pure.
 
 Vectors alone miss terms of art (court summaries), words alone miss a layperson's way to say it. Both are made
 comparable for each query text (z-scores against a sample of texts) and added; the shorter the query, the more the

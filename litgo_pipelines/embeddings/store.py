@@ -1,4 +1,4 @@
-"""Embeddings in the database: embedding what is new, and the similarity of cases and lawyers as matching needs it.
+"""Embeddings in the database: embed new texts, and read the similarity of cases and lawyers for matching.
 
 Knows the database, not Dagster. What a similarity is, is `similarity`'s; what a service embeds, is `remote`'s.
 """

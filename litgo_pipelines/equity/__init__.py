@@ -1,1 +1,1 @@
-"""Nightly equity: how loaded each lawyer is, how evenly offers were spread. Capacity → load → distribution."""
+"""Nightly equity: each lawyer's load and how evenly offers were spread. Capacity → load → distribution."""

@@ -1,4 +1,4 @@
-"""The two nightly assets. A partition is the day whose window, 02:00 to 02:00 in São Paulo, ends at the night's run."""
+"""Nightly equity assets. A partition is the day whose window, 02:00 to 02:00 in São Paulo, ends at the night's run."""
 
 import time
 from datetime import date, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The rules that turn a lawyer's profile into `capacidade_mensal`, as data. Pure.
+"""Capacity rules, as data: from a lawyer's profile to `capacidade_mensal`. Pure.
 
 To change a rule, put the part to change in a JSON file and name it in LITGO_CAPACITY_RULES, or give it as run
 configuration; `load.sql` applies the rules and holds no number of its own.

@@ -1,4 +1,4 @@
-"""Checks on the nightly assets. The targets warn and never block: unattainable fairness must not stop the night."""
+"""Checks on the nightly assets. Targets warn and never block: unattainable fairness must not stop the night."""
 
 from collections.abc import Iterator
 

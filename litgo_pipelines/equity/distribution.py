@@ -1,4 +1,4 @@
-"""How evenly offers are spread over lawyers: Gini, coverage with its bound, spread inside pools. Pure.
+"""Distribution of offers over lawyers: Gini, coverage with its upper bound, spread within pools. Pure.
 
 Definitions (all over one 30-day window):
 - utilisation u = offers / (5 · capacidade_mensal · share of the window the lawyer was active);

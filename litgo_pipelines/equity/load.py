@@ -1,4 +1,4 @@
-"""Runs `load.sql` for one night and reads a night back for the metrics. Knows the database, not Dagster."""
+"""Load of one night: run `load.sql` and read a night back for the metrics. Knows the database, not Dagster."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The fairness targets, and whether a night met them. Pure."""
+"""Fairness targets, and whether a night met them. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What is known of each lawyer: outcomes, curriculum, response time, reviews and their tone."""
+"""Evidence about each lawyer: outcomes, curriculum, response time, reviews and their sentiment."""

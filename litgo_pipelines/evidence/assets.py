@@ -1,4 +1,4 @@
-"""The evidence as an asset: refreshed as often as automation asks, for whoever matches next."""
+"""Evidence asset: refreshed as often as automation requests it, before the next matching needs it."""
 
 from typing import Any
 

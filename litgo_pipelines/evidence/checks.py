@@ -1,4 +1,4 @@
-"""The check on the evidence: matching must not start from half of it."""
+"""Check on the evidence: matching must not start from a partial refresh."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""Scores new comments and runs `evidence.sql`. Knows the database, not Dagster.
+"""Evidence refresh: score new comments and run `evidence.sql`. Knows the database, not Dagster.
 
 Belongs here: the figures the statement works with, as data. What a comment says is `sentiment`'s.
 """

@@ -1,4 +1,4 @@
-"""How a client speaks of a lawyer: polarity of a Portuguese review comment, from a lexicon. Pure.
+"""Sentiment of a client's review comment in Portuguese, from a lexicon. Pure.
 
 `lexicon.csv` holds the words; here is how negation, intensity and contrast change them. Reads what Brazilians type:
 without accents, abbreviated, with emoji.

@@ -1,4 +1,4 @@
-"""The running experiment's cutoffs, its report, and what a person does with it, as assets and jobs.
+"""Experiment assets and jobs: cutoffs, the report, and starting, ramping or stopping an experiment by hand.
 
 Thin: `cutoffs`, `experiments`, `experiment_report`. The jobs by hand are started from the launchpad, which asks for who
 and why; a refusal fails the run with its reason.

@@ -1,4 +1,4 @@
-"""Which arm of an experiment a client is in: one hash, integer arithmetic, nothing else. Pure.
+"""Assignment of clients to the arms of an experiment: one hash and integer arithmetic. Pure.
 
 For the marketplace's backend too: importing it needs the standard library only. What an arm led to is not here
 (`decision.py`), nor where a first exposure is stored.

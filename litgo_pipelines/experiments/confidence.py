@@ -1,4 +1,4 @@
-"""Intervals for a difference of client means or ratios that hold at every look at once. Pure, scalars only.
+"""Confidence sequences for a difference of client means or ratios, valid at all interim analyses. Pure, scalars only.
 
 Asymptotic confidence sequences (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2021, arXiv:2103.06476). The client is
 the unit: several requests of one client are summed into its numerator and denominator first. Heavy tails are capped

@@ -1,4 +1,4 @@
-"""Closing an experiment's cutoffs: outcomes seen, sums, looks at the Gini, the decision, and what follows from it.
+"""Cutoffs of an experiment: observed outcomes, sums, interim analyses of the Gini, the decision and its consequences.
 
 A cutoff is an instant start + k · minutes. A tick closes the newest one that has passed, in one transaction: killed at
 any line it leaves nothing, run again it finds the cutoff open, run beside itself it waits and finds it closed. Cutoffs

@@ -1,4 +1,4 @@
-"""What to do with an experiment at one closed cutoff: one pure function of the sums that were stored for it.
+"""Decision on an experiment at one closed cutoff: a pure function of the sums stored for it.
 
 The sensor and a replay call the same `decide`; the same cutoff and rules give the same decision and numbers. The rules
 hold for the whole experiment and are part of its hashed specification. Which clients are counted, and closing cutoffs,

@@ -1,4 +1,4 @@
-"""Evidence that treatment converts better (or worse) than control, valid at every look: an exact e-process. Pure.
+"""Exact e-process for "treatment converts better (or worse) than control", valid at every stopping time. Pure.
 
 If the arm has no effect, then given a client's outcome the arm is Bernoulli(f), whatever the baseline rate does. The
 product of likelihood ratios of arms given outcomes therefore has mean 1 at every stopping time, and by Ville's

@@ -1,4 +1,4 @@
-"""Does the treatment's model spread offers less evenly over lawyers? The Gini by arm against a permutation. Pure.
+"""Permutation test of whether the treatment spreads offers less evenly over lawyers than control. Pure.
 
 The Gini of a small arm is higher than that of a large one with the same model, because few offers are spread
 unevenly by chance alone: at 10/90 by up to +.14. Shuffling the arms of clients shows how much of the difference is

@@ -1,4 +1,4 @@
-"""What another policy would have earned, from the log of the one that served: IPS and SNIPS with their errors. Pure.
+"""Off-policy evaluation: IPS and SNIPS estimates, with errors, of a policy that did not serve. Pure.
 
 A veto and a report, never the gate: with rare rewards and ten thousand rows the error is a third to a half of the
 value. It needs the probability with which each logged action was chosen, as it was when it was chosen.

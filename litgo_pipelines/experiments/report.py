@@ -1,4 +1,4 @@
-"""An experiment at one cutoff for people: tables, the evidence over time, the decision in words. Pure.
+"""Experiment report at one cutoff: tables, the evidence over time, the decision in words. Pure.
 
 Everything shown comes from stored cutoffs, so that a report of an old experiment is the same later.
 """

@@ -1,4 +1,4 @@
-"""Sample-ratio mismatch: do the arms hold as many clients as the split says? A Dirichlet-multinomial e-process. Pure.
+"""Sample-ratio mismatch: a Dirichlet-multinomial e-process for arms whose sizes do not fit the split. Pure.
 
 A mismatch means that exposures are lost or doubled in one arm, and that no other figure of the experiment can be
 trusted. Counted over every exposed client, whether the outcome is known or not.

@@ -1,4 +1,4 @@
-"""Experiments as rows: which one runs, who is in which arm, and starting, ramping and stopping one.
+"""Experiments as rows: the running one, the arm of each client, and how an experiment starts, ramps and stops.
 
 Every function works inside the caller's transaction. At most one experiment runs. Closing cutoffs and what follows from
 them is in `cutoffs.py`, the statistics in `decision.py`, the hash that assigns clients in `assignment.py`.

@@ -1,1 +1,1 @@
-"""From logged offers and their outcomes to a ranking model that has earned its place."""
+"""Learning: from logged offers and their outcomes to a ranking model that has earned its place."""

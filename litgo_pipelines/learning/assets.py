@@ -1,4 +1,4 @@
-"""The four steps of a retraining as assets: snapshot, candidate, registration, evaluation.
+"""Retraining in four assets: snapshot, candidate, registration, evaluation.
 
 Thin on purpose: each reads its retraining's row, calls what computes, records the result in the row, and shows it.
 One retraining runs at a time (pool `learning`). A step names the retraining it continues by its run's root, so that a

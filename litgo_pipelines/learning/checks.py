@@ -1,4 +1,4 @@
-"""What must hold before anything is learned from a snapshot."""
+"""Checks that must pass before anything is learned from a snapshot."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""Putting a candidate through the gate: both rankers scored on the same held-out cases, the verdict recorded and shown.
+"""Evaluation of a candidate: both rankers scored on the same test cases, the verdict recorded and published.
 
 The verdict itself is `gate.py`. The champion was trained on older cases; should its training have reached into today's
 held-out cases (a snapshot as of an earlier instant), it is favoured, and a worse candidate still cannot pass.

@@ -1,4 +1,4 @@
-"""Whether a candidate may replace what serves: one decision from per-case results, with its reasons.
+"""Promotion gate: one decision, with reasons, on whether a candidate may replace the serving model.
 
 Pure: numpy only. Candidate and baseline are scored on the same frozen held-out cases, just before; a query is a case.
 

@@ -1,4 +1,4 @@
-"""When to retrain: enough new reviews after those the last trained candidate has seen.
+"""Retraining trigger: enough new reviews since those the last trained candidate has seen.
 
 `count_new_reviews` reads, `decide` is pure; a sensor puts them together. A count that fails raises: it is never zero.
 """

@@ -1,4 +1,4 @@
-"""One row of `litgo.retrainings` a retraining, filled step by step, so that a rerun goes on where a kill left off.
+"""Retrainings as rows of `litgo.retrainings`, filled step by step, so that a rerun resumes after a kill.
 
 The row is keyed by the root of the Dagster run: a re-execution from failure continues its root's row. Every function
 works inside the caller's transaction.

@@ -1,4 +1,4 @@
-"""Writing the training snapshot: one streamed pass from Postgres into a Parquet file named by its content.
+"""Training snapshot: one streamed pass from Postgres into a Parquet file named by its content.
 
 What a row is stands in `snapshot_view.sql` and `snapshot_rows.sql`; reading and checking the file:
 `training_data.py`.

@@ -1,1 +1,1 @@
-"""Which model serves: the ledger that decides it, the registry that holds it, the aliases that show it."""
+"""Model lifecycle: the ledger that decides which model serves, the registry that holds it, the aliases that show it."""

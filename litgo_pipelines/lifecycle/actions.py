@@ -1,4 +1,4 @@
-"""What a person does by hand, and taking a champion back, which the quality monitor does as well.
+"""Actions on the serving model: manual promotion, rollback and lifting a freeze; rollback is shared with monitoring.
 
 Each takes an open connection and commits before it returns. Raises `ledger.Refused` with the reason for what the table
 does not allow. The next `reconcile` shows it in MLflow; what serves has changed already.

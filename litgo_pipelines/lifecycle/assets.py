@@ -1,4 +1,4 @@
-"""The ledger shown in MLflow, and what a person does by hand, as an asset and jobs. Thin: `reconcile`, `actions`.
+"""Lifecycle asset and jobs: reconcile MLflow with the ledger, and act by hand. Thin: `reconcile`, `actions`.
 
 The jobs are started from the launchpad, which asks for who and why; a refusal fails the run with its reason.
 """

@@ -1,4 +1,4 @@
-"""Which model version serves, and how it came to: an append-only ledger in our own database.
+"""Append-only ledger of model transitions: which version serves, and how that came about.
 
 The ledger is the authority; MLflow's aliases and tags are a projection of it (`reconcile.py`). Which transition is
 allowed is said by `states.py`. Every function works inside the caller's transaction, so that what goes with a

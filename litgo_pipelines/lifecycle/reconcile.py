@@ -1,4 +1,4 @@
-"""MLflow's aliases and version tags as a picture of the ledger: rebuilt from it, never read as the truth.
+"""Reconciliation of MLflow's aliases and version tags with the ledger: rebuilt from it, never read as the truth.
 
 Two aliases cannot be set in one step and anybody may edit them by hand; so this compares everything and repairs what
 differs, as often as needed.

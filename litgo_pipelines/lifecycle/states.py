@@ -1,4 +1,4 @@
-"""What each model version is, as a fold of the ledger's entries, and which transition the table allows.
+"""State machine of model versions: a fold over ledger entries, and the transitions the table allows.
 
 Pure. Belongs here: the table (docs/model-lifecycle.md). `fold` takes what is written as it is, also what older code
 wrote; `refusal` judges what may be written next.

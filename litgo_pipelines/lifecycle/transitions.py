@@ -1,4 +1,4 @@
-"""The transitions the pipelines make, each with its key and with what people are told of it.
+"""Transitions the pipelines make, each with its idempotency key and the notification it sends.
 
 Inside the caller's transaction: entry, message to the team and alert commit together. Each is idempotent by its key and
 raises `ledger.Refused` for what the table does not allow. What people do by hand is in `actions.py`.

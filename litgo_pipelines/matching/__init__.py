@@ -1,1 +1,1 @@
-"""From a new case to offers. For now: the hand-weighted ranker that serves until a model does."""
+"""Matching: from a pending case to up to five offers: candidates, features, ranking, allocation."""

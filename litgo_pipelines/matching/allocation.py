@@ -1,4 +1,4 @@
-"""Who of a case's eligible lawyers is offered it: the relative-load price with a client guarantee. Pure.
+"""Allocation of a case's offers among its eligible lawyers: relative-load price with a client guarantee. Pure.
 
 A lawyer's score is relevance + λ · (1 − load relative to the pool), so that lower load earns more offers; λ is lowered
 until the five offered keep a share θ of the relevance the best five would have had. The offers made so far are the only

@@ -1,4 +1,4 @@
-"""The load that an experiment's arm sees: what it would be if the arm had all of the experiment's clients.
+"""Load as an experiment's arm sees it: what it would be if the arm had all of the experiment's clients.
 
 With one ledger for both arms, the one makes up for the other: offers that treatment crowds on a few lawyers are
 balanced by control, and treatment meets less load where it should turn away. The Gini of an arm's offers then says

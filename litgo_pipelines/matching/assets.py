@@ -1,4 +1,4 @@
-"""From pending cases to offers, and what keeps them in order: expiry, and the weekly calibration of the allocation."""
+"""Matching assets: offers for pending cases, expiry of offers, and the weekly calibration of the allocation."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How much weight load needs: the last weeks' cases matched again in memory, for several λ. Knows the database.
+"""Calibration of the weight of load: recent cases replayed in memory for several λ. Knows the database.
 
 Every ranker has a λ of its own. A model that tells lawyers apart better has relevances further apart; beside them one
 and the same λ would weigh less, and the better model would spread offers less evenly for no other reason.

@@ -1,4 +1,4 @@
-"""Checks on the offers: what must never be, and what a person should look at."""
+"""Checks on offers: invariants that must hold, and conditions a person should look at."""
 
 import dagster as dg
 

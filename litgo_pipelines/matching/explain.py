@@ -1,4 +1,4 @@
-"""Why a case was offered to whom, in words and numbers, from what was written when it was matched."""
+"""Explanation of a case's offers, in words and numbers, from what was written when it was matched."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The eight ranking features, each in [0, 1], NaN where there is no evidence. Pure; the only place that computes them.
+"""The eight ranking features, each in [0, 1], NaN without evidence. Pure; the only place that computes them.
 
 Matching, the simulator and replays call these functions; training reads what was logged. Values are rounded to
 DECIMALS before anything uses them, so that a logged feature is exactly what the ranker saw.

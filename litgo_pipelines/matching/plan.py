@@ -1,4 +1,4 @@
-"""What a batch is frozen with: its plan, its cases, and which ranker ranks for whom.
+"""Batch plan: the parameters, cases and rankers a batch is frozen with.
 
 Written when the batch is claimed and read again when a killed run's batch is resumed: both make the same offers.
 """

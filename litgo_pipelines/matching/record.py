@@ -1,4 +1,4 @@
-"""Record: what the matching of one case writes, in one statement and one transaction, and what a failed try writes."""
+"""Record: rows written for one matched case, in one statement and one transaction, and for a failed attempt."""
 
 import json
 from dataclasses import dataclass

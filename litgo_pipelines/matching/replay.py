@@ -1,4 +1,4 @@
-"""Replays the allocation of offers: who would have been offered the cases that were, how evenly, at what cost. Pure.
+"""Replay of the allocation: who would have been offered past cases, how evenly, at what cost. Pure.
 
 Belongs here: the ledger of offers, a replay with its figures, the calibration of λ. How the five of one case are chosen
 belongs to `allocation`; where cases and relevance come from, to the caller.

@@ -1,4 +1,4 @@
-"""Which rankers serve: the ledger's champion, an experiment's challenger, the holdout's older version.
+"""Serving rankers: the ledger's champion, an experiment's challenger, the never-treated holdout's older version.
 
 From the registry or copies kept of them; else the hand weights.
 """

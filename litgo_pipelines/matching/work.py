@@ -1,4 +1,4 @@
-"""Work: the cases of a batch decided one after another, each seeing the offers made to those before it.
+"""Work: the cases of a batch matched one after another, each seeing the offers made to those before it.
 
 Each case is committed by itself (`record.py`); one that cannot be matched is put aside and does not hold up the others.
 """

@@ -1,1 +1,1 @@
-"""What a ranking model is: features, heuristic and learned ranker, training, files, registry."""
+"""Ranking models: feature contract, heuristic and learned rankers, training, files, registry."""

@@ -1,4 +1,4 @@
-"""A trained candidate on disk: models, metrics, plots and model card in one folder that is complete or absent.
+"""Trained candidate on disk: models, metrics, plots and model card in one folder that is complete or absent.
 
 The folder's name is the candidate key, a hash of everything that decides the result, so the same training is done once.
 Uploading it is `models/registry.py`.

@@ -1,4 +1,4 @@
-"""The ranking model over several machines, for a snapshot that outgrows one machine's memory: LightGBM through Dask.
+"""Distributed training with LightGBM on Dask, for a snapshot that exceeds one machine's memory.
 
 Each worker reads its own rows of the snapshot, so its path must mean the same file everywhere; no process holds them
 all. What differs from `ranker.train`: rounds are chosen on the newest cases that fit (`sample_rows`), and the position

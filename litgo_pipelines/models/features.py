@@ -1,4 +1,4 @@
-"""The feature contract: keys, names and ranges of what a ranker sees, in model input order. Pure.
+"""Feature contract: keys, names and ranges of what a ranker sees, in model input order. Pure.
 
 Training, registry, serving and the snapshot read it here. How the values are computed is `matching/features.py`.
 """

@@ -1,4 +1,4 @@
-"""How good a ranking is, per query, and how sure one can be of a mean over queries.
+"""Ranking metrics per query, and confidence intervals for their means. Pure: numpy only.
 
 Pure: numpy only. A query is a case, its documents are the lawyers offered; rows of one query stand together, and
 `groups` holds the number of rows of each query in row order.

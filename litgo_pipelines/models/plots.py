@@ -1,4 +1,4 @@
-"""Plots of a candidate, each as the bytes of a PNG. Pure: arrays in, picture out; matplotlib without a display."""
+"""Plots of a candidate, each as the bytes of a PNG. Pure: arrays in, picture out."""
 
 import io
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Ranker: a learned model, or the heuristic weights while there is none or it cannot be loaded.
+"""Ranker: a learned model, or the heuristic while there is none or it cannot be loaded.
 
 A ranker turns features into relevance in [0, 1], which the allocation weighs against load. Presets and complexity
 belong to the hand weights and never touch a learned model.

@@ -1,4 +1,4 @@
-"""Model versions in the MLflow registry: putting a trained bundle in, getting a model out as it will be served.
+"""MLflow model registry: register a trained bundle, load a version as it will be served.
 
 Which version serves is the ledger's business; this module only moves models.
 """

@@ -1,4 +1,4 @@
-"""The ranking model: LightGBM LambdaMART, its rounds chosen by grouped cross-validation.
+"""Training recipe: LightGBM LambdaMART with rounds chosen by grouped cross-validation.
 
 Pure: arrays in, boosters out; numpy and LightGBM only. Where the rows come from and where the boosters go is
 elsewhere. Rows of one query stand together; queries are in order of time wherever time exists.

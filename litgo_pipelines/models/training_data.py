@@ -1,4 +1,4 @@
-"""Reading a training snapshot: its schema, whether it is sound, and the arrays a ranker takes.
+"""Training snapshot reader: its schema, soundness checks, and the arrays a ranker takes.
 
 Pure but for reading the file it is given: no database, no Dagster. Heavy imports wait until a function needs them.
 """

@@ -1,1 +1,1 @@
-"""Is the serving model still good: the quality monitor, its rules, and the automatic rollback."""
+"""Monitoring of the serving model: the quality monitor, its rules, and the automatic rollback."""

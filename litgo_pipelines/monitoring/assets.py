@@ -1,4 +1,4 @@
-"""The quality monitor as an asset with its check. Thin: `monitor`."""
+"""Quality monitor as an asset with its check. Thin: `check`, `report`."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""The quality monitor's checks for people: counts as a table, rates and CUSUM over time as pictures."""
+"""Quality report: counts as a table, rates and CUSUM over time as plots."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Does the model that serves still work as it did? One check every few minutes, on counts that others have read. Pure.
+"""Quality rules: whether the serving model still performs as it did, judged on counts read by the caller. Pure.
 
 A check compares with the concurrent control where there is one, so that a drop in demand is not blamed on the model,
 else with the reference rate the model had when it was accepted. What a rollback does is not here.

@@ -1,4 +1,4 @@
-"""Delivery of the outbox as an asset: what waits for lawyers, clients and the team goes out by push or e-mail."""
+"""Delivery asset: messages waiting in the outbox go out by push or e-mail."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Checks on the delivery of messages: nobody must wait for ever for a word of ours. They warn and never block."""
+"""Checks on delivery: no message waits indefinitely. They warn and never block."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Delivery of the outbox: what waits for a person goes out as one push or e-mail, in order, at least once.
+"""Delivery of the outbox: a person's waiting messages go out as one push or e-mail, in order, at least once.
 
 One attempt is three steps: a transaction that says by which channel it may arrive from now on, one HTTP request, a
 transaction with what came of it and its metrics. Killed in between, the row stays in doubt: a push is repeated under

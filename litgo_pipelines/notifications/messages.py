@@ -1,4 +1,4 @@
-"""The words of a message, in Portuguese: what the phone shows, what the e-mail says. Pure.
+"""Message texts in Portuguese: what the phone shows and what the e-mail says. Pure.
 
 A push is seen by whoever looks at the phone. Nobody is told another person's name: an offer says a case's area,
 complexity and term, a contract's message its fee and term.

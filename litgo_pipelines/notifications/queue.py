@@ -1,4 +1,4 @@
-"""What waits in the outbox and what is dead, for the sensor, the checks and the person at the command line."""
+"""Outbox queue: waiting and dead messages, for the sensor, the checks and the command line."""
 
 from datetime import datetime
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Who is told that a run failed for good: one message to the team that owns what failed, by way of the outbox.
+"""Alerts on runs that failed for good: one message, through the outbox, to the team that owns what failed.
 
 Belongs here: the rule, and the sensor that asks it. Not Dagster's run-failure sensor: that moves its cursor on when the
 message cannot be written, and the failure is never told. This one looks at the last day's failures each time; the

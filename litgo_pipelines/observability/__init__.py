@@ -1,1 +1,1 @@
-"""How the pipelines tell what they do: log lines, pictures in metadata; metrics and health will join them."""
+"""Observability: metric state, exporter, health, log lines, and plots for asset metadata."""

@@ -1,4 +1,4 @@
-"""Daemons, runs and ticks as Dagster's own storage shows them, as metrics. Runs that ended are `job_runs`'."""
+"""Daemons, runs and ticks as metrics, read from Dagster's storage. Finished runs are counted in `job_runs`."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Ends what waits for a Postgres server that fell silent: neither a statement timeout nor TCP tells the client."""
+"""Deadline on waiting for a Postgres server that fell silent: neither a statement timeout nor TCP tells the client."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Gauges: figures that are read from rows as they are now, not counted.
+"""Gauges: figures read from rows as they are now, not counted.
 
 Belongs here: each gauge with its help, labels and the one cheap statement that reads it. Counters are `metrics`'.
 """

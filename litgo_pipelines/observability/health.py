@@ -1,4 +1,4 @@
-"""How well the system is, as one figure in 0…1 and its parts. Pure.
+"""Health score of the system in 0…1, with its components. Pure.
 
 A part is its worst item: 1 inside the limit, from there in a straight line down to 0 at three times the limit. The
 score is the weighted mean of the parts, and 0 while the database cannot be read: then nothing is known. What the

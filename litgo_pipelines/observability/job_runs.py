@@ -1,4 +1,4 @@
-"""Runs of Dagster jobs, counted once each, out of Dagster's own storage.
+"""Finished runs of Dagster jobs, each counted once, read from Dagster's own storage.
 
 Not counted by a run-status sensor: that sees a few a tick and none while the daemon is down.
 """

@@ -1,4 +1,4 @@
-"""Structured log lines: one JSON object a line, so that a log store can filter by run, partition and count."""
+"""Structured log lines: one JSON object per line, so that a log store can filter by run, partition and count."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Metric state: what the pipelines count, kept as rows so that it outlives the short processes that do the work.
+"""Metric state: counters and histograms kept as rows, so that they outlive the short processes that do the work.
 
 Belongs here: every metric with its labels and buckets, and the one statement that increments rows. Work adds its deltas
 in its own transaction: what is rolled back was never counted, what is run again is counted once.

@@ -1,4 +1,4 @@
-"""Pictures for asset metadata. Figures are drawn without a display and without pyplot's global state."""
+"""Plots for asset metadata, drawn without a display and without pyplot's global state."""
 
 import base64
 import io

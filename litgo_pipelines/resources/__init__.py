@@ -1,1 +1,1 @@
-"""One file per external system the pipelines talk to."""
+"""Resources: one file per external system the pipelines talk to."""

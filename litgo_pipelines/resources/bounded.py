@@ -1,4 +1,4 @@
-"""Waiting that ends: one HTTP request and one short statement, each within a number of seconds for the whole of it.
+"""Bounded waiting: one HTTP request and one short statement, each under a total time limit.
 
 A client's own timeout starts again with every byte, so it bounds no answer that drips. Nothing here retries, counts or
 knows a service: that is `external_service`'s.

@@ -1,4 +1,4 @@
-"""A circuit breaker a service, its state one row of litgo.circuit_breakers, so that all processes see the same.
+"""Circuit breaker shared by all processes of a service, its state one row of `litgo.circuit_breakers`.
 
 Closed → open after a run of failed attempts → after a pause one process gets a probe (half-open) → closed on success,
 open again on failure. A probe is a lease: when its process dies, the next one gets it after the lease. Each transition

@@ -1,4 +1,4 @@
-"""DocuSign as a Dagster resource: envelopes created, found, read and voided, under the policy for external services.
+"""DocuSign resource: create, find, read and void envelopes, under the policy for external services.
 
 DocuSign has no idempotency key. Each envelope carries a transaction id of the caller's, and after a lost answer it is
 looked up before another one is created. What an envelope means for a contract is the caller's to know.

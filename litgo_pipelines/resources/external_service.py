@@ -1,4 +1,4 @@
-"""The one policy for calls to external services: timeouts, retries, circuit breaker, fallback, metrics.
+"""Policy for calls to external services: timeouts, retries, circuit breaker, fallback, metrics.
 
 A client of a service says what to ask and how to read the answer; everything that can go wrong on the way is here, and
 what it raises is transient (may pass by itself) or permanent (stays until somebody acts). No message, label or log line

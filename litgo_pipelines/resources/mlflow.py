@@ -1,4 +1,4 @@
-"""The MLflow tracking server and registry as a Dagster resource. MLflow itself is imported when it is first needed."""
+"""MLflow tracking server and registry as a Dagster resource. MLflow itself is imported on first use."""
 
 import os
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""OneSignal as a Dagster resource: one push to one subscription, under the policy for external services.
+"""OneSignal resource: one push to one subscription, under the policy for external services.
 
 Optional: without ONESIGNAL_API_KEY and an app id nothing here is called. Words, order and repetition are the caller's.
 """

@@ -1,4 +1,4 @@
-"""OpenAI as a Dagster resource: structured answers and embeddings, under the policy for external services.
+"""OpenAI resource: structured answers and embeddings, under the policy for external services.
 
 Optional: without OPENAI_API_KEY nothing here is called. What is asked, and what an answer means, is the caller's.
 """

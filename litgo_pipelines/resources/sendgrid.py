@@ -1,4 +1,4 @@
-"""SendGrid as a Dagster resource: one e-mail to one address, under the policy for external services.
+"""SendGrid resource: one e-mail to one address, under the policy for external services.
 
 Optional: without SENDGRID_API_KEY nothing here is called. Words, order and repetition are the caller's.
 """

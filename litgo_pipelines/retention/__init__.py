@@ -1,1 +1,1 @@
-"""What is kept how long, and the nightly job that lets go of the rest."""
+"""Retention: how long everything is kept, and the nightly job that deletes the rest."""

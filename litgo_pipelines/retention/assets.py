@@ -1,4 +1,4 @@
-"""The nightly pruning as an asset. Thin: `policy`, `rows`, `storage`."""
+"""Nightly pruning as an asset. Thin: `policy`, `rows`, `storage`."""
 
 import os
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""How long each kind of thing is kept, and why. Pure; the page docs/retention.md is written from it.
+"""Retention policy: how long each kind of record is kept, and why. Pure; docs/retention.md is generated from it.
 
 Terms are three, so that an operator has three numbers to set: frequent runs, the usual, and long. What decides whether
 a thing of that age is still needed stands beside what removes it (`rows`, `storage`).

@@ -1,4 +1,4 @@
-"""Rows of our own schema that are let go, a few thousand a statement. Append-only tables are none of them."""
+"""Pruning of rows in our own schema, a few thousand per statement. Append-only tables are never pruned."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What is let go outside the database: Dagster's runs, files under LITGO_HOME, files of archived models in MLflow."""
+"""Pruning outside the database: Dagster's runs, files under LITGO_HOME, files of archived models in MLflow."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""Dagster's daemon, which a clock that is set back does not stop.
+"""Dagster daemon that survives a system clock being set back.
 
     python -m litgo_pipelines.runtime.daemon run [arguments of `dagster-daemon run`]
 

@@ -1,4 +1,4 @@
-"""Dagster's own run launcher, and whether the process of a run still lives: `run_monitoring` asks in dagster.yaml.
+"""Run launcher with a liveness check of the run's process, which `run_monitoring` asks for in dagster.yaml.
 
 Without that, a run whose process went together with its code server, in a crash of the machine or a restart, stays
 STARTED until its maximum, and its job and pool wait for it. Nothing is said of a run when nobody can know.

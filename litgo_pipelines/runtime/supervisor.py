@@ -1,4 +1,4 @@
-"""Starts what the project consists of, keeps it running, and stops it cleanly: Postgres, MLflow, Dagster.
+"""Supervisor: start Postgres, MLflow and Dagster, keep them running, and stop them cleanly.
 
 Belongs here: processes and the environment they share. What they compute does not.
 """

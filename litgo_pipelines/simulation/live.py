@@ -1,4 +1,4 @@
-"""A simulated marketplace that goes on living: what clients and lawyers do between two instants, written to a database.
+"""Live simulation: what clients and lawyers do between two instants, written to a database.
 
 Here: who comes, who answers what is pending, what comes of it, by the formulas of `truth`. What the pipelines do
 (matching, expiry, equity …) is theirs: an offer is answered whoever made it. Steps follow one another without a gap.

@@ -1,4 +1,4 @@
-"""Writes a simulated marketplace to a database, in one transaction, where nobody else's marketplace can be.
+"""Loading a simulated marketplace into a database, in one transaction, and never over a real marketplace.
 
 Here: the safety rules and the loading. What the rows say belongs to `truth` and `rows`. Heavy imports happen inside
 the functions: `litgo --help` must not load Arrow.

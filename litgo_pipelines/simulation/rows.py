@@ -1,4 +1,4 @@
-"""From the arrays of `truth` to the marketplace's columns, as Arrow tables with the columns COPY takes.
+"""Marketplace rows from the arrays of `truth`, as Arrow tables with the columns COPY takes.
 
 Pure. Column by column: no loop over offers, matches, cases, contracts or reviews.
 """

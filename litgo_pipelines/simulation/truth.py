@@ -1,4 +1,4 @@
-"""The hidden truth of the simulated marketplace: who the lawyers are, what comes in, who answers, what comes of it.
+"""Hidden truth of the simulated marketplace: who the lawyers are, which cases come, who answers, with what outcome.
 
 Pure: arrays in, arrays out, numpy only. Identifiers, texts and table columns belong to `rows`, the database to `load`.
 

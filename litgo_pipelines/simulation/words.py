@@ -1,4 +1,4 @@
-"""What the simulated marketplace is made of, as data: areas of law, names and text templates.
+"""Vocabulary of the simulated marketplace, as data: areas of law, names and text templates.
 
 Pure. Every name is a random combination and every e-mail ends in example.com: no row describes a real person.
 """

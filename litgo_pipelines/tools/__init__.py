@@ -1,1 +1,1 @@
-"""Writers of committed files: dashboards, the metrics page, the retention page. Nothing of it runs in production."""
+"""Writers of committed files: dashboards, the metrics page, the retention page. Not used in production."""

@@ -1,4 +1,4 @@
-"""docs/metrics.md, written from the code: `python -m litgo_pipelines.tools.metrics_page`."""
+"""Generator of docs/metrics.md from the code: `python -m litgo_pipelines.tools.metrics_page`."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""docs/retention.md, written from the policy: `python -m litgo_pipelines.tools.retention_page`."""
+"""Generator of docs/retention.md from the policy: `python -m litgo_pipelines.tools.retention_page`."""
 
 from pathlib import Path
 

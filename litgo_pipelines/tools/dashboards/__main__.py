@@ -1,4 +1,4 @@
-"""Writes every dashboard's JSON; the test suite says when what is committed is not current."""
+"""Write every dashboard's JSON; a test fails when the committed files are out of date."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the marketplace does for clients and lawyers: offers, acceptance, contracts, fairness, areas."""
+"""Business dashboard: offers, acceptance, contracts, fairness, areas."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Does everything that starts by itself do so? Jobs, Dagster, queues, models, database."""
+"""Jobs dashboard: everything that starts by itself: jobs, Dagster, queues, models, database."""
 
 from typing import Any
 

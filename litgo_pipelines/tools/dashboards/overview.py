@@ -1,4 +1,4 @@
-"""Is all well, now and since yesterday? The first page; each figure has its own page elsewhere."""
+"""Overview dashboard: the state of the system now and since yesterday; each figure links to its own page."""
 
 from typing import Any
 

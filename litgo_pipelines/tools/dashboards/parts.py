@@ -1,4 +1,4 @@
-"""What all panels have in common: kinds of panels, how queries, limits and links look.
+"""Building blocks shared by all panels: panel kinds, queries, limits and links.
 
 A limit is drawn where a target or an alert exists, in the colours of `above` and `below`; `alerts` names the alerts of
 deploy/prometheus/alerts.yml that watch the same figure, each a link to its runbook.

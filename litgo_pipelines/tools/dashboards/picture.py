@@ -1,4 +1,4 @@
-"""Pictures of the dashboards where no Grafana can run: every panel's queries, drawn in the dashboard's own layout.
+"""Pictures of the dashboards where no Grafana can run: each panel's queries, drawn in the dashboard's own layout.
 
     python -m litgo_pipelines.tools.dashboards.picture http://127.0.0.1:9090 --folder pictures
 

@@ -1,4 +1,4 @@
-"""How fast, and how well do the services answer that we depend on?"""
+"""Technical dashboard: latency, and the health of the services we depend on."""
 
 from typing import Any
 
