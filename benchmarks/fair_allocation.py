@@ -233,7 +233,7 @@ def report(found: dict[str, Any], seeds: int, lawyers: int) -> str:
 Written by `python -m benchmarks.fair_allocation`. {lawyers:,} lawyers, 10 areas, 27 states, {DAYS} days, {seeds} seeds; the
 figures are means over seeds with the lowest and highest in brackets, over the last 30 days; the 30 before fill the ledger.
 The demand ratio is cases / what the available lawyers can take. The real allocation decides case by case (λ {Rule().weight:g}, θ {Rule().keep:g})
-among **all** eligible lawyers: area, availability, within 50 km, already joined. Relevance is the hand-weighted score of the
+among **all** eligible lawyers: area, availability, within 50 km, already joined. Relevance is the heuristic score of the
 features as they are logged, missing evidence imputed. Answers, contracts and reviews come back as load and evidence.
 
 | ratio | method | Gini of utilisation | coverage | at most | relevance kept | its 5th percentile |
@@ -264,7 +264,7 @@ What the tables say and do not say:
   country, when {np.mean([1 - f.chosen / f.cases for f in few[OURS]]):.0%} of the cases leave no choice, it is {_range(f.gini for f in few[OURS])}, and *least load*
   has {_range(f.gini for f in few["least load"])}: **the target cannot be reached by allocation in so thin a marketplace.**
 - *At most* is the share of lawyers who could have got an offer at all (maximum flow).
-- Not simulated: the limit of concurrent cases, and a ranking model in the hand weights' place.
+- Not simulated: the limit of concurrent cases, and a ranking model in the heuristic ranker's place.
 
 ### A harder relevance
 

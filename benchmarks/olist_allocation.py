@@ -56,7 +56,7 @@ class Row:
 
 
 def as_cases(olist: Olist, found: Candidates) -> tuple[ReplayCases, ReplayLawyers, Bought]:
-    """The reconstructed lists in order of purchase, with the hand-weighted relevance of their imputed features."""
+    """The reconstructed lists in order of purchase, with the heuristic relevance of their imputed features."""
     pairs = found.pairs
     order, first, size = np.unique(pairs["case"].to_numpy(), return_index=True, return_counts=True)
     known = np.round(pairs[list(FEATURES)].to_numpy(), 3)
@@ -154,7 +154,7 @@ def report(olist: Olist, cases: ReplayCases, rows: list[Row], found: Calibration
 
 Written by `python -m benchmarks.olist_allocation [folder with the Olist files]`. The {len(cases.at):,} reconstructed lists go through
 `matching.allocation` in the order of purchase, each case seeing the offers before it (λ {Rule().weight:g}, θ {Rule().keep:g}). Relevance is the
-hand-weighted score, missing values imputed as in matching. Every capacity is {CAPACITY:g}; contracts do not count as load,
+heuristic score, missing values imputed as in matching. Every capacity is {CAPACITY:g}; contracts do not count as load,
 because those of the files went to others. Figures are means over the last {WINDOWS} windows of 30 days ({first} to {last}),
 over sellers who were on a list of the window and active for more than 15 % of it; brackets: the lowest and highest window.
 
@@ -170,7 +170,7 @@ What the table says and does not say:
 - Sellers were chosen by buyers, and nobody allocated anything. That purchases have a Gini of {_mean(bought, "gini"):.2f} in a window is what a shop
   does; the same cases, offered once each by the rule, give {_mean(ours_one, "gini"):.2f}, five each {_mean(ours, "gini"):.2f}. It says how the rule spreads offers on real,
   seasonal, uneven demand; not that buyers would have taken them.
-- *Relevance kept* is held against the hand weights, which predict these buyers poorly (NDCG above): the sellers who were bought
+- *Relevance kept* is held against the heuristic ranker, which predicts these buyers poorly (NDCG above): the sellers who were bought
   from have {_mean(bought, "kept"):.2f} of the best one's relevance themselves, one drawn by lot {_mean(lot, "kept"):.2f}. It is the price of equity in the ranker's
   own terms, no loss of sales.
 - With {load:.1f} cases a seller in a window, demand decides much: categories differ in cases per seller, and no allocation moves

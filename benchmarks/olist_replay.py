@@ -316,7 +316,7 @@ def compare(replay: Replay, home: Path) -> None:
     rows, sales = split["holdout"]
     scores = {
         MODEL: [np.asarray(booster.predict(rows.features)) for booster in model.boosters()],
-        "hand weights": [score(rows.features)],
+        "heuristic ranker": [score(rows.features)],
         POPULARITY: [sales],
         "random": [np.zeros(len(sales))],
         WITH_POPULARITY: [np.asarray(b.predict(with_popularity("holdout").features)) for b in informed.boosters],

@@ -129,7 +129,7 @@ row by row from the files, and check that leaving out later orders changes nothi
 | R | mean stars, drawn to the middle with fewer than five reviews |
 | C | missing: comments are not analysed |
 
-`raw_score` is the hand-weighted score of these features; it knows nothing of who was bought from. `tags_expertise` knows the
+`raw_score` is the heuristic score of these features; it knows nothing of who was bought from. `tags_expertise` knows the
 whole period, as a static column must; the nightly equity uses it to say who was eligible, no feature does."""
 
 
@@ -183,7 +183,7 @@ def ranking_section(replay: Replay) -> str:
     at_10 = KS.index(10)
     against = "\n".join(
         f"| {a} − {b} | {_shown(paired_difference(replay.rankers[a][:, at_10], replay.rankers[b][:, at_10]), '+.3f')} |"
-        for a, b in [(MODEL, "hand weights"), (MODEL, "random"), (MODEL, POPULARITY), (WITH_POPULARITY, POPULARITY)]
+        for a, b in [(MODEL, "heuristic ranker"), (MODEL, "random"), (MODEL, POPULARITY), (WITH_POPULARITY, POPULARITY)]
     )
     labels = "\n".join(
         f"| {split} | " + " | ".join(f"{n:,}" for n in by.values()) + " |" for split, by in snapshot["labels"].items()
@@ -227,7 +227,7 @@ What the table says and does not say:
   registered nor served, and tells a limit of the features from a limit of the training. {_informed_sentence(replay)}
 - The split is over whole cases by time. Some labels to learn from were settled after the first held-out case came: a review
   can take weeks. No feature knows of anything after its own case.
-- The gate asks for less than this table: it compares with what would serve otherwise, the hand weights.
+- The gate asks for less than this table: it compares with what would serve otherwise, the heuristic ranker.
 - Each case has one bought seller, so NDCG depends only on the place that seller gets (NDCG@1 is the share of cases with that
   seller first), and labels 2 and 3 differ only in what training weighs more.
 - Buyers of a shop choose a product, its price and its picture, which no feature knows. Scores far from 1 are expected. A

@@ -238,7 +238,7 @@ class Scenario:
         self.done: list[tuple[datetime, str]] = []
 
     def begin(self) -> None:
-        """The first champion, promoted by a person: it learned from ten days to see lawyers as the hand weights do."""
+        """First champion, promoted by a person: ten days taught it to see lawyers as the heuristic ranker does."""
         from litgo_pipelines.database import open_connection
         from litgo_pipelines.learning import snapshot
         from litgo_pipelines.lifecycle import actions
@@ -263,7 +263,7 @@ class Scenario:
         with closing(open_connection(self.url)) as connection:
             actor = self._actor("the only model there is")
             actions.promote(connection, self.mlflow, self.folder / "models" / "served", self.first, actor)
-        self._note(f"version {self.first}, which learned from the hand weights, is made champion by hand")
+        self._note(f"version {self.first}, which learned from the heuristic ranker, is made champion by hand")
 
     def act(self) -> None:
         """Whatever has come due."""
@@ -411,7 +411,7 @@ def timeline(cursor: Cursor, scenario: Scenario, failures: list[tuple[datetime, 
         "SELECT recorded_at, 'ledger, ' || actor, 'version ' || version || ' → ' || transition || "
         "coalesce(' (' || successor || ' serves)', '') || ': ' || coalesce(reason, '') FROM litgo.model_ledger "
         "UNION ALL SELECT started_at, 'experiment', experiment || ' begins, against version ' "
-        "|| coalesce(control_version, 'hand weights') FROM litgo.experiments "
+        "|| coalesce(control_version, 'heuristic ranker') FROM litgo.experiments "
         "UNION ALL SELECT started_at, 'experiment', experiment || ': ' || treatment_points / 100 || ' % treated' "
         "FROM litgo.experiment_phases "
         "UNION ALL SELECT ended_at, 'experiment', experiment || ' ends, ' || outcome || ': ' || reason "
@@ -468,7 +468,7 @@ def report(
         f"| {what} | {'met' if good else '**missed**'} |" for what, good in verdicts(cursor, scenario, daemon)
     )
     cursor.execute(
-        "SELECT coalesce('version ' || model_version, 'hand weights'), count(*), avg(("
+        "SELECT coalesce('version ' || model_version, 'heuristic ranker'), count(*), avg(("
         "EXISTS (SELECT FROM offers o WHERE o.case_id = e.case_id AND o.status = 'interested'))::int)::float8, "
         "(e.exposed_at >= %(drift)s) FROM litgo.exposures e WHERE e.exposed_at < %(over)s GROUP BY 1, 4 ORDER BY 4, 1",
         {"drift": scenario.drift.at if scenario.drift else datetime.max.replace(tzinfo=UTC),

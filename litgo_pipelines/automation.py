@@ -1,4 +1,4 @@
-"""Jobs, schedules and sensors: everything that starts by itself. A sensor is a pure decision and a few lines of Dagster.
+"""Jobs, schedules and sensors: everything that starts by itself. A sensor is a pure decision and a little Dagster.
 
 What the jobs are is the list in `jobs.py`. Jobs that only a person starts stand in their stages.
 """

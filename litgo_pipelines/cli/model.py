@@ -41,7 +41,7 @@ def show_models() -> None:
         state = ledger.state(cursor)
     for version in sorted(state.stages, key=int):
         typer.echo(f"version {version:>4}  {state.stages[version]:<11}  since entry {state.since[version]}")
-    typer.echo(f"serves: {'version ' + state.champion if state.champion else 'the hand weights'}")
+    typer.echo(f"serves: {'version ' + state.champion if state.champion else 'the heuristic ranker'}")
     if state.frozen:
         typer.echo(f"promotion is frozen: {state.frozen}")
 

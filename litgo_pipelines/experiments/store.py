@@ -56,7 +56,7 @@ class ExperimentPlan:
 
 @dataclass(frozen=True)
 class RunningExperiment:
-    """An experiment in one phase. control: None is the hand weights. spec: as stored."""
+    """An experiment in one phase. control: None is the heuristic ranker. spec: as stored."""
 
     experiment: str
     phase: int

@@ -250,7 +250,7 @@ def registered_model(
     deps=[registered_model],
     pool=POOL,
     retry_policy=TRANSIENT,
-    description="The candidate against the champion, or against the hand-weighted ranker while there is none, on the "
+    description="The candidate against the champion, or against the heuristic ranker while there is none, on the "
     "same held-out cases. A candidate that passes becomes challenger, or champion where there is none.",
 )
 @permanent_fails_once
@@ -288,7 +288,7 @@ def model_evaluation(
             "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision["reasons"])),
             "baseline": result["baseline"],
             "the version is now": became,
-            "champion now": f"{registry.MODEL_NAME}/{serving}" if serving else "none: hand weights serve",
+            "champion now": f"{registry.MODEL_NAME}/{serving}" if serving else "none: the heuristic ranker serves",
             "candidate and baseline": dg.MetadataValue.md(evaluation.comparison_table(result)),
             "fairness": dg.MetadataValue.md(evaluation.fairness_table(result.get("fairness"))),
             "slices": dg.MetadataValue.md(evaluation.slice_table(decision["slices"])),

@@ -27,7 +27,7 @@ from litgo_pipelines.models.training import seed_averaged_ndcg
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
 
-HEURISTIC = "hand weights"
+HEURISTIC = "hand weights"  # as stored in evaluations, retrainings and ledger keys
 
 
 def evaluate(

@@ -61,7 +61,7 @@ def take_back(
     """Roll the champion `version` back to the newest version that served before it and can be loaded.
 
     While the registry is down, a predecessor with a kept copy goes first, then the newest: a bad model must go now, and
-    matching ranks by hand weights until that one can be had. The same `incident` again only returns its entry.
+    matching ranks by the heuristic ranker until that one can be had. The same `incident` again only returns its entry.
     """
     state = in_transaction(connection, ledger.state)
     loads = _tried(mlflow, folder, state if state.champion == version else LedgerState())

@@ -57,7 +57,9 @@ def promote_version(context: dg.OpExecutionContext, config: VersionConfig, postg
     _by_hand(context, config, postgres, mlflow, decide)
 
 
-@dg.op(pool=GROUP, description="The champion is quarantined; what served before it, or the hand weights, serve again.")
+@dg.op(
+    pool=GROUP, description="The champion is quarantined; what served before it, or the heuristic ranker, serves again."
+)
 def roll_back_version(
     context: dg.OpExecutionContext, config: VersionConfig, postgres: Postgres, mlflow: MLflow
 ) -> None:
@@ -128,7 +130,7 @@ def _reconcile(context: Any, postgres: Postgres, mlflow: MLflow) -> dict[str, An
     newest_first = sorted(state.stages, key=int, reverse=True)
     rows = [f"| {version} | {state.stages[version]} | {state.since[version]} |" for version in newest_first]
     return {
-        "champion": state.champion or "none: hand weights serve",
+        "champion": state.champion or "none: the heuristic ranker serves",
         "challenger": state.challenger or "none",
         "previous": state.previous or "none",
         "promotion": f"frozen: {state.frozen}" if state.frozen else "open",

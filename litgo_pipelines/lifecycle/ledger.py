@@ -69,7 +69,7 @@ def head(cursor: Cursor) -> int:
 
 
 def current_champion(cursor: Cursor) -> Entry | None:
-    """The entry by which what serves became champion; None while the hand-weighted ranker serves."""
+    """The entry by which what serves became champion; None while the heuristic ranker serves."""
     cursor.execute(f"SELECT {_COLUMNS} FROM litgo.current_champion")
     row = cursor.fetchone()
     return Entry(*row) if row else None

@@ -69,7 +69,7 @@ def reconcile(mlflow: MLflow, cursor: Cursor, at: datetime) -> Reconciled:
             f"model {version}",
             f"missing {version} {state.stages[version]}",
             f"Version {version} ({state.stages[version]}) is in the ledger but not in the MLflow registry: "
-            + ("matching ranks by its kept copy, or by hand weights" if serves else "it cannot serve"),
+            + ("matching ranks by its kept copy, or by the heuristic ranker" if serves else "it cannot serve"),
             at,
         )
     cursor.execute(

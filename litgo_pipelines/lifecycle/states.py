@@ -34,7 +34,7 @@ class LedgerState:
     sequence: int = 0
     stages: Mapping[str, Stage] = field(default_factory=dict)
     since: Mapping[str, int] = field(default_factory=dict)  # version → entry that gave it its stage
-    champion: str | None = None  # None: the hand-weighted ranker serves
+    champion: str | None = None  # None: the heuristic ranker serves
     challenger: str | None = None
     predecessors: tuple[str, ...] = ()  # what served before the champion and may again, newest first
     data: Mapping[str, str] = field(default_factory=dict)  # version → SHA-256 of its snapshot
@@ -92,7 +92,9 @@ def fold(steps: Iterable[Step]) -> LedgerState:
                     changed[served.pop()] = "archived"  # could not be loaded
                 champion = served.pop() if served else None
                 if champion is None:
-                    frozen = f"version {version} was rolled back and no earlier one can serve: the hand weights do"
+                    frozen = (
+                        f"version {version} was rolled back and no earlier one can serve: the heuristic ranker does"
+                    )
                     frozen_by = sequence
                 elif last_rollback and step.at - last_rollback <= FREEZE_WINDOW:
                     frozen = f"two rollbacks in {FREEZE_WINDOW.days} days, the second of version {version}"
@@ -136,7 +138,7 @@ def refusal(
 ) -> str | None:
     """Why the table does not allow this transition; None when it does.
 
-    data: the snapshot's hash of a new candidate. successor: what serves after a rollback, None for the hand weights.
+    data: snapshot hash of a new candidate. successor: what serves after a rollback, None for the heuristic ranker.
     A person need not wait for an experiment or the cooldown; a freeze binds everybody until it is lifted.
     experiments: off, a candidate that passed the gate replaces the champion directly. Raises ValueError for an unknown
     transition.

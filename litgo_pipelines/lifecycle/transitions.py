@@ -15,7 +15,8 @@ from litgo_pipelines.lifecycle.ledger import Actor, Entry
 from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.notifications.outbox import TEAM, Kind, Message, put
 
-HEURISTIC = "hand weights"
+HEURISTIC = "the heuristic ranker"
+STORED_HEURISTIC = "hand weights"  # in stored messages, as `notifications.messages` reads it
 Severity = Literal["info", "warning", "critical"]
 
 
@@ -62,7 +63,7 @@ def promote(
             f"model {version}",
             entry.transition_key,
             f"Version {version} serves instead of {before.champion or HEURISTIC}: {actor.reason}",
-            {"version": version, "previous": before.champion or HEURISTIC, "reason": actor.reason},
+            {"version": version, "previous": before.champion or STORED_HEURISTIC, "reason": actor.reason},
             actor.at,
         )
     return entry
@@ -71,7 +72,7 @@ def promote(
 def roll_back(
     cursor: Cursor, version: str, successor: str | None, incident: str, evidence: dict[str, Any], actor: Actor
 ) -> Entry:
-    """champion → quarantined, `successor` → champion; None: the hand weights serve, and promotion is frozen.
+    """champion → quarantined, `successor` → champion; None: the heuristic ranker serves, and promotion is frozen.
 
     `actions.take_back` finds the successor. A second rollback within 7 days freezes promotion as well.
     """
@@ -81,7 +82,9 @@ def roll_back(
     )
     if entry.sequence <= before.sequence:
         return entry
-    serves = f"version {successor} serves again" if successor else "no earlier version can serve: the hand weights do"
+    serves = (
+        f"version {successor} serves again" if successor else "no earlier version can serve: the heuristic ranker does"
+    )
     notify(
         cursor,
         "model_rolled_back",
@@ -89,7 +92,7 @@ def roll_back(
         f"model {version}",
         entry.transition_key,
         f"Version {version} was taken back, {serves}. {actor.reason}",
-        {"version": version, "previous": successor or HEURISTIC, "reason": actor.reason},
+        {"version": version, "previous": successor or STORED_HEURISTIC, "reason": actor.reason},
         actor.at,
     )
     state = ledger.state(cursor)

@@ -174,7 +174,7 @@ def calibration_pictures(window: Any, rules: list[Any], fits: list[Any]) -> dict
     drawn, axes = figure("Replay of the last weeks", "lambda", "")
     rows, decisions = [], []
     for rule, fit in zip(rules, fits, strict=True):
-        name = f"version {fit.ranker.version}" if fit.ranker.version else "hand weights"
+        name = f"version {fit.ranker.version}" if fit.ranker.version else "heuristic ranker"
         reached = "" if fit.reached else ": no lambda reached the Gini wanted with the cases there were"
         decisions.append(f"- {name}: lambda {rule.weight:g} → {fit.weight:g}{reached}")
         rows += [

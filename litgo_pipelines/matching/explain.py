@@ -130,7 +130,7 @@ Parts = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # features (n, 8) 
 def contributions(e: Explained, model_parts: Parts | None = None) -> list[dict[str, float]]:
     """What each feature adds, for each of the considered; empty for a model whose `model_parts` are not given.
 
-    By hand weights they sum to the relevance. A model's are SHAP values (Lundberg et al. 2018) and sum, with a
+    The heuristic's sum to the relevance. A model's are SHAP values (Lundberg et al. 2018) and sum, with a
     constant, to the log-odds of the relevance.
     """
     if e.ranker == "model":
@@ -149,7 +149,7 @@ def contributions(e: Explained, model_parts: Parts | None = None) -> list[dict[s
 
 def sentences(e: Explained) -> list[str]:
     """The matching in a few lines."""
-    ranker = f"model version {e.model_version}" if e.ranker == "model" else f"hand weights ({e.preset})"
+    ranker = f"model version {e.model_version}" if e.ranker == "model" else f"heuristic ranker ({e.preset})"
     reach = "anywhere" if e.radius_km is None else f"within {e.radius_km:g} km"
     lines = [
         f"Case {e.case_id}, round {e.round}, matched {e.matched_at:%Y-%m-%d %H:%M:%S %Z}",

@@ -22,7 +22,7 @@ class Plan:
     """What decides the offers besides the data; kept with the batch."""
 
     rule: Rule = field(default_factory=Rule)  # its weight is for rankers that nobody calibrated
-    weights: dict[str, float] = field(default_factory=dict)  # model version ("": hand weights) → its calibrated λ
+    weights: dict[str, float] = field(default_factory=dict)  # model version ("": heuristic ranker) → its calibrated λ
     rule_version: int | None = None  # newest calibration in `weights`; None: there is none
     exploration: float = 0.02
     radii_km: tuple[float, ...] = (50.0, 100.0, 200.0, 500.0)
@@ -53,7 +53,7 @@ class Batch:
     experiment: str | None
     phase: int | None
     treatment_version: str | None
-    holdout: str | None  # None: there is none; else the version that ranks for it, empty for the hand weights
+    holdout: str | None  # None: there is none; else the version that ranks for it, empty for the heuristic ranker
     watermark: int | None  # of the embeddings that are compared; None: none are
     space: str | None  # of the similarity; None: not chosen yet
 
@@ -111,5 +111,5 @@ class Arms:
 
     @property
     def holdout(self) -> str | None:
-        """None: there is none; else the version that ranks for it, empty for the hand weights."""
+        """None: there is none; else the version that ranks for it, empty for the heuristic ranker."""
         return self.rankers[HOLDOUT].version or "" if HOLDOUT in self.rankers else None

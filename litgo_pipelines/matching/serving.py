@@ -1,6 +1,6 @@
 """Serving rankers: the ledger's champion, an experiment's challenger, the never-treated holdout's older version.
 
-From the registry or copies kept of them; else the hand weights.
+From the registry or copies kept of them; else the heuristic ranker.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Rankers:
     """Rankers by version, each loaded once. folder: where copies of served models are kept.
 
     experiments_enabled: off, nobody is treated. holdout_points: basis points of the clients whom the champion never
-    ranks for; the version before it does, or the hand weights.
+    ranks for; the version before it does, or the heuristic ranker.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Rankers:
         return ranker
 
     def parts(self, version: str | None) -> Parts | None:
-        """What explains a version's relevances (`explain.contributions`); None for the hand weights."""
+        """What explains a version's relevances (`explain.contributions`); None for the heuristic ranker."""
         model = self.version(version).model
         if model is None:
             return None

@@ -1,7 +1,7 @@
 """Heuristic ranker: serves before any model exists and whenever none can be loaded.
 
 Pure. The feature keys here are the ones logged with every match (`case_matches.features`), in model input order.
-Presets and complexity change the hand weights only: whoever ranks by a learned model does not ask here.
+Presets and complexity change the heuristic weights only: whoever ranks by a learned model does not ask here.
 """
 
 from functools import cache

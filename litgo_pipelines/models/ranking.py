@@ -1,7 +1,7 @@
 """Ranker: a learned model, or the heuristic while there is none or it cannot be loaded.
 
 A ranker turns features into relevance in [0, 1], which the allocation weighs against load. Presets and complexity
-belong to the hand weights and never touch a learned model.
+belong to the heuristic ranker and never touch a learned model.
 """
 
 import json
@@ -25,7 +25,7 @@ class ModelBroken(RuntimeError):
 
 @dataclass(frozen=True)
 class Ranker:
-    """`model`: a pyfunc model, None for the hand weights; `fallback`: why a champion does not rank (metric label)."""
+    """`model`: a pyfunc model, None for the heuristic; `fallback`: why a champion does not rank (metric label)."""
 
     model: Any = None
     version: str | None = None

@@ -76,7 +76,7 @@ def quality_monitor(
         metadata["decision"] = "nothing to see since the last check, or no model serves"
     if done.rolled_back:
         version, successor = done.rolled_back
-        serves = f"version {successor} serves" if successor else "hand weights serve"
+        serves = f"version {successor} serves" if successor else "the heuristic ranker serves"
         metadata["rolled back"] = f"version {version}; {serves}"
     if history:
         metadata |= {name: dg.MetadataValue.md(text) for name, text in report.pictures(history).items()}

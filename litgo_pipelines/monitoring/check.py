@@ -113,7 +113,7 @@ class QualityCheck:
 
 @dataclass(frozen=True)
 class MonitorTick:
-    """check: None when nothing was to be seen; rolled_back: (version, what serves again or None for hand weights)."""
+    """check: None without anything to see; rolled_back: (version, its successor or None for the heuristic ranker)."""
 
     check: QualityCheck | None = None
     rolled_back: tuple[str, str | None] | None = None

@@ -1,6 +1,6 @@
 -- Requests of the last hour that were the champion's to rank, those it failed, the 95th percentile of the seconds it took for
--- the others, the share of imputed features, and the batches ever ranked by hand weights because a model was broken. It failed
--- those of its batches that hand weights ranked in the end, and whole batches when a model that cannot be used was counted
+-- the others, the share of imputed features, and the batches ever ranked by the heuristic because a model was broken. It failed
+-- those of its batches that the heuristic ranked in the end, and whole batches when a model that cannot be used was counted
 -- since; a registry that is down is not its fault.
 WITH broken AS (
     SELECT coalesce(sum(value), 0) AS batches FROM litgo.metric_state

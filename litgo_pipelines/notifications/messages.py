@@ -123,7 +123,7 @@ def sentence(item: Item, *, team: bool = False) -> str:
                 "`litgo casos parados` mostra o motivo."
             )
         case "model_promoted" | "model_rolled_back":
-            before = f" no lugar da {payload['previous']}" if payload.get("previous") else ""
+            before = _instead_of(payload.get("previous"))
             return f"{TITLES[item.kind][0]}: versão {payload['version']}{before}. {_why(payload)}"
         case "promotion_frozen":
             return f"Nenhum modelo será promovido até que alguém libere. {_why(payload)}"
@@ -185,6 +185,12 @@ def _waits(payload: Mapping[str, Any], facts: Mapping[str, Any], *, team: bool) 
 
 def _expiry(item: Item) -> datetime:
     return datetime.fromisoformat(item.payload["expires_at"])
+
+
+def _instead_of(previous: str | None) -> str:
+    if not previous:
+        return ""
+    return " no lugar dos pesos fixos" if previous == "hand weights" else f" no lugar da {previous}"
 
 
 def _why(payload: Mapping[str, Any]) -> str:

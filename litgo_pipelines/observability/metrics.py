@@ -40,7 +40,7 @@ METRICS: dict[str, Metric] = {
     "matching_failures_total": Metric("Tries to match a case that failed.", {"outcome": ("retried", "dead")}),
     "ranker_used_total": Metric("Cases ranked, by what ranked them.", {"ranker": ("model", "hand_weights")}),
     "ranker_fallback_total": Metric(
-        "Batches ranked by hand weights although a champion exists.", {"reason": ("unavailable", "broken")}
+        "Batches ranked by the heuristic ranker although a champion exists.", {"reason": ("unavailable", "broken")}
     ),
     "offers_created_total": Metric("Offers made to lawyers.", {}),
     "offers_explored_total": Metric("Offers made by chance, with known propensity.", {}),

@@ -658,7 +658,7 @@ class Market:
 
 
 def by_day(market: Market, rng: np.random.Generator, cases: dict[str, NDArray], who: NDArray, raw: NDArray) -> NDArray:
-    """The logging policy: hand weights, some equity, exploration; a day's cases do not see each other. A `Policy`."""
+    """Logging `Policy`: the heuristic ranker, some equity, exploration; a day's cases do not see each other."""
     fair = (1 - EQUITY_WEIGHT) * raw + EQUITY_WEIGHT * market.equity_score()[who]
     tried = np.where(who >= 0, fair + EXPLORATION * rng.normal(size=who.shape), -np.inf)
     chosen = np.argsort(-tried, axis=1, kind="stable")[:, :OFFERS_PER_CASE]

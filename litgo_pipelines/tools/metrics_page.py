@@ -34,7 +34,7 @@ _PARTS = {
     "jobs": ("every job of the table below within its time", "one three times as late"),
     "queues": ("nothing waits longer than usual", "one queue three times as long"),
     "breakers": ("all circuit breakers closed", "all open"),
-    "champion": ("a model serves", "½: hand weights rank"),
+    "champion": ("a model serves", "½: the heuristic ranker ranks"),
 }
 
 

@@ -278,7 +278,7 @@ def test_an_experiment_whose_control_serves_no_longer_is_stopped(better: Lab) ->
     state = better.life.state()
     assert (state.champion, state.stages["2"]) == (None, "archived")
     assert better.life.rows("SELECT reason FROM litgo.experiment_ends") == [
-        ("what serves is now hand weights, the experiment compares with version 1",)
+        ("what serves is now the heuristic ranker, the experiment compares with version 1",)
     ]
 
 

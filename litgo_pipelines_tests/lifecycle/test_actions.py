@@ -173,7 +173,7 @@ def test_the_jobs(life: Life, mlflow: MLflow, tmp_path: Path, monkeypatch: pytes
     result = run("registry_reconciliation")
     (event,) = result.asset_materializations_for_node("reconciled_registry")
     assert event.metadata["changed"].value == "- alias challenger: 4 → none"
-    assert event.metadata["champion"].value == "none: hand weights serve"
+    assert event.metadata["champion"].value == "none: the heuristic ranker serves"
     assert life.rows("SELECT transition, actor FROM litgo.model_ledger ORDER BY sequence DESC LIMIT 4") == [
         ("freeze_lifted", "ana"), ("rolled_back", "ana"), ("rolled_back", "ana"), ("champion", "ana"),
     ]  # fmt: skip

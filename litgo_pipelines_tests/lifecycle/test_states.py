@@ -46,7 +46,7 @@ def test_rollbacks_go_back_through_what_served_until_the_hand_weights() -> None:
     assert twice.frozen == "two rollbacks in 7 days, the second of version 2"
     thrice = history(*ABC, ("rolled_back", "3", "2"), ("rolled_back", "2", "1"), ("rolled_back", "1"))
     assert thrice.champion is None
-    assert "the hand weights do" in str(thrice.frozen)
+    assert "the heuristic ranker does" in str(thrice.frozen)
     assert history(*A, ("rolled_back", "1"), ("freeze_lifted", "1")).frozen is None
     # one that could not be loaded is passed over, for good
     passed_over = history(*ABC, ("rolled_back", "3", "1"))

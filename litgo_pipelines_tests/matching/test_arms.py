@@ -150,7 +150,7 @@ def test_a_challenger_that_cannot_be_had_gives_the_treated_control_s_offers(url:
 
 @pytest.mark.parametrize("models", [{"2": Column("R")}, {"1": Column("G", breaks=True), "2": Column("R")}])
 def test_without_a_control_that_ranks_nobody_is_compared(url: str, models: dict[str, Any]) -> None:
-    """Neither when it cannot be loaded nor when it breaks: the challenger would be tried against hand weights."""
+    """Neither when it cannot be loaded nor when it breaks: the challenger would be tried against the heuristic."""
     match(url, InMemory(models))
     assert ask(url, "SELECT count(*) FROM litgo.exposures") == [(60,)]
     assert ask(url, "SELECT count(*) FROM litgo.exposures WHERE experiment IS NOT NULL") == [(0,)]

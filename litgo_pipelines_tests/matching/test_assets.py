@@ -63,7 +63,7 @@ def test_a_run_matches_everything_that_waits_and_explains_the_newest_case(
     found = metadata(result)
     assert (found["cases matched"], found["offers"], found["cases failed"]) == (12, 60, 0)
     assert ask(database_url, "SELECT count(*) FROM litgo.matching_batches") == [(3,)]
-    assert "hand weights (balanced)" in found["the newest case explained"]
+    assert "heuristic ranker (balanced)" in found["the newest case explained"]
     assert found["the newest case explained"].count("| yes |") == 5
     assert "data:image/png;base64," in found["relevance kept"]
     assert checks(result) == {"offers_are_whole": True, "champion_ranks": True, "no_dead_letters": True}
@@ -169,7 +169,7 @@ def test_a_calibration_is_a_version_that_the_next_batch_uses(database_url: str) 
     ask(database_url, "UPDATE cases SET created_at = %s - random() * interval '59 days'", (AS_OF,))
     found = metadata(run(database_url, "allocation_parameters"), "allocation_parameters")
     assert found["cases replayed"] == 400
-    assert "hand weights: lambda 0.6 →" in found["decision"]
+    assert "heuristic ranker: lambda 0.6 →" in found["decision"]
     assert "data:image/png;base64," in found["replays, drawn"]
     ((version, weight, evidence),) = ask(
         database_url, "SELECT version, lambda, evidence FROM litgo.allocation_parameters"
@@ -238,7 +238,7 @@ def test_an_explanation_says_who_why_and_what_it_would_have_taken(database_url: 
         (found,) = explain.read_matchings(cursor, case)
     parts = explain.contributions(found)
     text = explain.text(found, parts)
-    assert "hand weights (balanced)" in text
+    assert "heuristic ranker (balanced)" in text
     assert "lambda 0.60" in text
     assert text.count(" yes ") == 5
     assert "offered at load ≤" in text or "at no load" in text or "gave way" in text

@@ -1,4 +1,4 @@
-"""The hand weights: presets, complexity, and the score against a loop over single rows."""
+"""The heuristic ranker: presets, complexity, and the score against a loop over single rows."""
 
 import math
 import tracemalloc

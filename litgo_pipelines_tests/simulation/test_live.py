@@ -84,7 +84,7 @@ def test_clients_come_lawyers_answer_and_contracts_end_in_reviews(connection: Co
             "'6 days' GROUP BY created_at > %(end)s ORDER BY created_at > %(end)s",
         )
     )
-    assert 0.5 < after / before < 1.5  # by chance here, by hand weights there
+    assert 0.5 < after / before < 1.5  # by chance here, by the heuristic ranker there
     assert 0.5 < signed_after / signed_before < 1.5
     ((late,),) = ask(connection, "SELECT count(*) FROM offers WHERE responded_at NOT BETWEEN sent_at AND expires_at")
     assert late == 0
