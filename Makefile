@@ -4,7 +4,7 @@ BIN := .venv/bin
 # a test process a core and one more, as many wait for servers; the fast tests first, a module's tests together
 PARALLEL := -n $(shell expr $$(nproc) + 1) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test up lint fast bench soak clean
+.PHONY: help demo test up lint fast bench soak lock clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
@@ -36,8 +36,18 @@ soak: .venv/installed  ## everything at once under 1 case a second, with process
 clean:  ## remove the environment and all local state
 	rm -rf .venv .litgo
 
+# Nothing is resolved: the lock file names every package, dependencies included, with its hashes. Its pip comes first.
 .venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint requirements.lock torch==2.13.0
-	$(BIN)/pip install --quiet --constraint requirements.lock --editable ".[embeddings,metrics,scale,dev]"
+	awk '/^pip==/ { on = 1 } on { print } on && !/\\$$/ { exit }' requirements.lock >.venv/pip.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/pip.lock
+	$(BIN)/pip install --quiet --require-hashes --no-deps --no-compile --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" pyproject.toml --extra embeddings --extra metrics --extra scale
+
+lock:  ## the lock files anew after pyproject.toml (needs uv; versions stay as they are unless UPGRADE=--upgrade)
+	$(LOCK) $(UPGRADE) --extra dev --output-file requirements.lock
+	$(LOCK) --constraint requirements.lock --output-file deploy/requirements.lock
