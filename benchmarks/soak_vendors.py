@@ -20,8 +20,8 @@ import numpy as np
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from litgo_pipelines_tests.worlds.contracts import ACCOUNT, INTEGRATION, USER, FakeDocuSign
-from litgo_pipelines_tests.worlds.faults import (
+from litgo_pipelines.simulation.docusign import ACCOUNT, INTEGRATION, USER, FakeDocuSign
+from litgo_pipelines.simulation.faults import (
     Fault,
     FaultServer,
     Handler,

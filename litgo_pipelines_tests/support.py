@@ -1,11 +1,13 @@
 """Small helpers of many tests. What holds rows or answers requests is in `worlds/`."""
 
 import socket
-from contextlib import closing
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
 
 import psycopg2
 
-from litgo_pipelines.database import libpq
+from litgo_pipelines.database import DatabaseUnavailable, libpq
 
 
 def execute(url: str, *statements: str) -> None:
@@ -21,3 +23,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(psycopg2.Error, DatabaseUnavailable):  # the database may just be starting
+            if condition():
+                return
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.2)

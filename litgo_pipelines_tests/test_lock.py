@@ -17,7 +17,7 @@ LOCKS = ("requirements.lock", "deploy/requirements.lock")
 
 def locked(file: str) -> dict[str, Requirement]:
     """Name → pinned requirement; every one of them has a hash."""
-    found = {}
+    found: dict[str, Requirement] = {}
     for entry in re.split(r"\n(?=\S)", (ROOT / file).read_text(encoding="utf-8")):
         if not entry.startswith("#"):
             requirement = Requirement(entry.split("\\")[0].strip())

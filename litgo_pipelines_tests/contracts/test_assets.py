@@ -1,10 +1,5 @@
 """The assets as Dagster runs them, in one process, on a real Postgres; and killed on their way."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from datetime import timedelta
 
 import dagster as dg
@@ -14,17 +9,19 @@ from litgo_pipelines.contracts.assets import assets
 from litgo_pipelines.contracts.checks import checks
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.contracts.test_requests import lease_ends
-from litgo_pipelines_tests.worlds import faults
+from litgo_pipelines.simulation import faults
+from litgo_pipelines_tests.support import until
 from litgo_pipelines_tests.worlds.contracts import (
     NOW,
     FakeDocuSign,
     add_contract,
     client,
     counted,
+    lease_ends,
     request_row,
     rows,
 )
+from litgo_pipelines_tests.worlds.processes import Child
 
 
 def run(url: str, docusign: DocuSign, minutes: float = 0) -> dg.ExecuteInProcessResult:
@@ -110,12 +107,8 @@ def test_with_fallbacks_off_the_run_fails_after_the_others_were_sent(database_ur
     assert len({each["transactionId"] for each in fake.envelopes.values()}) == len(fake.live()) == 2
 
 
-CHILD = """
-import sys
-from litgo_pipelines_tests.worlds.contracts import client
-from litgo_pipelines_tests.contracts.test_assets import run
-run(sys.argv[1], client(sys.argv[2], sys.argv[1]))
-"""
+def send(url: str, docusign: str) -> None:
+    run(url, client(docusign, url))
 
 
 @pytest.mark.slow
@@ -129,11 +122,9 @@ def test_killed_around_the_call_there_is_exactly_one_envelope(
         fake.lost = {"create_envelope": [faults.hang]}
     else:
         fake.trouble = {"create_envelope": [faults.hang]}
-    child = subprocess.Popen([sys.executable, "-c", CHILD, database_url, fake.url], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while "create_envelope" not in fake.operations and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(child.pid, signal.SIGKILL)
+    child = Child(send, database_url, fake.url)
+    until(lambda: "create_envelope" in fake.operations, 120, "the call to be killed in")
+    child.kill()
     child.wait()
     assert (request_row(database_url, contract)[0], len(fake.envelopes)) == ("sending", int(arrived))
     assert rows(database_url, "SELECT count(*) FROM litgo.outbox") == [(0,)]

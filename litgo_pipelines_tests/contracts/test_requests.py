@@ -12,13 +12,14 @@ from litgo_pipelines.contracts.signatures import look_at_envelopes
 from litgo_pipelines.database import Connection, open_connection
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.external_service import ServiceFailure
-from litgo_pipelines_tests.worlds import faults
+from litgo_pipelines.simulation import faults
 from litgo_pipelines_tests.worlds.contracts import (
     NOW,
     FakeDocuSign,
     add_contract,
     client,
     counted,
+    lease_ends,
     messages,
     request_row,
     rows,
@@ -32,11 +33,6 @@ def run(connection: Connection, docusign: DocuSign, as_of: Any = NOW, limit: int
 
 def look(connection: Connection, docusign: DocuSign, minutes: float, limit: int = 100) -> dict[str, int]:
     return dict(look_at_envelopes(connection, docusign, NOW + timedelta(minutes=minutes), limit=limit).outcomes)
-
-
-def lease_ends(url: str) -> None:
-    """Instead of waiting: the claim of a sender that was killed runs out."""
-    rows(url, "UPDATE litgo.contract_requests SET claimed_until = clock_timestamp() WHERE status = 'sending'")
 
 
 def events(url: str) -> list[str]:

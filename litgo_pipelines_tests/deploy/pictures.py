@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from litgo_pipelines.observability.metrics import METRICS
 from litgo_pipelines.simulation import truth, words
 from litgo_pipelines.tools.dashboards import picture
-from litgo_pipelines_tests.deploy.marketplace import RULES, watching
+from litgo_pipelines_tests.worlds.prometheus import RULES, watching
 
 FOLDER = RULES.parents[1] / "docs" / "dashboards"
 END = datetime(2026, 6, 30, 18, 0, tzinfo=UTC).timestamp()  # a Tuesday, 15:00 in São Paulo

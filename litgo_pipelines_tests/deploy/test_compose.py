@@ -13,7 +13,7 @@ import pytest
 
 from litgo_pipelines.runtime.supervisor import PROJECT
 from litgo_pipelines.settings import Settings
-from litgo_pipelines_tests.deploy.compose import COMPOSE, VARIABLE, load
+from litgo_pipelines_tests.worlds.compose import COMPOSE, VARIABLE, load
 
 DEPLOY = PROJECT / "deploy"
 FILE = load({"GRAFANA_ADMIN_PASSWORD": "given"})

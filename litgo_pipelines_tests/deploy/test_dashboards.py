@@ -22,7 +22,7 @@ from litgo_pipelines.observability.exporter import Exporter, serving
 from litgo_pipelines.observability.metrics import METRICS
 from litgo_pipelines.tools.dashboards import __main__ as dashboards
 from litgo_pipelines.tools.dashboards import parts
-from litgo_pipelines_tests.deploy.marketplace import RULES, ask, fill, wait_for, watching
+from litgo_pipelines_tests.worlds.prometheus import RULES, ask, fill, wait_for, watching
 
 ROOT = RULES.parents[1]
 NAMES = sorted(dashboards.DASHBOARDS)

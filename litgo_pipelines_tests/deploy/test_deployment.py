@@ -2,7 +2,6 @@
 
 import json
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -11,8 +10,8 @@ import psycopg2
 import pytest
 import requests
 
-from litgo_pipelines.database import Connection, roles
-from litgo_pipelines_tests.deploy.machine import HOST, Machine
+from litgo_pipelines.database import roles
+from litgo_pipelines_tests.worlds.machine import HOST, Machine, dump
 
 GIVEN = {"GRAFANA_ADMIN_PASSWORD": "given", "OFFER_HOURS": "12"}
 KEYS = {name: f"canary-{name}-7f3a" for name in ("openai_api_key", "onesignal_api_key", "sendgrid_api_key")}
@@ -179,27 +178,3 @@ def test_no_secret_is_shown_or_kept_and_nothing_is_written_where_it_may_not_be(m
         own = machine.place(name)
         assert list((own / "work").iterdir()) == []  # the image's file system
         assert list((own / "litgo").rglob("*")) == [], f"{name} would write to a volume that it only reads"
-
-
-def dump(connection: Connection) -> str:
-    """Every row of every table as text; what Dagster keeps compressed is unpacked."""
-    parts = []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
-            "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-        )
-        for (table,) in cursor.fetchall():
-            cursor.execute(f"SELECT * FROM {table}")
-            for row in cursor.fetchall():
-                for value in row:
-                    raw = bytes(value) if isinstance(value, memoryview) else None
-                    parts.append(unpacked(raw) if raw is not None else str(value))
-    return "\n".join(parts)
-
-
-def unpacked(raw: bytes) -> str:
-    try:
-        return zlib.decompress(raw).decode("latin-1")
-    except zlib.error:
-        return raw.decode("latin-1")

@@ -20,7 +20,7 @@ from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, TABLES
 from litgo_pipelines.observability.exporter import Exporter
-from litgo_pipelines_tests.worlds.faults import FaultServer, answer, json_answer
+from litgo_pipelines.simulation.faults import FaultServer, answer, json_answer
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 PACKAGE = Path(definitions.__file__).parent

@@ -19,10 +19,10 @@ from litgo_pipelines import definitions
 from litgo_pipelines.database import DatabaseUnavailable, connect
 from litgo_pipelines.notifications.outbox import Message, put
 from litgo_pipelines.observability.exporter import Exporter
-from litgo_pipelines_tests.deploy.test_deployment import dump
+from litgo_pipelines.simulation.faults import Fault, FaultServer, Handler, json_answer
 from litgo_pipelines_tests.worlds.contracts import add_contract
 from litgo_pipelines_tests.worlds.contracts import keys as keys  # a fixture
-from litgo_pipelines_tests.worlds.faults import Fault, FaultServer, Handler, json_answer
+from litgo_pipelines_tests.worlds.machine import dump
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 SECRETS = {

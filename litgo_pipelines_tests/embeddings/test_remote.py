@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,11 +25,13 @@ from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.resources.openai import INPUT_TOKENS, INPUTS, REQUEST_TOKENS, OpenAI, requests, shortened
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.embeddings.test_store import market
-from litgo_pipelines_tests.worlds import faults, specifications
-from litgo_pipelines_tests.worlds.faults import Fault, FaultServer, Handler
+from litgo_pipelines.simulation import faults
+from litgo_pipelines.simulation.faults import Fault, FaultServer, Handler
+from litgo_pipelines_tests.worlds import specifications
+from litgo_pipelines_tests.worlds.embeddings import market
 from litgo_pipelines_tests.worlds.matching import AS_OF as MATCHED_AT
 from litgo_pipelines_tests.worlds.matching import fill, match
+from litgo_pipelines_tests.worlds.processes import Child
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
@@ -291,29 +290,20 @@ def test_a_second_run_leaves_the_asking_to_the_first(database_url: str) -> None:
     assert [(other.texts, other.stopped) for other in found] == [(0, "another run is asking")]
 
 
-KILLED = """
-import sys
-from datetime import datetime
-from litgo_pipelines.database import open_connection
-from litgo_pipelines.embeddings.remote import embed_remote
-from litgo_pipelines.resources.openai import OpenAI
-
-url, base, as_of = sys.argv[1:]
-embed_remote(open_connection(url), OpenAI(base_url=base), datetime.fromisoformat(as_of), batch=20)
-"""
+def embed_in_twenties(url: str, base: str) -> None:
+    embed_remote(open_connection(url), OpenAI(base_url=base), AS_OF, batch=20)
 
 
 def test_a_kill_in_the_middle_leaves_no_gap_and_nothing_twice(database_url: str) -> None:
     market(database_url)
-    child: list[subprocess.Popen[bytes]] = []
+    child: list[Child] = []
 
     def kill(handler: Handler) -> None:
-        child[0].send_signal(signal.SIGKILL)
+        child[0].kill()
 
     with FaultServer(vectors, vectors, kill, vectors) as server:
-        command = [sys.executable, "-c", KILLED, database_url, f"{server.url}/v1", AS_OF.isoformat()]
-        child.append(subprocess.Popen(command, env={**os.environ}))
-        assert child[0].wait(120) == -signal.SIGKILL
+        child.append(Child(embed_in_twenties, database_url, f"{server.url}/v1"))
+        assert child[0].wait() == -signal.SIGKILL
         assert stored(database_url) == 40
         assert remote(database_url, openai(server), batch=20).texts == 16
     assert stored(database_url) == 56

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ from litgo_pipelines.embeddings.models import BadVectors, Encoder
 from litgo_pipelines.embeddings.similarity import Space, Texts, similarity
 from litgo_pipelines.embeddings.store import embed_missing, read_similarity
 from litgo_pipelines.intake.text import clean
+from litgo_pipelines_tests.worlds.embeddings import AS_OF, market
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
-AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 DIMENSION = 16
 
 
@@ -44,20 +44,6 @@ class Model:
 
     def encoder(self, name: str = "letters") -> Encoder:
         return Encoder(name, DIMENSION, self.run)
-
-
-def market(url: str) -> tuple[list[str], list[str]]:
-    """(40 waiting cases, 6 lawyers of whom the first has 12 concluded cases, the last none)."""
-    with connect(url) as connection:
-        rows = Marketplace(connection, AS_OF)
-        cases = [rows.case(title=f"caso {n}", description=f"multa do contrato numero {n}") for n in range(40)]
-        lawyers = [rows.lawyer() for _ in range(6)]
-        for number in range(16):
-            concluded = rows.case(description=f"despejo por atraso, apartamento {number}", status="closed")
-            lawyer = lawyers[0 if number < 12 else number - 11]
-            created = AS_OF - timedelta(days=100 - number)
-            rows.contract(concluded, lawyer, status="closed", created_at=created)
-    return cases, lawyers
 
 
 def embed(url: str, encoder: Encoder, **options: Any) -> store.Embedded:

@@ -1,12 +1,7 @@
 """The nightly job as Dagster runs it: backfill as one run, blocking contract, and what can go wrong in the middle."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -17,6 +12,7 @@ from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.processes import Child, retry_at_once, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 KEYS = NIGHTS.get_partition_keys()[:3]
@@ -135,13 +131,9 @@ def test_no_database_at_the_start_is_a_clear_error() -> None:
     assert any(DatabaseUnavailable.__name__ in f and "litgo up" in f for f in failures)
 
 
-CHILD = """
-import sys
-import dagster as dg
-from litgo_pipelines_tests.equity.test_nightly_run import run
-dg.RetryPolicy.calculate_delay = lambda policy, attempt: 0.01
-sys.exit(0 if run(sys.argv[1]).success else 1)
-"""
+def succeed(url: str) -> None:
+    retry_at_once()
+    assert run(url).success
 
 
 @pytest.mark.slow
@@ -155,24 +147,18 @@ def test_killed_in_the_middle_nothing_is_half_written(filled_url: str, table: st
         f"IF NEW.night = '{KEYS[1]}' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$",
         f"CREATE TRIGGER stall BEFORE INSERT ON litgo.{table} FOR EACH ROW EXECUTE FUNCTION stall()",
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, filled_url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    stalled = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    deadline = time.monotonic() + 60
-    while not (found := rows(filled_url, stalled)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert found, "the run never reached its statement"
+    child = Child(succeed, filled_url)
+    found = stalled_in(filled_url, child)
     if victim == "process":
-        os.kill(child.pid, signal.SIGKILL)
+        child.kill()
         child.wait()
-    execute(filled_url, f"SELECT pg_terminate_backend({found[0][0]})", f"DROP TRIGGER stall ON litgo.{table}")
+    execute(filled_url, f"SELECT pg_terminate_backend({found})", f"DROP TRIGGER stall ON litgo.{table}")
     written = {night.isoformat() for (night,) in rows(filled_url, f"SELECT DISTINCT night FROM litgo.{table}")}
     if victim == "process":
         assert written == {KEYS[2]}
         assert run(filled_url).success
     else:
-        assert child.wait(timeout=90) == 0  # the step was tried again
+        assert child.wait() == 0  # the step was tried again
     assert len(rows(filled_url, HISTORY)) == 25 * 3
     stored = rows(filled_url, HISTORY), rows(filled_url, DISTRIBUTION)
     assert len(stored[1]) == 3

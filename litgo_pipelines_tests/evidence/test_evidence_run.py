@@ -1,11 +1,6 @@
 """The asset as Dagster runs it, with its check, and what can go wrong in the middle."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +13,7 @@ from litgo_pipelines.evidence.assets import lawyer_evidence
 from litgo_pipelines.evidence.checks import checks
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.processes import Child, retry_at_once, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
@@ -151,15 +147,10 @@ def test_two_runs_at_once_give_the_rows_of_one(filled_url: str) -> None:
     assert stored(filled_url) == both
 
 
-CHILD = """
-import sys
-import dagster as dg
-from litgo_pipelines.evidence import refresh
-from litgo_pipelines_tests.evidence.test_evidence_run import run
-refresh.BATCH = 5
-dg.RetryPolicy.calculate_delay = lambda policy, attempt: 0.01
-sys.exit(0 if run(sys.argv[1]).success else 1)
-"""
+def succeed(url: str) -> None:
+    retry_at_once()
+    refresh.BATCH = 5
+    assert run(url).success
 
 
 @pytest.mark.slow
@@ -176,25 +167,19 @@ def test_killed_in_the_middle_nothing_is_half_written(
         "IF nextval('written') = 12 THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$",
         f"CREATE TRIGGER stall BEFORE INSERT ON litgo.{table} FOR EACH ROW EXECUTE FUNCTION stall()",
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, filled_url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    stalled = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    deadline = time.monotonic() + 90
-    while not (found := _rows(filled_url, stalled)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert found, "the run never reached its statement"
+    child = Child(succeed, filled_url)
+    found = stalled_in(filled_url, child)
     if victim == "process":
-        os.kill(child.pid, signal.SIGKILL)
+        child.kill()
         child.wait()
-    execute(filled_url, f"SELECT pg_terminate_backend({found[0][0]})", f"DROP TRIGGER stall ON litgo.{table}")
+    execute(filled_url, f"SELECT pg_terminate_backend({found})", f"DROP TRIGGER stall ON litgo.{table}")
     if victim == "process":
         lawyers, subareas, scores, refreshes = stored(filled_url)
         assert (lawyers, subareas, refreshes) == ([], [], [])
         assert len(scores) == (10 if table == "review_sentiment" else 20)  # whole batches of five
         assert run(filled_url).success
     else:
-        assert child.wait(timeout=90) == 0  # the step was tried again
+        assert child.wait() == 0  # the step was tried again
     whole = stored(filled_url)
     assert [len(rows) for rows in whole] == [20, 15, 20, 1]
     execute(filled_url, *(f"TRUNCATE litgo.{table}" for table in TABLES))

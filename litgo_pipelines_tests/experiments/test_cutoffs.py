@@ -1,9 +1,6 @@
 """Cutoffs on a real Postgres: what is counted, what is decided, and that it is decided once."""
 
 import json
-import signal
-import subprocess
-import sys
 import threading
 import uuid
 from datetime import datetime, timedelta
@@ -12,86 +9,14 @@ from typing import Any
 import psycopg2.extras
 import pytest
 
-from litgo_pipelines.database import Cursor
+from litgo_pipelines.database import Cursor, connect
 from litgo_pipelines.experiments import assignment, cutoffs, store
 from litgo_pipelines.experiments.decision import Cutoff, ExperimentOutcome, ExperimentRules, decide_experiment
-from litgo_pipelines.experiments.store import ExperimentPlan, RunningExperiment
+from litgo_pipelines.experiments.store import ExperimentPlan
 from litgo_pipelines.lifecycle import ledger, transitions
+from litgo_pipelines_tests.worlds.experiments import DAY, MINUTES, PLAN, Lab
 from litgo_pipelines_tests.worlds.lifecycle import Life
-
-PLAN = ExperimentPlan(treatment_points=5000, ramp_clients=100_000, holdout_points=0, horizon=4000)
-MINUTES = 15
-DAY = timedelta(days=1)
-RATES = {"treatment": 0.3, "control": 0.3}
-
-EXPOSE = """
-WITH who AS (
-    SELECT u.*, md5('case ' || client)::uuid AS case_id,
-           (row_number() OVER (PARTITION BY arm ORDER BY n)) * 37 %% 100
-               < (%(rates)s::jsonb ->> arm)::float8 * 100 AS accepts
-    FROM unnest(%(clients)s::uuid[], %(arms)s::text[], %(phases)s::int[]) WITH ORDINALITY AS u (client, arm, phase, n)
-),
-people AS (INSERT INTO profiles (id) SELECT client FROM who),
-requests AS (INSERT INTO cases (id, client_id, created_at) SELECT case_id, client, %(at)s FROM who),
-exposed AS (
-    INSERT INTO litgo.experiment_arms (experiment, client_id, arm, phase, case_id, first_exposed_at)
-    SELECT %(experiment)s, client, arm, phase, case_id, %(at)s FROM who
-),
-offered AS (
-    INSERT INTO offers (case_id, lawyer_id, sent_at, status, responded_at)
-    SELECT case_id, md5('lawyer ' || n %% 20)::uuid, %(at)s, CASE WHEN accepts THEN 'interested' ELSE 'expired' END,
-           CASE WHEN accepts THEN %(at)s::timestamptz + interval '5 hours' END
-    FROM who
-),
-signed AS (
-    INSERT INTO contracts (id, case_id, lawyer_id, client_id, status, signed_client, signed_lawyer)
-    SELECT case_id, case_id, md5('lawyer ' || n %% 20)::uuid, client, 'closed', %(at)s::timestamptz + interval '1 day',
-           %(at)s::timestamptz + interval '2 days'
-    FROM who WHERE accepts
-)
-INSERT INTO reviews (contract_id, lawyer_id, client_id, rating, created_at)
-SELECT case_id, md5('lawyer ' || n %% 20)::uuid, client, 4 + n %% 2, %(at)s::timestamptz + interval '9 days'
-FROM who WHERE accepts
-"""
-
-
-class Lab:
-    """A champion, a challenger and their experiment; clients who are exposed at once and behave as told."""
-
-    def __init__(self, life: Life, plan: ExperimentPlan = PLAN) -> None:
-        self.life, self.url = life, life.url
-        life.champion("1")
-        life.challenger("2")
-        life.do(lambda c: c.execute(
-            "INSERT INTO lawyers (id, name, created_at) SELECT md5('lawyer ' || n)::uuid, 'L', '2026-01-01' "
-            "FROM generate_series(0, 19) n"
-        ))  # fmt: skip
-        self.experiment: RunningExperiment = life.do(store.start, "2", plan, life.by("a try"))
-        self.start = self.experiment.started_at
-
-    def expose(self, clients: int, rates: dict[str, float] = RATES, days: float = 0, lost: float = 0) -> list[str]:
-        """New clients; of those in treatment the share `lost` leaves no trace."""
-        ids = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{days} {n}")) for n in range(clients)]
-        now = self.life.do(store.running_experiment)
-        found = [row for row in zip(ids, self.life.do(store.arms_of_clients, now, ids), strict=True) if row[1][0]]
-        found = [row for n, row in enumerate(found) if row[1][0] == "control" or n % 100 >= lost * 100]
-        self.life.do(lambda c: c.execute(EXPOSE, {
-            "experiment": now.experiment, "at": self.start + days * DAY, "clients": [client for client, _ in found],
-            "arms": [arm for _, (arm, _) in found], "phases": [phase for _, (_, phase) in found],
-            "rates": psycopg2.extras.Json(rates),
-        }))  # fmt: skip
-        return [client for client, _ in found]
-
-    def tick(self, days: float) -> cutoffs.ClosedCutoff | None:
-        return self.life.do(cutoffs.close_cutoff, self.start + days * DAY, MINUTES, "run")
-
-    def closed(self, days: float) -> cutoffs.ClosedCutoff:
-        closed = self.tick(days)
-        assert closed is not None
-        return closed
-
-    def ends(self) -> list[Any]:
-        return self.life.rows("SELECT experiment, outcome FROM litgo.experiment_ends")
+from litgo_pipelines_tests.worlds.processes import kill_self, killed
 
 
 @pytest.fixture
@@ -219,28 +144,30 @@ def test_two_evaluators_make_one_decision(better: Lab) -> None:
     assert better.life.rows("SELECT count(*) FROM litgo.experiment_cutoffs") == [(1,)]
 
 
-KILL = """
-import os, signal, sys
-from datetime import datetime
-from litgo_pipelines.database import connect
-from litgo_pipelines.experiments import cutoffs
-from litgo_pipelines.lifecycle import transitions
-url, at, module, name = sys.argv[1:]
-real = getattr(globals()[module], name)
-def killed(*arguments, **named):
-    real(*arguments, **named)
-    os.kill(os.getpid(), signal.SIGKILL)
-setattr(globals()[module], name, killed)
-with connect(url) as connection, connection.cursor() as cursor:
-    cutoffs.close_cutoff(cursor, datetime.fromisoformat(at), 15, "killed")
-"""
+def killed_tick(url: str, at: datetime, module: Any, name: str) -> None:
+    """An evaluation that is killed when it has called this function."""
+    real = getattr(module, name)
+
+    def dying(*arguments: Any, **named: Any) -> None:
+        real(*arguments, **named)
+        kill_self()
+
+    setattr(module, name, dying)
+    with connect(url) as connection, connection.cursor() as cursor:
+        cutoffs.close_cutoff(cursor, at, MINUTES, "killed")
+
+
+def killed_after_promoting(url: str, at: datetime) -> None:
+    killed_tick(url, at, transitions, "promote")
+
+
+def killed_after_carrying_out(url: str, at: datetime) -> None:
+    killed_tick(url, at, cutoffs, "_carry_out")
 
 
 def test_killed_anywhere_nothing_happened_and_the_next_run_decides_the_same(better: Lab) -> None:
-    at = (better.start + 20 * DAY).isoformat()
-    for place in (("transitions", "promote"), ("cutoffs", "_carry_out")):
-        done = subprocess.run([sys.executable, "-c", KILL, better.url, at, *place], check=False, timeout=60)
-        assert done.returncode == -signal.SIGKILL
+    for somewhere in (killed_after_promoting, killed_after_carrying_out):
+        killed(somewhere, better.url, better.start + 20 * DAY)
         assert better.life.state().champion == "1"
         for table in ("outcomes", "cutoffs", "ends"):
             assert better.life.rows(f"SELECT count(*) FROM litgo.experiment_{table}") == [(0,)]

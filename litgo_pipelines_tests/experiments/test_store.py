@@ -17,7 +17,7 @@ from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.models import registry
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.experiments.test_cutoffs import Lab
+from litgo_pipelines_tests.worlds.experiments import Lab
 from litgo_pipelines_tests.worlds.lifecycle import Life
 
 DAY = timedelta(days=1)

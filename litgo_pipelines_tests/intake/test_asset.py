@@ -1,10 +1,5 @@
 """The asset as Dagster runs it, in one process, on a real Postgres."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +11,9 @@ from litgo_pipelines.intake.assets import assets
 from litgo_pipelines.intake.checks import checks
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.intake.test_batch import DISMISSED, add_case, rows
 from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.intake import DISMISSED, add_case, rows
+from litgo_pipelines_tests.worlds.processes import Child, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = "2026-03-10T09:00:00-03:00"
@@ -87,11 +83,8 @@ def test_an_instant_must_have_a_zone(database_url: str, as_of: str) -> None:
     assert not run(database_url, as_of=as_of).success
 
 
-CHILD = """
-import sys
-from litgo_pipelines_tests.intake.test_asset import run
-sys.exit(0 if run(sys.argv[1]).success else 1)
-"""
+def succeed(url: str) -> None:
+    assert run(url).success
 
 
 @pytest.mark.slow
@@ -104,17 +97,11 @@ def test_killed_in_the_middle_a_second_run_finishes(database_url: str) -> None:
         "IF (SELECT count(*) FROM litgo.triage) >= 3 THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$",
         "CREATE TRIGGER stall BEFORE UPDATE ON cases FOR EACH ROW EXECUTE FUNCTION stall()",
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, database_url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    stalled = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    deadline = time.monotonic() + 60
-    while not (found := rows(database_url, stalled)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert found, "the run never reached its third case"
-    os.kill(child.pid, signal.SIGKILL)
+    child = Child(succeed, database_url)
+    found = stalled_in(database_url, child)
+    child.kill()
     child.wait()
-    execute(database_url, f"SELECT pg_terminate_backend({found[0][0]})", "DROP TRIGGER stall ON cases")
+    execute(database_url, f"SELECT pg_terminate_backend({found})", "DROP TRIGGER stall ON cases")
     assert rows(database_url, "SELECT count(*) FROM litgo.triage") == [(2,)]
     assert run(database_url).success
     assert rows(database_url, "SELECT count(*) FROM litgo.triage WHERE status = 'classified'") == [(len(cases),)]

@@ -4,13 +4,13 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import open_connection
 from litgo_pipelines.intake import batch
 from litgo_pipelines.intake.batch import Result, Structured, local_model, triage_pending
 from litgo_pipelines.intake.classifier import Model
@@ -25,14 +25,9 @@ from litgo_pipelines.intake.review import (
 )
 from litgo_pipelines.intake.taxonomy import UnknownSubarea
 from litgo_pipelines.resources.openai import OpenAI
-from litgo_pipelines_tests.intake.test_triage import HOSTILE
 from litgo_pipelines_tests.support import execute
-from litgo_pipelines_tests.worlds.intake import GOOD, Loopback, completion
-from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.intake import DISMISSED, GOOD, HOSTILE, NOW, Loopback, add_case, completion, rows
 from litgo_pipelines_tests.worlds.small_disk import fill, small_disk
-
-NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
-DISMISSED = "Fui demitido sem justa causa e a empresa não pagou as verbas rescisórias"
 
 
 @pytest.fixture
@@ -41,20 +36,8 @@ def connection(database_url: str) -> Iterator[Any]:
         yield opened
 
 
-def add_case(url: str, description: str | None, **values: Any) -> str:
-    with connect(url) as connection:
-        market = Marketplace(connection, NOW)
-        return market.case(**{"area": None, "description": description, "created_at": NOW, **values})
-
-
 def run(connection: Any, model: Model, as_of: datetime = NOW, limit: int = 100, **more: Any) -> Result:
     return triage_pending(connection, as_of, limit=limit, threshold=0.65, version="test", model=model, **more)
-
-
-def rows(url: str, query: str, *parameters: Any) -> list[tuple]:
-    with connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute(query, parameters)
-        return cursor.fetchall()
 
 
 CASE = "SELECT area, subarea, urgency_h, complexity FROM cases WHERE id = %s"

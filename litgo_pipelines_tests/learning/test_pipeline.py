@@ -1,10 +1,7 @@
 """The four assets in real Dagster runs, with a real Postgres and a real MLflow server."""
 
-import os
+import importlib
 import signal
-import subprocess
-import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +30,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
 from litgo_pipelines_tests.support import free_port
 from litgo_pipelines_tests.worlds.learning import AS_OF, Marketplace
+from litgo_pipelines_tests.worlds.processes import Child, kill_self
 from litgo_pipelines_tests.worlds.small_disk import fill, small_disk
 
 pytestmark = pytest.mark.timeout(300)
@@ -241,15 +239,8 @@ def test_a_re_execution_from_failure_goes_on_with_its_root_s_row(
 @pytest.mark.slow
 def test_two_retrainings_at_once_make_one_version(learnable_market: Marketplace, mlflow_server: str) -> None:
     url = learnable_market.url
-    code = (
-        "import sys; from litgo_pipelines_tests.learning.test_pipeline import run\n"
-        "sys.exit(not run(*sys.argv[1:]).success)"
-    )
-    both = [
-        subprocess.Popen([sys.executable, "-W", "ignore", "-c", code, url, mlflow_server], stderr=subprocess.DEVNULL)
-        for _ in range(2)
-    ]
-    assert [process.wait(timeout=150) for process in both] == [0, 0]
+    both = [Child(succeed, url, mlflow_server) for _ in range(2)]
+    assert [child.wait() for child in both] == [0, 0], [child.output() for child in both]
     rows = learnable_market.execute("SELECT DISTINCT candidate_key, mlflow_version, evaluation FROM litgo.retrainings")
     assert len(rows) == 1
     assert (
@@ -334,15 +325,14 @@ def test_without_as_of_the_run_s_start_is_the_instant(market: Marketplace) -> No
     assert began
 
 
-KILLED = """
-import os, signal
-from litgo_pipelines_tests.learning import test_pipeline
-from {module} import {owner} as owner
-def kill(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-setattr(owner, {attribute!r}, kill)
-test_pipeline.run({url!r}, {tracking_uri!r})
-"""
+def killed_run(url: str, tracking_uri: str, module: str, owner: str, attribute: str) -> None:
+    """A retraining that is killed where it would call this function."""
+    setattr(importlib.import_module(f"{module}.{owner}"), attribute, kill_self)
+    run(url, tracking_uri)
+
+
+def succeed(url: str, tracking_uri: str) -> None:
+    assert run(url, tracking_uri).success
 
 
 @pytest.mark.slow
@@ -350,8 +340,8 @@ test_pipeline.run({url!r}, {tracking_uri!r})
     ("module", "owner", "attribute"),
     [
         ("litgo_pipelines.learning", "snapshot", "file_sha256"),  # the partial file is written, not yet named
-        ("litgo_pipelines.learning", "bundle", "model_card"),  # models written, the folder not complete
-        ("litgo_pipelines.lifecycle", "registry", "_log_model"),  # the MLflow run is open
+        ("litgo_pipelines.models", "bundle", "model_card"),  # models written, the folder not complete
+        ("litgo_pipelines.models", "registry", "_log_model"),  # the MLflow run is open
         ("litgo_pipelines.learning", "retrainings", "pending_registrations"),  # never called: no kill, the control
         ("litgo_pipelines.lifecycle", "reconcile", "reconcile"),  # promoted in the ledger, the alias not set
     ],
@@ -360,14 +350,8 @@ def test_a_kill_at_any_step_and_a_rerun_end_the_same(
     learnable_market: Marketplace, mlflow_server: str, environment: Path, module: str, owner: str, attribute: str
 ) -> None:
     url, mlflow = learnable_market.url, MLflow(tracking_uri=mlflow_server)
-    names = {"module": module, "owner": owner, "attribute": attribute, "url": url, "tracking_uri": mlflow_server}
-    finished = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(KILLED).format(**names)],
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        check=False,
-    )
-    assert finished.returncode == (0 if attribute == "pending_registrations" else -signal.SIGKILL), finished.stderr
+    child = Child(killed_run, url, mlflow_server, module, owner, attribute)
+    assert child.wait() == (0 if attribute == "pending_registrations" else -signal.SIGKILL), child.output()
 
     result = run(url, mlflow_server)
     assert result.success

@@ -10,8 +10,8 @@ from litgo_pipelines.learning import evaluation, retrainings
 from litgo_pipelines.matching import calibration
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.models.ranking import Ranker
-from litgo_pipelines_tests.matching.test_replay import END, marketplace
 from litgo_pipelines_tests.worlds.lifecycle import AT, Life
+from litgo_pipelines_tests.worlds.replay import END, marketplace
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ from litgo_pipelines.models import registry
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines_tests.experiments.test_cutoffs import DAY, Lab
-from litgo_pipelines_tests.monitoring.test_check import Market
 from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.worlds.experiments import DAY, Lab
 from litgo_pipelines_tests.worlds.lifecycle import Life
+from litgo_pipelines_tests.worlds.monitoring import Market
 
 MINUTE = timedelta(minutes=1)
 

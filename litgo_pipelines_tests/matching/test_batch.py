@@ -1,9 +1,5 @@
 """A batch against a real Postgres: who is offered what, what is written with it, and what a kill or a rival leaves."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,7 +12,8 @@ from litgo_pipelines.database import connect
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.record import ATTEMPTS
 from litgo_pipelines.models.ranking import Ranker
-from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match, offers
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, killed_match, match, offers
+from litgo_pipelines_tests.worlds.processes import killed
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 
@@ -268,34 +265,6 @@ def test_two_matchers_at_once_match_every_case_once(database_url: str, another_u
     assert offers(database_url) == offers(calm)
 
 
-KILLED = """
-import os, signal, sys
-from datetime import datetime
-from litgo_pipelines.database import open_connection
-from litgo_pipelines.matching import record
-from litgo_pipelines.matching.batch import match_pending
-from litgo_pipelines.matching.plan import Arms, Plan
-from litgo_pipelines.models.ranking import Ranker
-
-url, as_of, moment, number = sys.argv[1], datetime.fromisoformat(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-write, seen = record.write, 0
-
-def dying(*arguments):
-    global seen
-    if moment == "before" and seen == number:
-        os.kill(os.getpid(), signal.SIGKILL)
-    found = write(*arguments)
-    seen += 1
-    if moment == "after" and seen == number:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return found
-
-record.write = dying
-arms = Arms.alone(Ranker())
-list(match_pending(open_connection(url), Plan(exploration=0.3), lambda *_: arms, as_of, "killed"))
-"""
-
-
 @pytest.mark.parametrize(("moment", "number"), [("before", 0), ("after", 1), ("before", 5), ("after", 12)])
 def test_a_killed_batch_is_finished_with_the_same_offers(
     database_url: str, another_url: Callable[[], str], moment: str, number: int
@@ -304,8 +273,7 @@ def test_a_killed_batch_is_finished_with_the_same_offers(
     for url in (database_url, calm):
         fill(url)
     match(calm, Plan(exploration=0.3))
-    command = [sys.executable, "-c", KILLED, database_url, AS_OF.isoformat(), moment, str(number)]
-    assert subprocess.run(command, env={**os.environ}, check=False).returncode == -signal.SIGKILL
+    killed(killed_match, database_url, AS_OF, moment, number)
     assert len({case for case, *_ in offers(database_url)}) == number  # whole cases only
     # hours later, with other settings, and with a case that came in between
     with connect(database_url) as connection:
@@ -322,8 +290,7 @@ def test_a_killed_batch_is_finished_with_the_same_offers(
 
 def test_a_case_cancelled_after_the_claim_is_left_alone(database_url: str) -> None:
     fill(database_url)
-    command = [sys.executable, "-c", KILLED, database_url, AS_OF.isoformat(), "after", "3"]
-    subprocess.run(command, env={**os.environ}, check=False)
+    killed(killed_match, database_url, AS_OF, "after", 3)
     ask(database_url, "UPDATE cases SET status = 'cancelled' WHERE id IN "
         "(SELECT id FROM cases c WHERE NOT EXISTS (SELECT FROM offers WHERE case_id = c.id) LIMIT 2)")  # fmt: skip
     (left,) = match(database_url)

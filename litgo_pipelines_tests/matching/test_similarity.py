@@ -1,9 +1,5 @@
 """S in a batch: where it comes from, which space it is of, and that it is frozen with the batch."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,8 +12,8 @@ from litgo_pipelines.embeddings import store
 from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder
 from litgo_pipelines.embeddings.similarity import SpaceMismatch
 from litgo_pipelines.matching.plan import Plan
-from litgo_pipelines_tests.matching.test_batch import KILLED
-from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match, offers
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, killed_match, match, offers
+from litgo_pipelines_tests.worlds.processes import killed
 
 OPENAI = Plan().embedding_model
 TEXTS = """
@@ -114,8 +110,7 @@ def test_a_killed_batch_is_finished_with_the_vectors_it_began_with(
     for each in (url, calm):
         embed(each, texts=45)
     match(calm, Plan(exploration=0.3))
-    command = [sys.executable, "-c", KILLED, url, AS_OF.isoformat(), "before", str(number)]
-    assert subprocess.run(command, env={**os.environ}, check=False).returncode == -signal.SIGKILL
+    killed(killed_match, url, AS_OF, "before", number)
     embed(url)  # the rest, and a better space
     embed(url, OPENAI)
     (left,) = match(url, Plan(exploration=0), as_of=AS_OF + timedelta(hours=3))

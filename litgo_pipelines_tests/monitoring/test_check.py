@@ -1,8 +1,5 @@
 """The quality monitor on a real Postgres: whom it blames, and that it takes back once."""
 
-import signal
-import subprocess
-import sys
 import threading
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -20,99 +17,13 @@ from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.lifecycle import actions, ledger
 from litgo_pipelines.monitoring import assets as monitor_assets
 from litgo_pipelines.monitoring import check as monitor
-from litgo_pipelines.monitoring.check import Limits, Memory, MonitorTick, Reference, judge
+from litgo_pipelines.monitoring.check import Memory, MonitorTick, Reference, judge
 from litgo_pipelines.monitoring.rules import Counts, Observation
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.worlds.lifecycle import AT, Life
-
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-LIMITS = Limits()
-
-REQUESTS = """
-WITH who AS (
-    SELECT md5(%(name)s || n)::uuid AS id, %(start)s::timestamptz + (n + 0.5) * interval '1 hour' / %(hourly)s AS at,
-           (n * 37 + 5) %% 100 < %(rate)s * 100 AS accepts
-    FROM generate_series(0, round(%(hours)s * %(hourly)s)::int - 1) n
-),
-people AS (INSERT INTO profiles (id) SELECT id FROM who),
-requests AS (INSERT INTO cases (id, client_id, created_at) SELECT id, id, at FROM who),
-offered AS (
-    INSERT INTO offers (case_id, lawyer_id, sent_at, expires_at, status, responded_at)
-    SELECT id, md5('lawyer')::uuid, at, at + interval '1 day', CASE WHEN accepts THEN 'interested' ELSE 'pending' END,
-           CASE WHEN accepts THEN at + %(after)s END
-    FROM who
-)
-INSERT INTO litgo.exposures (case_id, round, client_id, ranker, model_version, arm, exposed_at)
-SELECT id, 1, id, CASE WHEN %(version)s::text IS NULL THEN 'hand_weights' ELSE 'model' END, %(version)s, %(arm)s, at
-FROM who
-"""
-BATCH = """
-WITH batch AS (
-    INSERT INTO litgo.matching_batches (as_of, case_ids, rounds, parameters, ranker, model_version, run_id, finished_at)
-    VALUES (now(), '{}', '{}', '{}', 'model', %(batch)s, 'r', now()) RETURNING batch_id
-),
-ranked AS (
-    UPDATE litgo.exposures SET ranker = CASE WHEN %(by)s::text IS NULL THEN 'hand_weights' ELSE 'model' END,
-        model_version = %(by)s
-    WHERE exposed_at >= %(start)s AND exposed_at < %(end)s RETURNING case_id, exposed_at
-)
-INSERT INTO litgo.matchings (case_id, round, batch_id, matched_at, candidates, lambda, pool_load, considered)
-SELECT case_id, 1, batch_id, exposed_at, 9, 0, 0, %(considered)s FROM ranked CROSS JOIN batch
-"""
-
-
-class Market:
-    """Versions 1 and 2 have served; requests arrive, are answered at the rate asked for, and the monitor looks."""
-
-    def __init__(self, life: Life, mlflow: MLflow, folder: Path) -> None:
-        self.life, self.mlflow, self.folder, self.series = life, mlflow, folder, 0
-        life.do(lambda c: c.execute("INSERT INTO lawyers (id, name) VALUES (md5('lawyer')::uuid, 'L')"))
-        self.requests("1", AT - 30 * DAY, 100, 10, 0.2)
-        self.requests("2", AT - 20 * DAY, 100, 10, 0.2)
-        life.champion("1")
-        life.champion("2")
-        self.start = life.at  # since when version 2 serves
-
-    def requests(
-        self, version: str | None, start: datetime, hours: float, hourly: float, rate: float, arm: str | None = None,
-        after: timedelta = HOUR,
-    ) -> None:  # fmt: skip
-        self.series += 1
-        values = {
-            "name": f"series {self.series} ", "version": version, "start": start, "hours": hours, "hourly": hourly,
-            "rate": rate, "arm": arm, "after": after,
-        }  # fmt: skip
-        self.life.do(lambda c: c.execute(REQUESTS, values))
-
-    def ranked(
-        self, batch: str | None, by: str | None, first: datetime, last: datetime, considered: str = "[]"
-    ) -> None:
-        values = {"batch": batch, "by": by, "start": first, "end": last, "considered": considered}
-        self.life.do(lambda c: c.execute(BATCH, values))
-
-    def tick(self, at: datetime, run_id: str = "run") -> MonitorTick:
-        with closing(open_connection(self.life.url)) as connection:
-            return monitor.check_and_act(connection, self.mlflow, self.folder, at, LIMITS, run_id)
-
-    def watch(
-        self, first: datetime, hours: float, every: timedelta = HOUR
-    ) -> tuple[datetime | None, list[MonitorTick]]:
-        """Look until something is taken back: (when, every look)."""
-        ticks = []
-        for number in range(round(hours * HOUR / every)):
-            at = first + (number + 1) * every
-            ticks.append(self.tick(at))
-            if ticks[-1].rolled_back:
-                return at, ticks
-        return None, ticks
-
-    def break_now(self, at: datetime) -> None:
-        """Requests of ten hours nobody accepts, all final by `at`."""
-        self.requests(self.life.state().champion, at - 34 * HOUR, 10, 100, 0.0)
-
-    def count(self, table: str) -> int:
-        return int(self.life.rows(f"SELECT count(*) FROM litgo.{table}")[0][0])
+from litgo_pipelines_tests.worlds.monitoring import DAY, HOUR, LIMITS, Market
+from litgo_pipelines_tests.worlds.processes import kill_self, killed
 
 
 @pytest.fixture
@@ -239,35 +150,25 @@ def test_a_second_rollback_in_a_week_freezes_and_the_first_holds_promotion_for_a
     assert life.rows("SELECT count(*) FROM litgo.quality_incident_ends WHERE outcome = 'rolled_back'") == [(2,)]
 
 
-KILL = """
-import os, signal, sys
-from contextlib import closing
-from datetime import datetime
-from pathlib import Path
-from litgo_pipelines.database import open_connection
-from litgo_pipelines.lifecycle import actions
-from litgo_pipelines.monitoring import check
-from litgo_pipelines.resources.mlflow import MLflow
-url, at, store, folder, when = sys.argv[1:]
-real = actions.take_back
-def killed(*arguments, **named):
-    if when == "after":
-        real(*arguments, **named)
-    os.kill(os.getpid(), signal.SIGKILL)
-actions.take_back = killed
-with closing(open_connection(url)) as connection:
-    at = datetime.fromisoformat(at)
-    check.check_and_act(connection, MLflow(tracking_uri=store), Path(folder), at, check.Limits(), "killed")
-"""
+def killed_at_the_rollback(url: str, at: datetime, store: str, folder: Path, when: str) -> None:
+    """A monitor that is killed instead of taking back, or when it has."""
+    real = actions.take_back
+
+    def dying(*arguments: Any, **named: Any) -> None:
+        if when == "after":
+            real(*arguments, **named)
+        kill_self()
+
+    actions.take_back = dying  # type: ignore[assignment]
+    with closing(open_connection(url)) as connection:
+        monitor.check_and_act(connection, MLflow(tracking_uri=store), folder, at, LIMITS, "killed")
 
 
 @pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
 def test_killed_around_the_rollback_the_next_one_finishes_it_once(market: Market, when: str) -> None:
     life, at = market.life, market.start + 40 * HOUR
     market.break_now(at)
-    arguments = [life.url, at.isoformat(), market.mlflow.tracking_uri, str(market.folder), when]
-    done = subprocess.run([sys.executable, "-c", KILL, *arguments], check=False, timeout=120)
-    assert done.returncode == -signal.SIGKILL
+    killed(killed_at_the_rollback, life.url, at, market.mlflow.tracking_uri, market.folder, when)
     assert (market.count("quality_incidents"), market.count("quality_incident_ends")) == (1, 0)
     assert life.state().champion == ("2" if when == "before" else "1")
     head = life.do(ledger.head)

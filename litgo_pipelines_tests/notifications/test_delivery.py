@@ -1,23 +1,26 @@
 """Delivery on a real Postgres and over real HTTP: who gets what, when, how often, and what a kill or a rival leaves."""
 
 import base64
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import connect
+from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.notifications import queue
+from litgo_pipelines.notifications.delivery import Deliverer
 from litgo_pipelines.notifications.outbox import TEAM
-from litgo_pipelines_tests.worlds import faults
+from litgo_pipelines.resources.onesignal import OneSignal
+from litgo_pipelines.resources.sendgrid import SendGrid
+from litgo_pipelines.simulation import faults
+from litgo_pipelines_tests.support import until
 from litgo_pipelines_tests.worlds.notifications import KEYS, MAILED, PUSHED, START, World
+from litgo_pipelines_tests.worlds.processes import Child
 
 MINUTES = timedelta(minutes=1)
 NOT_SUBSCRIBED = faults.json_answer({"id": "", "errors": ["All included players are not subscribed"]})
@@ -376,20 +379,11 @@ def test_no_log_line_holds_a_name_an_address_or_a_key(world: World, caplog: pyte
         assert secret not in told
 
 
-CHILD = """
-import sys
-from contextlib import closing
-from litgo_pipelines.database import open_connection
-from litgo_pipelines.notifications.delivery import Deliverer
-from litgo_pipelines.resources.onesignal import OneSignal
-from litgo_pipelines.resources.sendgrid import SendGrid
-from litgo_pipelines_tests.worlds.notifications import START
-url, push, mail = sys.argv[1:]
-onesignal = OneSignal(app_id="app", base_url=push, database_url=url, timeout_seconds=60, deadline_seconds=60)
-sendgrid = SendGrid(base_url=mail, database_url=url, timeout_seconds=60, deadline_seconds=60)
-with closing(open_connection(url)) as connection:
-    Deliverer(connection, onesignal, sendgrid, clock=lambda: START).run()
-"""
+def deliver_patiently(url: str, push: str, mail: str) -> None:
+    onesignal = OneSignal(app_id="app", base_url=push, database_url=url, timeout_seconds=60, deadline_seconds=60)
+    sendgrid = SendGrid(base_url=mail, database_url=url, timeout_seconds=60, deadline_seconds=60)
+    with closing(open_connection(url)) as connection:
+        Deliverer(connection, onesignal, sendgrid, clock=lambda: START).run()
 
 
 @pytest.mark.slow
@@ -399,13 +393,9 @@ def test_killed_in_the_middle_everything_arrives_and_only_emails_twice(world: Wo
         world.offer(world.person(token=f"token-{i}" if i % 2 else None, email=f"{i}@example.com"))
     world.push.faults = (PUSHED, PUSHED, *[faults.hang] * 28)
     world.mail.faults = (MAILED, MAILED, *[faults.hang] * 28)
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, world.url, world.push.url, world.mail.url], env={**os.environ}
-    )
-    until = time.monotonic() + 60
-    while len(world.push.requests) + len(world.mail.requests) < 12 and time.monotonic() < until:
-        time.sleep(0.05)
-    os.kill(child.pid, signal.SIGKILL)
+    child = Child(deliver_patiently, world.url, world.push.url, world.mail.url)
+    until(lambda: len(world.push.requests) + len(world.mail.requests) >= 12, 120, "requests to be killed in")
+    child.kill()
     assert child.wait() == -signal.SIGKILL
     pushed, mailed = [list(server.requests) for server in (world.push, world.mail)]
     assert len(pushed) + len(mailed) == 12  # 4 answered, 8 under way

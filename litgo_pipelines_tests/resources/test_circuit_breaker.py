@@ -2,13 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 
 import psycopg2
 import pytest
@@ -16,62 +15,67 @@ import pytest
 from litgo_pipelines.database import DatabaseUnavailable, libpq
 from litgo_pipelines.resources.bounded import BriefDatabase
 from litgo_pipelines.resources.circuit_breaker import CircuitBreaker
+from litgo_pipelines_tests.worlds.processes import Child
 from litgo_pipelines_tests.worlds.resources import let_pause_pass
 
-# Waits for a line, asks for admission, says what it got; a second line makes it report a success.
-PROCESS = """
-import sys
-from litgo_pipelines.resources.bounded import BriefDatabase
-from litgo_pipelines.resources.circuit_breaker import CircuitBreaker
+PATIENT = 60.0  # seconds a statement may take here: only the two tests of the bound itself are about less
 
-breaker = CircuitBreaker("openai", BriefDatabase(sys.argv[1]), threshold=2, pause_seconds=600)
-print("ready", flush=True)
-sys.stdin.readline()
-admission = breaker.admit(float(sys.argv[2]))
-print("probe" if admission.probe else "open" if admission.retry_in is not None else "closed", flush=True)
-sys.stdin.readline()
-print(breaker.succeeded(admission), flush=True)
-"""
+
+def ask_for_admission(commands: Connection, url: str, lease: float) -> None:
+    """When told to, asks for admission and says what it got; told again, it reports a success."""
+    breaker = CircuitBreaker("openai", BriefDatabase(url, seconds=PATIENT), threshold=2, pause_seconds=600)
+    commands.send("ready")
+    commands.recv()
+    admission = breaker.admit(lease)
+    commands.send("probe" if admission.probe else "open" if admission.retry_in is not None else "closed")
+    commands.recv()
+    commands.send(str(breaker.succeeded(admission)))
+
+
+class Asking:
+    """One such process."""
+
+    def __init__(self, url: str, lease: float) -> None:
+        self._commands, theirs = Pipe()
+        self.child = Child(ask_for_admission, theirs, url, lease)
+        theirs.close()
+
+    def go(self) -> None:
+        self._commands.send("go")
+
+    def read(self) -> str:
+        assert self._commands.poll(PATIENT), self.child.output()
+        return str(self._commands.recv())
 
 
 @pytest.fixture
 def breaker(database_url: str) -> Iterator[CircuitBreaker]:
-    database = BriefDatabase(database_url)
+    database = BriefDatabase(database_url, seconds=PATIENT)
     yield CircuitBreaker("openai", database, threshold=2, pause_seconds=600)
     database.close()
 
 
 @pytest.fixture
-def processes(database_url: str) -> Iterator[Any]:
+def processes(database_url: str) -> Iterator[Callable[[int, float], list[Asking]]]:
     """Starts n processes and returns when they are ready to ask."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Asking] = []
 
-    def start(number: int, lease: float) -> list[subprocess.Popen[str]]:
-        command = [sys.executable, "-c", PROCESS, database_url, str(lease)]
-        new = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(number)
-        ]
+    def start(number: int, lease: float) -> list[Asking]:
+        new = [Asking(database_url, lease) for _ in range(number)]
         started.extend(new)
-        assert [read(process) for process in new] == ["ready"] * number
+        assert [process.read() for process in new] == ["ready"] * number
         return new
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate()
+        if process.child.alive():
+            process.child.kill()
 
 
-def read(process: subprocess.Popen[str]) -> str:
-    assert process.stdout
-    return process.stdout.readline().strip()
-
-
-def go(*processes: subprocess.Popen[str]) -> list[str]:
+def go(*processes: Asking) -> list[str]:
     for process in processes:
-        assert process.stdin
-        process.stdin.write("\n")
-        process.stdin.flush()
-    return [read(process) for process in processes]
+        process.go()
+    return [process.read() for process in processes]
 
 
 def state(url: str) -> str:
@@ -95,7 +99,7 @@ def test_a_success_ends_the_run_of_failures(breaker: CircuitBreaker, database_ur
 
 
 def test_a_service_without_a_row_gets_one(database_url: str) -> None:
-    breaker = CircuitBreaker("another", BriefDatabase(database_url), threshold=1)
+    breaker = CircuitBreaker("another", BriefDatabase(database_url, seconds=PATIENT), threshold=1)
     first = breaker.admit(5)
     assert not breaker.succeeded(first)
     assert breaker.failed(first, "timeout")
@@ -103,9 +107,9 @@ def test_a_service_without_a_row_gets_one(database_url: str) -> None:
 
 
 def test_other_processes_see_it_open_and_one_of_them_gets_the_probe(
-    breaker: CircuitBreaker, database_url: str, processes: Any
+    breaker: CircuitBreaker, database_url: str, processes: Callable[[int, float], list[Asking]]
 ) -> None:
-    first, *others = processes(5, lease=600)
+    first, *others = processes(5, 600)
     open_it(breaker)
     assert go(first) == ["open"]
     let_pause_pass(database_url)
@@ -122,14 +126,14 @@ def test_other_processes_see_it_open_and_one_of_them_gets_the_probe(
 
 
 def test_a_process_killed_during_its_probe_is_followed_by_another(
-    breaker: CircuitBreaker, database_url: str, processes: Any
+    breaker: CircuitBreaker, database_url: str, processes: Callable[[int, float], list[Asking]]
 ) -> None:
-    victim, successor = processes(2, lease=600)
+    victim, successor = processes(2, 600)
     open_it(breaker)
     let_pause_pass(database_url)
     assert go(victim) == ["probe"]
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.wait()
+    victim.child.kill()
+    victim.child.wait()
     assert breaker.admit(600).retry_in is not None
     let_pause_pass(database_url)
     assert go(successor) == ["probe"]
@@ -174,7 +178,7 @@ def test_a_failure_from_before_it_opened_does_not_prolong_the_pause(breaker: Cir
 
 
 def test_pause_and_lease_end_by_themselves(database_url: str) -> None:
-    breaker = CircuitBreaker("openai", BriefDatabase(database_url), threshold=1, pause_seconds=0.2)
+    breaker = CircuitBreaker("openai", BriefDatabase(database_url, seconds=PATIENT), threshold=1, pause_seconds=0.2)
     breaker.failed(breaker.admit(5), "timeout")
     time.sleep(0.3)
     assert breaker.admit(0.2).probe
@@ -196,7 +200,7 @@ def test_threads_share_one_connection(breaker: CircuitBreaker, database_url: str
 
 
 def test_a_statement_that_waits_too_long_is_given_up_and_the_next_is_not_tried_at_once(database_url: str) -> None:
-    database = BriefDatabase(database_url, seconds=0.5, pause=0.5)
+    database = BriefDatabase(database_url, seconds=0.5, pause=1.5)
     assert database.row("SELECT %s::int", (7,)) == (7,)
     with closing(psycopg2.connect(libpq(database_url))) as other, other.cursor() as cursor:
         cursor.execute("LOCK TABLE litgo.circuit_breakers")
@@ -206,7 +210,7 @@ def test_a_statement_that_waits_too_long_is_given_up_and_the_next_is_not_tried_a
         assert 0.4 < time.monotonic() - started < 3
         with pytest.raises(DatabaseUnavailable, match="a moment ago"):
             database.row("SELECT 1", ())
-    time.sleep(0.6)
+    time.sleep(1.6)
     assert database.row("SELECT 1", ()) == (1,)
     database.close()
 

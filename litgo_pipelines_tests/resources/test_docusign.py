@@ -12,9 +12,10 @@ import pytest
 
 from litgo_pipelines.resources.docusign import DocuSign, Draft, Signer
 from litgo_pipelines.resources.external_service import CircuitOpen, ServiceFailure
-from litgo_pipelines_tests.worlds import faults, specifications
+from litgo_pipelines.simulation import faults
+from litgo_pipelines.simulation.faults import FaultServer
+from litgo_pipelines_tests.worlds import specifications
 from litgo_pipelines_tests.worlds.contracts import ACCOUNT, FakeDocuSign, client, fake, keys
-from litgo_pipelines_tests.worlds.faults import FaultServer
 
 __all__ = ["fake", "keys"]
 NOW = datetime.now(UTC)

@@ -24,8 +24,8 @@ from litgo_pipelines.resources.external_service import (
     json_of,
     retry_after,
 )
-from litgo_pipelines_tests.worlds import faults
-from litgo_pipelines_tests.worlds.faults import FaultServer
+from litgo_pipelines.simulation import faults
+from litgo_pipelines.simulation.faults import FaultServer
 from litgo_pipelines_tests.worlds.resources import let_pause_pass
 
 SLACK = 5.0  # seconds; a busy machine

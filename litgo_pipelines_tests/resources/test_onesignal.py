@@ -8,8 +8,9 @@ import pytest
 
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.resources.onesignal import OneSignal
-from litgo_pipelines_tests.worlds import faults, specifications
-from litgo_pipelines_tests.worlds.faults import FaultServer
+from litgo_pipelines.simulation import faults
+from litgo_pipelines.simulation.faults import FaultServer
+from litgo_pipelines_tests.worlds import specifications
 from litgo_pipelines_tests.worlds.specifications import errors
 
 APP, KEY = "8250eaf6-1a58-489e-b136-7c74a864b434", "1dd608f2-c6a1-41e3-851d-000c2940e62c"

@@ -9,8 +9,9 @@ import pytest
 
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.resources.sendgrid import SendGrid
-from litgo_pipelines_tests.worlds import faults, specifications
-from litgo_pipelines_tests.worlds.faults import FaultServer
+from litgo_pipelines.simulation import faults
+from litgo_pipelines.simulation.faults import FaultServer
+from litgo_pipelines_tests.worlds import specifications
 
 ACCEPTED = faults.answer(b"", 202, X_Message_Id="mail-1")
 SLOW = (faults.hang, faults.drip, faults.drip_headers)

@@ -11,8 +11,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._grpc.client import DagsterGrpcClient
 
 from litgo_pipelines.runtime.run_launcher import CheckedRunLauncher, lives
-from litgo_pipelines_tests.runtime.test_self_healing import until
-from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.support import free_port, until
 
 
 def test_a_process_lives_until_it_ends_also_while_nobody_took_note() -> None:

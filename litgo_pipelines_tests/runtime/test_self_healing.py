@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pytest
 from litgo_pipelines.database import DatabaseUnavailable, connect
 from litgo_pipelines.runtime import supervisor
 from litgo_pipelines.runtime.run_launcher import CheckedRunLauncher
-from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.support import execute, until
 from litgo_pipelines_tests.worlds.small_disk import fill, small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -84,16 +84,6 @@ class Machine:
         run = self.instance.get_run_by_id(run_id)
         assert run is not None
         return run.status
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        with suppress(psycopg2.Error, DatabaseUnavailable):  # the database may just be starting
-            if condition():
-                return
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")

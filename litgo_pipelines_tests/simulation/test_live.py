@@ -10,10 +10,9 @@ import pytest
 
 from litgo_pipelines.database import Connection, open_connection, sql
 from litgo_pipelines.simulation import live
-from litgo_pipelines.simulation.load import simulate
+from litgo_pipelines.simulation.load import TABLES, simulate
 from litgo_pipelines.simulation.truth import Taste, World
-from litgo_pipelines_tests.simulation.test_load import NEVER, TABLES
-from litgo_pipelines_tests.worlds.simulation import END
+from litgo_pipelines_tests.worlds.simulation import END, NEVER
 
 SIZES: dict[str, Any] = {"seed": 5, "lawyers": 300, "cases": 1500, "days": 60, "end": END}
 WORLD = World(**SIZES)

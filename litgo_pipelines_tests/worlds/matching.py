@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from litgo_pipelines.database import connect, normalise, open_connection
+from litgo_pipelines.matching import record
 from litgo_pipelines.matching.batch import match_pending
 from litgo_pipelines.matching.plan import Arms, Plan
 from litgo_pipelines.matching.work import BatchResult
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.processes import kill_self
 
 AS_OF = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
 SAO_PAULO = (-23.55, -46.63)
@@ -87,3 +89,21 @@ def another_url(postgres_server_url: str, migrated_template: str) -> Iterator[Ca
 
 
 MINUTE = timedelta(minutes=1)
+
+
+def killed_match(url: str, as_of: datetime, moment: str, number: int) -> None:
+    """Matching that is killed before or after the case of this number is written."""
+    real, seen = record.write, 0
+
+    def dying(*arguments: Any) -> Any:
+        nonlocal seen
+        if moment == "before" and seen == number:
+            kill_self()
+        found = real(*arguments)
+        seen += 1
+        if moment == "after" and seen == number:
+            kill_self()
+        return found
+
+    record.write = dying  # type: ignore[assignment]
+    match(url, Plan(exploration=0.3), as_of)

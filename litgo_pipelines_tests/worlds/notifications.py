@@ -17,8 +17,8 @@ from litgo_pipelines.notifications.delivery import Deliverer
 from litgo_pipelines.notifications.outbox import Kind, Message, put
 from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.sendgrid import SendGrid
-from litgo_pipelines_tests.worlds import faults
-from litgo_pipelines_tests.worlds.faults import FaultServer
+from litgo_pipelines.simulation import faults
+from litgo_pipelines.simulation.faults import FaultServer
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -12,13 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from litgo_pipelines.database import Connection
 from litgo_pipelines.runtime.supervisor import PROJECT
-from litgo_pipelines_tests.deploy.compose import load
 from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.worlds.compose import load
 
 HOST = "127.0.0.1"
 PORTS = ("3000", "4000", "5000", "5432", "9108")  # inside the containers
@@ -181,3 +183,27 @@ class Machine:
         except ProcessLookupError:
             return False
         return True
+
+
+def dump(connection: Connection) -> str:
+    """Every row of every table as text; what Dagster keeps compressed is unpacked."""
+    parts = []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
+            "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        )
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"SELECT * FROM {table}")
+            for row in cursor.fetchall():
+                for value in row:
+                    raw = bytes(value) if isinstance(value, memoryview) else None
+                    parts.append(unpacked(raw) if raw is not None else str(value))
+    return "\n".join(parts)
+
+
+def unpacked(raw: bytes) -> str:
+    try:
+        return zlib.decompress(raw).decode("latin-1")
+    except zlib.error:
+        return raw.decode("latin-1")

@@ -40,10 +40,10 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.simulation import live
 from litgo_pipelines.simulation.load import simulate
 from litgo_pipelines.simulation.truth import World
-from litgo_pipelines_tests.experiments.test_cutoffs import PLAN, Lab
-from litgo_pipelines_tests.monitoring.test_check import Market
 from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.worlds.experiments import PLAN, Lab
 from litgo_pipelines_tests.worlds.lifecycle import Life
+from litgo_pipelines_tests.worlds.monitoring import Market
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
