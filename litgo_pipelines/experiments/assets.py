@@ -1,18 +1,18 @@
 """Experiment assets and jobs: cutoffs, the report, and starting, ramping or stopping an experiment by hand.
 
-Thin: `cutoffs`, `experiments`, `experiment_report`. The jobs by hand are started from the launchpad, which asks for who
+Thin: `cutoffs`, `store`, `report`. The jobs by hand are started from the launchpad, which asks for who
 and why; a refusal fails the run with its reason.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
-from litgo_pipelines import steps
-from litgo_pipelines.database import in_transaction
+from litgo_pipelines.database import Cursor, in_transaction
 from litgo_pipelines.jobs import JOBS, run_tags
-from litgo_pipelines.lifecycle.assets import GROUP, DecisionConfig, VersionConfig
+from litgo_pipelines.lifecycle.assets import GROUP, DecisionConfig, VersionConfig, act_by_hand
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
@@ -20,7 +20,8 @@ from litgo_pipelines.settings import Settings, settings
 from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 if TYPE_CHECKING:
-    from litgo_pipelines.experiments.store import ExperimentPlan
+    from litgo_pipelines.experiments.store import ExperimentPlan, RunningExperiment
+    from litgo_pipelines.lifecycle.ledger import Actor
 
 POOL = "experiments"
 
@@ -144,7 +145,7 @@ def try_challenger(context: dg.OpExecutionContext, config: VersionConfig, postgr
     from litgo_pipelines.experiments import store
 
     version, ready = config.version.strip(), plan(settings())
-    _by_hand(context, config, postgres, lambda cursor, actor: store.start(cursor, version, ready, actor))
+    _change_by_hand(context, config, postgres, lambda cursor, actor: store.start(cursor, version, ready, actor))
 
 
 @dg.op(pool=POOL, description="Another share of new clients is treated from now on; nobody exposed changes arms.")
@@ -152,14 +153,14 @@ def change_share(context: dg.OpExecutionContext, config: RampConfig, postgres: P
     from litgo_pipelines.experiments import store
 
     points = _points(config.percentage)
-    _by_hand(context, config, postgres, lambda cursor, actor: store.ramp(cursor, points, actor))
+    _change_by_hand(context, config, postgres, lambda cursor, actor: store.ramp(cursor, points, actor))
 
 
 @dg.op(pool=POOL, description="The running experiment ends without a verdict; its challenger is archived.")
 def end_experiment(context: dg.OpExecutionContext, config: DecisionConfig, postgres: Postgres) -> None:
     from litgo_pipelines.experiments import store
 
-    _by_hand(context, config, postgres, store.stop)
+    _change_by_hand(context, config, postgres, store.stop)
 
 
 @dg.job(tags=run_tags(JOBS["start_experiment"]), description=JOBS["start_experiment"].description)
@@ -181,15 +182,19 @@ assets = [experiment_cutoffs, experiment_report]
 jobs: list[Any] = [start_experiment, ramp_experiment, stop_experiment]
 
 
-def _by_hand(context: Any, config: DecisionConfig, postgres: Postgres, decide: Any) -> None:
-    from litgo_pipelines.lifecycle import ledger
-
-    try:
-        actor = ledger.Actor(config.who.strip(), config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)
-        with postgres.session() as connection:
-            now = in_transaction(connection, lambda cursor: decide(cursor, actor))
-    except ledger.Refused as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+def _change_by_hand(
+    context: dg.OpExecutionContext,
+    config: DecisionConfig,
+    postgres: Postgres,
+    change: "Callable[[Cursor, Actor], RunningExperiment]",
+) -> None:
+    """The change in one transaction, and the experiment it leaves as metadata."""
+    now = act_by_hand(
+        context,
+        config,
+        postgres,
+        lambda connection, actor: in_transaction(connection, lambda cursor: change(cursor, actor)),
+    )
     context.add_output_metadata(
         {"experiment": now.experiment, "version": now.treatment, "treated": f"{now.treatment_points / 100:g} %"}
     )

@@ -7,7 +7,7 @@ or logged before they come here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -112,12 +112,3 @@ def interval(estimate: Difference, alpha: float, tuning: float = TUNING) -> tupl
     """Two-sided bounds of the difference."""
     width = half_width(estimate.standard_error, estimate.effective, alpha, tuning)
     return estimate.difference - width, estimate.difference + width
-
-
-def always_valid_p(estimate: Difference, alpha: float, tuning: float = TUNING) -> float:
-    """Level at which the two-sided sequence tuned for `alpha` touches 0, at most 1 (eq. 155); for reports."""
-    if not estimate.standard_error:
-        return 0.0 if estimate.difference else 1.0
-    s = estimate.effective * rho_squared(alpha, tuning)
-    z_squared = (estimate.difference / estimate.standard_error) ** 2
-    return min(1.0, sqrt(s + 1) * exp(-z_squared / 2 * s / (s + 1)))

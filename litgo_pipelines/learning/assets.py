@@ -22,17 +22,10 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 GROUP = "learning"
 POOL = "learning"
-TRANSIENT = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-
-
-class SnapshotConfig(dg.Config):
-    """as_of: ISO instant with offset, default the start of the run."""
-
-    as_of: str | None = None
 
 
 class StepConfig(dg.Config):
@@ -52,13 +45,13 @@ def root_run_id(run: dg.DagsterRun) -> str:
     kinds={"postgres", "parquet"},
     deps=["cases", "case_matches", "offers", "contracts", "reviews", "lawyers"],
     pool=POOL,
-    retry_policy=TRANSIENT,
+    retry_policy=RETRY,
     description="Offers resolved by an instant, with the features logged when they were made and graded relevance "
     "labels: one row a case and offered lawyer, in a Parquet file named by its SHA-256.",
 )
 @permanent_fails_once
 def training_snapshot(
-    context: dg.AssetExecutionContext, config: SnapshotConfig, postgres: Postgres
+    context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
     from litgo_pipelines.learning import snapshot
     from litgo_pipelines.models import training_data
@@ -187,7 +180,7 @@ def candidate_model(
     kinds={"mlflow"},
     deps=[candidate_model],
     pool=POOL,
-    retry_policy=TRANSIENT,
+    retry_policy=RETRY,
     description="The candidate in the MLflow registry, with its run. When MLflow is down only this step fails: the "
     "trained model stays on disk, and a later run uploads it.",
 )
@@ -249,7 +242,7 @@ def registered_model(
     kinds={"python", "mlflow"},
     deps=[registered_model],
     pool=POOL,
-    retry_policy=TRANSIENT,
+    retry_policy=RETRY,
     description="The candidate against the champion, or against the heuristic ranker while there is none, on the "
     "same held-out cases. A candidate that passes becomes challenger, or champion where there is none.",
 )
@@ -318,18 +311,10 @@ def git_sha() -> str | None:
     return found.stdout.strip()
 
 
-def _as_of(context: dg.AssetExecutionContext, config: SnapshotConfig) -> datetime:
+def _as_of(context: dg.AssetExecutionContext, config: AsOfConfig) -> datetime:
     """The configured instant, else when the run started."""
-    if config.as_of is not None:
-        try:
-            instant = datetime.fromisoformat(config.as_of)
-        except ValueError as error:
-            raise dg.Failure(f"as_of {config.as_of!r} is not an ISO instant", allow_retries=False) from error
-        if instant.tzinfo is None:
-            raise dg.Failure(
-                f"as_of {config.as_of!r} needs an offset, as in 2026-03-01T02:00:00-03:00", allow_retries=False
-            )
-        return instant
+    if (given := config.given()) is not None:
+        return given
     record = context.instance.get_run_record_by_id(context.run.run_id)
     if record is None:
         raise dg.Failure("this run has no record, so it has no start: give as_of", allow_retries=False)

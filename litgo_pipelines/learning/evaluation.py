@@ -5,10 +5,12 @@ held-out cases (a snapshot as of an earlier instant), it is favoured, and a wors
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.learning import retrainings
@@ -23,9 +25,12 @@ from litgo_pipelines.models import bundle, heuristic, plots, registry, training_
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.metrics import KS, ndcg
 from litgo_pipelines.models.ranking import Ranker
-from litgo_pipelines.models.training import seed_averaged_ndcg
+from litgo_pipelines.models.training import Rows, seed_averaged_ndcg
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
 
 HEURISTIC = "hand weights"  # as stored in evaluations, retrainings and ledger keys
 
@@ -41,69 +46,96 @@ def evaluate(
     candidate = bundle.load_bundle(settings.home / row.bundle_path)
     if candidate is None:
         raise bundle.BundleDamaged(f"{row.bundle_path} is gone: run candidate_model again")
-    holdout = training_data.read_rows(path, "holdout")
+    test_set = training_data.read_rows(path, training_data.TEST_SPLIT)
     boosters = candidate.boosters()
-    heuristic_ranker = Ranker()
-    rankers: tuple[Ranker, ...] = ()  # what serves, and the candidate, where both can rank
-    served = np.asarray(boosters[0].predict(holdout.features))
-    try:
-        reloaded = registry.load_model(mlflow, row.mlflow_version)
-        problems = registry.reload_problems(reloaded, holdout.features, served)
-        rankers = (heuristic_ranker, Ranker(reloaded, row.mlflow_version))
-    except registry.VersionMissing as error:
-        problems = (str(error),)
-
-    own = seed_averaged_ndcg(boosters, holdout, KS)
-    baseline, missing = HEURISTIC, None
-    other = None
-    if champion is None:
-        other = ndcg(holdout.labels, heuristic.score(holdout.features), holdout.groups, KS)
-    else:
-        baseline = f"{registry.MODEL_NAME}/{champion.version}"
-        try:
-            model = registry.load_model(mlflow, champion.version)
-            rankers = (Ranker(model, champion.version), *rankers[1:])
-            seeds = registry.seed_boosters(mlflow, champion.version)
-            expected = np.asarray(seeds[0].predict(holdout.features))
-            if changed := registry.reload_problems(model, holdout.features, expected):
-                missing = f"the champion is not what was trained: {'; '.join(changed)}"
-            else:
-                other = seed_averaged_ndcg(seeds, holdout, KS)
-        except registry.VersionMissing as error:
-            missing = str(error)
-
-    window = None
-    if not problems and other is not None:
-        window = calibration.read_window(cursor, at, rankers, settings.matching_radii_km[0], settings.matching_preset)
-    fairness = (
-        _fairness(window, [read_plan(cursor, settings).rule_of(ranker) for ranker in rankers]) if window else None
-    )
+    reloaded, problems = _reload_candidate(mlflow, row.mlflow_version, boosters[0], test_set)
+    own = seed_averaged_ndcg(boosters, test_set, KS)
+    baseline = _score_heuristic(test_set) if champion is None else _score_champion(mlflow, champion.version, test_set)
+    fairness = None
+    if not problems and baseline.ndcg is not None:
+        fairness = _replay_fairness(cursor, at, (baseline.ranker, Ranker(reloaded, row.mlflow_version)), settings)
     last = KS.index(10)
     decision = judge_candidate(
         own[:, last],
-        None if other is None else other[:, last],
+        None if baseline.ndcg is None else baseline.ndcg[:, last],
         GateRules(min_lift=settings.gate_min_lift, min_queries=settings.gate_min_queries),
-        slices=training_data.read_slices(path, "holdout"),
+        slices=training_data.read_slices(path, training_data.TEST_SPLIT),
         reload_problems=problems,
         evenness=Evenness(fairness["candidate"]["gini"], fairness["baseline"]["gini"]) if fairness else None,
     ).as_dict()
-    if missing:
-        decision["reasons"].append(missing)
-    training = training_data.read_rows(path, "train").features
+    if baseline.missing:
+        decision["reasons"].append(baseline.missing)
     return {
         "decision": decision,
-        "baseline": baseline,
+        "baseline": baseline.name,
         "candidate_ndcg": _means(own),
-        "baseline_ndcg": None if other is None else _means(other),
-        "drift": {
-            name: round(population_stability(training[:, number], holdout.features[:, number]), 4)
-            for number, name in enumerate(FEATURES)
-        },
+        "baseline_ndcg": None if baseline.ndcg is None else _means(baseline.ndcg),
+        "drift": _drift(training_data.read_rows(path, "train").features, test_set.features),
         "snapshot_sha256": row.snapshot_sha256,
         "candidate_key": row.candidate_key,
         "version": row.mlflow_version,
         "fairness": fairness,
         "not evaluated": ["off-policy estimate", *([] if fairness else ["fairness: too few cases for a replay"])],
+    }
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    """What the candidate is compared with. ndcg: (test cases, KS), or None; then `missing` says why."""
+
+    name: str
+    ranker: Ranker
+    ndcg: NDArray[np.float64] | None
+    missing: str | None = None
+
+
+def _reload_candidate(
+    mlflow: MLflow, version: str, served: "Booster", test_set: Rows
+) -> tuple[object | None, tuple[str, ...]]:
+    """(the registered model, what is wrong with it); a version that is missing is a problem, not an error."""
+    expected = np.asarray(served.predict(test_set.features))
+    try:
+        reloaded = registry.load_model(mlflow, version)
+    except registry.VersionMissing as error:
+        return None, (str(error),)
+    return reloaded, registry.reload_problems(reloaded, test_set.features, expected)
+
+
+def _score_heuristic(test_set: Rows) -> _Baseline:
+    scores = heuristic.score(test_set.features)
+    return _Baseline(HEURISTIC, Ranker(), ndcg(test_set.labels, scores, test_set.groups, KS))
+
+
+def _score_champion(mlflow: MLflow, version: str, test_set: Rows) -> _Baseline:
+    """The champion as it is registered, with the NDCG of all its seeds."""
+    name = f"{registry.MODEL_NAME}/{version}"
+    try:
+        model = registry.load_model(mlflow, version)
+        seeds = registry.seed_boosters(mlflow, version)
+    except registry.VersionMissing as error:
+        return _Baseline(name, Ranker(), None, str(error))
+    expected = np.asarray(seeds[0].predict(test_set.features))
+    if changed := registry.reload_problems(model, test_set.features, expected):
+        return _Baseline(name, Ranker(), None, f"the champion is not what was trained: {'; '.join(changed)}")
+    return _Baseline(name, Ranker(model, version), seed_averaged_ndcg(seeds, test_set, KS))
+
+
+def _replay_fairness(
+    cursor: Cursor, at: datetime, rankers: Sequence[Ranker], settings: Settings
+) -> dict[str, Any] | None:
+    """Gini and λ of (baseline, candidate) on a replay of recent cases; None when too few say anything."""
+    window = calibration.read_window(cursor, at, rankers, settings.matching_radii_km[0], settings.matching_preset)
+    if window is None:
+        return None
+    plan = read_plan(cursor, settings)
+    return _fairness(window, [plan.rule_of(ranker) for ranker in rankers])
+
+
+def _drift(training: NDArray[np.float64], test: NDArray[np.float64]) -> dict[str, float]:
+    """PSI of each feature, training rows against test rows."""
+    return {
+        name: round(population_stability(training[:, number], test[:, number]), 4)
+        for number, name in enumerate(FEATURES)
     }
 
 

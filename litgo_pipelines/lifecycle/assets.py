@@ -3,7 +3,8 @@
 The jobs are started from the launchpad, which asks for who and why; a refusal fails the run with its reason.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 from pydantic import Field
@@ -17,7 +18,11 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
 from litgo_pipelines.steps import RETRY, permanent_fails_once
 
+if TYPE_CHECKING:
+    from litgo_pipelines.lifecycle import ledger
+
 GROUP = "lifecycle"
+T = TypeVar("T")
 
 
 class DecisionConfig(dg.Config):
@@ -49,12 +54,12 @@ def reconciled_registry(
 
 @dg.op(pool=GROUP, description="A candidate or the challenger becomes champion; the champion becomes previous.")
 def promote_version(context: dg.OpExecutionContext, config: VersionConfig, postgres: Postgres, mlflow: MLflow) -> None:
-    from litgo_pipelines.lifecycle import actions
+    from litgo_pipelines.lifecycle import actions, ledger
 
-    def decide(connection: Connection, actor: Any) -> Any:
+    def decide(connection: Connection, actor: ledger.Actor) -> ledger.Entry:
         return actions.promote(connection, mlflow, settings().served_models, config.version.strip(), actor)
 
-    _by_hand(context, config, postgres, mlflow, decide)
+    _decide_and_show(context, config, postgres, mlflow, decide)
 
 
 @dg.op(
@@ -63,12 +68,12 @@ def promote_version(context: dg.OpExecutionContext, config: VersionConfig, postg
 def roll_back_version(
     context: dg.OpExecutionContext, config: VersionConfig, postgres: Postgres, mlflow: MLflow
 ) -> None:
-    from litgo_pipelines.lifecycle import actions
+    from litgo_pipelines.lifecycle import actions, ledger
 
-    def decide(connection: Connection, actor: Any) -> Any:
+    def decide(connection: Connection, actor: ledger.Actor) -> ledger.Entry:
         return actions.roll_back(connection, mlflow, settings().served_models, config.version.strip(), actor)
 
-    _by_hand(context, config, postgres, mlflow, decide)
+    _decide_and_show(context, config, postgres, mlflow, decide)
 
 
 @dg.op(pool=GROUP, description="Promotion goes on after it was frozen.")
@@ -77,7 +82,7 @@ def lift_promotion_freeze(
 ) -> None:
     from litgo_pipelines.lifecycle import actions
 
-    _by_hand(context, config, postgres, mlflow, actions.lift_freeze)
+    _decide_and_show(context, config, postgres, mlflow, actions.lift_freeze)
 
 
 @dg.job(tags=run_tags(JOBS["promote_model"]), description=JOBS["promote_model"].description)
@@ -99,16 +104,32 @@ assets = [reconciled_registry]
 jobs: list[Any] = [promote_model, roll_back_model, lift_freeze]
 
 
-def _by_hand(context: Any, config: DecisionConfig, postgres: Postgres, mlflow: MLflow, decide: Any) -> None:
-    """The decision, then MLflow's picture of it if MLflow answers; else the sensor sees to it."""
+def act_by_hand(
+    context: dg.OpExecutionContext,
+    config: DecisionConfig,
+    postgres: Postgres,
+    decide: "Callable[[Connection, ledger.Actor], T]",
+) -> T:
+    """What `decide(connection, actor)` returns; a refusal, or a registry nobody can ask, fails the run for good."""
     from litgo_pipelines.lifecycle import ledger
 
     try:
         actor = ledger.Actor(config.who.strip(), config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)
         with postgres.session() as connection:
-            entry = decide(connection, actor)
+            return decide(connection, actor)
     except (ledger.Refused, MLflowUnavailable) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def _decide_and_show(
+    context: dg.OpExecutionContext,
+    config: DecisionConfig,
+    postgres: Postgres,
+    mlflow: MLflow,
+    decide: "Callable[[Connection, ledger.Actor], ledger.Entry]",
+) -> None:
+    """The decision, then MLflow's picture of it if MLflow answers; otherwise the sensor follows up."""
+    entry = act_by_hand(context, config, postgres, decide)
     context.log.info(f"entry {entry.sequence} of the ledger: {entry.transition} {entry.version}, {entry.reason}")
     try:
         shown = _reconcile(context, postgres, mlflow)

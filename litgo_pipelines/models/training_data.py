@@ -4,10 +4,11 @@ Pure but for reading the file it is given: no database, no Dagster. Heavy import
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,13 @@ from numpy.typing import NDArray
 from litgo_pipelines.models.features import FEATURES
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from litgo_pipelines.models.training import Rows
 
 SCHEMA_VERSION = 1
-SPLITS = ("train", "holdout")
+TEST_SPLIT = "holdout"  # the test set, as stored in snapshots
+SPLITS = ("train", TEST_SPLIT)
 LABELS = (0, 1, 2, 3)
 
 
@@ -30,7 +34,7 @@ class Soundness:
     counts: dict[str, Any] = field(default_factory=dict)
 
 
-def file_schema() -> Any:
+def file_schema() -> "pa.Schema":
     """The Arrow schema of a snapshot file, without metadata."""
     import pyarrow as pa
 
@@ -65,7 +69,6 @@ def examine(path: Path, *, sha256: str | None = None, min_cases: int = 100) -> S
 
     sha256: what the file must still be; min_cases: fewest cases of the training split.
     """
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     if sha256 is not None and file_sha256(path) != sha256:
@@ -80,50 +83,101 @@ def examine(path: Path, *, sha256: str | None = None, min_cases: int = 100) -> S
     if not rows:
         return Soundness(["no rows: no offer is resolved and has logged features"], {"rows": 0, "cases": 0})
 
-    def column(name: str) -> Any:
+    def column(name: str) -> "pa.ChunkedArray":
         return file.read([name]).column(name)
 
-    required = ("case_id", "lawyer_id", "label", "position", "split", "case_created_at", "offered_at")
-    problems = [f"{missing} rows without {name}" for name in required if (missing := column(name).null_count)]
-    if problems:
+    if problems := [f"{missing} rows without {name}" for name in _REQUIRED if (missing := column(name).null_count)]:
         return Soundness(problems, {"rows": rows})
+    keys = _read_keys(column, rows)
+    out_of_range, missing_share = _examine_features(column, rows)
+    problems = [
+        *_size_problems(keys, column, min_cases),
+        *_order_problems(keys, column),
+        *out_of_range,
+        *_leakage_problems(column, rows, metadata),
+    ]
+    return Soundness(problems, _counts(keys, column, missing_share))
+
+
+_REQUIRED = ("case_id", "lawyer_id", "label", "position", "split", "case_created_at", "offered_at")
+_ReadColumn = Callable[[str], "pa.ChunkedArray"]
+
+
+class _Keys(NamedTuple):
+    """Of each row: code of its case, label, whether it is in the test set; of each run of rows of one case: its start.
+
+    cases, training_cases, test_cases: numbers of cases.
+    """
+
+    case: NDArray[np.int32]
+    labels: NDArray[np.int16]
+    held_out: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    cases: int
+    training_cases: int
+    test_cases: int
+
+
+def _read_keys(column: _ReadColumn, rows: int) -> _Keys:
+    import pyarrow.compute as pc
 
     case = _codes(column("case_id"))
-    starts = np.flatnonzero(np.r_[True, case[1:] != case[:-1]])
-    cases = int(case.max()) + 1
-    labels = column("label").to_numpy()
-    holdout = pc.equal(column("split"), "holdout").to_numpy()
-    training_cases = len(np.unique(case[~holdout]))
-    holdout_cases = len(np.unique(case[holdout]))
-    created = column("case_created_at").to_numpy()
-    lowest, highest = np.minimum.reduceat(labels, starts), np.maximum.reduceat(labels, starts)
-    sizes = np.diff(np.r_[starts, rows])
+    held_out = pc.equal(column("split"), TEST_SPLIT).to_numpy()
+    return _Keys(
+        case=case,
+        labels=column("label").to_numpy(),
+        held_out=held_out,
+        starts=np.flatnonzero(np.r_[True, case[1:] != case[:-1]]),
+        cases=int(case.max()) + 1,
+        training_cases=len(np.unique(case[~held_out])),
+        test_cases=len(np.unique(case[held_out])),
+    )
 
-    if training_cases < min_cases:
-        problems.append(f"{training_cases} training cases, at least {min_cases} are needed")
-    if not holdout_cases:
+
+def _size_problems(keys: _Keys, column: _ReadColumn, min_cases: int) -> list[str]:
+    """Too few cases, and labels or splits there is nothing to learn from."""
+    import pyarrow.compute as pc
+
+    problems = []
+    training_labels = keys.labels[~keys.held_out]
+    if keys.training_cases < min_cases:
+        problems.append(f"{keys.training_cases} training cases, at least {min_cases} are needed")
+    if not keys.test_cases:
         problems.append("no case is held out")
-    if unknown := set(np.unique(labels).tolist()) - set(LABELS):
+    if unknown := set(np.unique(keys.labels).tolist()) - set(LABELS):
         problems.append(f"unknown labels {sorted(unknown)}")
-    if len(np.unique(labels[~holdout])) < 2:
+    if len(np.unique(training_labels)) < 2:
         problems.append("all training labels are equal: there is nothing to learn")
-    if not (labels[~holdout] > 0).any():
+    if not (training_labels > 0).any():
         problems.append("no training case has a positive label")
     if unknown_splits := set(pc.unique(column("split")).to_pylist()) - set(SPLITS):
         problems.append(f"unknown splits {sorted(unknown_splits)}")
-    if len(starts) != cases:
-        problems.append(f"groups do not follow row order: {len(starts) - cases} cases stand in more than one place")
+    return problems
+
+
+def _order_problems(keys: _Keys, column: _ReadColumn) -> list[str]:
+    """Rows that do not follow each other as a ranker needs them, and cases in two splits or twice."""
+    problems = []
+    created = column("case_created_at").to_numpy()
+    if len(keys.starts) != keys.cases:
+        scattered = len(keys.starts) - keys.cases
+        problems.append(f"groups do not follow row order: {scattered} cases stand in more than one place")
     if (created[1:] < created[:-1]).any():
         problems.append("cases are not in order of time")
-    if training_cases + holdout_cases != cases:
-        problems.append(f"{training_cases + holdout_cases - cases} cases are in both splits")
-    if (np.diff(holdout.astype(np.int8)) < 0).any():
+    if keys.training_cases + keys.test_cases != keys.cases:
+        problems.append(f"{keys.training_cases + keys.test_cases - keys.cases} cases are in both splits")
+    if (np.diff(keys.held_out.astype(np.int8)) < 0).any():
         problems.append("a training case follows a held-out one")
     lawyer = _codes(column("lawyer_id"))
-    if repeated := rows - len(np.unique(case.astype(np.int64) * (int(lawyer.max()) + 1) + lawyer)):
+    pairs = np.unique(keys.case.astype(np.int64) * (int(lawyer.max()) + 1) + lawyer)
+    if repeated := len(keys.case) - len(pairs):
         problems.append(f"{repeated} rows repeat a case and lawyer")
+    return problems
 
-    missing_share = {}
+
+def _examine_features(column: _ReadColumn, rows: int) -> tuple[list[str], dict[str, float]]:
+    """(features with values outside [0, 1], share of missing values per feature)."""
+    problems, missing_share = [], {}
     for name in FEATURES:
         values = column(name)
         missing_share[name] = round(values.null_count / rows, 4)
@@ -131,7 +185,14 @@ def examine(path: Path, *, sha256: str | None = None, min_cases: int = 100) -> S
         # Written so that NaN counts as out of range.
         if outside := int((~((known >= 0) & (known <= 1))).sum()):
             problems.append(f"feature {name}: {outside} values outside [0, 1]")
+    return problems, missing_share
 
+
+def _leakage_problems(column: _ReadColumn, rows: int, metadata: dict[str, str]) -> list[str]:
+    """Values that were not known yet at the instant they are used for."""
+    import pyarrow.compute as pc
+
+    problems = []
     as_of = datetime.fromisoformat(metadata["litgo.as_of"])
     late = pc.greater(column("features_logged_at"), column("offered_at"))
     if leaking := rows - (pc.sum(pc.invert(late)).as_py() or 0):  # an unknown instant leaks until shown otherwise
@@ -143,22 +204,29 @@ def examine(path: Path, *, sha256: str | None = None, min_cases: int = 100) -> S
         problems.append(f"leakage: a label uses an event of {newest_label.isoformat()}, after {as_of.isoformat()}")
     if metadata.get("litgo.watermark") and datetime.fromisoformat(metadata["litgo.watermark"]) > as_of:
         problems.append("leakage: the watermark is after the instant of the snapshot")
+    return problems
 
-    counts = {
+
+def _counts(keys: _Keys, column: _ReadColumn, missing_share: dict[str, float]) -> dict[str, Any]:
+    """What the snapshot holds, under the keys that retrainings and model cards store."""
+    import pyarrow.compute as pc
+
+    rows = len(keys.case)
+    lowest, highest = (edge.reduceat(keys.labels, keys.starts) for edge in (np.minimum, np.maximum))
+    return {
         "rows": rows,
-        "cases": cases,
-        "training_cases": training_cases,
-        "holdout_cases": holdout_cases,
-        "cases_with_one_lawyer": int((sizes == 1).sum()),
+        "cases": keys.cases,
+        "training_cases": keys.training_cases,
+        "holdout_cases": keys.test_cases,
+        "cases_with_one_lawyer": int((np.diff(np.r_[keys.starts, rows]) == 1).sum()),
         "cases_with_equal_labels": int((lowest == highest).sum()),
         "labels": {
-            split: {str(label): int((labels[mask] == label).sum()) for label in LABELS}
-            for split, mask in (("train", ~holdout), ("holdout", holdout))
+            split: {str(label): int((keys.labels[mask] == label).sum()) for label in LABELS}
+            for split, mask in (("train", ~keys.held_out), (TEST_SPLIT, keys.held_out))
         },
         "missing_feature_share": missing_share,
         "new_lawyer_rows": int(pc.sum(column("new_lawyer")).as_py() or 0),
     }
-    return Soundness(problems, counts)
 
 
 def read_rows(path: Path, split: str) -> "Rows":
@@ -193,7 +261,7 @@ def read_slices(path: Path, split: str) -> dict[str, NDArray[np.bool_]]:
     return slices
 
 
-def _read(path: Path, split: str, columns: list[str]) -> Any:
+def _read(path: Path, split: str, columns: list[str]) -> "pa.Table":
     import pyarrow.parquet as pq
 
     return pq.read_table(path, columns=columns, filters=[("split", "=", split)])
@@ -207,7 +275,7 @@ def _groups(case: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.diff(np.r_[starts, len(case)]).astype(np.int64)
 
 
-def _codes(column: Any) -> NDArray[np.int32]:
+def _codes(column: "pa.ChunkedArray") -> NDArray[np.int32]:
     """Strings as integers, 0 … distinct - 1, shape (rows,)."""
     encoded = column.combine_chunks().dictionary_encode()
     return encoded.indices.to_numpy()

@@ -34,9 +34,9 @@ from litgo_pipelines.observability.metrics import METRICS
 
 log = logging.getLogger(__name__)
 STALE = 120.0  # seconds: older values do not count as read
-TICKS_EVERY = 30.0  # seconds; a question a schedule and sensor
-DEAR_EVERY = 60.0  # seconds at least between two reads of what is dear
-DEAR = 4  # times as long may a statement of these take
+TICKS_EVERY = 30.0  # seconds; one query per schedule and sensor
+EXPENSIVE_EVERY = 60.0  # seconds at least between two reads of the expensive gauges
+EXPENSIVE = 4  # their statement timeout, as a multiple of the usual one
 
 State = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]  # (row's name, sorted labels) → value
 Samples = Mapping[str, list[gauges.Sample]]
@@ -129,7 +129,7 @@ class Exporter(Collector):
     """`refresh` once, or `refresh_forever` in threads, one a source; `collect` never touches a database.
 
     `instance`: where Dagster's runs and daemons are read, None without; `home`: LITGO_HOME. `statement_seconds` bounds
-    each statement, `refresh_seconds` everything read from a source at a time, also when its server vanishes. The dear
+    each statement, `refresh_seconds` everything read from one source, also when its server vanishes. The expensive
     gauges are a source of their own, `statistics`: that they take too long says nothing of the database.
     """
 
@@ -141,7 +141,7 @@ class Exporter(Collector):
     over: threading.Event = field(default_factory=threading.Event)
     sources: dict[str, Source] = field(init=False)
     _cheap: Samples = field(default_factory=dict)
-    _dear: dict[str, list[gauges.Sample]] = field(default_factory=dict)
+    _expensive: dict[str, list[gauges.Sample]] = field(default_factory=dict)
     _read: dict[str, float] = field(default_factory=dict)  # gauge → when
     _heartbeats: dict[str, float] = field(default_factory=dict)
     _queued_since: float | None = None
@@ -172,14 +172,14 @@ class Exporter(Collector):
         late = []
         for name in due:  # a transaction each: an old one would keep vacuum from its work
             try:
-                with self._cursor(DEAR) as cursor:
-                    self._dear = self._dear | gauges.read(cursor, [name])
+                with self._cursor(EXPENSIVE) as cursor:
+                    self._expensive = self._expensive | gauges.read(cursor, [name])
             except QueryCanceled:
                 late.append(name)
             else:
                 self._read[name] = now
         if late:
-            raise TimeoutError(f"not read within {DEAR * self.statement_seconds:g} s: {', '.join(late)}")
+            raise TimeoutError(f"not read within {EXPENSIVE * self.statement_seconds:g} s: {', '.join(late)}")
         return []  # `collect` shows what there is
 
     def _dagster(self) -> list[Family]:
@@ -235,7 +235,7 @@ class Exporter(Collector):
         yield from own_families(self.home)
         for source in self.sources.values():
             yield from source.families
-        yield from gauge_families(self._dear)
+        yield from gauge_families(self._expensive)
 
     def _health(self) -> Iterator[Family]:
         now = time.time()
@@ -292,7 +292,7 @@ def serving(exporter: Exporter, host: str, port: int, every_seconds: float) -> I
     readers = [
         threading.Thread(target=exporter.refresh_forever, args=(name, every), daemon=True, name=name)
         for name in exporter.sources
-        for every in [max(every_seconds, DEAR_EVERY) if name == "statistics" else every_seconds]
+        for every in [max(every_seconds, EXPENSIVE_EVERY) if name == "statistics" else every_seconds]
     ]
 
     def alive() -> bool:

@@ -16,7 +16,7 @@ Sample = tuple[tuple[str, ...], float]  # label values, value
 class Gauge:
     """`query` gives rows of label values, as text in the order of `labels`, and a value; a null value is left out.
 
-    `every`: seconds between two reads of what is dear or hardly changes; 0: each time. `most`: series at most, the
+    `every`: seconds between two reads of what is expensive or hardly changes; 0: each time. `most`: series at most, the
     first rows of the query; the others are left out.
     """
 

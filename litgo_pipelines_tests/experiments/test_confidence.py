@@ -7,9 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from litgo_pipelines.experiments.confidence import (
-    Difference,
     Moments,
-    always_valid_p,
     half_width,
     interval,
     moments,
@@ -113,11 +111,3 @@ def test_few_clients_or_few_ratings_give_no_interval():
     assert stratified([(many, many), (Moments(), few)]) is not None  # a phase that has just begun
     with pytest.raises(ValueError, match="finite"):
         moments([1.0, np.nan])
-
-
-def test_the_always_valid_p_value_is_the_level_at_which_the_interval_touches_zero():
-    found = Difference(0.03, 0.01, 5000)
-    p = always_valid_p(found, 0.05)
-    s = 5000 * rho_squared(0.05)
-    assert found.difference == pytest.approx(0.01 * sqrt(2 * (s + 1) / s * log(sqrt(s + 1) / p)))
-    assert always_valid_p(Difference(0.0, 0.01, 5000), 0.05) == 1.0

@@ -357,7 +357,7 @@ def test_every_large_table_is_read_by_an_index(database_url: str) -> None:
     assert {name: tables for name, tables in found.items() if tables} == {}
 
 
-def test_dear_gauges_are_read_now_and_then(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expensive_gauges_are_read_now_and_then(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
     read = gauges.read
 
@@ -374,7 +374,7 @@ def test_dear_gauges_are_read_now_and_then(exporter: Exporter, monkeypatch: pyte
     assert samples_of(exporter)["database_max_connections[]"] > 0
 
 
-def test_dear_gauges_that_take_too_long_are_no_dead_database(
+def test_expensive_gauges_that_take_too_long_are_no_dead_database(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = replace(GAUGES["case_outcomes"], query="SELECT 'signed', 1 FROM pg_sleep(30)")
