@@ -8,11 +8,13 @@ import dagster as dg
 import psycopg2
 import pytest
 
+from litgo_pipelines.automation import asset_job
 from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.experiments import store
 from litgo_pipelines.experiments.assets import assets, jobs
 from litgo_pipelines.experiments.decision import Guardrail
 from litgo_pipelines.experiments.store import ExperimentPlan
+from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.models import registry
 from litgo_pipelines.resources.mlflow import MLflow
@@ -128,7 +130,10 @@ def test_the_rate_expected_is_that_of_clients_whose_days_were_over(life: Life) -
 def test_the_assets_the_jobs_and_the_figures_to_scrape(
     life: Life, mlflow: MLflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    defs = dg.Definitions(assets=assets, jobs=jobs, resources={"postgres": Postgres(url=life.url), "mlflow": mlflow})
+    every_job = [*jobs, *(asset_job(JOBS[name]) for name in ("experiments", "experiment_reports"))]
+    defs = dg.Definitions(
+        assets=assets, jobs=every_job, resources={"postgres": Postgres(url=life.url), "mlflow": mlflow}
+    )
 
     def run(job: str, op: str, **config: Any) -> dg.ExecuteInProcessResult:
         return defs.resolve_job_def(job).execute_in_process(

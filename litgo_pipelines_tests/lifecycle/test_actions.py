@@ -9,7 +9,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from litgo_pipelines.automation import asset_job
 from litgo_pipelines.database import open_connection
+from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.lifecycle import actions, ledger
 from litgo_pipelines.lifecycle.assets import assets, jobs
 from litgo_pipelines.models.registry import MODEL_NAME, loadable
@@ -149,7 +151,8 @@ def test_two_at_once_take_one_decision(life: Life, mlflow: MLflow, tmp_path: Pat
 def test_the_jobs(life: Life, mlflow: MLflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITGO_HOME", str(tmp_path))
     resources = {"postgres": Postgres(url=life.url), "mlflow": mlflow}
-    defs = dg.Definitions(assets=[*assets, dg.AssetSpec("model_evaluation")], jobs=jobs, resources=resources)
+    every_job = [*jobs, asset_job(JOBS["registry_reconciliation"])]
+    defs = dg.Definitions(assets=[*assets, dg.AssetSpec("model_evaluation")], jobs=every_job, resources=resources)
 
     def run(job: str, op: str | None = None, **config: str) -> dg.ExecuteInProcessResult:
         run_config = {"ops": {op: {"config": config}}} if op else {}
