@@ -250,6 +250,7 @@ def _cases_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: dateti
         "waiting": len(waiting),
         "untriaged": len(untriaged),
         "over": waits.over(cursor, plan, tick),
+        "untold": waits.untold(cursor, tick),
         "left": int(open_batch(cursor) is not None),
     }
 

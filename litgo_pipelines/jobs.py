@@ -90,8 +90,8 @@ AUTOMATIC = (
     Job(
         "offer_expiry",
         Owner.DATA,
-        "Offers nobody answered in time expire.",
-        assets=("expired_offers",),
+        "Offers nobody answered in time expire; who has to know of what waits is told.",
+        assets=("expired_offers", "parked_cases"),
         cron="5 * * * *",
         late_after_hours=HOURLY,
     ),
@@ -108,7 +108,7 @@ AUTOMATIC = (
         Owner.DATA,
         "New cases → triage and vectors → offers. The marketplace's schema is checked every night, not here.",
         pools=("intake", "matching"),
-        assets=("triaged_cases", "text_embeddings", "case_offers"),
+        assets=("triaged_cases", "text_embeddings", "case_offers", "parked_cases"),
     ),
     Job(
         "contracts",

@@ -93,6 +93,11 @@ class Settings(BaseModel):
     matching_preset: str = Field(default="balanced", pattern="^(balanced|fast|expert|economic)$")
     matching_rounds: int = Field(default=3, ge=1)
     matching_round_days: int = Field(default=14, ge=0)
+    matching_duplicate_minutes: int = Field(
+        default=30,
+        ge=0,
+        description="of one client, two cases in the same words are one; 0: never",
+    )
     offer_hours: int = Field(default=24, ge=1)
     exploration_share: float = Field(default=0.02, ge=0, le=0.5)
     allocation_lambda: float = Field(default=0.6, ge=0, le=10, description="until a calibration has found one")

@@ -13,6 +13,7 @@ app.add_typer(contracts.contrato, name="contrato")
 app.add_typer(model.model, name="model")
 app.add_typer(experiment.experiment, name="experiment")
 app.add_typer(review.triagem, name="triagem")
+app.add_typer(review.casos, name="casos")
 
 
 def main() -> None:

@@ -68,6 +68,19 @@ def retry(dead_letter: str) -> None:
     typer.echo(f"{dead_letter} goes with the next run")
 
 
+casos = typer.Typer(no_args_is_help=True, help="O que espera por uma pessoa (docs/operations.md).")
+
+
+@casos.command("parados")
+def parked_cases() -> None:
+    """Os casos que não andam sozinhos por enquanto, o mais urgente primeiro, e quem já sabe."""
+    from litgo_pipelines.matching import waits
+
+    with marketplace() as cursor:
+        parked = waits.parked(cursor)
+    typer.echo(f"casos parados: {len(parked)}\n\n{waits.markdown(parked)}" if parked else "nenhum caso está parado")
+
+
 triagem = typer.Typer(no_args_is_help=True, help="A fila de revisão da triagem (docs/triage.md).")
 app.add_typer(triagem, name="triagem")
 

@@ -32,7 +32,7 @@ BEGIN
             ('litgo_pipelines', 'SELECT', 'lawyers', NULL),
             ('litgo_pipelines', 'UPDATE', 'lawyers', '{cases_30d,capacidade_mensal,last_offered_at,equity_updated_at}'),
             ('litgo_pipelines', 'SELECT', 'cases', '{id,client_id,title,description,area,subarea,urgency_h,complexity,'
-                                                   'coords,status,preset,created_at}'),
+                                                   'coords,lat,lng,status,preset,created_at}'),
             ('litgo_pipelines', 'UPDATE', 'cases', '{area,subarea,urgency_h,complexity}'),
             ('litgo_pipelines', 'SELECT', 'case_matches', NULL),
             ('litgo_pipelines', 'INSERT', 'case_matches', '{case_id,lawyer_id,fair_score,equity_score,raw_score,features,'
@@ -47,7 +47,7 @@ BEGIN
                                                        'signed_lawyer,doc_url,created_at}'),
             ('litgo_pipelines', 'UPDATE', 'contracts', '{status,signed_client,signed_lawyer}'),
             ('litgo_pipelines', 'SELECT', 'reviews', '{id,contract_id,rating,outcome,comment,created_at}'),
-            ('litgo_exporter', 'SELECT', 'cases', '{id,area,status,created_at}'),
+            ('litgo_exporter', 'SELECT', 'cases', '{id,area,subarea,status,created_at}'),
             ('litgo_exporter', 'SELECT', 'offers', '{id,case_id,status,sent_at,responded_at,expires_at,created_at}'),
             ('litgo_exporter', 'SELECT', 'contracts', '{id,case_id,status,signed_client,signed_lawyer,doc_url,created_at}')
         ) AS g (grantee, privilege, relation, columns)
@@ -89,24 +89,28 @@ GRANT INSERT ON
     litgo.text_stems, litgo.unembeddable_texts
 TO litgo_pipelines;
 GRANT INSERT, UPDATE ON
-    litgo.circuit_breakers, litgo.contract_requests, litgo.deliveries, litgo.evidence_refresh, litgo.matching_batches,
-    litgo.metric_state, litgo.model_projection, litgo.offer_distribution, litgo.outbox, litgo.retrainings, litgo.triage
+    litgo.circuit_breakers, litgo.contract_requests, litgo.deliveries, litgo.evidence_refresh,
+    litgo.lawyer_availability, litgo.matching_batches, litgo.metric_state, litgo.model_projection, litgo.offer_distribution, litgo.outbox, litgo.retrainings, litgo.told,
+    litgo.triage
 TO litgo_pipelines;
 GRANT UPDATE (considered) ON litgo.matchings TO litgo_pipelines;   -- retention
-GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outbox TO litgo_pipelines;
+GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outbox, litgo.told TO litgo_pipelines;
 GRANT INSERT, UPDATE, DELETE ON
-    litgo.equity_history, litgo.lawyer_evidence, litgo.lawyer_subarea_evidence, litgo.matching_failures,
+    litgo.case_duplicates, litgo.case_waits, litgo.equity_history, litgo.lawyer_evidence, litgo.lawyer_subarea_evidence, litgo.matching_failures,
     litgo.review_sentiment, litgo.triage_failures
 TO litgo_pipelines;
 
 GRANT SELECT ON
-    litgo.circuit_breakers, litgo.current_champion, litgo.equity_history, litgo.experiment_cutoffs, litgo.experiment_ends,
+    litgo.case_duplicates, litgo.case_waits, litgo.circuit_breakers, litgo.current_champion, litgo.equity_history, litgo.experiment_cutoffs, litgo.experiment_ends,
     litgo.experiments, litgo.job_runs, litgo.matching_failures, litgo.matchings, litgo.metric_state, litgo.model_ledger,
-    litgo.offer_distribution, litgo.quality_checks, litgo.quality_references
+    litgo.matching_batches, litgo.offer_distribution, litgo.quality_checks, litgo.quality_references, litgo.told,
+    litgo.triage_failures
 TO litgo_exporter;
-GRANT SELECT (message_id, kind, status, created_at, settled_at, retried_at) ON litgo.outbox TO litgo_exporter;
+GRANT SELECT (message_id, kind, recipient_id, status, created_at, settled_at, retried_at) ON litgo.outbox
+    TO litgo_exporter;
+GRANT SELECT (recipient_id, status, next_attempt_at, finished_at) ON litgo.deliveries TO litgo_exporter;
 GRANT SELECT (contract_id, status, method, requested_at, due_at, next_check_at, claimed_until)
     ON litgo.contract_requests TO litgo_exporter;
-GRANT SELECT (case_id, status) ON litgo.triage TO litgo_exporter;
+GRANT SELECT (case_id, status, as_of) ON litgo.triage TO litgo_exporter;
 GRANT INSERT ON litgo.job_runs TO litgo_exporter;
 GRANT INSERT, UPDATE ON litgo.metric_state TO litgo_exporter;

@@ -1,5 +1,5 @@
 -- One row a lawyer of the night and area, ordered by lawyer; the first of a lawyer's rows carries the lawyer.
-SELECT h.lawyer_id::text, l.primary_area, l.geo_latlon[1] AS lat, l.geo_latlon[0] AS lng,
+SELECT h.lawyer_id::text, l.primary_area, (litgo.placed(l.geo_latlon))[1] AS lat, (litgo.placed(l.geo_latlon))[0] AS lng,
        h.capacidade_mensal::float8 AS capacity, h.offers_30d::float8 AS offers,
        LEAST(1, extract(epoch FROM h.as_of - l.created_at) / 2592000)::float8 AS active_share,
        area.name AS area

@@ -126,6 +126,40 @@ def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgr
 
 
 @dg.asset(
+    deps=[case_offers, expired_offers, "triaged_cases"],
+    group_name=GROUP,
+    owners=[Owner.MARKETPLACE],
+    kinds={"postgres", "sql"},
+    retry_policy=RETRY,
+    description="Cases that go no further by themselves for now, with who knows of it: the list a person works "
+    "(`litgo casos parados`). Tells clients and the team what waits for them, and records who could be offered cases.",
+    metadata={"dagster/table_name": "litgo.case_waits"},
+)
+def parked_cases(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
+    from litgo_pipelines.matching import waits
+    from litgo_pipelines.matching.plan import read_plan
+
+    as_of = config.instant()
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        ended = waits.park(cursor, read_plan(cursor, settings()), as_of)
+        told = waits.tell(cursor, as_of)
+        returned = waits.record_availability(cursor, as_of)
+        parked = waits.parked(cursor)
+    counts = {reason: sum(case.reason == reason for case in parked) for reason in waits.REASONS}
+    log_json(context.log, "parked_cases", run_id=context.run.run_id, as_of=as_of, ended=ended, told=told,
+             returned=returned, **counts)  # fmt: skip
+    return dg.MaterializeResult(
+        metadata={
+            "people told": told,
+            "rounds that ended": ended,
+            "lawyers who can be offered cases again": returned,
+            **{f"cases: {waits.REASONS[reason]}": count for reason, count in counts.items()},
+            "casos parados": dg.MetadataValue.md(waits.markdown(parked[:200])),
+        }
+    )
+
+
+@dg.asset(
     deps=["cases", "lawyers", "lawyer_evidence"],
     group_name=GROUP,
     owners=[Owner.DATA],
@@ -199,4 +233,4 @@ def calibration_pictures(window: Any, rules: list[Any], fits: list[Any]) -> dict
     }
 
 
-assets = [case_offers, expired_offers, allocation_parameters]
+assets = [case_offers, expired_offers, parked_cases, allocation_parameters]

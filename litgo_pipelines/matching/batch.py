@@ -43,8 +43,10 @@ def match_pending(
             with connection, connection.cursor() as cursor:
                 left = open_batch(cursor)
                 instant = left.as_of if left else next_instant(cursor, as_of)
-                if left is None and waits.park(cursor, plan, instant):
-                    waits.record_availability(cursor, instant)
+                if left is None:
+                    waits.mark_duplicates(cursor, plan, instant)
+                    if waits.park(cursor, plan, instant):
+                        waits.record_availability(cursor, instant)
                 found = [] if left else ready_cases(cursor, plan, instant)
                 if not (left or found):
                     return

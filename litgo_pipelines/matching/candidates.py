@@ -100,7 +100,7 @@ def read_cases(cursor: Any, case_ids: Sequence[str], rounds: Sequence[int], pres
     """Cases in the given order; `preset` for those that chose none."""
     has_preset = "preset" in columns(cursor, "cases")
     # a marketplace may let the client choose; older ones have no such column
-    query = sql(PACKAGE, "cases.sql").replace(
+    query = statement(cursor, "cases.sql").replace(
         "{preset}", f"coalesce({'c.preset' if has_preset else 'NULL'}, %(preset)s)"
     )
     cursor.execute(query, {"case_ids": list(case_ids), "rounds": list(rounds), "preset": preset})
@@ -126,7 +126,8 @@ def read_lawyers(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) 
     import pyarrow as pa
 
     names = ["area", "degree", "lng", "lat", "capacity", "cases_30d", "active_share", "offers_30d", "last_offered",
-             "concluded", "won", "years", "publications", "response_h", "stars", "reviews", "softskill"]  # fmt: skip
+             "concluded", "won", "years", "publications", "response_h", "stars", "reviews", "softskill",
+             "twin", "account"]  # fmt: skip
     regions, anywhere = _regions(cases, radius_km)
     rows = read(
         cursor,
@@ -143,6 +144,8 @@ def read_lawyers(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) 
     )
     identity = rows["lawyer_id"].to_numpy(zero_copy_only=False)
     c = {name: rows[name].to_numpy() for name in names}
+    kept = _one_account(c["twin"], c["area"], c["account"])
+    identity, c = identity[kept], {name: values[kept] for name, values in c.items()}
     first = np.ones(len(identity), dtype=bool)
     first[1:] = identity[1:] != identity[:-1]
     number = np.cumsum(first) - 1
@@ -173,11 +176,19 @@ def read_lawyers(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) 
     )
 
 
-def offered_before(cursor: Any, cases: Cases, lawyers: Lawyers) -> dict[int, Ints]:
-    """Case (row number) → lawyers (row numbers) who were offered it already."""
-    cursor.execute(
-        "SELECT case_id::text, lawyer_id::text FROM offers WHERE case_id = ANY(%s::uuid[]) ORDER BY 1, 2", (cases.ids,)
-    )
+def _one_account(twin: Floats, area: Floats, account: Floats) -> NDArray[np.bool_]:
+    """Which rows count: of several accounts of one person (`twin`, NaN for all others) the oldest in each area."""
+    kept = np.ones(len(twin), bool)
+    (several,) = np.nonzero(~np.isnan(twin))
+    order = several[np.lexsort((account[several], area[several], twin[several]))]
+    same = (twin[order][1:] == twin[order][:-1]) & (area[order][1:] == area[order][:-1])
+    kept[order[1:][same]] = False
+    return kept
+
+
+def barred(cursor: Any, cases: Cases, lawyers: Lawyers) -> dict[int, Ints]:
+    """Case (row number) → lawyers (row numbers) who were offered it already, or whose own case it is."""
+    cursor.execute(sql(PACKAGE, "barred.sql"), {"case_ids": cases.ids})
     case_row = {case: row for row, case in enumerate(cases.ids)}
     lawyer_row = {lawyer: row for row, lawyer in enumerate(lawyers.ids)} if cursor.rowcount else {}
     found: dict[int, list[int]] = {}
@@ -249,7 +260,7 @@ def pairs(
     starts = np.concatenate([[0], np.cumsum(sizes)])
     of_case = np.repeat(np.arange(len(rows)), sizes)
     lawyer = np.concatenate([lawyers.members[a][positions] for a, (positions, _) in zip(areas, found, strict=True)])
-    radius = np.where(np.isinf(reach.radius_km), np.nan, reach.radius_km)[list(rows)]
+    radius = np.minimum(reach.radius_km, features.COUNTRY_KM)[list(rows)]
     matrix = np.empty((len(lawyer), len(FEATURES)))
     matrix[:, 0] = 1.0  # A: who is eligible works in the area
     matrix[:, 1] = np.nan  # S
@@ -289,7 +300,7 @@ def search(cursor: Any, cases: Cases, radii_km: Sequence[float], as_of: datetime
 
 def _reach(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) -> tuple[Lawyers, Reach]:
     lawyers = read_lawyers(cursor, cases, radius_km, as_of)
-    before = offered_before(cursor, cases, lawyers)
+    before = barred(cursor, cases, lawyers)
     found = [eligible(cases, lawyers, case, float(radius_km[case]), before.get(case)) for case in range(len(cases.ids))]
     return lawyers, Reach(radius_km, found)
 

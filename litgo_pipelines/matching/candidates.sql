@@ -1,16 +1,33 @@
 -- Every lawyer who could be offered a case of the batch: one row a lawyer and area, ordered by lawyer, with what the
 -- allocation and the features need as of the instant. Regions are boxes around the cases; exact distances come later.
-WITH region AS MATERIALIZED (  -- else the areas are unpacked again for every lawyer
-    SELECT r.box::box AS box, ARRAY(SELECT jsonb_array_elements_text(r.areas)) AS areas
+WITH wanted AS MATERIALIZED (
+    SELECT name, number, litgo.area_variants(name) AS keys FROM unnest(%(areas)s::text[]) WITH ORDINALITY AS a (name, number)
+),
+region AS MATERIALIZED (  -- else the areas are unpacked again for every lawyer
+    SELECT r.box::box AS box, (
+        SELECT array_agg(key) FROM wanted w, unnest(w.keys) AS key
+        WHERE w.name IN (SELECT jsonb_array_elements_text(r.areas))) AS keys
     FROM jsonb_to_recordset(%(regions)s) AS r (box text, areas jsonb)
 ),
 near AS MATERIALIZED (
-    SELECT l.id FROM region r JOIN lawyers l ON l.geo_latlon <@ r.box
-    WHERE l.tags_expertise && r.areas OR l.primary_area = ANY(r.areas)
-    UNION  -- for cases served from anywhere
-    SELECT l.id FROM lawyers l WHERE l.tags_expertise && %(anywhere)s::text[]
-    UNION
-    SELECT l.id FROM lawyers l WHERE l.primary_area = ANY(%(anywhere)s::text[])
+    SELECT l.id FROM region r JOIN lawyers l ON litgo.placed(l.geo_latlon) <@ r.box
+    WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && r.keys
+{near_by_numbers}    UNION  -- for cases served from anywhere
+    SELECT l.id FROM lawyers l
+    WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && (
+        SELECT array_agg(key) FROM wanted w, unnest(w.keys) AS key WHERE w.name = ANY(%(anywhere)s::text[]))
+),
+works_in AS (  -- each spelling is looked at once, not once a lawyer
+    SELECT DISTINCT n.id, k.number, k.name
+    FROM near n
+    JOIN lawyers l ON l.id = n.id
+    CROSS JOIN LATERAL unnest(array_append(l.tags_expertise, l.primary_area)) AS said (label)
+    JOIN (
+        SELECT d.label, w.number, w.name
+        FROM (SELECT DISTINCT s.label FROM near m JOIN lawyers o ON o.id = m.id
+              CROSS JOIN LATERAL unnest(array_append(o.tags_expertise, o.primary_area)) AS s (label)) d
+        JOIN wanted w ON litgo.area_key(d.label) = ANY(w.keys)
+    ) k USING (label)
 ),
 offered AS (
     -- the ledger: offers of any status, with those this batch has made
@@ -19,27 +36,41 @@ offered AS (
     WHERE sent_at > %(as_of)s::timestamptz - interval '720 hours' AND sent_at < %(until)s
     GROUP BY lawyer_id
 ),
+twin AS (  -- accounts of one person, the oldest first
+    SELECT account.id, p.ids, p.number, account.place
+    FROM (
+        SELECT array_agg(l.id ORDER BY l.created_at, l.id) AS ids, row_number() OVER () AS number
+        FROM near n JOIN lawyers l ON l.id = n.id
+        WHERE l.oab_number <> ''
+        GROUP BY litgo.oab_key(l.oab_number)
+        HAVING count(*) > 1 AND litgo.oab_key(min(l.oab_number)) IS NOT NULL
+    ) p
+    CROSS JOIN LATERAL unnest(p.ids) WITH ORDINALITY AS account (id, place)
+),
 open_cases AS (
 {open_cases})
 SELECT l.id::text AS lawyer_id, area.number AS area, coalesce((e.degrees ->> area.name)::float8, 0) AS degree,
-       l.geo_latlon[0] AS lng, l.geo_latlon[1] AS lat,
-       -- no night has seen the newest lawyers yet
-       coalesce(l.capacidade_mensal, %(base_capacity)s)::float8 AS capacity, coalesce(l.cases_30d, 0)::float8 AS cases_30d,
-       LEAST(1, extract(epoch FROM %(as_of)s - l.created_at) / 2592000)::float8 AS active_share,
-       coalesce(o.offers, 0)::float8 AS offers_30d,
+       place.at[0] AS lng, place.at[1] AS lat,
+       -- no night has seen the newest lawyers yet; a number that is none counts as absent, else it is everybody's trouble
+       CASE WHEN l.capacidade_mensal > 0 AND l.capacidade_mensal < 100000 THEN l.capacidade_mensal
+            ELSE %(base_capacity)s END::float8 AS capacity,
+       CASE WHEN l.cases_30d > 0 AND l.cases_30d < 100000 THEN l.cases_30d ELSE 0 END::float8 AS cases_30d,
+       CASE WHEN isfinite(l.created_at)
+            THEN LEAST(1, extract(epoch FROM %(as_of)s - l.created_at) / 2592000) ELSE 1 END::float8 AS active_share,
+       CASE WHEN twin.id IS NULL THEN coalesce(o.offers, 0)
+            ELSE (SELECT coalesce(sum(x.offers), 0) FROM offered x WHERE x.lawyer_id = ANY(twin.ids)) END::float8 AS offers_30d,
        -- in microseconds, which a double holds exactly; the night's figure may be older than the ledger's
        (extract(epoch FROM GREATEST(l.last_offered_at, o.last_offered_at)) * 1000000)::float8 AS last_offered,
        coalesce(e.concluded, 0)::float8 AS concluded, coalesce(e.won, 0)::float8 AS won, e.years::float8,
        coalesce(e.publications, 0)::float8 AS publications, e.response_h::float8, e.stars::float8,
-       coalesce(e.reviews, 0)::float8 AS reviews, e.softskill::float8
-FROM near n
-JOIN lawyers l ON l.id = n.id
-CROSS JOIN LATERAL (
-    SELECT a.number, a.name FROM unnest(%(areas)s::text[]) WITH ORDINALITY AS a (name, number)
-    WHERE a.name = ANY(l.tags_expertise) OR a.name = l.primary_area
-) area
+       coalesce(e.reviews, 0)::float8 AS reviews, e.softskill::float8,
+       twin.number::float8 AS twin, twin.place::float8 AS account
+FROM works_in area
+JOIN lawyers l ON l.id = area.id
+CROSS JOIN LATERAL (SELECT {lawyer_place} AS at) place
 LEFT JOIN offered o ON o.lawyer_id = l.id
 LEFT JOIN open_cases p ON p.lawyer_id = l.id
 LEFT JOIN litgo.lawyer_evidence e ON e.lawyer_id = l.id
+LEFT JOIN twin ON twin.id = l.id
 WHERE {available}
 ORDER BY l.id

@@ -2,8 +2,10 @@
 
 import dagster as dg
 
+from litgo_pipelines import steps
 from litgo_pipelines.database import sql
-from litgo_pipelines.matching.assets import case_offers
+from litgo_pipelines.matching.assets import case_offers, parked_cases
+from litgo_pipelines.observability import unattended
 from litgo_pipelines.resources.postgres import Postgres
 
 
@@ -64,4 +66,23 @@ def no_dead_letters(postgres: Postgres) -> dg.AssetCheckResult:
     )
 
 
-checks = [offers_are_whole, champion_ranks, no_dead_letters]
+@dg.asset_check(
+    asset=parked_cases,
+    description="Every open case, contract, message, batch and review-queue entry has a next instant or a person told.",
+)
+def nothing_waits_unseen(postgres: Postgres) -> dg.AssetCheckResult:
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        found = unattended.find(cursor, steps.now())
+    counts = {kind: sum(each.kind == kind for each in found) for kind in unattended.KINDS}
+    rows = [f"| {each.kind} | {each.id} | {each.due_at:%Y-%m-%d %H:%M %Z} |" for each in found[:100]]
+    return dg.AssetCheckResult(
+        passed=not found,
+        description=", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none",
+        metadata={
+            **counts,
+            "unattended": dg.MetadataValue.md("\n".join(["| kind | id | due since |", "|---|---|---|", *rows])),
+        },
+    )
+
+
+checks = [offers_are_whole, champion_ranks, no_dead_letters, nothing_waits_unseen]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.matching.allocation import Choice
+from litgo_pipelines.matching.features import COUNTRY_KM
 from litgo_pipelines.models.features import FEATURES
 
 Floats = NDArray[np.float64]
@@ -50,12 +51,14 @@ def considered(
     imputed: NDArray[np.bool_],
     propensity: Floats,
     by_chance: NDArray[np.bool_],
+    nearest: NDArray[np.int64],
     offered_at_load: Callable[[int], float | None],
 ) -> list[dict[str, Any]]:
     """What `matchings.considered` says of the offered lawyers, in the order shown, and of the next best.
 
     rows: the offered, then the next, as indices into the pool's arrays (relevance, load, …); lawyer_ids: of these
-    rows; propensity, by_chance: of the offered. offered_at_load: at which load a lawyer would have been offered it.
+    rows; propensity, by_chance: of the offered; nearest: who is offered it for being near, into the pool's arrays.
+    offered_at_load: at which load a lawyer would have been offered it.
     """
     entries = []
     for place, (i, lawyer_id) in enumerate(zip(rows, lawyer_ids, strict=True)):
@@ -76,6 +79,8 @@ def considered(
         }
         if is_offered:
             entry |= {"propensity": round(float(propensity[place]), 6), "by_chance": bool(by_chance[place])}
+            if i in nearest:
+                entry["nearest"] = True
         elif i in choice.chosen:
             entry["displaced"] = True  # by chance
         else:
@@ -100,7 +105,8 @@ def read_matchings(cursor: Cursor, case_id: str) -> list[Explained]:
     if rows:
         return [Explained(*row) for row in rows]
     cursor.execute(
-        "SELECT c.status, litgo.chosen(c.area), f.reason, f.attempts, f.retry_at, v.since, v.next_look_at FROM cases c "
+        "SELECT c.status, litgo.chosen(c.area), f.reason, f.attempts, f.retry_at, v.since, v.next_look_at, "
+        "d.of_case_id::text FROM cases c LEFT JOIN litgo.case_duplicates d ON d.case_id = c.id "
         "LEFT JOIN litgo.matching_failures f ON f.case_id = c.id "
         "LEFT JOIN litgo.case_waits v ON v.case_id = c.id WHERE c.id::text = %s",
         (case_id,),
@@ -108,7 +114,9 @@ def read_matchings(cursor: Cursor, case_id: str) -> list[Explained]:
     found = cursor.fetchone()
     if found is None:
         raise NotMatched(f"there is no case {case_id}")
-    status, area, reason, attempts, retry_at, since, next_look_at = found
+    status, area, reason, attempts, retry_at, since, next_look_at, original = found
+    if original:
+        raise NotMatched(f"case {case_id} repeats case {original}, which is matched in its place")
     if reason:
         raise NotMatched(
             f"case {case_id} could not be matched ({attempts} tries): {reason} — it is tried again "
@@ -150,7 +158,10 @@ def contributions(e: Explained, model_parts: Parts | None = None) -> list[dict[s
 def sentences(e: Explained) -> list[str]:
     """The matching in a few lines."""
     ranker = f"model version {e.model_version}" if e.ranker == "model" else f"heuristic ranker ({e.preset})"
-    reach = "anywhere" if e.radius_km is None else f"within {e.radius_km:g} km"
+    placed = any(entry["features"]["G"] is not None and "G" not in entry["imputed"] for entry in e.considered)
+    reach = f"within {e.radius_km:g} km" if e.radius_km is not None else "anywhere"
+    if placed:
+        reach += f" (closeness falls to 0 at {e.radius_km or COUNTRY_KM:g} km)"
     lines = [
         f"Case {e.case_id}, round {e.round}, matched {e.matched_at:%Y-%m-%d %H:%M:%S %Z}",
         f"{e.candidates} eligible lawyers {reach}; ranked by {ranker}; mean load of the pool {e.pool_load:.3f}",
@@ -177,6 +188,8 @@ def table(e: Explained, parts: Sequence[dict[str, float]]) -> list[Sequence[str]
 def _row(entry: dict[str, Any], added: dict[str, float]) -> Sequence[str]:
     if entry["offered"]:
         note = f"by chance, propensity {entry['propensity']:.4f}" if entry["by_chance"] else ""
+        if entry.get("nearest"):
+            note = "offered first: within the radius before"
     elif "displaced" in entry:
         note = "gave way to chance"
     elif (load := entry["offered_at_load"]) is None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 DECIMALS = 3
 FULL_TRUST_REVIEWS = 5
+COUNTRY_KM = 4500.0  # radius of a case served from anywhere: no two places of Brazil are farther apart
 NEUTRAL = 0.5  # R before it is trusted, C without data
 
 Floats = NDArray[np.float64]
@@ -25,7 +26,7 @@ def success(won: Floats, concluded: Floats) -> Floats:
 
 
 def closeness(km: Floats, radius_km: Floats | float) -> Floats:
-    """G: 1 − distance / radius; NaN where the distance is unknown (a case served from anywhere)."""
+    """G: 1 − distance / radius; NaN where the distance is unknown (a case or a lawyer without a place)."""
     return bounded(1 - km / radius_km)
 
 

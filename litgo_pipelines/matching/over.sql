@@ -4,10 +4,11 @@ SELECT c.id AS case_id, c.client_id, 1 + GREATEST(m.round, 1) AS round
 FROM cases c
 CROSS JOIN LATERAL (SELECT coalesce(max(round), 0) AS round FROM litgo.matchings WHERE case_id = c.id) m
 CROSS JOIN LATERAL (
-    SELECT count(*) AS offers, count(*) FILTER (WHERE status NOT IN ('declined', 'expired')) AS open
+    SELECT count(*) AS offers, count(*) FILTER (WHERE status IN ('pending', 'interested')) AS open
     FROM offers WHERE case_id = c.id
 ) o
 WHERE c.status = 'pending_assignment' AND litgo.chosen(c.area) IS NOT NULL AND c.created_at <= %(as_of)s
   AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = c.id)
+  AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
   AND (o.offers > 0 OR m.round > 0) AND o.open = 0
   AND (m.round >= %(rounds)s OR c.created_at <= %(as_of)s::timestamptz - %(round_days)s * interval '24 hours')

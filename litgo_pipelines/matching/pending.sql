@@ -6,6 +6,7 @@ WITH waiting AS (
     WHERE c.status = 'pending_assignment' AND litgo.chosen(c.area) IS NOT NULL
       AND c.created_at <= %(as_of)s AND c.created_at > %(since)s
       AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = c.id)
+      AND NOT EXISTS (SELECT FROM litgo.case_duplicates d WHERE d.case_id = c.id)
 ),
 fresh AS (
     SELECT w.id, w.created_at, 1 AS round
@@ -19,35 +20,40 @@ again AS (
     FROM waiting w
     CROSS JOIN LATERAL (SELECT coalesce(max(round), 0) AS round FROM litgo.matchings WHERE case_id = w.id) m
     CROSS JOIN LATERAL (
-        SELECT count(*) AS offers, count(*) FILTER (WHERE status NOT IN ('declined', 'expired')) AS open
+        SELECT count(*) AS offers, count(*) FILTER (WHERE status IN ('pending', 'interested')) AS open
         FROM offers WHERE case_id = w.id
     ) o
     WHERE w.created_at > %(as_of)s::timestamptz - %(round_days)s * interval '24 hours'
       AND (o.offers > 0 OR m.round > 0) AND o.open = 0 AND m.round < %(rounds)s
+      AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = w.id AND k.status IN ('pending-signature', 'active'))
 ),
 open_cases AS (
 {open_cases}),
 changed AS MATERIALIZED (
     -- Who can be offered a case now and could not when the first of the waiting cases was looked at, or is not known to.
-    SELECT l.id, array_append(l.tags_expertise, l.primary_area) AS areas, a.valid_from
+    SELECT l.id, litgo.area_keys(l.tags_expertise, l.primary_area) AS keys, a.valid_from
     FROM lawyers l
     LEFT JOIN open_cases p ON p.lawyer_id = l.id
     LEFT JOIN litgo.lawyer_availability a ON a.lawyer_id = l.id AND a.valid_to IS NULL
     WHERE EXISTS (SELECT FROM litgo.case_waits) AND {available}
+      AND litgo.area_keys(l.tags_expertise, l.primary_area) && (
+          SELECT array_agg(DISTINCT key) FROM litgo.case_waits v JOIN cases c ON c.id = v.case_id,
+              unnest(litgo.area_variants(c.area)) AS key)
       AND (a.valid_from IS NULL OR a.valid_from > (SELECT min(looked_at) FROM litgo.case_waits))
 ),
 woken AS (
     SELECT c.id, c.created_at, v.round
     FROM litgo.case_waits v
     JOIN cases c ON c.id = v.case_id AND c.status = 'pending_assignment' AND litgo.chosen(c.area) IS NOT NULL
-    WHERE v.next_look_at <= %(as_of)s
+    WHERE NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active')) AND (
+       v.next_look_at <= %(as_of)s
        OR v.looked_at > %(as_of)s::timestamptz + interval '1 hour'  -- written while a clock was wrong
        OR v.rest_until <= %(as_of)s AND (
            v.case_digest <> {digest}
            OR EXISTS (
                SELECT FROM changed x
-               WHERE c.area = ANY(x.areas) AND (x.valid_from IS NULL OR x.valid_from > v.looked_at)
-                 AND NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id AND o.lawyer_id = x.id)))
+               WHERE x.keys && litgo.area_variants(c.area) AND (x.valid_from IS NULL OR x.valid_from > v.looked_at)
+                 AND NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id AND o.lawyer_id = x.id))))
 )
 SELECT p.id::text AS case_id, p.round, p.created_at
 FROM (SELECT * FROM fresh UNION ALL SELECT * FROM again WHERE round <= %(rounds)s UNION ALL SELECT * FROM woken) p

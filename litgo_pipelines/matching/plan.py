@@ -29,6 +29,7 @@ class Plan:
     preset: str = "balanced"
     offer_hours: int = 24
     rounds: int = 3
+    duplicate_minutes: int = 30  # a client's case in the words of an earlier one is that one; 0: never
     round_days: int = 14  # a case older than this gets no further round
     limit: int = 500
     embedding_model: str = "text-embedding-3-small"  # compares where it is complete, else the local one
@@ -75,6 +76,7 @@ def read_plan(cursor: Cursor, values: Settings) -> Plan:
         offer_hours=values.offer_hours,
         rounds=values.matching_rounds,
         round_days=values.matching_round_days,
+        duplicate_minutes=values.matching_duplicate_minutes,
         limit=values.matching_batch_size,
         embedding_model=values.openai_embedding_model,
     )

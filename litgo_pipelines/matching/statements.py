@@ -16,14 +16,32 @@ _OPTIONAL = (
 def statement(cursor: Cursor, name: str) -> str:
     """The text of a file, ready for `execute`."""
     text = sql(PACKAGE, name)
-    if "{over}" in text:
-        text = text.replace("{over}", sql(PACKAGE, "over.sql"))
+    for mark, part in (("{over}", "over.sql"), ("{news}", "news.sql")):
+        if mark in text:
+            text = text.replace(mark, sql(PACKAGE, part))
     if "{available}" in text:
         there = columns(cursor, "lawyers")
         active = [condition for column, condition in _OPTIONAL if column in there]
         available = sql(PACKAGE, "available.sql").replace("{active}", " AND ".join(active) or "true")
         text = text.replace("{available}", available).replace("{open_cases}", sql(PACKAGE, "open_cases.sql"))
+    if "_place}" in text or "{near_by_numbers}" in text:
+        text = _with_places(cursor, text)
     return text.replace("{digest}", _DIGEST)
+
+
+def _with_places(cursor: Cursor, text: str) -> str:
+    """Places from the point, else from latitude and longitude where the marketplace has them as numbers."""
+    lawyer, case, near = "litgo.placed(l.geo_latlon)", "litgo.placed(c.coords)", ""
+    if {"lat", "lng"} <= columns(cursor, "lawyers"):
+        numbers = "litgo.placed(point(l.lng::float8, l.lat::float8))"
+        near = (
+            f"    UNION\n    SELECT l.id FROM region r JOIN lawyers l ON {lawyer} IS NULL AND {numbers} <@ r.box\n"
+            "    WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && r.keys\n"
+        )
+        lawyer = f"coalesce({lawyer}, {numbers})"
+    if {"lat", "lng"} <= columns(cursor, "cases"):
+        case = f"coalesce({case}, litgo.placed(point(c.lng::float8, c.lat::float8)))"
+    return text.replace("{lawyer_place}", lawyer).replace("{case_place}", case).replace("{near_by_numbers}", near)
 
 
 def columns(cursor: Cursor, table: str) -> set[str]:

@@ -4,12 +4,39 @@ Knows the database, not Dagster. Every function works in the caller's transactio
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.statements import statement
-from litgo_pipelines.notifications.outbox import TEAM
+from litgo_pipelines.notifications.outbox import TEAM, TEAMS
+from litgo_pipelines.owners import Owner
+from litgo_pipelines.settings import TIMEZONE
+
+REASONS = {
+    "nobody": "nenhum(a) advogado(a) disponível",
+    "rounds_over": "ninguém aceitou em todas as rodadas",
+    "failed": "erro ao oferecer",
+    "duplicate": "repetição do caso",
+}
+
+
+class ParkedCase(NamedTuple):
+    """A case that goes no further by itself for now. `next_look_at` None: only after a change.
+
+    `detail`: the error of `failed`, the earlier case of `duplicate`.
+    """
+
+    case_id: str
+    reason: str  # a key of REASONS
+    area: str | None
+    urgency_h: float | None
+    since: datetime
+    next_look_at: datetime | None
+    detail: str | None
+    team_knows: bool
+    client_knows: bool
 
 
 def write_wait(cursor: Cursor, case_id: str, round_number: int, as_of: datetime) -> None:
@@ -17,6 +44,11 @@ def write_wait(cursor: Cursor, case_id: str, round_number: int, as_of: datetime)
     cursor.execute(
         statement(cursor, "wait.sql"), {"case_id": case_id, "round": round_number, "as_of": as_of, "team": TEAM}
     )
+
+
+def mark_duplicates(cursor: Cursor, plan: Plan, as_of: datetime) -> None:
+    """Cases that repeat an earlier one of their client are put aside while that one is on its way."""
+    cursor.execute(statement(cursor, "duplicates.sql"), {"as_of": as_of, "minutes": plan.duplicate_minutes})
 
 
 def record_availability(cursor: Cursor, as_of: datetime) -> int:
@@ -39,3 +71,46 @@ def park(cursor: Cursor, plan: Plan, as_of: datetime) -> int:
 
 def _limits(plan: Plan, as_of: datetime) -> dict[str, Any]:
     return {"as_of": as_of, "rounds": plan.rounds, "round_days": plan.round_days}
+
+
+def untold(cursor: Cursor, as_of: datetime) -> int:
+    """How much waits for people who were not told yet."""
+    cursor.execute(f"SELECT count(*) FROM ({statement(cursor, 'news.sql')}) AS news", _people(as_of))
+    return int(cursor.fetchone()[0])
+
+
+def tell(cursor: Cursor, as_of: datetime) -> int:
+    """Tell them."""
+    cursor.execute(statement(cursor, "tell.sql"), _people(as_of))
+    return int(cursor.fetchone()[0])
+
+
+def parked(cursor: Cursor) -> list[ParkedCase]:
+    """What `litgo casos parados` lists, the most urgent first."""
+    cursor.execute(statement(cursor, "parked.sql"), {"team": TEAM})
+    return [ParkedCase(*row) for row in cursor.fetchall()]
+
+
+def markdown(cases: list[ParkedCase]) -> str:
+    """For people in Brazil: their words, their time."""
+    rows = [
+        f"| {case.case_id} | {f'{case.urgency_h:g} h' if case.urgency_h else '–'} | {case.area or '–'} | "
+        f"{REASONS[case.reason]}{f' ({case.detail})' if case.detail else ''} | {_local(case.since)} | "
+        f"{_local(case.next_look_at) if case.next_look_at else 'quando algo mudar'} | {_who_knows(case)} |"
+        for case in cases
+    ]
+    head = "| caso | urgência | área | motivo | espera desde | próxima tentativa | quem já sabe |"
+    return "\n".join([head, "|---|--:|---|---|---|---|---|", *rows])
+
+
+def _local(at: datetime) -> str:
+    return f"{at.astimezone(ZoneInfo(TIMEZONE)):%d/%m/%Y %H:%M} (Brasília)"
+
+
+def _who_knows(case: ParkedCase) -> str:
+    knows = [who for who, told in (("equipe", case.team_knows), ("cliente", case.client_knows)) if told]
+    return " e ".join(knows) or "ninguém ainda"
+
+
+def _people(as_of: datetime) -> dict[str, Any]:
+    return {"as_of": as_of, "team": TEAM, "reviewers": TEAMS[Owner.MARKETPLACE]}

@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.database import Connection
 from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
-from litgo_pipelines.matching import explain, record, waits
+from litgo_pipelines.matching import explain, nearest, record, waits
 from litgo_pipelines.matching.allocation import (
-    choose,
     equity_term,
-    explore,
     load_for_offer,
     next_best,
     relative_load,
@@ -87,9 +85,7 @@ class BatchWork:
         """Match some cases; one that cannot be matched is put aside and does not hold up the others."""
         fit = []
         for row in rows:
-            if (problem := self._problem(row)) is not None:
-                self._fail(row, problem)
-            elif len(self.reach.found[row][0]):
+            if len(self.reach.found[row][0]):
                 fit.append(row)
             else:
                 self._wait(row)
@@ -148,12 +144,6 @@ class BatchWork:
         with self.connection, self.connection.cursor() as cursor:
             add(cursor, [count("ranker_fallback_total", reason="broken")])
 
-    def _problem(self, row: int) -> str | None:
-        lat, lng = self.cases.lat[row], self.cases.lng[row]
-        if not (np.isnan(lat) or (abs(lat) <= 90 and abs(lng) <= 180)):
-            return f"the case's place ({lng}, {lat}) is none on Earth: correct cases.coords"
-        return None
-
     def _match(self, row: int, who: Any, features: Any, imputed: Any, relevance: Any, seconds: float) -> None:
         """Allocate one case and commit it. who: row numbers of its eligible lawyers; features … of each of them."""
         started = time.monotonic()
@@ -168,12 +158,11 @@ class BatchWork:
             offers_30d, lawyers.cases_30d[who], lawyers.capacity[who], lawyers.active_share[who], rule
         )
         tie = ties(offers_30d, who)
-        choice = choose(relevance, load, last, tie, rule)
-        offered, propensity, by_chance = explore(
-            choice, who, plan.exploration, _seed(cases.ids[row], cases.rounds[row])
-        )
-        order = np.lexsort((who[offered], -relevance[offered]))  # shown by relevance
-        offered, propensity, by_chance = offered[order], propensity[order], by_chance[order]
+        found = nearest.offer(
+            self._near(row), relevance, load, last, tie, rule, who, plan.exploration,
+            _seed(cases.ids[row], cases.rounds[row]),
+        )  # fmt: skip
+        choice, offered, by_chance = found.choice, found.rows, found.by_chance
         others = next_best(choice, relevance, load, last, tie, rule, EXPLAINED_BEYOND, besides=offered)
         considered = explain.considered(
             lawyer_ids=[lawyers.ids[k] for k in who[np.concatenate([offered, others])]],
@@ -184,7 +173,8 @@ class BatchWork:
             equity_terms=equity_term(load, rule),
             features=features,
             imputed=imputed,
-            propensity=propensity,
+            propensity=found.propensity,
+            nearest=found.nearest,
             by_chance=by_chance,
             offered_at_load=lambda i: load_for_offer(i, choice, relevance, load, last, tie, rule),
         )
@@ -212,11 +202,18 @@ class BatchWork:
             return
         self.loads.reserve(arm if compared else None, who[offered])
         lawyers.last_offered[who[offered]] = _microseconds(matched.sent_at)
-        best = float(relevance[choice.best].sum())
+        best = float(relevance[choice.best].sum() + relevance[found.nearest].sum())
         self.result.kept.append(float(relevance[offered].sum()) / best if best else 1.0)
         self.result.treated += arm == TREATMENT
         self.result.held_out += arm == HOLDOUT
         self.result.widened += bool(radius > plan.radii_km[0] and np.isfinite(cases.lat[row]))
+
+    def _near(self, row: int) -> NDArray[np.bool_]:
+        """Who of those eligible for a case were so before its radius grew."""
+        _, km = self.reach.found[row]
+        radius = self.reach.radius_km[row]
+        before = [step for step in self.batch.plan.radii_km if step < radius]
+        return np.asarray(km <= before[-1]) if before else np.zeros(len(km), bool)
 
     def _commit(self, matched: record.MatchedCase, offered: int, explored: int, seconds: float) -> bool:
         """Write the case; False when it was matched by a run before the kill, or is no longer pending."""

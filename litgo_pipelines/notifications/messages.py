@@ -28,6 +28,10 @@ TITLES = {
     "experiment_halted": ("Experimento interrompido", "experimentos interrompidos"),
     "case_waits": ("Caso sem advogado(a)", "casos sem advogado(a)"),
     "case_failed": ("Caso que não pôde ser oferecido", "casos que não puderam ser oferecidos"),
+    "case_review": ("Caso para revisar", "casos para revisar"),
+    "case_without_contract": ("Caso sem contrato", "casos sem contrato"),
+    "lawyers_interested": ("Há interesse no seu caso", "casos seus com interesse"),
+    "message_dead": ("Mensagem não entregue", "mensagens não entregues"),
     "run_failed": ("Execução falhou", "execuções falharam"),
 }
 
@@ -116,6 +120,20 @@ def sentence(item: Item, *, team: bool = False) -> str:
             return "O contrato que esperava assinatura foi cancelado."
         case "case_waits":
             return _waits(payload, facts, team=team)
+        case "case_review":
+            return f"O caso {payload['case_id']} espera a decisão de uma pessoa: `litgo triagem fila` mostra por quê."
+        case "case_without_contract":
+            return (
+                f"O caso {payload['case_id']} está atribuído, mas não tem contrato em aberto nem advogado(a) com "
+                "interesse. Verifique com o cliente o que deve acontecer."
+            )
+        case "lawyers_interested":
+            return "Há advogado(a) com interesse no seu caso. Escolha com quem você quer seguir."
+        case "message_dead":
+            return (
+                f"A mensagem {payload['message_id']} ({TITLES[payload['about']][0].lower()}) não pôde ser entregue em "
+                "um dia. Fale com a pessoa de outra forma; `litgo dead-letters` mostra o motivo."
+            )
         case "case_failed":
             return (
                 f"O caso {payload['case_id']} não pôde ser oferecido: houve um erro em todas as tentativas desde "

@@ -26,6 +26,10 @@ Kind = Literal[
     "experiment_halted",  # to the team: experiment, reason
     "case_waits",  # to the client and the team: case_id, reason (nobody, rounds_over), since
     "case_failed",  # to the team: case_id, since
+    "case_review",  # to the team: case_id
+    "case_without_contract",  # to the team: case_id
+    "lawyers_interested",  # to the client: case_id
+    "message_dead",  # to the team: message_id, about (its kind)
     "run_failed",  # to the team that owns what failed: run_id, job_name, tries, steps, owner
 ]
 TEAM = "00000000-0000-0000-0000-000000000000"  # recipient: the team's address in the settings, e-mail only

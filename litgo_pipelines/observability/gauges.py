@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from litgo_pipelines.database import Cursor, sql
+from litgo_pipelines.observability import unattended
 from litgo_pipelines.observability.metrics import JOB_NAMES, SERVICES
 
 Sample = tuple[tuple[str, ...], float]  # label values, value
@@ -151,6 +152,21 @@ GAUGES: dict[str, Gauge] = {
     "matching_dead_letters": Gauge(
         "Cases that nobody could be found for in three tries.",
         "SELECT count(*) FROM litgo.matching_failures WHERE dead",
+    ),
+    "unattended": Gauge(
+        "What waits with neither a next instant nor a person told; always 0.",
+        unattended.gauge_query(),
+        ("kind",),
+        every=60,
+        most=len(unattended.KINDS),
+    ),
+    "cases_waiting": Gauge(
+        "Cases nobody can be offered now, and cases at the end of their rounds.",
+        "SELECT w.reason, count(c.id) FROM (VALUES ('nobody'), ('rounds_over')) w (reason) "
+        "LEFT JOIN litgo.case_waits v USING (reason) "
+        "LEFT JOIN cases c ON c.id = v.case_id AND c.status = 'pending_assignment' GROUP BY 1",
+        ("reason",),
+        most=2,
     ),
     "model_version_info": Gauge(
         "1 for the version that serves, or is tried.",

@@ -38,6 +38,9 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "DELETE FROM litgo.case_waits WHERE case_id IN (SELECT v.case_id FROM litgo.case_waits v "
         "JOIN cases c ON c.id = v.case_id WHERE v.looked_at < %(before)s AND c.status <> 'pending_assignment' "
         "LIMIT %(batch)s)",
+        "DELETE FROM litgo.told WHERE (kind, subject) IN (SELECT t.kind, t.subject FROM litgo.told t "
+        "JOIN cases c ON c.id::text = t.subject WHERE t.told_at < %(before)s AND c.status IN ('closed', 'cancelled') "
+        "LIMIT %(batch)s)",
     ),
     "explanations": (
         "UPDATE litgo.matchings SET considered = '[]' WHERE (case_id, round) IN (SELECT case_id, round FROM "

@@ -200,6 +200,8 @@ def gauges() -> Iterator[tuple[str, Mapping[str, str], Curve | float]]:
     yield "outbox_pending_messages", {}, (14 * BUSY).round()
     yield "outbox_dead_messages", {}, 2.0
     yield "matching_dead_letters", {}, np.where(AT > END - 9 * 3600, 3.0, 1.0)
+    yield from (("cases_waiting", {"reason": r}, v) for r, v in (("nobody", (6 * BUSY).round()), ("rounds_over", 9.0)))
+    yield from (("unattended", {"kind": k}, 0.0) for k in ("case", "contract", "message", "batch", "review"))
     yield from (
         ("dagster_runs", {"status": s}, v)
         for s, v in (("queued", (BUSY * DOWN * 4).round()), ("started", (1 + BUSY).round()))

@@ -109,6 +109,10 @@ def test_the_less_loaded_of_two_alike_gets_more_offers(database_url: str) -> Non
         "UPDATE lawyers SET tags_expertise = '{Penal}', primary_area = 'Penal' WHERE id = %(id)s",
         "UPDATE lawyers SET geo_latlon = point(-46.63, -24.2) WHERE id = %(id)s",
         "UPDATE lawyers SET geo_latlon = NULL WHERE id = %(id)s",
+        "UPDATE lawyers SET geo_latlon = point('NaN', -23.55) WHERE id = %(id)s",
+        "UPDATE lawyers SET geo_latlon = point('-Infinity', 'Infinity') WHERE id = %(id)s",
+        "UPDATE lawyers SET geo_latlon = point(0, 0) WHERE id = %(id)s",
+        "UPDATE lawyers SET geo_latlon = point(-9.14, 38.72) WHERE id = %(id)s",
         "UPDATE lawyers SET created_at = %(later)s WHERE id = %(id)s",
         "UPDATE lawyers SET max_concurrent_cases = 1 WHERE id = %(id)s; "
         "INSERT INTO contracts (case_id, lawyer_id, client_id, status) "

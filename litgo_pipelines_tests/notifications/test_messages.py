@@ -37,6 +37,10 @@ EVERY = [
     Item("experiment_halted", {"experiment": "e3", "reason": "latência"}, {}),
     Item("case_waits", {"case_id": "k1", "reason": "nobody", "since": NOON.isoformat()}, {}),
     Item("case_waits", {"case_id": "k1", "reason": "rounds_over", "since": NOON.isoformat()}, {"area": "Civil"}),
+    Item("case_review", {"case_id": "k1"}, {}),
+    Item("case_without_contract", {"case_id": "k1"}, {}),
+    Item("lawyers_interested", {"case_id": "k1"}, {}),
+    Item("message_dead", {"message_id": 7, "about": "offer"}, {}),
     Item("case_failed", {"case_id": "k1", "since": NOON.isoformat()}, {}),
     Item(
         "run_failed",

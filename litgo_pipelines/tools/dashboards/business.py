@@ -56,8 +56,8 @@ def build() -> Any:
                     alerts=["FewContractsSigned"],
                 ),
                 number(
-                    "Casos sem advogado", "Três tentativas não acharam ninguém: precisam de uma pessoa.", COUNT,
-                    {"casos": "matching_dead_letters"}, limit=above(1), alerts=["DeadLetters"],
+                    "Casos parados", "Ninguém pode recebê-los agora, ou ninguém aceitou: `litgo casos parados`.", COUNT,
+                    {"casos": "sum(cases_waiting)"}, alerts=["WaitsUnseen"],
                 ),
                 lines(
                     "Ofertas por hora", "Feitas, feitas ao acaso (para aprender) e vencidas sem resposta.", PER_HOUR,

@@ -135,8 +135,11 @@ def build() -> Any:
                     {
                         "mensagens à espera": "outbox_pending_messages",
                         "mensagens paradas": "outbox_dead_messages",
-                        "casos parados": "matching_dead_letters",
-                    }, alerts=["DeadLetters", "OutboxOld"], span=8,
+                        "casos com erro": "matching_dead_letters",
+                        "casos sem advogado livre": 'cases_waiting{reason="nobody"}',
+                        "casos que ninguém aceitou": 'cases_waiting{reason="rounds_over"}',
+                        "sem prazo nem pessoa avisada": "sum(unattended)",
+                    }, alerts=["DeadLetters", "OutboxOld", "WaitsUnseen"], span=8,
                 ),
             ],
             "Modelos e experimentos": [

@@ -1,0 +1,30 @@
+-- What waits for a person who was not told yet: entries of the review queue, cases with an interested lawyer and no
+-- contract, assigned cases without either, and messages that nobody got.
+SELECT 'case_review' AS kind, c.id::text AS subject, %(reviewers)s::uuid AS recipient_id, t.as_of AS since,
+       jsonb_build_object('case_id', c.id) AS payload
+FROM litgo.triage t JOIN cases c ON c.id = t.case_id
+LEFT JOIN litgo.told o ON o.kind = 'case_review' AND o.subject = c.id::text
+WHERE t.status = 'review' AND c.status = 'pending_assignment' AND t.as_of <= %(as_of)s
+  AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL) AND coalesce(o.told_at < t.as_of, true)
+UNION ALL
+SELECT 'lawyers_interested', c.id::text, c.client_id, c.created_at, jsonb_build_object('case_id', c.id)
+FROM cases c
+WHERE c.status = 'pending_assignment' AND c.created_at <= %(as_of)s
+  AND EXISTS (SELECT FROM offers f WHERE f.case_id = c.id AND f.status = 'interested')
+  AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
+  AND NOT EXISTS (SELECT FROM litgo.told o WHERE o.kind = 'lawyers_interested' AND o.subject = c.id::text)
+UNION ALL
+SELECT 'case_without_contract', c.id::text, %(team)s::uuid, c.created_at, jsonb_build_object('case_id', c.id)
+FROM cases c
+WHERE c.status IN ('assigned', 'in_progress') AND c.created_at <= %(as_of)s
+  AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
+  AND NOT EXISTS (  -- who was chosen a moment ago has no contract yet
+      SELECT FROM offers f WHERE f.case_id = c.id AND f.status = 'interested'
+          AND coalesce(f.responded_at, f.sent_at) > %(as_of)s::timestamptz - interval '3 days')
+  AND NOT EXISTS (SELECT FROM litgo.told o WHERE o.kind = 'case_without_contract' AND o.subject = c.id::text)
+UNION ALL
+SELECT 'message_dead', m.message_id::text, %(team)s::uuid, m.settled_at,
+       jsonb_build_object('message_id', m.message_id, 'about', m.kind)
+FROM litgo.outbox m
+WHERE m.status = 'dead' AND m.recipient_id::text NOT LIKE '00000000-0000-0000-0000-00000000000_'
+  AND NOT EXISTS (SELECT FROM litgo.told o WHERE o.kind = 'message_dead' AND o.subject = m.message_id::text)

@@ -1,0 +1,199 @@
+"""Places as people enter them, numbers that are none, words for areas, and how far a case looks for lawyers."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.database import connect
+from litgo_pipelines.marketplace.geo import states
+from litgo_pipelines.matching import explain
+from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
+
+ISLANDS = [(-32.42, -3.85), (-33.81, -3.87), (-29.32, -20.51), (-28.86, -20.48), (-29.35, 0.92), (-38.7, -17.96)]
+FAR_TOWNS = [(-53.46, -33.69), (-51.83, 3.84), (-60.17, 4.6), (-73.66, -7.11), (-34.79, -7.15), (-48.55, -27.6),
+             (-69.94, -4.25), (-57.09, -29.76), (-45.36, -23.78), (-61.15, 4.43)]  # fmt: skip
+BRAZIL = [(s.lng, s.lat) for s in states()] + ISLANDS + FAR_TOWNS
+ABROAD = [(-58.4, -34.6), (-56.16, -34.9), (-57.63, -25.28), (-52.33, 4.93), (-77.03, -12.05), (-74.07, 4.71),
+          (-9.14, 38.72), (-80.2, 25.8), (46.63, 23.55), (46.63, -23.55), (0, 0), (-20, -20), (200, 95)]  # fmt: skip
+
+
+def placed(url: str, lng: Any, lat: Any) -> Any:
+    ((at,),) = ask(url, "SELECT litgo.placed(point(%s::float8, %s::float8))::text", (lng, lat))
+    return at and tuple(float(value) for value in at.strip("()").split(","))
+
+
+def test_the_place_that_is_meant(database_url: str) -> None:
+    for lng, lat in BRAZIL:
+        assert placed(database_url, lng, lat) == (lng, lat)
+        assert placed(database_url, lat, lng) == (lng, lat)  # swapped
+    for lng, lat in ABROAD:
+        assert placed(database_url, lng, lat) is None, (lng, lat)
+    for odd in ("NaN", "Infinity", "-Infinity"):
+        assert placed(database_url, odd, -23.5) is None
+        assert placed(database_url, -46.6, odd) is None
+        assert placed(database_url, odd, odd) is None
+    assert ask(database_url, "SELECT litgo.placed(NULL)") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    "place", ["('NaN',-23.5)", "(-46.6,'NaN')", "('Infinity',0)", "('-Infinity','NaN')", "(0,0)", "(200,95)"]
+)
+def test_a_case_with_a_place_that_is_none_is_served_from_anywhere_and_holds_up_nobody(
+    database_url: str, place: str
+) -> None:
+    fill(database_url, cases=6)
+    ask(database_url, f"UPDATE cases SET coords = point{place} WHERE id = md5('case 2')::uuid")
+    (result,) = match(database_url)
+    assert (result.matched, result.failures) == (6, {})
+    assert ask(database_url, "SELECT radius_km FROM litgo.matchings WHERE case_id = md5('case 2')::uuid") == [(None,)]
+
+
+def test_a_swapped_case_and_one_with_numbers_only_find_the_lawyers_near_them(database_url: str) -> None:
+    fill(database_url, cases=3)
+    ask(database_url, "UPDATE cases SET coords = point(-23.55, -46.63) WHERE id = md5('case 1')::uuid")
+    ask(database_url, "UPDATE cases SET coords = NULL, lat = -23.55, lng = -46.63 WHERE id = md5('case 2')::uuid")
+    ask(
+        database_url, "UPDATE cases SET coords = point(0, 0), lat = -46.63, lng = -23.55 WHERE id = md5('case 3')::uuid"
+    )
+    match(database_url)
+    assert ask(database_url, "SELECT radius_km, count(*) FROM litgo.matchings GROUP BY 1") == [(50.0, 3)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "geo_latlon = point(-23.55, -46.63)",
+        "geo_latlon = NULL, lat = -23.55, lng = -46.63",
+        "geo_latlon = point('NaN', 1), lat = -23.55, lng = -46.63",
+        "geo_latlon = point(0, 0), lat = -46.63, lng = -23.55",
+    ],
+)
+def test_a_lawyer_is_where_he_means_to_be(database_url: str, change: str) -> None:
+    fill(database_url, lawyers=5, cases=1)
+    ask(database_url, f"UPDATE lawyers SET {change} WHERE id = md5('lawyer 4')::uuid")
+    match(database_url)
+    assert ask(database_url, "SELECT candidates, radius_km FROM litgo.matchings") == [(5, 50.0)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE lawyers SET capacidade_mensal = 0",
+        "UPDATE lawyers SET capacidade_mensal = -4, cases_30d = -1",
+        "ALTER TABLE lawyers ALTER capacidade_mensal TYPE numeric; UPDATE lawyers SET capacidade_mensal = 'NaN'",
+        "ALTER TABLE lawyers ALTER cases_30d TYPE float8; UPDATE lawyers SET cases_30d = 'Infinity'",
+        "ALTER TABLE lawyers ALTER max_concurrent_cases TYPE float8; UPDATE lawyers SET max_concurrent_cases = 'NaN'",
+        "ALTER TABLE cases ALTER urgency_h TYPE numeric; UPDATE cases SET urgency_h = 'NaN'",
+        "ALTER TABLE cases ALTER urgency_h TYPE float8; UPDATE cases SET urgency_h = '-Infinity'",
+        "UPDATE cases SET urgency_h = 0",
+        "UPDATE lawyers SET created_at = '-infinity'",
+        "UPDATE lawyers SET last_offered_at = 'infinity'",
+        "UPDATE litgo.lawyer_evidence SET years = 'NaN', response_h = 'Infinity', softskill = 'NaN'",
+        'UPDATE litgo.lawyer_evidence SET degrees = \'{"Civil": "NaN"}\'',
+    ],
+)
+def test_a_number_that_is_none_is_nobodys_trouble(database_url: str, change: str) -> None:
+    fill(database_url, cases=4)
+    head, _, tail = change.rpartition("; ")
+    where = {"lawyers": "id", "cases": "id", "litgo.lawyer_evidence": "lawyer_id"}[tail.split()[1]]
+    name = "case 2" if where == "id" and "cases" in tail.split()[1] else "lawyer 7"
+    ask(database_url, f"{head}; {tail} WHERE {where} = md5('{name}')::uuid" if head else
+        f"{tail} WHERE {where} = md5('{name}')::uuid")  # fmt: skip
+    (result,) = match(database_url)
+    assert (result.matched, result.failures) == (4, {})
+    assert ask(database_url, "SELECT count(*) FROM offers") == [(20,)]
+
+
+AREAS = [
+    "familia", "FAMÍLIA", "Fami\u0301lia", " Família  ", "Família\u00a0", "Direito de Família", "direito da familia",
+    "DIREITO DE FAMÍLIA E SUCESSÕES", "Fam\u200bília", "Famílias",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", AREAS)
+def test_an_area_is_understood_whichever_side_says_it(database_url: str, said: str) -> None:
+    fill(database_url, lawyers=9, cases=2)
+    ask(database_url, "UPDATE cases SET area = CASE id WHEN md5('case 1')::uuid THEN %s ELSE 'Família' END", (said,))
+    ask(database_url, "UPDATE lawyers SET tags_expertise = ARRAY[%s] WHERE id = md5('lawyer 3')::uuid", (said,))
+    ask(
+        database_url,
+        "UPDATE lawyers SET tags_expertise = '{}', primary_area = %s WHERE id = md5('lawyer 6')::uuid",
+        (said,),
+    )
+    (result,) = match(database_url)
+    assert (result.matched, result.waiting, result.offers) == (2, 0, 6)
+    assert ask(database_url, "SELECT DISTINCT candidates FROM litgo.matchings") == [(3,)]
+
+
+def test_words_for_areas_are_data(database_url: str) -> None:
+    fill(database_url, lawyers=3, cases=1)
+    ask(database_url, "UPDATE lawyers SET tags_expertise = '{Direito Penal}', primary_area = NULL")
+    ask(database_url, "UPDATE cases SET area = 'Criminal'")
+    (result,) = match(database_url)
+    assert result.offers == 3
+    ask(database_url, "INSERT INTO litgo.area_words VALUES ('navegacao', 'Marítimo'), ('maritimo', 'Marítimo')")
+    ask(database_url, "UPDATE lawyers SET tags_expertise = '{Navegação}'")
+    ask(database_url, "DELETE FROM offers; DELETE FROM case_matches; DELETE FROM litgo.matchings; "
+        "DELETE FROM litgo.exposures; DELETE FROM litgo.outbox")  # fmt: skip
+    ask(database_url, "UPDATE cases SET area = 'Direito Marítimo'")
+    (result,) = match(database_url, as_of=AS_OF + timedelta(hours=1))
+    assert result.offers == 3
+
+
+def test_a_lookup_of_areas_and_places_takes_the_indexes(database_url: str) -> None:
+    fill(database_url, lawyers=4000, cases=1)
+    ask(
+        database_url,
+        "UPDATE lawyers SET tags_expertise = '{Marítimo}' WHERE id <> md5('lawyer 3')::uuid; ANALYZE lawyers",
+    )
+    for condition, index in (
+        ("litgo.area_keys(l.tags_expertise, l.primary_area) && litgo.area_variants('Família')", "area_keys"),
+        ("litgo.placed(l.geo_latlon) <@ box '((-46.64,-23.6),(-46.6399,-23.5999))'", "placed"),
+    ):
+        plan = "\n".join(line for (line,) in ask(database_url, f"EXPLAIN SELECT l.id FROM lawyers l WHERE {condition}"))
+        assert f"litgo_lawyers_{index}" in plan
+
+
+@pytest.mark.parametrize("local", [1, 2, 3, 4])
+def test_local_lawyers_come_first_at_any_number(database_url: str, local: int) -> None:
+    fill(database_url, lawyers=40, cases=6)
+    ask(database_url, "UPDATE cases SET area = 'Civil'")
+    # the others are better and have less to do, in Rio and in Manaus
+    ask(
+        database_url,
+        "UPDATE lawyers SET geo_latlon = CASE WHEN random() < .5 THEN point(-43.2, -22.9) ELSE point(-60, -3.1) END",
+    )
+    ask(database_url, "UPDATE lawyers SET geo_latlon = point(-46.63, -23.55), cases_30d = 9 WHERE id IN "
+        "(SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, %s) i)", (local,))  # fmt: skip
+    match(database_url, Plan(exploration=0.3))
+    counted = "count(*) FILTER (WHERE lawyer_id IN (SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, %s) i))"
+    assert ask(database_url, f"SELECT DISTINCT count(*), {counted} FROM offers GROUP BY case_id", (local,)) == [
+        (5, local)
+    ]
+    assert ask(database_url, "SELECT DISTINCT (breakdown ->> 'propensity')::float8 FROM case_matches "
+               "WHERE breakdown ? 'nearest'") == [(1.0,)]  # fmt: skip
+
+
+def test_closeness_falls_over_the_widened_radius_and_the_explanation_says_which(database_url: str) -> None:
+    fill(database_url, lawyers=6, cases=1)
+    ask(database_url, "UPDATE cases SET area = 'Civil'")
+    for number, place in ((1, "(-46.7,-23.5)"), (2, "(-43.2,-22.9)"), (3, "(-47.9,-15.8)"), (4, "(-60,-3.1)")):
+        ask(database_url, "UPDATE lawyers SET geo_latlon = %s WHERE id = md5('lawyer ' || %s)::uuid", (place, number))
+    ask(
+        database_url,
+        "UPDATE lawyers SET is_available = false WHERE id IN (md5('lawyer 5')::uuid, md5('lawyer 6')::uuid)",
+    )
+    match(database_url)
+    closeness = [float(g) for (g,) in ask(
+        database_url, "SELECT e -> 'features' ->> 'G' FROM litgo.matchings, jsonb_array_elements(considered) e, "
+        "generate_series(1, 4) i WHERE e ->> 'lawyer_id' = md5('lawyer ' || i)::uuid::text ORDER BY i",
+    )]  # fmt: skip
+    assert closeness == sorted(closeness, reverse=True)
+    assert closeness[0] > 0.99
+    assert 0.3 < closeness[3] < 0.5  # some 2,700 km of 4,500
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT case_id::text FROM litgo.matchings")
+        (found,) = explain.read_matchings(cursor, cursor.fetchone()[0])
+    assert "anywhere (closeness falls to 0 at 4500 km)" in explain.text(found, explain.contributions(found))

@@ -1,0 +1,115 @@
+"""Same person, same matter: nobody is offered his own case; a case sent twice, a lawyer with two accounts, are one."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.database import connect
+from litgo_pipelines.matching import explain, waits
+from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match
+
+NUMBERS = ["OAB/SP 123.456", "123456/SP", "SP123456", "sp 0123456", "123456-SP", "OAB SP nº 123456"]
+OTHERS = ["123456/RJ", "123457/SP", "123456", "", "a inscrever", None]
+
+
+def test_a_registration_number_is_compared_as_it_is_meant(database_url: str) -> None:
+    keys = [ask(database_url, "SELECT litgo.oab_key(%s)", (number,))[0][0] for number in (*NUMBERS, *OTHERS)]
+    assert set(keys[: len(NUMBERS)]) == {"123456SP"}
+    assert keys[len(NUMBERS) :] == ["123456RJ", "123457SP", "123456", None, None, None]
+
+
+def test_nobody_is_offered_his_own_case(database_url: str) -> None:
+    fill(database_url, lawyers=6, cases=1)
+    ask(database_url, "UPDATE lawyers SET tags_expertise = '{Civil,Família}'; "
+        "UPDATE lawyers SET oab_number = '77/SP' WHERE id IN (md5('lawyer 1')::uuid, md5('lawyer 2')::uuid); "
+        "INSERT INTO profiles (id) VALUES (md5('lawyer 1')::uuid); "
+        "UPDATE cases SET client_id = md5('lawyer 1')::uuid")  # fmt: skip
+    match(database_url)
+    offered = ask(database_url, "SELECT i FROM generate_series(1, 6) i JOIN offers ON lawyer_id = "
+                  "md5('lawyer ' || i)::uuid ORDER BY 1")  # fmt: skip
+    assert offered == [(3,), (4,), (5,), (6,)]  # nor by his other account
+
+
+def test_two_accounts_of_one_lawyer_get_one_offer_and_share_a_load(database_url: str) -> None:
+    fill(database_url, lawyers=7, cases=1)
+    ask(database_url, "UPDATE lawyers SET tags_expertise = '{Civil,Família}', oab_number = 'SP ' || (100 + "
+        "right(name, 1)::int)::text")  # fmt: skip
+    for number, written in ((1, "OAB/SP 9.001"), (2, "9001/SP"), (3, "SP009001")):
+        ask(database_url, "UPDATE lawyers SET oab_number = %s, created_at = created_at - %s * interval '1 day' "
+            "WHERE id = md5('lawyer ' || %s)::uuid", (written, number, number))  # fmt: skip
+    ask(database_url, "INSERT INTO cases (id, client_id, area, status, created_at) SELECT md5('old ' || i)::uuid, "
+        "md5('client 1')::uuid, 'Civil', 'closed', %s FROM generate_series(1, 4) i", (AS_OF,))  # fmt: skip
+    ask(database_url, "INSERT INTO offers (case_id, lawyer_id, status, sent_at) SELECT md5('old ' || i)::uuid, "
+        "md5('lawyer ' || 1 + i %% 2)::uuid, 'declined', %s FROM generate_series(1, 4) i",
+        (AS_OF - timedelta(days=3),))  # fmt: skip
+    match(database_url, Plan(exploration=0))
+    assert ask(database_url, "SELECT candidates FROM litgo.matchings") == [(5,)]
+    accounts = ask(database_url, "SELECT i FROM generate_series(1, 3) i JOIN offers o ON lawyer_id = "
+                   "md5('lawyer ' || i)::uuid AND o.status = 'pending'")  # fmt: skip
+    assert accounts == [(3,)]  # the oldest
+    loads = "SELECT max((e ->> 'load')::float8) FROM litgo.matchings, jsonb_array_elements(considered) e WHERE "
+    ((load,),) = ask(database_url, loads + "e ->> 'lawyer_id' = md5('lawyer 3')::uuid::text")
+    ((others,),) = ask(database_url, loads + "e ->> 'lawyer_id' <> md5('lawyer 3')::uuid::text")
+    assert load > others
+    ask(database_url, "UPDATE offers SET status = 'declined'; UPDATE lawyers SET is_available = id <> "
+        "md5('lawyer 3')::uuid")  # fmt: skip
+    match(database_url, as_of=AS_OF + timedelta(hours=1))
+    assert ask(database_url, "SELECT count(*) FROM offers WHERE sent_at > %s", (AS_OF + MINUTE,)) == [(0,)]
+
+
+def twice(url: str, minutes: float, **second: Any) -> None:
+    """One case, and another like it so many minutes later."""
+    fill(url, cases=1)
+    ask(url, "UPDATE cases SET title = 'Divórcio', description = 'Quero me separar.'")
+    values = {"client_id": "client_id", "title": "'  divorcio '", "description": "'QUERO ME SEPARAR.'"} | second
+    columns = ", ".join(values)
+    ask(url, f"INSERT INTO cases (id, area, created_at, {columns}) SELECT md5('again')::uuid, area, "
+        f"created_at + %s * interval '1 minute', {', '.join(values.values())} FROM cases", (minutes,))  # fmt: skip
+
+
+def matched(url: str) -> list[bool]:
+    return [first for (first,) in ask(url, "SELECT case_id <> md5('again')::uuid FROM litgo.matchings ORDER BY 1")]
+
+
+def test_the_same_case_sent_again_is_one_shown_and_kept(database_url: str) -> None:
+    twice(database_url, 5)
+    match(database_url)
+    assert match(database_url, as_of=AS_OF + MINUTE) == []
+    assert matched(database_url) == [True]
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        shown = waits.markdown(waits.parked(cursor))
+        cursor.execute("SELECT md5('again')::uuid::text, md5('case 1')::uuid::text")
+        again, first = cursor.fetchone() or ("", "")
+        with pytest.raises(explain.NotMatched, match=f"repeats case {first}"):
+            explain.read_matchings(cursor, again)
+    assert f"| {again} |" in shown
+    assert f"repetição do caso ({first})" in shown
+    assert ask(database_url, "SELECT count(*) FROM cases") == [(2,)]
+    ask(database_url, "UPDATE cases SET status = 'cancelled' WHERE id = md5('case 1')::uuid")
+    match(database_url, as_of=AS_OF + MINUTE)
+    match(database_url, as_of=AS_OF + 2 * MINUTE)
+    assert sorted(matched(database_url)) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "second", "plan"),
+    [
+        (31, {}, Plan()),
+        (5, {"description": "'Quero me separar do meu sócio.'"}, Plan()),
+        (5, {"client_id": "md5('client 9')::uuid"}, Plan()),
+        (5, {}, Plan(duplicate_minutes=0)),
+    ],
+)
+def test_what_is_another_case_stays_one(database_url: str, minutes: float, second: dict[str, str], plan: Plan) -> None:
+    twice(database_url, minutes, **second)
+    match(database_url, plan, as_of=AS_OF + timedelta(hours=1))
+    assert sorted(matched(database_url)) == [False, True]
+
+
+def test_cases_without_words_are_not_alike(database_url: str) -> None:
+    fill(database_url, cases=4)
+    ask(database_url, "UPDATE cases SET client_id = md5('client 1')::uuid, description = ' '")
+    (result,) = match(database_url)
+    assert result.matched == 4
