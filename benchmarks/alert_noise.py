@@ -397,7 +397,7 @@ def report(found: dict[str, Any], days: int, lawyers: int) -> str:
     rows = "\n".join(f"| {name} | {len(fired)} |" for name, fired in alerts.items() if fired) or "| none | 0 |"
     assumed = "; ".join(f"{what}: {share:.2%}" for what, share in HEALTHY.items())
     gini, coverage = found["gini"], found["coverage"]
-    return f"""{days} healthy days of the simulated marketplace, nights and weekends included: {lawyers:,} lawyers, {found["cases"]:.0f} cases a day,
+    return f"""{days} healthy days of the simulated marketplace, nights and weekends included: {lawyers:,} lawyers, {found["cases"]:.0f} cases per day,
 offers by the real allocation (Gini {gini.min():.3f}–{gini.max():.3f}, coverage {coverage.min():.1%}–{coverage.max():.1%}).
 Assumed: {assumed}.
 

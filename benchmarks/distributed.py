@@ -3,7 +3,7 @@
     python -m benchmarks.distributed [folder with rank.train and rank.test] [--rows 4000000] [--seeds 5]
 
 Quality: LightGBM's `examples/lambdarank`, rounds by cross-validation, the same for both, one booster
-a seed; NDCG@10 of rank.test. Limit: the means differ by less than the larger standard deviation over seeds.
+per seed; NDCG@10 of rank.test. Limit: the means differ by less than the larger standard deviation over seeds.
 Memory: a snapshot file of --rows rows, the highest resident memory of each process above what its libraries take,
 reading and training 20 rounds. Limit: a worker takes at most 0.7 of the one process.
 """

@@ -3,7 +3,7 @@
     python -m benchmarks.equity_nightly [LAWYERS]
 
 Floor: the same statement sent bare to the same database, on the night after a computed one. Peer: a loop with three
-queries a lawyer, timed on a sample of the lawyers and scaled. Each figure is the median of three.
+queries per lawyer, timed on a sample of the lawyers and scaled. Each figure is the median of three.
 """
 
 import argparse
@@ -136,7 +136,8 @@ def main() -> None:
 
 
 def three_queries_a_lawyer(url: str, as_of, sample: int) -> float:
-    """Seconds a lawyer, for contracts, interest and last offer asked one lawyer at a time, with the tables' indexes."""
+    """Seconds per lawyer, for contracts, interest and last offer asked one lawyer at a time, with the tables'
+    indexes."""
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT id FROM lawyers LIMIT %s", (sample,))
         ids = [i for (i,) in cursor.fetchall()]

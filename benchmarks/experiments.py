@@ -37,8 +37,8 @@ from litgo_pipelines.experiments.fairness import InterimAnalysis, interim_analys
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 START = datetime(2026, 1, 1, tzinfo=UTC)
-CLIENTS_A_DAY = 400
-MATURING = 14 * CLIENTS_A_DAY  # clients exposed whose outcome is not final yet
+CLIENTS_PER_DAY = 400
+MATURING = 14 * CLIENTS_PER_DAY  # clients exposed whose outcome is not final yet
 STEP = 100  # clients between two looks
 HORIZON = 20_000
 HOURS_CAP = 72.0
@@ -151,7 +151,7 @@ def cutoffs(run: Run, shares: tuple[float, ...], gini: tuple[InterimAnalysis, ..
         clients = sum(map(sum, exposed))
         yield Cutoff(
             START,
-            START + timedelta(days=((at + 1) * STEP + MATURING) / CLIENTS_A_DAY),
+            START + timedelta(days=((at + 1) * STEP + MATURING) / CLIENTS_PER_DAY),
             tuple(
                 Phase(share, arm(row[0], count[0]), arm(row[1], count[1])) for row, count, share in seen
             ),
@@ -161,7 +161,7 @@ def cutoffs(run: Run, shares: tuple[float, ...], gini: tuple[InterimAnalysis, ..
 
 def gini_sequences(count: int, ramp: tuple[tuple[int, float], ...], seed: int) -> list[tuple[InterimAnalysis, ...]]:
     """Looks at the Gini of one model in both arms, through `fairness.interim_analysis`: popular and less popular lawyers, five offers
-    a client."""
+    per client."""
     found = []
     for number in tqdm(range(count), desc="Gini", unit=" runs", leave=False):
         rng = np.random.default_rng([seed, number])
@@ -183,7 +183,7 @@ def gini_sequences(count: int, ramp: tuple[tuple[int, float], ...], seed: int) -
 
 
 def peeking(run: Run) -> dict[str, bool]:
-    """What fixed-horizon rules declare at some look (from 100 clients an arm), phases pooled as they do."""
+    """What fixed-horizon rules declare at some look (from 100 clients per arm), phases pooled as they do."""
     pooled = run.counts.sum(axis=1)
     n, x = pooled[..., 0], pooled[..., 1]
     z, chance = fixed_horizon(n, x)
@@ -245,7 +245,7 @@ def measure(scenario: Scenario, runs: int, gini: list[tuple[InterimAnalysis, ...
 
 
 def assignments() -> tuple[float, float, float]:
-    """(Assignments a second, chi-square of 1e6 ids over 100 cells with 99 degrees of freedom, share in treatment)."""
+    """(Assignments per second, chi-square of 1e6 ids over 100 cells with 99 degrees of freedom, share in treatment)."""
     experiment = Experiment("benchmark:1", 1000)
     ids = [f"c{number}" for number in range(1_000_000)]
     started = time.perf_counter()
@@ -318,8 +318,8 @@ def report(results: Mapping[Scenario, Result], runs: int, gini: Mapping[str, lis
     speed, chi, share = assignments()
     decisions, seconds = sum(r.decisions for r in results.values()), sum(r.seconds for r in results.values())
     steady = by_name[SCENARIOS[1].name]
-    return f"""Written by `python -m benchmarks.experiments`. {runs:,} runs a row, seeded; a look every {STEP} clients up to
-{HORIZON:,}, each through `decide` with three guardrails and the Gini; {CLIENTS_A_DAY} clients a day, baseline .30. A figure of
+    return f"""Written by `python -m benchmarks.experiments`. {runs:,} runs per row, seeded; a look every {STEP} clients up to
+{HORIZON:,}, each through `decide` with three guardrails and the Gini; {CLIENTS_PER_DAY} clients per day, baseline .30. A figure of
 2 % has a standard error of {np.sqrt(0.02 * 0.98 / runs):.1%}.
 
 | experiment | promoted | rolled back | futile | horizon | halted | median clients when promoted |
@@ -341,7 +341,7 @@ Reasons of the rollbacks in the A/A rows (a run may have several): {reasons or "
 At 50 % and steady, looking {HORIZON // STEP} times turns 5 % into {steady.old.get("peeked", 0):.0%}; pooled phases over a drifting baseline and requests counted
 as if independent are wrong even when looked at once.
 
-**Gini of offers, the same model in both arms** ({GINI_POOL} sequences, {LAWYERS} lawyers, {RULES.permutations} shuffles a look):
+**Gini of offers, the same model in both arms** ({GINI_POOL} sequences, {LAWYERS} lawyers, {RULES.permutations} shuffles per look):
 
 | split | clients | naive difference, mean | corrected, mean | corrected, largest | p ≤ {RULES.gini_alpha:.4f} |
 |---|--:|--:|--:|--:|--:|

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.evaluation_page import write_part
-from litgo_pipelines.matching.allocation import OFFERS_A_CASE, Rule, choose, relative_load
+from litgo_pipelines.matching.allocation import OFFERS_PER_CASE, Rule, choose, relative_load
 from litgo_pipelines.matching.replay import TARGET_GINI, Figures, Policy, Pool, Replay, ReplayLawyers, price
 from litgo_pipelines.simulation.truth import DAY, Market, World
 
@@ -31,7 +31,7 @@ DAYS = 60
 FEW = 300  # lawyers of a thin marketplace
 RATIOS = (0.02, 0.2, 0.6, 1.0)  # cases / what the lawyers can take
 CURVE = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)  # λ drawn at the ratio .6
-POOL, POOL_SIZE, POOLS_A_SEED = (24, 0), 40, 5  # one state and area, everybody and everything in it
+POOL, POOL_SIZE, POOLS_PER_SEED = (24, 0), 40, 5  # one state and area, everybody and everything in it
 SPREAD_LIMITS = {0.2: 10, 0.6: 18, 1.0: 30}  # points
 LEAST_COVERAGE, LEAST_KEPT = 0.99, 0.84
 FLOOR = 0.45  # of relevance, taken away from everybody to make relevance matter more
@@ -51,21 +51,21 @@ def rule_so_far(pool: Pool) -> Ints:
     free = 1 - np.minimum(pool.cases_30d / pool.capacity, 1)
     score = 0.7 * pool.relevance + 0.3 * free
     order = np.lexsort((pool.lawyer[elite], pool.last_offered[elite], -score[elite]))
-    return by_relevance(pool, elite[order[:OFFERS_A_CASE]])
+    return by_relevance(pool, elite[order[:OFFERS_PER_CASE]])
 
 
 def round_robin(pool: Pool) -> Ints:
-    return by_relevance(pool, np.lexsort((pool.lawyer, pool.last_offered))[:OFFERS_A_CASE])
+    return by_relevance(pool, np.lexsort((pool.lawyer, pool.last_offered))[:OFFERS_PER_CASE])
 
 
 def least_load(pool: Pool) -> Ints:
     z, _ = relative_load(pool.offers_30d, pool.cases_30d, pool.capacity, pool.active_share, Rule())
-    return by_relevance(pool, np.lexsort((pool.lawyer, pool.last_offered, z))[:OFFERS_A_CASE])
+    return by_relevance(pool, np.lexsort((pool.lawyer, pool.last_offered, z))[:OFFERS_PER_CASE])
 
 
 def at_random() -> Policy:
     rng = np.random.default_rng(0)
-    return lambda pool: by_relevance(pool, rng.permutation(len(pool.lawyer))[:OFFERS_A_CASE])
+    return lambda pool: by_relevance(pool, rng.permutation(len(pool.lawyer))[:OFFERS_PER_CASE])
 
 
 def price_by_active_capacity(pool: Pool) -> Ints:
@@ -102,7 +102,7 @@ class CaseByCase:
             self.replay = Replay(
                 ReplayLawyers(them.capacity, them.joined.astype(float), market.cases_30d), self._policy
             )
-        columns = np.full((len(who), OFFERS_A_CASE), -1)
+        columns = np.full((len(who), OFFERS_PER_CASE), -1)
         relevance = np.maximum(raw - self._floor, 0) / (1 - self._floor)
         for row, at in enumerate(cases["created"].tolist()):
             (eligible,) = np.nonzero(who[row] >= 0)
@@ -143,7 +143,7 @@ def spreads(ratio: float, policy: Policy, seeds: Iterable[int]) -> NDArray[np.fl
 
 
 def measure(seeds: int, lawyers: int) -> dict[str, Any]:
-    """What the report is made of; lists have one entry a seed.
+    """What the report is made of; lists have one entry per seed.
 
     table, harder (with stretched relevance): (ratio, method) → [Figures]; bound of coverage: ratio → [share];
     curve: λ → [Figures]; few: method → [Figures] with 300 lawyers; spread: (ratio, method) → see `spreads`; variant: ratio → [Figures].
@@ -164,7 +164,7 @@ def measure(seeds: int, lawyers: int) -> dict[str, Any]:
         harder[ratio, name].append(country(seed, lawyers, ratio, METHODS[name](), FLOOR).figures(stop))
     for seed, weight in tqdm([(s, w) for s in range(seeds) for w in CURVE], desc="λ", unit=" runs"):
         curve[weight].append(country(seed, lawyers, 0.6, price(Rule(weight=weight))).figures(stop))
-    pools = range(1000, 1000 + seeds * POOLS_A_SEED)
+    pools = range(1000, 1000 + seeds * POOLS_PER_SEED)
     variants = {OURS: price(Rule()), "variant": price_by_active_capacity}
     spread = {
         (ratio, name): spreads(ratio, variants[name], pools)

@@ -525,7 +525,7 @@ def measure(url: str, lawyers: int, cases: int, repetitions: int) -> int:
     floor, (loop, holding) = statistics.median(floors) * 1000, loops
     seconds, step = middle["seconds"], middle["step"] / cases * 1000
     peak = max(run["megabytes"] for run in runs)
-    print(f"median of {repetitions}; {middle['pool']:,.0f} eligible lawyers a case")
+    print(f"median of {repetitions}; {middle['pool']:,.0f} eligible lawyers per case")
     print(f"candidates to offers {seconds:8.2f} s   each {', '.join(format(run['seconds'], '.2f') for run in runs)}")
     print(f"  reading            {middle['read']:8.2f} s")
     print(f"  writing            {middle['write']:8.2f} s")
@@ -571,7 +571,7 @@ def ours(url: str, cases: int) -> dict[str, float]:
 
 
 def plain_loop(url: str, plan: Plan, sample: int, hold: bool) -> tuple[float, float, dict[tuple[str, str], float]]:
-    """(seconds to start, seconds a case, the offers it made)."""
+    """(seconds to start, seconds per case, the offers it made)."""
     with closing(open_connection(url)) as connection:
         with connection, connection.cursor() as cursor:
             cursor.execute(

@@ -18,7 +18,7 @@ from benchmarks.evaluation_page import write_part
 from benchmarks.fair_allocation import least_load
 from benchmarks.olist_marketplace import TIMEZONE, Candidates, Olist, candidates, read, seconds
 from litgo_pipelines.equity.distribution import gini
-from litgo_pipelines.matching.allocation import OFFERS_A_CASE, Rule
+from litgo_pipelines.matching.allocation import OFFERS_PER_CASE, Rule
 from litgo_pipelines.matching.features import impute
 from litgo_pipelines.matching.replay import (
     TARGET_GINI,
@@ -136,7 +136,7 @@ def report(olist: Olist, cases: ReplayCases, rows: list[Row], found: Calibration
         for row in rows
     )
     by = {(row.method, row.k): row for row in rows}
-    ours, ours_one = by["relative-load price", OFFERS_A_CASE], by["relative-load price", 1]
+    ours, ours_one = by["relative-load price", OFFERS_PER_CASE], by["relative-load price", 1]
     bought, lot = by["what was bought", 1], by["at random", 1]
     everything = olist.sales.drop_duplicates(["order", "seller"])["seller"].value_counts().to_numpy(dtype=float)
     first, last = (
@@ -163,7 +163,7 @@ over sellers who were on a list of the window and active for more than 15 % of i
 {lines}
 
 *Gini, all days* is over plain counts of everybody who was ever on a list; the {gini(everything):.2f} under *Nightly equity* is over all sellers of
-the files and counts the orders without a list too. Each comparison is within the same number of offers a case: five offers spread more evenly than one by themselves. {calibrated} (λ → Gini: {tried}).
+the files and counts the orders without a list too. Each comparison is within the same number of offers per case: five offers spread more evenly than one by themselves. {calibrated} (λ → Gini: {tried}).
 
 What the table says and does not say:
 
@@ -174,7 +174,7 @@ What the table says and does not say:
   from have {_mean(bought, "kept"):.2f} of the best one's relevance themselves, one drawn by lot {_mean(lot, "kept"):.2f}. It is the price of equity in the ranker's
   own terms, no loss of sales.
 - With {load:.1f} cases a seller in a window, demand decides much: categories differ in cases per seller, and no allocation moves
-  offers between them. *Least load*, which looks at nothing but load, has a Gini of {_mean(by["least load", OFFERS_A_CASE], "gini"):.2f}.
+  offers between them. *Least load*, which looks at nothing but load, has a Gini of {_mean(by["least load", OFFERS_PER_CASE], "gini"):.2f}.
   The target of {TARGET_GINI} is {"reached" if _mean(ours, "gini") <= TARGET_GINI else "**not reached** in the mean"}.
 - Answers do not come back: the lists and features are those of what happened, whoever is offered the case."""
 

@@ -49,7 +49,7 @@ class Olist:
 
 @dataclass(frozen=True)
 class Candidates:
-    """`pairs`: one row a case (row number of `orders`) and candidate (seller code), ordered by both: the features,
+    """`pairs`: one row per case (row number of `orders`) and candidate (seller code), ordered by both: the features,
     raw_score by the heuristic ranker, `bought`, and `popularity` (the candidate's earlier sales in the category).
     `dropped`: why orders have no candidates.
     """

@@ -45,7 +45,7 @@ from litgo_pipelines.models.metrics import KS, ndcg
 DATABASE = "litgo_olist"
 FIRST_NIGHT = "2016-09-01"
 NIGHTS = 90
-ROWS_A_COPY = 100_000
+ROWS_PER_COPY = 100_000
 _IDS = uuid.uuid5(uuid.NAMESPACE_OID, "olist replay")
 _CASE_STATUS = {
     "delivered": "closed",
@@ -137,8 +137,8 @@ def tables(olist: Olist, found: Candidates) -> Iterator[tuple[str, pd.DataFrame]
     }
     yield "reviews", pd.DataFrame(reviews)[sold & orders["stars"].notna()]
 
-    for start in range(0, len(found.pairs), ROWS_A_COPY):
-        pairs = found.pairs.iloc[start : start + ROWS_A_COPY].reset_index(drop=True)
+    for start in range(0, len(found.pairs), ROWS_PER_COPY):
+        pairs = found.pairs.iloc[start : start + ROWS_PER_COPY].reset_index(drop=True)
         order = pairs["case"].to_numpy()
         purchased = orders["purchased"].iloc[order].reset_index(drop=True)
         logged = pd.DataFrame(

@@ -161,13 +161,13 @@ Gini lay between {nights.gini.min():.3f} and {nights.gini.max():.3f} (mean {nigh
 
 - No allocation took place here (*Allocation replayed*, at the end, is another replay). The Gini is that of the reconstructed lists, in which everybody active in a category is offered
   every case of it: it shows how unevenly demand falls on categories, not how fair anybody was. The target (below 0.3) is
-  for offers that were allocated, five a case. The purchases themselves have a Gini of {gini(bought):.2f} over sellers.
+  for offers that were allocated, five per case. The purchases themselves have a Gini of {gini(bought):.2f} over sellers.
 - Coverage stays below 80 % because nothing in the files says that a seller left: all count as available for ever, and
   {gone:.0%} of those who had ever sold by the last night had not sold in the 180 days before it, so that no list could hold them.
-- Utilisation is counted in units of five offers a case, while these lists are more than ten times as long. The spread inside pools
+- Utilisation is counted in units of five offers per case, while these lists are more than ten times as long. The spread inside pools
   ({nights.spread_points.min():.0f} to {nights.spread_points.max():.0f} points) is therefore no figure to hold against the target.
 - Eligible are sellers within 50 km of a customer, as the metric defines it, although parcels travel further; the bound is
-  for five offers a case within that radius."""
+  for five offers per case within that radius."""
 
 
 def ranking_section(replay: Replay) -> str:
@@ -195,8 +195,8 @@ def ranking_section(replay: Replay) -> str:
     return f"""### Ranking
 
 One retraining as of {replay.retraining["as_of"]:%Y-%m-%d} through the project's own assets. The newest fifth of the cases is held out:
-{cut:,} cases to learn from ({purchased.iloc[0]:%Y-%m-%d} to {purchased.iloc[cut - 1]:%Y-%m-%d}, {replay.list_lengths["train"]:.0f} candidates a case),
-{snapshot["holdout_cases"]:,} to judge by ({purchased.iloc[cut]:%Y-%m-%d} to {purchased.iloc[-1]:%Y-%m-%d}, {replay.list_lengths["holdout"]:.0f} candidates a case).
+{cut:,} cases to learn from ({purchased.iloc[0]:%Y-%m-%d} to {purchased.iloc[cut - 1]:%Y-%m-%d}, {replay.list_lengths["train"]:.0f} candidates per case),
+{snapshot["holdout_cases"]:,} to judge by ({purchased.iloc[cut]:%Y-%m-%d} to {purchased.iloc[-1]:%Y-%m-%d}, {replay.list_lengths["holdout"]:.0f} candidates per case).
 {candidate["rounds"]} rounds, {len(candidate["seeds"])} seeds; logged and registered in MLflow.
 
 | label | 0 | 1 interested | 2 signed | 3 closed, ≥ 4 stars |

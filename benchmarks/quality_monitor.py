@@ -21,7 +21,7 @@ from litgo_pipelines.monitoring.rules import QualityRules, cusum, window_p
 CHECKS_AN_HOUR = 12
 MONTH = 30
 REFERENCE = 0.2
-RATES = (20, 60, 200, 1000)  # outcomes an hour
+RATES = (20, 60, 200, 1000)  # outcomes per hour
 LIMITS = dict(zip(RATES, (24, 8, 3, 1), strict=True))  # hours to catch −50 %, median
 RULES = QualityRules(REFERENCE)
 
@@ -149,22 +149,22 @@ def report(runs: int) -> str:
                 f"| {np.isfinite(demand.hours).mean():.1%} | {np.isfinite(alone.hours).mean():.0%} |"
             )
     table, checks, more = "\n".join(rows), "\n".join(verdicts), "\n".join(controlled)
-    return f"""Written by `python -m benchmarks.quality_monitor`. {runs:,} months of {MONTH} days a row, a check every 5 minutes, success {REFERENCE:.0%} when
+    return f"""Written by `python -m benchmarks.quality_monitor`. {runs:,} months of {MONTH} days per row, a check every 5 minutes, success {REFERENCE:.0%} when
 healthy. CUSUM: ratio {RULES.cusum_ratio:g}, limit {RULES.cusum_limit:g}; hour: p < {RULES.window_p:g}, at least {RULES.window_min_outcomes} outcomes; floor {RULES.floor:g}: p < {RULES.floor_p:g} over 24 hours.
 
 Against the model's own reference:
 
-| outcomes an hour | healthy, taken back in a month | by CUSUM / hour / floor | 5 % below its reference | hours to catch −50 % | −30 % | −20 % | "1 h, −10 %, n ≥ 100", healthy |
+| outcomes per hour | healthy, taken back in a month | by CUSUM / hour / floor | 5 % below its reference | hours to catch −50 % | −30 % | −20 % | "1 h, −10 %, n ≥ 100", healthy |
 |--:|--:|--:|--:|--:|--:|--:|--:|
 {table}
 
-| outcomes an hour | healthy ≤ 1 % a month | −50 % caught, median |
+| outcomes per hour | healthy ≤ 1 % a month | −50 % caught, median |
 |--:|---|---|
 {checks}
 
-Against a concurrent control (outcomes an hour are the model's own; the control's come on top):
+Against a concurrent control (outcomes per hour are the model's own; the control's come on top):
 
-| control's share | outcomes an hour | healthy, taken back in a month | hours to catch −50 % | demand falls by 30 % for a week: taken back | the same without the control |
+| control's share | outcomes per hour | healthy, taken back in a month | hours to catch −50 % | demand falls by 30 % for a week: taken back | the same without the control |
 |--:|--:|--:|--:|--:|--:|
 {more}
 

@@ -4,8 +4,8 @@
 
 Measured: the step `candidate_model` of a Dagster run: reading the snapshot, training, metrics, plots, files. Floor:
 LightGBM's own calls doing the same recipe on the same arrays, which are in memory already: the same folds, the same
-search for the best round with and without position, a refit for each seed, with as many threads a model. Both are taken
-in turn, each in a fresh process; the figures are medians.
+search for the best round with and without position, a refit for each seed, with as many threads per model. Both are
+taken in turn, each in a fresh process; the figures are medians.
 """
 
 import argparse

@@ -407,7 +407,7 @@ class Hook(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A line a request tells nobody anything."""
+        """One log line per request would be noise."""
 
 
 @dataclass

@@ -166,7 +166,7 @@ def touched(came: NDArray, ended: NDArray, kills: NDArray) -> NDArray:
 
 
 def growth(samples: Mapping[int, Sequence[tuple[float, float]]], warm_up: float) -> tuple[float, float]:
-    """(bytes an hour, its standard error) of what one process of a kind holds, over all it had: least squares with a
+    """(bytes per hour, its standard error) of what one process of a kind holds, over all it had: least squares with a
     level of its own a process. `samples`: pid → (seconds, bytes); a process's first `warm_up` seconds are left out. NaN
     with too little to say."""
     times, sizes, processes = [], [], 0

@@ -66,7 +66,7 @@ class Outcome:
             ("no delivery that only the vendor knows", not sent.unknown, f"{sent.unknown:,}"),
             ("what arrived again was counted as possible duplicate", sent.repeated <= sent.admitted,
              f"{sent.repeated:,} again, {sent.admitted:,} counted"),
-            ("one envelope a contract, and it is there", not twice and not missing,
+            ("one envelope per contract, and it is there", not twice and not missing,
              f"{there:,} envelopes, {twice} twice, {missing} missing"),
             ("counters in `metric_state` equal the rows", not self.miscounted,
              "; ".join(f"{name}: {a:,} counted, {b:,} rows" for name, (a, b) in self.miscounted.items())
@@ -98,7 +98,7 @@ def text(o: Outcome) -> str:
     return f"""Written by `python -m benchmarks.soak --minutes {a.minutes:g} --cases-per-second {a.cases_per_second:g} \
 --kill-every {a.kill_every:g} --vendor-faults {a.vendor_faults:g}`.
 Machine: {machine()}; mean load {np.mean(o.load):.1f}, of this run and whatever else ran.
-{fed / 60:.0f} minutes of feeding, {o.lived["cases"] / fed:.2f} cases a second; {_list(o.lived)} by the simulated people
+{fed / 60:.0f} minutes of load, {o.lived["cases"] / fed:.2f} cases per second; {_list(o.lived)} by the simulated people
 ({o.repeated_steps} of their steps had to be repeated, the slowest took {o.slowest_step:.1f} s). \
 {len(o.kills)} kills.
 
@@ -129,7 +129,7 @@ job succeeded. Webserver, exporter, MLflow: a new process answers. Postgres: a n
 Resident, of all processes of a kind together, and growth within processes by least squares after
 {WARM_UP / 60:.0f} minutes of warm-up; ± is its standard error, of samples that are not independent.
 
-| process | processes | MiB, median | MiB, most | MiB an hour, each |
+| process | processes | MiB, median | MiB, most | MiB per hour, each |
 |---|--:|--:|--:|--:|
 {_rows(_memory(o))}
 

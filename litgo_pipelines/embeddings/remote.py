@@ -20,7 +20,7 @@ from litgo_pipelines.embeddings.store import BATCH, KINDS, PACKAGE, Embedded, Te
 from litgo_pipelines.intake.masking import mask
 from litgo_pipelines.resources.external_service import ExternalService, PermanentFailure
 
-ABOUT_A_TEXT = (400, 413, 422)  # a request is refused for what is in it
+ABOUT_PER_TEXT = (400, 413, 422)  # a request is refused for what is in it
 HARMLESS = "contrato de aluguel"  # refused too: it is not the text's fault
 
 
@@ -96,7 +96,7 @@ class _Asking:
         try:
             vectors = self._embed([masked for _, masked in texts])
         except PermanentFailure as failure:
-            if failure.status not in ABOUT_A_TEXT:
+            if failure.status not in ABOUT_PER_TEXT:
                 raise
             if not self.answers:
                 self._embed([HARMLESS])

@@ -66,7 +66,7 @@ class Space:
     def scores(self, queries: Texts, texts: Texts) -> Floats:
         """(queries, texts): (z of words + w · z of vectors) / √(1 + w²), w = (even_words / words of the query)³.
 
-        In double precision, so that a pair's score, rounded, is the same in any company. Memory: 16 bytes a pair and
+        In double precision, so that a pair's score, rounded, is the same in any company. Memory: 16 bytes per pair and
         as much again, 8 bytes a number of the vectors, so pass few at once. Raises SpaceMismatch for other vectors.
         """
         for given in (queries, texts):
@@ -96,7 +96,7 @@ def _z(values: Floats, sample: Floats) -> Floats:
 
 def mean_of_best(scores: Floats, starts: Ints, most: int = BEST) -> Floats:
     """(queries, texts) → (queries, lawyers): mean score of the lawyer's `most` most similar texts, of all where there
-    are fewer; NaN without a text. Memory: 8 bytes a query, lawyer and text of the lawyer with the most."""
+    are fewer; NaN without a text. Memory: 8 bytes per query, lawyer and text of the lawyer with the most."""
     size = np.diff(starts)
     place = np.arange(max(size.max(initial=0), most))
     padded = np.append(scores, np.full((len(scores), 1), -np.inf), axis=1)

@@ -22,7 +22,7 @@ from litgo_pipelines.observability.metrics import add, count
 
 PACKAGE = "litgo_pipelines.embeddings"
 LOCK = "embeddings"
-BATCH = 256  # texts a transaction: what a kill loses
+BATCH = 256  # texts per transaction: what a kill loses
 TEXTS_EACH = 10  # newest texts of a lawyer that are compared
 SAMPLE, LEAST_SAMPLE = 1_000, 30  # texts that say what is usual; with fewer there is no similarity
 FETCH = 2_000  # rows at once
@@ -234,7 +234,7 @@ def read_similarity(
     """S of every case with every lawyer by the vectors of one model, from what is embedded as of the instant and up to
     the watermark `until`. In one transaction; raises what the database raises, and SpaceMismatch for broken vectors.
 
-    All missing, with no space, while fewer than LEAST_SAMPLE texts are embedded. Memory: 4 bytes a pair, the sample's
+    All missing, with no space, while fewer than LEAST_SAMPLE texts are embedded. Memory: 4 bytes per pair, the sample's
     and the cases' vectors, and those of LAWYERS lawyers.
     """
     missing = np.full((len(case_ids), len(lawyer_ids)), np.nan, dtype=np.float32)

@@ -3,7 +3,7 @@
 Definitions (all over one 30-day window):
 - utilisation u = offers / (5 · capacidade_mensal · share of the window the lawyer was active);
 - Gini, coverage: over lawyers eligible for at least one case of the window and active for more than 15 % of it;
-- coverage bound: how many of them could have got an offer at all (maximum flow, five offers a case);
+- coverage bound: how many of them could have got an offer at all (maximum flow, five offers per case);
 - spread = P95 − P5 of u inside one pool (same primary area and state), in points.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, UNKNOWN, chord, nearest_state, unit_vectors
 
-OFFERS_A_CASE = 5
+OFFERS_PER_CASE = 5
 RADIUS_KM = 50.0
 LEAST_ACTIVE_SHARE = 0.15
 LEAST_POOL = 20  # percentiles of fewer lawyers say nothing
@@ -27,7 +27,8 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Lawyers:
-    """Columns, one entry a lawyer; `areas` as (lawyer index, area) pairs. Coordinates in degrees, NaN when unknown."""
+    """Columns, one entry per lawyer; `areas` as (lawyer index, area) pairs. Coordinates in degrees, NaN when
+    unknown."""
 
     primary_area: NDArray[np.object_]
     lat: Floats
@@ -62,7 +63,7 @@ def gini(values: Floats) -> float:
 
 def utilisation(lawyers: Lawyers) -> Floats:
     """Offers per unit of what the lawyer could take, shape (n,); NaN where the lawyer was not active at all."""
-    room = OFFERS_A_CASE * lawyers.capacity * lawyers.active_share
+    room = OFFERS_PER_CASE * lawyers.capacity * lawyers.active_share
     return np.divide(lawyers.offers, room, out=np.full(len(room), np.nan), where=room > 0)
 
 
@@ -92,7 +93,7 @@ def eligible(lawyers: Lawyers, cases: Cases, radius_km: float = RADIUS_KM) -> ND
 
 
 def coverage_bound(lawyers: Lawyers, cases: Cases, among: NDArray[np.bool_], radius_km: float = RADIUS_KM) -> float:
-    """Largest share of the lawyers `among` who could have got one offer each, five offers a case; NaN for no lawyer.
+    """Largest share of the lawyers `among` who could have got one offer each, five offers per case; NaN for no lawyer.
 
     Maximum flow cases → lawyers on groups of equals: cases by (area, grid cell), lawyers by (areas, grid cell). Two
     cells count as in reach when any two of their points could be, so that the result stays an upper bound.
@@ -116,7 +117,7 @@ def coverage_bound(lawyers: Lawyers, cases: Cases, among: NDArray[np.bool_], rad
         group_size[key] = group_size.get(key, 0) + 1
     demand: dict[tuple, int] = {}
     for key in zip(cases.area.tolist(), _cells(cases.lat, cases.lng), strict=True):
-        demand[key] = demand.get(key, 0) + OFFERS_A_CASE
+        demand[key] = demand.get(key, 0) + OFFERS_PER_CASE
 
     groups, demands = list(group_size), list(demand)
     source, sink = 0, 1 + len(demands) + len(groups)

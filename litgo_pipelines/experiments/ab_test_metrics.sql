@@ -1,4 +1,4 @@
--- The experiment whose cutoff was closed last, at that cutoff: one row an arm and figure, and what compares them.
+-- The experiment whose cutoff was closed last, at that cutoff: one row per arm and figure, and what compares them.
 WITH newest AS (
     SELECT experiment, statistics, decision FROM litgo.experiment_cutoffs ORDER BY cutoff DESC LIMIT 1
 ),

@@ -62,7 +62,7 @@ def effective_clients(arm: Moments) -> float:
 
 
 def stratified(phases: Sequence[tuple[Moments, Moments]]) -> Difference | None:
-    """Difference of ratios Σy/Σx, (treatment, control) a phase; None with fewer than 100 effective clients an arm.
+    """Difference of ratios Σy/Σx, (treatment, control) a phase; None with fewer than 100 effective clients per arm.
 
     Phases are weighted by mT·mC/(mT+mC), m the effective clients, which makes a mean's difference
     Σ (arm − share treated)·y: a drift of the baseline between phases cancels. The variance of a ratio is that of

@@ -174,7 +174,7 @@ def _arm(values: Mapping[str, Any]) -> Arm:
 @dataclass(frozen=True)
 class GuardrailResult:
     """Treatment − control in the guardrail's unit; `low`, `high`: two-sided at the divided level; `bound`: the worst it
-    may be, one-sided at alpha. All None with fewer than 100 clients an arm."""
+    may be, one-sided at alpha. All None with fewer than 100 clients per arm."""
 
     name: str
     difference: float | None = None
@@ -367,10 +367,10 @@ def _blocking(
     if sum(mature) < rules.min_sample_size:
         waits.append(f"{sum(mature):,} of {rules.min_sample_size:,} clients")
     if min(conversions) < rules.min_conversions:
-        waits.append(f"{min(conversions)} of {rules.min_conversions} conversions an arm")
+        waits.append(f"{min(conversions)} of {rules.min_conversions} conversions per arm")
     for guardrail, result in zip(rules.guardrails, results, strict=True):
         if result.bound is None:
-            waits.append(f"{result.name} has fewer than {confidence.MIN_CLIENTS} clients an arm")
+            waits.append(f"{result.name} has fewer than {confidence.MIN_CLIENTS} clients per arm")
         elif not result.inside_margin:
             waits.append(f"{result.name} may be worse by {abs(result.bound):.3g}, margin {guardrail.margin:g}")
     if rules.gini_margin is not None:

@@ -36,7 +36,7 @@ def decision_text(decision: ExperimentDecision, *, held: str | None = None, stop
 
 
 def arms_table(cutoff: Cutoff) -> str:
-    """Arms side by side, two rows a phase."""
+    """Arms side by side, two rows per phase."""
     rows = []
     for number, phase in enumerate(cutoff.phases, start=1):
         share = f"{phase.fraction:.0%}"

@@ -1,4 +1,4 @@
--- Offers made for the first cases of the clients exposed first, in the 30 days up to the last one's exposure: one row a client
+-- Offers made for the first cases of the clients exposed first, in the 30 days up to the last one's exposure: one row per client
 -- and offer, clients numbered from 0 in the order of their exposure, lawyer null where a client got none (or none in these
 -- days); and that instant.
 WITH a AS (

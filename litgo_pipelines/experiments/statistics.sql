@@ -1,4 +1,4 @@
--- Sums of an experiment at a cutoff: one row a phase and arm, phases in order, treatment before control. A client is mature
+-- Sums of an experiment at a cutoff: one row per phase and arm, phases in order, treatment before control. A client is mature
 -- when the outcome's days are over; nobody else's outcome counts. Hours of who did not accept are the cap.
 WITH outcomes AS (
     SELECT client_id, min(value) FILTER (WHERE kind = 'accepted') AS hours,

@@ -47,7 +47,7 @@ def root_run_id(run: dg.DagsterRun) -> str:
     pool=POOL,
     retry_policy=RETRY,
     description="Offers resolved by an instant, with the features logged when they were made and graded relevance "
-    "labels: one row a case and offered lawyer, in a Parquet file named by its SHA-256.",
+    "labels: one row per case and offered lawyer, in a Parquet file named by its SHA-256.",
 )
 @permanent_fails_once
 def training_snapshot(
@@ -105,8 +105,8 @@ def training_snapshot(
     kinds={"lightgbm"},
     deps=[training_snapshot],
     pool=POOL,
-    description="LambdaMART rankers trained on the snapshot, one a seed, with metrics on the held-out cases, plots and "
-    "a model card, complete on disk before anything is uploaded.",
+    description="LambdaMART rankers trained on the snapshot, one per seed, with metrics on the test cases, plots and a "
+    "model card, complete on disk before anything is uploaded.",
 )
 def candidate_model(
     context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres

@@ -7,7 +7,7 @@
 -- lawyer was interested (a declined one stays 'declined').
 CREATE TEMPORARY VIEW judged_offers AS
 WITH contract_events AS (
-    -- One row a case and lawyer whatever the number of contracts and reviews; the first event that gives the label.
+    -- One row per case and lawyer whatever the number of contracts and reviews; the first event that gives the label.
     SELECT
         c.case_id,
         c.lawyer_id,

@@ -11,7 +11,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-OFFERS_A_CASE = 5
+OFFERS_PER_CASE = 5
 STEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)  # of λ, tried in this order
 NEVER = -np.inf  # last_offered of a lawyer who never got an offer: sorts first
 _NOISE = 1e-9  # below it two sums of relevance are the same
@@ -73,7 +73,7 @@ def relative_load(
     load = ((1 − w) · offers / 5 + w · cases) / capacity; mean = Σ load · capacity / Σ capacity · active share of the
     window. Capacity above 0.
     """
-    work = (1 - rule.cases_weight) / OFFERS_A_CASE * offers_30d + rule.cases_weight * cases_30d
+    work = (1 - rule.cases_weight) / OFFERS_PER_CASE * offers_30d + rule.cases_weight * cases_30d
     room = float(capacity @ active_share)
     mean = float(work.sum()) / room if room > 0 else 0.0
     if mean <= 0:
@@ -86,7 +86,9 @@ def equity_term(z: Floats, rule: Rule) -> Floats:
     return 1 - np.minimum(z, rule.cap)
 
 
-def choose(relevance: Floats, z: Floats, last_offered: Floats, tie: Ints, rule: Rule, k: int = OFFERS_A_CASE) -> Choice:
+def choose(
+    relevance: Floats, z: Floats, last_offered: Floats, tie: Ints, rule: Rule, k: int = OFFERS_PER_CASE
+) -> Choice:
     """The k to be offered out of a pool; all of a pool of k or fewer. Arrays of shape (n,), in any order.
 
     relevance in [0, 1]; last_offered in seconds, NEVER for none; tie: distinct numbers that settle what is still equal.
@@ -169,7 +171,7 @@ def next_best(
 
 
 def explore(
-    choice: Choice, number: Ints, share: float, seed: int, k: int = OFFERS_A_CASE
+    choice: Choice, number: Ints, share: float, seed: int, k: int = OFFERS_PER_CASE
 ) -> tuple[Ints, Floats, NDArray[np.bool_]]:
     """(offered, propensity, by chance): each position is given, with probability `share`, to somebody of the pool who
     was not chosen, all of them alike. number: of each lawyer of the pool, the order draws go by; seed: 128 bits.

@@ -13,7 +13,7 @@ from litgo_pipelines.settings import settings
 from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 GROUP = "matching"
-BATCHES_A_RUN = 20
+BATCHES_PER_RUN = 20
 
 
 @dg.asset(
@@ -33,7 +33,7 @@ BATCHES_A_RUN = 20
     pool="matching",
     retry_policy=RETRY,
     description="Pending cases become up to five offers each: candidates → features → relevance → allocation by "
-    "relative load. One transaction a case; a batch that was killed is finished first, with the same offers.",
+    "relative load. One transaction per case; a batch that was killed is finished first, with the same offers.",
     metadata={"dagster/table_name": "litgo.matchings"},
 )
 @permanent_fails_once
@@ -55,7 +55,7 @@ def case_offers(
     )
     results = []
     with postgres.session() as connection:
-        for _ in range(BATCHES_A_RUN):
+        for _ in range(BATCHES_PER_RUN):
             found = list(match_pending(connection, parameters, rankers, config.instant(), context.run.run_id))
             for result in found:
                 log_json(context.log, "case_offers", run_id=context.run.run_id, **result.figures())

@@ -19,12 +19,12 @@ from litgo_pipelines.embeddings import store
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
 from litgo_pipelines.matching import features
-from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE
+from litgo_pipelines.matching.allocation import NEVER, OFFERS_PER_CASE
 from litgo_pipelines.matching.statements import PACKAGE, columns, statement
 from litgo_pipelines.models.features import FEATURES
 
 TILE_DEGREES = 1.0  # cases of one tile share a region of the query
-KM_A_DEGREE = 111.0  # of latitude, at least: boxes must not be too small
+KM_PER_DEGREE = 111.0  # of latitude, at least: boxes must not be too small
 ANYWHERE = np.inf  # as a radius
 
 Floats = NDArray[np.float64]
@@ -205,7 +205,7 @@ def eligible(cases: Cases, lawyers: Lawyers, case: int, radius_km: float, before
     if np.isinf(radius_km) or not placed:
         positions = np.arange(len(members))
     else:
-        band = radius_km / KM_A_DEGREE
+        band = radius_km / KM_PER_DEGREE
         low, high = np.searchsorted(lawyers.lat[members], [cases.lat[case] - band, cases.lat[case] + band])
         positions = np.arange(low, high)
     km = np.full(len(positions), np.nan)
@@ -226,8 +226,8 @@ def similar(
 ) -> tuple[str, list[NDArray[np.float32]]]:
     """(space, S of each case with those eligible for it, in the order of `reach.found`, NaN where a text is missing).
 
-    `model`, `until`: of `store.read_similarity`. Memory: 4 bytes an eligible pair, and 4 bytes a case and lawyer of one
-    area at a time.
+    `model`, `until`: of `store.read_similarity`. Memory: 4 bytes per eligible pair, and 4 bytes per case and lawyer of
+    one area at a time.
     """
     space, found = store.NO_SPACE, [np.empty(0, np.float32)] * len(cases.ids)
     for area, members in enumerate(lawyers.members):
@@ -308,7 +308,7 @@ def _reach(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) -> tup
 def _short(reach: Reach, level: Ints, radii_km: Sequence[float]) -> Ints:
     """Cases with fewer than five eligible lawyers whose radius can still grow."""
     return np.flatnonzero(
-        (np.array([len(positions) for positions, _ in reach.found]) < OFFERS_A_CASE) & (level < len(radii_km))
+        (np.array([len(positions) for positions, _ in reach.found]) < OFFERS_PER_CASE) & (level < len(radii_km))
     )
 
 
@@ -324,9 +324,9 @@ def _regions(cases: Cases, radius_km: Floats) -> tuple[list[dict[str, Any]], lis
             tiles.setdefault((int(lat // TILE_DEGREES), int(lng // TILE_DEGREES), float(radius)), set()).add(name)
     regions = []
     for (row, column, radius), areas in sorted(tiles.items()):
-        south, north = row * TILE_DEGREES - radius / KM_A_DEGREE, (row + 1) * TILE_DEGREES + radius / KM_A_DEGREE
+        south, north = row * TILE_DEGREES - radius / KM_PER_DEGREE, (row + 1) * TILE_DEGREES + radius / KM_PER_DEGREE
         # a degree of longitude is shortest at the edge farther from the equator
-        narrow = KM_A_DEGREE * np.cos(np.radians(min(max(abs(south), abs(north)), 89.0)))
+        narrow = KM_PER_DEGREE * np.cos(np.radians(min(max(abs(south), abs(north)), 89.0)))
         west, east = column * TILE_DEGREES - radius / narrow, (column + 1) * TILE_DEGREES + radius / narrow
         regions.append({"box": f"({west},{south}),({east},{north})", "areas": sorted(areas - anywhere)})
     return [region for region in regions if region["areas"]], sorted(anywhere)

@@ -1,4 +1,4 @@
--- Every lawyer who could be offered a case of the batch: one row a lawyer and area, ordered by lawyer, with what the
+-- Every lawyer who could be offered a case of the batch: one row per lawyer and area, ordered by lawyer, with what the
 -- allocation and the features need as of the instant. Regions are boxes around the cases; exact distances come later.
 WITH wanted AS MATERIALIZED (
     SELECT name, number, litgo.area_variants(name) AS keys FROM unnest(%(areas)s::text[]) WITH ORDINALITY AS a (name, number)

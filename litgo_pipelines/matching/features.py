@@ -31,7 +31,7 @@ def closeness(km: Floats, radius_km: Floats | float) -> Floats:
 
 
 def qualification(years: Floats, degree: Floats, publications: Floats) -> Floats:
-    """Q: half for twenty years of practice, .1 a degree level in the area (specialist 1, master 2, doctor 3), a fifth
+    """Q: half for twenty years of practice, .1 per degree level in the area (specialist 1, master 2, doctor 3), a fifth
     for five publications; NaN without a curriculum (years NaN)."""
     return bounded(0.5 * np.minimum(years / 20, 1) + 0.1 * degree + 0.2 * np.minimum(publications / 5, 1))
 

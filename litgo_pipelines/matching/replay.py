@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.equity.distribution import LEAST_ACTIVE_SHARE, gini
-from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE, Rule, choose, relative_load, ties
+from litgo_pipelines.matching.allocation import NEVER, OFFERS_PER_CASE, Rule, choose, relative_load, ties
 
 WINDOW = 30 * 86_400.0  # seconds
 TARGET_GINI = 0.28
@@ -95,7 +95,7 @@ class Pool:
 Policy = Callable[[Pool], Ints]  # → positions in the pool: who is offered, most relevant first
 
 
-def price(rule: Rule, k: int = OFFERS_A_CASE) -> Policy:
+def price(rule: Rule, k: int = OFFERS_PER_CASE) -> Policy:
     """The allocation that serves; with weight 0 the k most relevant."""
 
     def policy(pool: Pool) -> Ints:
@@ -126,7 +126,7 @@ class Figures:
 class Replay:
     """Offers case by case, each seeing those before it, and remembers what `figures` needs."""
 
-    def __init__(self, lawyers: ReplayLawyers, policy: Policy, k: int = OFFERS_A_CASE) -> None:
+    def __init__(self, lawyers: ReplayLawyers, policy: Policy, k: int = OFFERS_PER_CASE) -> None:
         self.lawyers, self.k = lawyers, k
         self.ledger = Ledger.empty(len(lawyers.capacity))
         self.policy = policy
@@ -173,7 +173,7 @@ class Replay:
         window, counted = self._window(end), self._counted(end)
         n = len(counted)
         offers = np.bincount(_joined(self.offered[window]), minlength=n)
-        room = OFFERS_A_CASE * self.lawyers.capacity * self.lawyers.active_share(end)
+        room = OFFERS_PER_CASE * self.lawyers.capacity * self.lawyers.active_share(end)
         u = np.divide(offers, room, out=np.full(n, np.nan), where=counted)
         had_choice = np.array([len(pool) > self.k for pool in self.eligible[window]], bool)
         got, best = np.array(self._kept[window]).reshape(-1, 2)[had_choice].T
@@ -191,7 +191,7 @@ class Replay:
 
     def coverage_bound(self, end: float) -> float:
         """Largest share of the counted lawyers who could have got an offer in the window at all: maximum flow, k offers
-        a case. The same for every policy."""
+        per case. The same for every policy."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import maximum_flow
 
@@ -233,7 +233,7 @@ def replay(
     cases: ReplayCases,
     lawyers: ReplayLawyers,
     policy: Policy,
-    k: int = OFFERS_A_CASE,
+    k: int = OFFERS_PER_CASE,
     step: Callable[[], object] = lambda: None,
     before: WarmStart | None = None,
 ) -> Replay:

@@ -67,7 +67,7 @@ class Bundle:
         return self.folder / f"model-{seed}.txt"
 
     def boosters(self) -> list["Booster"]:
-        """One booster a seed, the served one first. Raises BundleDamaged when a file changed."""
+        """One booster per seed, the served one first. Raises BundleDamaged when a file changed."""
         import lightgbm as lgb
 
         loaded = []

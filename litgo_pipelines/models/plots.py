@@ -13,7 +13,7 @@ _SIZE = (6.0, 3.4)
 def learning_curve(
     curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], chosen: str, rounds: int
 ) -> bytes:
-    """Cross-validated NDCG@10 by round, one line a variant (mean, deviation over folds), the chosen point marked."""
+    """Cross-validated NDCG@10 by round, one line per variant (mean, deviation over folds), the chosen point marked."""
     figure, axes = _figure("Cross-validated NDCG@10 by round", "round", "NDCG@10, mean of folds")
     for name, (mean, deviation) in curves.items():
         steps = np.arange(1, len(mean) + 1)
@@ -34,7 +34,7 @@ def bars(title: str, names: Sequence[str], values: Sequence[float], label: str) 
 
 
 def shap_dependence(names: Sequence[str], features: NDArray[np.float64], contributions: NDArray[np.float64]) -> bytes:
-    """One small panel a feature: its value against its SHAP value; both (rows, F). Shows direction, not only size."""
+    """One small panel per feature: its value against its SHAP value; both (rows, F). Shows direction, not only size."""
     from matplotlib.figure import Figure
 
     columns = 4

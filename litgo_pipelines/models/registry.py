@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightgbm import Booster
 
 MODEL_NAME = "litgo-ranker"
-_METRICS_A_BATCH = 1000  # the server refuses more
+_METRICS_PER_BATCH = 1000  # the server refuses more
 
 
 class VersionMissing(RuntimeError):
@@ -249,5 +249,5 @@ def _log_metrics(client: Any, run_id: str, metrics: dict[str, Any]) -> None:
     single["holdout_cases_scored"] = metrics["holdout"]["scored"]
     batch = [Metric(name, float(value), 0, 0) for name, value in single.items()]
     batch += [Metric("cv_ndcg_10", value, 0, step) for step, value in enumerate(metrics["learning_curve"], start=1)]
-    for start in range(0, len(batch), _METRICS_A_BATCH):
-        client.log_batch(run_id, metrics=batch[start : start + _METRICS_A_BATCH])
+    for start in range(0, len(batch), _METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=batch[start : start + _METRICS_PER_BATCH])

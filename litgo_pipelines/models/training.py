@@ -117,7 +117,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Trained:
-    """One booster a seed, in the order of the seeds, and how rounds and position were chosen."""
+    """One booster per seed, in the order of the seeds, and how rounds and position were chosen."""
 
     boosters: list["Booster"]
     rounds: int

@@ -27,7 +27,7 @@ PACKAGE = "litgo_pipelines.notifications"
 LIFETIME = timedelta(days=1)  # of a message: the first attempt that fails after it is the last
 IN_DOUBT = timedelta(minutes=10)  # that long a push nobody knows of is repeated as a push, then it becomes an e-mail
 LONGEST_WAIT = 900.0  # seconds between two attempts, unless the service asks for more
-SHORT_WAIT = 10.0  # seconds a run stays for the next attempt
+SHORT_WAIT = 10.0  # seconds per run stays for the next attempt
 LEASE = 60.0  # seconds, beyond the deadline of the call that is under way
 WORKERS = 8
 BATCH = 64

@@ -273,7 +273,7 @@ def serving(exporter: Exporter, host: str, port: int, every_seconds: float) -> I
 
     class Quiet(WSGIRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:
-            """A line a scrape tells nobody anything."""
+            """One log line per scrape would be noise."""
 
     registry = CollectorRegistry()
     registry.register(exporter)

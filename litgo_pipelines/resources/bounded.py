@@ -105,7 +105,7 @@ class BriefDatabase:
     """One autocommit connection for single short statements that must hold nothing up.
 
     Connecting and each statement end within `seconds`, even when the server has stopped without a word; after a
-    failure nothing is tried for `pause` seconds, so that a database that is down costs one wait and not one a call.
+    failure nothing is tried for `pause` seconds, so that a database that is down costs one wait and not one per call.
     """
 
     def __init__(self, url: str, *, seconds: float = 2.0, pause: float = 10.0) -> None:

@@ -18,7 +18,7 @@ MOST_BYTES = 2**16  # of an answer, which has a few hundred
 class OneSignal(dg.ConfigurableResource):
     """The key is not a field, for Dagster shows a resource's fields: it is read from ONESIGNAL_API_KEY at the call.
 
-    One HTTP request a call: the outbox repeats, in its own rows, and knows after each whether it may have arrived.
+    One HTTP request per call: the outbox repeats, in its own rows, and knows after each whether it may have arrived.
     """
 
     app_id: str | None = None

@@ -27,8 +27,8 @@ MAX_TOKENS = 1_000
 
 # model → dimension of its vectors
 DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
-# Limits of POST /embeddings: inputs a request, tokens an input and a request. A token of its byte-level BPE is at least
-# one byte of UTF-8, so that bytes bound tokens for certain, without the vocabulary.
+# Limits of POST /embeddings: inputs per request, tokens an input and a request. A token of its byte-level BPE is at
+# least one byte of UTF-8, so that bytes bound tokens for certain, without the vocabulary.
 INPUTS, INPUT_TOKENS, REQUEST_TOKENS = 2_048, 8_192, 300_000
 NUMBER_BYTES = 40  # of a number in an answer, at most
 

@@ -21,7 +21,9 @@ class Kind:
 
 POLICY: dict[str, Kind] = {
     "runs_frequent": Kind(
-        "frequent", "runs, their events and logs, of jobs that run all day", "thousands a day; each job's newest stays"
+        "frequent",
+        "runs, their events and logs, of jobs that run all day",
+        "thousands per day; each job's newest stays",
     ),
     "runs_rare": Kind("long", "runs of all other jobs", "a night, a retraining, what a person did"),
     "messages": Kind("usual", "messages and deliveries that arrived", "complaints come within weeks"),
@@ -42,7 +44,7 @@ POLICY: dict[str, Kind] = {
 FOREVER = (
     ("ledger, experiments, quality checks, alerts", "every decision can be replayed"),
     ("litgo.matchings, exposures, signatures", "who was offered what, and who signed"),
-    ("equity history", "a row a lawyer and night whose figures changed"),
+    ("equity history", "a row per lawyer and night whose figures changed"),
     ("MLflow runs and versions", "what was tried and how good it was"),
     ("the marketplace's own tables", "they are not ours"),
 )

@@ -88,8 +88,8 @@ def step(
 ) -> dict[str, int]:
     """Let the marketplace of `simulate` with the values of `world` live from `start` (exclusive) to `stop` (inclusive).
 
-    One transaction; `connection`: in none. demand: cases a day, as a multiple of the loaded window's. Returns what was
-    written: clients, cases, answers, contracts, signed, closed, canceled, reviews, given_up. Raises ValueError for
+    One transaction; `connection`: in none. demand: cases per day, as a multiple of the loaded window's. Returns what
+    was written: clients, cases, answers, contracts, signed, closed, canceled, reviews, given_up. Raises ValueError for
     instants without a zone, before the world's end, or in the wrong order.
     """
     if start.tzinfo is None or stop.tzinfo is None:

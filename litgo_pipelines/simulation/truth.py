@@ -156,7 +156,7 @@ class Lawyers:
 
     @cached_property
     def capacity(self) -> NDArray:
-        """Cases a month, about as the nightly equity rules see it; only the simulated policy's load uses it."""
+        """Cases per month, about as the nightly equity rules see it; only the simulated policy's load uses it."""
         firm = np.array([0, 2, 5, 10])[self.firm]
         rate = (self.won + 1) / (self.concluded + 2)
         value = 10 + np.digitize(self.years, [2.01, 5.01, 10.01]) * 1.6 + firm + np.digitize(rate, [0.6, 0.8]) * 1.5

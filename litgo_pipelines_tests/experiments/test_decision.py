@@ -104,7 +104,7 @@ def test_what_keeps_a_better_treatment_waiting(changed, waits):
 
 def test_few_conversions_keep_a_better_treatment_waiting():
     made = decide_experiment(cutoff(arm(5000, 80), arm(5000, 24)), replace(RULES, baseline_rate=0.01))
-    assert made.blocking == ("24 of 25 conversions an arm",)
+    assert made.blocking == ("24 of 25 conversions per arm",)
 
 
 def test_a_surely_less_even_spread_is_harm():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from litgo_pipelines.matching.allocation import (
     NEVER,
-    OFFERS_A_CASE,
+    OFFERS_PER_CASE,
     STEPS,
     Choice,
     Rule,
@@ -38,7 +38,7 @@ class Pool:
     last_offered: np.ndarray
     tie: np.ndarray
 
-    def choose(self, rule: Rule, k: int = OFFERS_A_CASE) -> Choice:
+    def choose(self, rule: Rule, k: int = OFFERS_PER_CASE) -> Choice:
         return choose(self.relevance, self.z, self.last_offered, self.tie, rule, k)
 
     def load_for_offer(self, i: int, choice: Choice, rule: Rule) -> float | None:
@@ -52,7 +52,7 @@ class Pool:
     def reordered(self, order: Any) -> "Pool":
         return Pool(self.relevance[order], self.z[order], self.last_offered[order], self.tie[order])
 
-    def offered(self, rule: Rule, k: int = OFFERS_A_CASE) -> list[int]:
+    def offered(self, rule: Rule, k: int = OFFERS_PER_CASE) -> list[int]:
         """The chosen by their tie numbers, which do not depend on the order of the arrays."""
         return self.tie[self.choose(rule, k).chosen].tolist()
 
@@ -118,7 +118,7 @@ def work(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
 def test_1_five_different_lawyers_or_all(pool: Pool, rule: Rule) -> None:
     choice = pool.choose(rule)
     for rows in (choice.chosen, choice.best, *(rung.top for rung in choice.rungs)):
-        assert len(rows) == len(set(rows.tolist())) == min(OFFERS_A_CASE, len(pool))
+        assert len(rows) == len(set(rows.tolist())) == min(OFFERS_PER_CASE, len(pool))
         assert all(0 <= row < len(pool) for row in rows)
 
 
@@ -212,7 +212,7 @@ class Ledger:
         self.last_offered = np.full(len(capacity), NEVER)
         self.offered: dict[int, list[int]] = {}
 
-    def match(self, batch: Iterable[tuple[int, int]], rule: Rule, k: int = OFFERS_A_CASE) -> None:
+    def match(self, batch: Iterable[tuple[int, int]], rule: Rule, k: int = OFFERS_PER_CASE) -> None:
         """batch: (created_at, case id) in any order."""
         for created, case in sorted(batch):
             if case in self.offered:
@@ -289,7 +289,7 @@ def test_ties_go_round_robin(lawyers: int) -> None:
 @given(pools(), rules)
 def test_6_the_offered_keep_the_guaranteed_relevance(pool: Pool, rule: Rule) -> None:
     choice = pool.choose(rule)
-    best = np.sort(pool.relevance)[::-1][:OFFERS_A_CASE].sum()
+    best = np.sort(pool.relevance)[::-1][:OFFERS_PER_CASE].sum()
     assert pool.relevance[choice.chosen].sum() >= rule.keep * best - 2 * NOISE
 
 
@@ -297,20 +297,22 @@ def test_6_the_offered_keep_the_guaranteed_relevance(pool: Pool, rule: Rule) -> 
 def test_6_without_a_price_relevance_alone_decides(pool: Pool, rule: Rule) -> None:
     choice = pool.choose(replace(rule, weight=0.0))
     everybody = sorted(range(len(pool)), key=lambda i: (-pool.relevance[i], pool.last_offered[i], pool.tie[i]))
-    assert choice.chosen.tolist() == choice.best.tolist() == everybody[:OFFERS_A_CASE]
+    assert choice.chosen.tolist() == choice.best.tolist() == everybody[:OFFERS_PER_CASE]
 
 
 @given(pools(), rules)
 def test_6_a_full_guarantee_gives_up_no_relevance(pool: Pool, rule: Rule) -> None:
     """Only lawyers of the same relevance may stand in for each other."""
     choice = pool.choose(replace(rule, keep=1.0))
-    assert pool.relevance[choice.chosen] == pytest.approx(np.sort(pool.relevance)[::-1][:OFFERS_A_CASE], abs=2 * NOISE)
+    assert pool.relevance[choice.chosen] == pytest.approx(
+        np.sort(pool.relevance)[::-1][:OFFERS_PER_CASE], abs=2 * NOISE
+    )
 
 
 @given(pools(), rules)
 def test_6_lambda_falls_no_further_than_the_guarantee_asks(pool: Pool, rule: Rule) -> None:
     choice = pool.choose(rule)
-    best = rule.keep * np.sort(pool.relevance)[::-1][:OFFERS_A_CASE].sum()
+    best = rule.keep * np.sort(pool.relevance)[::-1][:OFFERS_PER_CASE].sum()
     tried = [rule.weight * step for step in STEPS][: len(choice.rungs)]
     assert [rung.weight for rung in choice.rungs] == tried
     assert all(pool.relevance[rung.top].sum() < best for rung in choice.rungs[:-1])

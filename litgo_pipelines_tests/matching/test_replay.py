@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import fair_allocation
-from litgo_pipelines.matching.allocation import NEVER, OFFERS_A_CASE, STEPS, Rule
+from litgo_pipelines.matching.allocation import NEVER, OFFERS_PER_CASE, STEPS, Rule
 from litgo_pipelines.matching.calibration import Window, fit_all
 from litgo_pipelines.matching.replay import (
     WINDOW,
@@ -169,7 +169,7 @@ def greedy_bound(pools: list[list[int]], counted: set[int]) -> float:
         for i, pool in enumerate(pools):
             if lawyer in pool and i not in seen:
                 seen.add(i)
-                if len(holds[i]) < OFFERS_A_CASE:
+                if len(holds[i]) < OFFERS_PER_CASE:
                     holds[i].append(lawyer)
                     return True
                 for held in list(holds[i]):

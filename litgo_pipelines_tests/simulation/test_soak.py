@@ -245,7 +245,8 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
     for line in (
         "| all | 3 | 5 | 54 | 59 | 60 |", "| daemon |  | 12 |", "| Postgres |  | not |",
         "| ExporterDown | 1.5 | 1 | 0 |",
-        "| daemon | 1 | 100 | 100 | +1.0 ± 0.0 |", "| pending_cases_sensor | 4 | 3 | 0 | 75% |", "1.00 cases a second",
+        "| daemon | 1 | 100 | 100 | +1.0 ± 0.0 |", "| pending_cases_sensor | 4 | 3 | 0 | 75% |",
+        "1.00 cases per second",
     ):  # fmt: skip
         assert line in text, line
     assert "of before" not in text

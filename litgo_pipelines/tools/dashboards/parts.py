@@ -105,7 +105,7 @@ def lines(
         .min(0)
     )
     if any("$__rate_interval" in expression for expression in queries.values()):
-        panel.interval("15m" if unit == PER_HOUR else "5m")  # shorter, and a few events an hour are spikes
+        panel.interval("15m" if unit == PER_HOUR else "5m")  # shorter, and a few events per hour are spikes
     if stacked:
         panel.stacking(common.StackingConfig().mode(look.StackingMode.NORMAL))
     if top is not None:
