@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.matching.allocation import OFFERS_A_CASE, Choice, Floats, Ints, Rule, Rung, choose, explore
+from litgo_pipelines.matching.allocation import OFFERS_PER_CASE, Choice, Floats, Ints, Rule, Rung, choose, explore
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ def offer(
 
     number, exploration, seed: of `allocation.explore`. With nobody near this is `choose` and `explore`.
     """
-    if near.sum() >= OFFERS_A_CASE:  # somebody came since the radius was found to be too small
+    if near.sum() >= OFFERS_PER_CASE:  # somebody came since the radius was found to be too small
         near = np.zeros(len(near), bool)
     nearest, rest = np.flatnonzero(near), np.flatnonzero(~near)
-    k = OFFERS_A_CASE - len(nearest)
+    k = OFFERS_PER_CASE - len(nearest)
     found = choose(relevance[rest], load[rest], last_offered[rest], tie[rest], rule, k)
     drawn, propensity, by_chance = explore(found, number[rest], exploration, seed, k)
     rungs = tuple(Rung(rung.weight, rest[rung.top]) for rung in found.rungs)
