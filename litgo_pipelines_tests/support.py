@@ -2,12 +2,13 @@
 
 import socket
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 
 import psycopg2
 
-from litgo_pipelines.database import DatabaseUnavailable, libpq
+from litgo_pipelines.database import DatabaseUnavailable, libpq, normalise
 
 
 def execute(url: str, *statements: str) -> None:
@@ -17,6 +18,17 @@ def execute(url: str, *statements: str) -> None:
         with connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
+
+
+@contextmanager
+def fresh_database(server: str, template: str) -> Iterator[str]:
+    """URL of a copy of the template, dropped afterwards. Copied as files, which takes two thirds of the time."""
+    name = f"litgo_test_{uuid.uuid4().hex[:12]}"
+    execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    try:
+        yield normalise(server, database=name)
+    finally:
+        execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def free_port() -> int:

@@ -23,6 +23,8 @@ from litgo_pipelines_tests.worlds.contracts import (
 )
 from litgo_pipelines_tests.worlds.processes import Child
 
+pytestmark = pytest.mark.one_server
+
 
 def run(url: str, docusign: DocuSign, minutes: float = 0) -> dg.ExecuteInProcessResult:
     defs = dg.Definitions(

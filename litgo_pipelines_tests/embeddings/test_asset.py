@@ -15,6 +15,8 @@ from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
+pytestmark = pytest.mark.one_server
+
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 
 

@@ -15,6 +15,8 @@ from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child, retry_at_once, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
+pytestmark = pytest.mark.one_server
+
 KEYS = NIGHTS.get_partition_keys()[:3]
 END = NIGHTS.time_window_for_partition_key(KEYS[-1]).end
 

@@ -16,6 +16,8 @@ from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child, retry_at_once, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
+pytestmark = pytest.mark.one_server
+
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 TABLES = ("lawyer_evidence", "lawyer_subarea_evidence", "review_sentiment", "evidence_refresh")
 

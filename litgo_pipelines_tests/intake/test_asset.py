@@ -16,6 +16,8 @@ from litgo_pipelines_tests.worlds.intake import DISMISSED, add_case, rows
 from litgo_pipelines_tests.worlds.processes import Child, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
+pytestmark = pytest.mark.one_server
+
 AS_OF = "2026-03-10T09:00:00-03:00"
 
 

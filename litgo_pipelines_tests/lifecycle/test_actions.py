@@ -20,6 +20,8 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import free_port
 from litgo_pipelines_tests.worlds.lifecycle import Life
 
+pytestmark = pytest.mark.one_server
+
 DOWN = "http://127.0.0.1:{}"
 
 

@@ -25,6 +25,8 @@ from litgo_pipelines.settings import settings
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match, offers
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:

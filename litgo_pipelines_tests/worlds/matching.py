@@ -1,19 +1,19 @@
 """A small marketplace with known ids, so that two databases filled alike can be compared row by row."""
 
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import connect, normalise, open_connection
+from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.matching import record
 from litgo_pipelines.matching.batch import match_pending
 from litgo_pipelines.matching.plan import Arms, Plan
 from litgo_pipelines.matching.work import BatchResult
 from litgo_pipelines.models.ranking import Ranker
-from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.support import fresh_database
 from litgo_pipelines_tests.worlds.processes import kill_self
 
 AS_OF = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
@@ -76,16 +76,8 @@ def match(
 @pytest.fixture
 def another_url(postgres_server_url: str, migrated_template: str) -> Iterator[Callable[[], str]]:
     """Further fresh databases, to compare with."""
-    names: list[str] = []
-
-    def create() -> str:
-        names.append(f"litgo_test_{uuid.uuid4().hex[:12]}")
-        execute(postgres_server_url, f"CREATE DATABASE {names[-1]} TEMPLATE {migrated_template}")
-        return normalise(postgres_server_url, database=names[-1])
-
-    yield create
-    for name in names:
-        execute(postgres_server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    with ExitStack() as databases:
+        yield lambda: databases.enter_context(fresh_database(postgres_server_url, migrated_template))
 
 
 MINUTE = timedelta(minutes=1)
