@@ -1,38 +1,13 @@
 """What tests and benchmarks may import: what several share is in `worlds/`, `support.py` or `simulation/`."""
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from litgo_pipelines_tests.imports import ROOT, imported, modules
+
 TESTS, BENCHMARKS, PRODUCT = (ROOT / name for name in ("litgo_pipelines_tests", "benchmarks", "litgo_pipelines"))
-
-
-def modules(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(dotted name, file) of everything in a package."""
-    for path in sorted(folder.rglob("*.py")):
-        yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
-
-
-def imported(path: Path, name: str) -> set[str]:
-    """Everything a module names in an import, at any depth, and in a text that is code or a module's name."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            # `from . import x` of a package counts from the package itself
-            parts = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-            base = [*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])]
-            module = ".".join(base) if node.level else node.module or ""
-            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found |= {
-                word for word in node.value.replace(";", " ").split() if word.startswith("litgo_pipelines_tests.")
-            }
-    return found
 
 
 def is_test(module: str) -> bool:

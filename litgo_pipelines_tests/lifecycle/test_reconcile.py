@@ -15,6 +15,8 @@ from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines_tests.support import free_port
 from litgo_pipelines_tests.worlds.lifecycle import Life
 
+pytestmark = pytest.mark.one_server
+
 
 def done(life: Life, mlflow: MLflow) -> Reconciled:
     return life.do(lambda cursor: reconcile(mlflow, cursor, life.at))

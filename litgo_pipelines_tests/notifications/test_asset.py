@@ -12,6 +12,8 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines_tests.worlds.notifications import World
 
+pytestmark = pytest.mark.one_server
+
 
 def run(world: World) -> dg.ExecuteInProcessResult:
     resources = {

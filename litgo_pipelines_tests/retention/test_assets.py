@@ -25,6 +25,8 @@ from litgo_pipelines.settings import settings
 from litgo_pipelines_tests.worlds.lifecycle import Life, mlflow, mlflow_template
 from litgo_pipelines_tests.worlds.matching import fill, match
 
+pytestmark = pytest.mark.one_server
+
 __all__ = ["mlflow", "mlflow_template"]  # fixtures
 
 DAY = timedelta(days=1)
