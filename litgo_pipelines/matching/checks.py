@@ -11,8 +11,8 @@ from litgo_pipelines.resources.postgres import Postgres
 
 @dg.asset_check(
     asset=case_offers,
-    description="Offers of the newest batches are whole: at most five per case and round, no more than were eligible, each "
-    "with its logged features and propensity, and with its message.",
+    description="Offers of the newest batches are whole: at most five per case and round, no more than were eligible, "
+    "each with its logged features and propensity, and with its message.",
 )
 def offers_are_whole(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:
