@@ -4,7 +4,7 @@ BIN := .venv/bin
 # a test process a core and one more, as many wait for servers; the fast tests first, a module's tests together
 PARALLEL := -n $(shell expr $$(nproc) + 1) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo test up lint style fast bench soak lock clean
+.PHONY: help demo test up lint style fast proofs bench soak lock clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ style: .venv/installed
 
 fast: .venv/installed  ## the fast tests only
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+proofs: .venv/installed  ## the long proofs whatever their inputs, and the file that says they passed
+	$(BIN)/python -m litgo_pipelines_tests.proofs
 
 bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (80 minutes)
 	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity experiments quality_monitor off_policy arm_fairness exporter alert_noise distributed; do $(BIN)/python -m benchmarks.$$name; done

@@ -14,6 +14,7 @@ import pytest
 
 from litgo_pipelines.database import normalise
 from litgo_pipelines.marketplace.migrate import migrate
+from litgo_pipelines_tests.proofs import skip_proven
 from litgo_pipelines_tests.support import execute, fresh_database
 
 GIVEN, EMBEDDED = "given", "embedded"
@@ -31,6 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Fast tests first: most failures show in the first minutes. What shares a module's fixtures shares a process."""
+    skip_proven(items)
     for item in items:  # before xdist reads the groups
         speed = "slow" if _slow(item) else "fast"
         item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}-{item.path.stem}-{speed}-{_server(item)}"))

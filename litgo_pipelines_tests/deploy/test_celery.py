@@ -28,7 +28,23 @@ from litgo_pipelines.runtime import supervisor
 from litgo_pipelines.simulation.load import simulate
 from litgo_pipelines_tests.support import execute, free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.proof(
+        "litgo_pipelines/runtime",
+        "litgo_pipelines/database",
+        "litgo_pipelines/definitions.py",
+        "litgo_pipelines/jobs.py",
+        "litgo_pipelines/steps.py",
+        "litgo_pipelines/dagster_internals.py",
+        "litgo_pipelines/equity",
+        "litgo_pipelines/matching/assets.py",
+        "litgo_pipelines_tests/deploy/celery_location.py",
+        "deploy/celery",
+        "dagster.yaml",
+    ),
+]
 WORKER = supervisor.PROJECT / "deploy" / "celery" / "worker.sh"
 LOCATION = "litgo_pipelines_tests.deploy.celery_location"
 NIGHT = "2026-03-01"

@@ -36,6 +36,7 @@ from litgo_pipelines_tests.worlds.learning import AS_OF, Marketplace
 CASES, HELD_OUT = 1_500, 300
 RECIPE = Recipe(folds=2, max_rounds=60, patience=10, learning_rate=0.1)
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+proof = pytest.mark.proof("litgo_pipelines/models", "litgo_pipelines/database")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,7 @@ def test_partitions_hold_every_training_row_once_and_split_no_case(snapshot: Pat
         np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name))
 
 
+@proof
 @pytest.mark.slow
 def test_two_workers_learn_what_one_process_learns_and_the_same_each_time(snapshot: Path, scheduler: str) -> None:
     test = read_rows(snapshot, "holdout")
@@ -104,6 +106,7 @@ def test_two_workers_learn_what_one_process_learns_and_the_same_each_time(snapsh
     assert abs(means[1] - means[0]) < 0.01
 
 
+@proof
 @pytest.mark.slow
 def test_rounds_are_chosen_on_the_newest_cases_and_every_row_is_trained_on(snapshot: Path, scheduler: str) -> None:
     trained = train_distributed(snapshot, replace(RECIPE, max_rounds=5), [0], scheduler, sample_rows=2_000)
@@ -115,6 +118,7 @@ def test_rounds_are_chosen_on_the_newest_cases_and_every_row_is_trained_on(snaps
     assert {root["internal_count"] for root in roots} == {starts[-1]}
 
 
+@proof
 @pytest.mark.slow
 def test_too_few_workers_are_said_to_be_too_few(
     snapshot: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
@@ -124,6 +128,7 @@ def test_too_few_workers_are_said_to_be_too_few(
         train_distributed(snapshot, replace(RECIPE, max_rounds=5), [0], scheduler, workers=3, sample_rows=500)
 
 
+@proof
 @pytest.mark.slow
 def test_a_fit_on_scattered_rows_uses_those_rows(snapshot: Path, scheduler: str) -> None:
     rows = read_rows(snapshot, "train")

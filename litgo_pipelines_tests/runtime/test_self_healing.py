@@ -25,7 +25,17 @@ from litgo_pipelines.runtime.run_launcher import CheckedRunLauncher
 from litgo_pipelines_tests.support import execute, until
 from litgo_pipelines_tests.worlds.small_disk import fill, small_disk
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.proof(
+        "litgo_pipelines/runtime",
+        "litgo_pipelines/database",
+        "litgo_pipelines/dagster_internals.py",
+        "litgo_pipelines_tests/runtime",
+        "dagster.yaml",
+    ),
+]
 CLOCK = Path(__file__).with_name("clock.c")
 DISK = 400 * 1024**2  # bytes
 LOOKED_AT = "poll_interval_seconds: 15"  # in dagster.yaml: how soon run_monitoring sees that a process is gone
