@@ -249,7 +249,7 @@ def silent_server(url: str) -> Iterator[tuple[str, threading.Event]]:
 
 def test_a_database_that_falls_silent_in_the_middle_holds_nothing_up(database_url: str) -> None:
     with silent_server(database_url) as (url, silent):
-        exporter = Exporter(url, refresh_seconds=0.3)
+        exporter = Exporter(url)
         exporter.refresh()
         assert samples_of(exporter)["database_up[]"] == 1
 
@@ -261,11 +261,12 @@ def test_a_database_that_falls_silent_in_the_middle_holds_nothing_up(database_ur
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("litgo_pipelines.observability.exporter.gauges.read", falls_silent)
+            exporter.refresh_seconds = 0.3
             exporter.refresh()  # comes back
         after = samples_of(exporter)
         assert after["database_up[]"] == after["system_health_score[]"] == 0
         assert after["offers_created_total[]"] == 0
-        exporter.database_url = database_url
+        exporter.database_url, exporter.refresh_seconds = database_url, 60
         exporter.refresh()
         assert samples_of(exporter)["database_up[]"] == 1
 

@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 import traceback
+import weakref
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ class Child:
         handle, name = tempfile.mkstemp(prefix="litgo-child-")
         os.close(handle)
         self._output = Path(name)
+        weakref.finalize(self, partial(self._output.unlink, missing_ok=True))
         self._process = _context().Process(
             target=_run, args=(dict(os.environ), os.getcwd(), name, function, arguments), daemon=True
         )
