@@ -36,7 +36,7 @@ from litgo_pipelines_tests.worlds.learning import AS_OF, Marketplace
 CASES, HELD_OUT = 1_500, 300
 RECIPE = Recipe(folds=2, max_rounds=60, patience=10, learning_rate=0.1)
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-proof = pytest.mark.proof("litgo_pipelines/models", "litgo_pipelines/database")
+proof = pytest.mark.proof("litgo_pipelines/models", "litgo_pipelines/database/arrow.py")
 
 
 @pytest.fixture(scope="module")
