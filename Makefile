@@ -4,6 +4,9 @@ BIN := .venv/bin
 # a test process a core and one more, as many wait for servers; the fast tests first, a module's tests together
 PARALLEL := -n $(shell expr $$(nproc) + 1) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
+# Else every new interpreter, and a run of Dagster starts several, compiles all it imports again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test up lint style fast proofs bench soak lock clean
 
 help:  ## what can be done here
