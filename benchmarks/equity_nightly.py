@@ -105,7 +105,7 @@ def main() -> None:
                 run_night(connection, night - timedelta(days=1), as_of - timedelta(days=1), capacity_rules())
             with closing(psycopg2.connect(libpq(url))) as connection:
                 connection.autocommit = True
-                connection.cursor().execute("VACUUM ANALYZE lawyers")
+                connection.cursor().execute("VACUUM ANALYZE public.lawyers")
 
         bare, asset, statement, memory = [], [], [], []
         for _ in range(3):

@@ -46,7 +46,7 @@ FILL = """
 SET synchronous_commit = off;
 SET session_replication_role = replica;  -- foreign keys hold by construction
 SELECT setseed(0.5);
-DROP INDEX offers_lawyer_sent;  -- made again when the offers are there
+DROP INDEX public.offers_lawyer_sent;  -- made again when the offers are there
 CREATE FUNCTION pg_temp.number(text, bigint) RETURNS uuid IMMUTABLE RETURN ($1 || lpad(to_hex($2), 31, '0'))::uuid;
 CREATE TEMP TABLE state AS
 SELECT lat, lng, 1 - sum(people) OVER (ORDER BY uf DESC) / sum(people) OVER () AS low,
@@ -75,9 +75,9 @@ SELECT pg_temp.number('a', number), md5('l' || (first + 3 * 7919) %% %(lawyers)s
        md5('p' || number %% 1000)::uuid, CASE WHEN number %% 3 = 0 THEN 'active' ELSE 'closed' END,
        at + interval '1 day'
 FROM past WHERE number %% 2 = 0;
-CREATE INDEX offers_lawyer_sent ON offers (lawyer_id, sent_at);
-INSERT INTO lawyers (id, name, primary_area, tags_expertise, geo_latlon, is_available, max_concurrent_cases, cases_30d,
-                     capacidade_mensal, last_offered_at, created_at)
+CREATE INDEX offers_lawyer_sent ON public.offers (lawyer_id, sent_at);
+INSERT INTO public.lawyers (id, name, primary_area, tags_expertise, geo_latlon, is_available, max_concurrent_cases,
+                            cases_30d, capacidade_mensal, last_offered_at, created_at)
 SELECT id, 'x', tags[1], tags, point(lng + pg_temp.near(), lat + pg_temp.near()), random() < 0.95,
        CASE WHEN random() < 0.5 THEN 3 + floor(random() * 12) END, floor(random() * 4), 5 + floor(random() * 26),
        (SELECT max(sent_at) FROM offers WHERE lawyer_id = l.id),
@@ -106,7 +106,7 @@ SELECT md5('c' || i)::uuid, md5('p' || i %% 1000)::uuid, pg_temp.area(), 'Tema '
        (ARRAY['LOW', 'MEDIUM', 'HIGH', NULL])[1 + i %% 4], point(lng + pg_temp.near(), lat + pg_temp.near()),
        %(as_of)s::timestamptz - random() * interval '1 day'
 FROM (SELECT i, random() AS u FROM generate_series(1, %(cases)s) i) c JOIN state ON u >= low AND u < high;
-CREATE TABLE lawyers_before AS SELECT id, last_offered_at FROM lawyers;
+CREATE TABLE public.lawyers_before AS SELECT id, last_offered_at FROM lawyers;
 """
 
 TAKE_BACK = """
@@ -114,7 +114,7 @@ TRUNCATE litgo.matchings, litgo.matching_batches, litgo.matching_failures, litgo
          litgo.metric_state, case_matches;
 DELETE FROM offers WHERE sent_at >= %(as_of)s;
 UPDATE lawyers l SET last_offered_at = b.last_offered_at
-FROM lawyers_before b WHERE b.id = l.id AND b.last_offered_at IS DISTINCT FROM l.last_offered_at;
+FROM public.lawyers_before b WHERE b.id = l.id AND b.last_offered_at IS DISTINCT FROM l.last_offered_at;
 """
 
 FEWER = """
@@ -187,7 +187,7 @@ class Lawyer:
 LAWYERS = """
 SELECT id::text, tags_expertise, primary_area, geo_latlon[0], geo_latlon[1], capacidade_mensal, cases_30d,
        extract(epoch FROM %(as_of)s - created_at)::float8 / 2592000, max_concurrent_cases, last_offered_at
-FROM lawyers WHERE is_available AND is_approved AND status = 'active' AND created_at < %(as_of)s
+FROM public.lawyers WHERE is_available AND is_approved AND status = 'active' AND created_at < %(as_of)s
 """
 OFFERS = "SELECT lawyer_id::text FROM offers WHERE sent_at > %(since)s"
 OPEN = "SELECT lawyer_id::text FROM contracts WHERE status IN ('pending-signature', 'active')"
@@ -486,7 +486,7 @@ def fill(url: str, lawyers: int, cases: int) -> None:
     columns = {"uf": "uf", "lat": "lat", "lng": "lng", "people": "population"}
     with connect(url) as connection, connection.cursor() as cursor:
         values = {name: [getattr(state, field) for state in states()] for name, field in columns.items()}
-        cursor.execute("DROP INDEX litgo_offers_sent, litgo_offers_pending")
+        cursor.execute("DROP INDEX public.litgo_offers_sent, public.litgo_offers_pending")
         cursor.execute(FILL, {**values, "as_of": AS_OF, "lawyers": lawyers, "cases": cases})
         cursor.execute(sql("litgo_pipelines.marketplace", "indexes.sql"))
         cursor.execute(

@@ -64,7 +64,7 @@ CREATE FUNCTION litgo.soak_unlabelled() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.area = NULL; NEW.subarea = NULL; NEW.urgency_h = NULL; NEW.complexity = NULL; RETURN NEW;
 END $$;
-CREATE TRIGGER soak_unlabelled BEFORE INSERT ON cases FOR EACH ROW
+CREATE TRIGGER soak_unlabelled BEFORE INSERT ON public.cases FOR EACH ROW
     WHEN (get_byte(decode(md5(NEW.id::text), 'hex'), 0) < 128) EXECUTE FUNCTION litgo.soak_unlabelled();
 ''')
 print(json.dumps({n: os.environ[n] for n in ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL")}))

@@ -26,6 +26,9 @@ class Settings(BaseModel):
 
     litgo_home: Path = Field(default=Path(".litgo"), description="embedded database, snapshots, models, logs")
     litgo_database_url: str | None = Field(default=None, description="marketplace database; unset: the embedded server")
+    litgo_marketplace_mapping: str | None = Field(
+        default=None, description="default, litgo or a YAML file: where the marketplace keeps what we read"
+    )
     dagster_database_url: str | None = Field(default=None, description="set by `litgo` for its children")
     mlflow_tracking_uri: str | None = Field(default=None, description="set by `litgo` for its children")
 

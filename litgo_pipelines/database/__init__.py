@@ -16,6 +16,13 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 SCHEMA = "litgo"
+# Whatever a role, a database or a pooler sets: built-in names mean the server's own, the marketplace's tables are the
+# source views, and a temporary table stands for neither.
+SESSION = """
+SET search_path = pg_catalog, litgo_source, pg_temp;
+SET TimeZone = 'UTC';
+SELECT current_database()
+"""
 T = TypeVar("T")
 
 
@@ -46,7 +53,7 @@ def libpq(url: str) -> str:
 
 
 def open_connection(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Connection:
-    """A psycopg2 connection the caller closes. Sessions run in UTC, so that no statement depends on a server's zone.
+    """A psycopg2 connection the caller closes, with a session as `SESSION` says.
 
     Raises DatabaseUnavailable after `attempts` tries with growing pauses.
     """
@@ -54,13 +61,10 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
 
     for attempt in range(1, attempts + 1):
         try:
-            return psycopg2.connect(
-                libpq(url),
-                application_name=application_name,
-                connect_timeout=10,
-                client_encoding="UTF8",
-                options="-c timezone=UTC",
+            opened = psycopg2.connect(
+                libpq(url), application_name=application_name, connect_timeout=10, client_encoding="UTF8"
             )
+            return _prepared(opened)
         except psycopg2.OperationalError as error:
             if attempt == attempts:
                 host = make_url(url).host or make_url(url).query.get("host") or "the local socket"
@@ -70,6 +74,18 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
                 ) from error
             time.sleep(0.5 * 2**attempt)
     raise ValueError("attempts must be at least 1")
+
+
+def _prepared(opened: Connection) -> Connection:
+    """Settings are made after connecting: a pooler ignores or refuses those of a connection's start."""
+    try:
+        with opened.cursor() as cursor:
+            cursor.execute(SESSION)
+        opened.commit()
+    except BaseException:
+        opened.close()
+        raise
+    return opened
 
 
 @contextmanager

@@ -30,6 +30,7 @@ def apply(url: str, passwords: Path | None = None) -> None:
     with connect(url, application_name="litgo-roles") as connection, connection.cursor() as cursor:
         advisory_lock(cursor, "roles")
         cursor.execute(sql("litgo_pipelines.database", "roles.sql"))
+        cursor.execute(sql("litgo_pipelines.database", "roles_views.sql"))
         if passwords is not None:
             _set_passwords(connection, cursor, passwords)
         cursor.execute("SELECT datname FROM pg_database")

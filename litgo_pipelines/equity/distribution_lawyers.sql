@@ -9,7 +9,5 @@ LEFT JOIN LATERAL (
     SELECT DISTINCT name FROM unnest(l.tags_expertise || l.primary_area) AS name WHERE name IS NOT NULL
 ) area ON true
 WHERE h.night = %(night)s AND l.is_available
-  -- older marketplaces have no status: there is_available alone decides
-  AND COALESCE(to_jsonb(l) ->> 'status', 'active') = 'active'
-  AND COALESCE((to_jsonb(l) ->> 'is_approved')::boolean, true)
+  AND COALESCE(l.active, true)
 ORDER BY h.lawyer_id

@@ -14,10 +14,8 @@ WITH profile AS MATERIALIZED (
            round(jsonb_path_query_first(
                l.curriculo_json, 'strict $.num_publicacoes ? (@ >= 0 && @ <= 10000)', '{}', true)::numeric, 3)
                AS publications,
-           l.stated_softskill::float8 AS softskill
-    FROM (SELECT NULL::float8 AS kpi_softskill) absent
-    -- where the marketplace's `lawyers` has no such column, the name is the one of `absent`
-    CROSS JOIN LATERAL (SELECT lawyers.*, kpi_softskill AS stated_softskill FROM lawyers) l
+           l.kpi_softskill::float8 AS softskill
+    FROM lawyers l
     WHERE l.created_at <= %(as_of)s
 ),
 reviewed AS MATERIALIZED (

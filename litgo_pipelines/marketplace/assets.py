@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from litgo_pipelines.marketplace.schema import TABLES
+from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA, TABLES
 from litgo_pipelines.owners import Owner
 
 GROUP = "marketplace"
@@ -23,7 +23,7 @@ assets = [
         description=DESCRIPTIONS[table],
         owners=[Owner.MARKETPLACE],
         kinds={"postgres", "table"},
-        metadata={"dagster/table_name": f"public.{table}", "columns relied on": sorted(TABLES[table])},
+        metadata={"dagster/table_name": f"{SOURCE_SCHEMA}.{table}", "columns relied on": sorted(TABLES[table])},
     )
     for table in TABLES
 ]

@@ -9,7 +9,7 @@ from litgo_pipelines.resources.postgres import Postgres
 
 LIVE_SCHEMA = """
 SELECT table_name, column_name, udt_name FROM information_schema.columns
-WHERE table_schema = 'public' AND table_name = ANY (%s)
+WHERE table_schema = 'litgo_source' AND table_name = ANY (%s)
 """
 
 

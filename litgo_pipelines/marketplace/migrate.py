@@ -7,10 +7,11 @@ created only where there is no marketplace at all; in an existing one only missi
 import hashlib
 import re
 from importlib.resources import files
-from typing import Any
 
-from litgo_pipelines.database import SCHEMA, advisory_lock, connect, sql
-from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, TABLES
+from litgo_pipelines.database import SCHEMA, Cursor, advisory_lock, connect, sql
+from litgo_pipelines.marketplace import views
+from litgo_pipelines.marketplace.mapping import SourceTable, quoted
+from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, SOURCE_SCHEMA, TABLES
 
 
 class MigrationError(RuntimeError):
@@ -31,18 +32,21 @@ def migrate(url: str) -> list[str]:
     """Apply what is missing, in one transaction; returns one line for each thing done (empty: nothing to do).
 
     Safe to run twice and from several processes at once. Raises MigrationError when an applied migration's text has
-    changed, when the database is newer than this code, or when only a part of the marketplace exists.
+    changed, when the database is newer than this code, when only a part of the marketplace exists, or when it does not
+    fit the mapping; MappingError when there is no such mapping.
     """
     with connect(url, application_name="litgo-migrate") as connection, connection.cursor() as cursor:
         if _is_current(cursor):  # else every command would need the rights of the database's owner
             return []
         advisory_lock(cursor, "migrate")
-        done = [*_own_schema(cursor), *_marketplace(cursor)]
+        if _is_current(cursor):  # another process was faster
+            return []
+        done = [*_own_schema(cursor), *_marketplace(cursor), *_views(cursor)]
         cursor.execute(sql("litgo_pipelines.marketplace", "indexes.sql"))
         return done
 
 
-def _is_current(cursor: Any) -> bool:
+def _is_current(cursor: Cursor) -> bool:
     """Whether there is nothing to do. Columns are looked up where they show whatever the reader's rights."""
     cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{SCHEMA}.schema_migrations",))
     if not cursor.fetchone()[0]:
@@ -50,16 +54,15 @@ def _is_current(cursor: Any) -> bool:
     cursor.execute(f"SELECT version, sha256 FROM {SCHEMA}.schema_migrations")
     if dict(cursor.fetchall()) != {version: sha256 for version, _, sha256, _ in migrations()}:
         return False
+    mapping = views.wanted(cursor)
+    if not views.up_to_date(cursor, mapping):
+        return False
     indexes = re.findall(r"IF NOT EXISTS (\w+)", sql("litgo_pipelines.marketplace", "indexes.sql"))
-    cursor.execute(
-        "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY(%s)), "
-        "(SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('public.lawyers') AND attname = ANY(%s))",
-        ([*TABLES, *indexes], list(EQUITY_COLUMNS)),
-    )
-    return cursor.fetchone() == (len(TABLES) + len(indexes), len(EQUITY_COLUMNS))
+    cursor.execute("SELECT count(*) FROM pg_class WHERE relkind = 'i' AND relname = ANY(%s)", (indexes,))
+    return cursor.fetchone() == (len(indexes),)
 
 
-def _own_schema(cursor: Any) -> list[str]:
+def _own_schema(cursor: Cursor) -> list[str]:
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     cursor.execute(
         f"CREATE TABLE IF NOT EXISTS {SCHEMA}.schema_migrations (version int PRIMARY KEY, name text NOT NULL, "
@@ -87,22 +90,54 @@ def _own_schema(cursor: Any) -> list[str]:
     return done
 
 
-def _marketplace(cursor: Any) -> list[str]:
-    cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
-    present = {name for (name,) in cursor.fetchall()} & set(TABLES)
-    if not present:
+def _marketplace(cursor: Cursor) -> list[str]:
+    """Create a marketplace where there is none; add to an existing one the equity columns that its mapping names."""
+    mapping = views.wanted(cursor)
+    present = {name for name, table in mapping.tables.items() if _exists(cursor, table)}
+    if not present and mapping.name == views.DEFAULT:
         cursor.execute(sql("litgo_pipelines.marketplace", "tables.sql"))
         cursor.execute(f"INSERT INTO {SCHEMA}.own_marketplace DEFAULT VALUES ON CONFLICT DO NOTHING")
         return ["no marketplace found: created its tables, empty"]
     if missing := sorted(set(TABLES) - present):
-        raise MigrationError(f"a marketplace without {', '.join(missing)}: its own migrations must create them first")
+        raise MigrationError(
+            f"a marketplace without {', '.join(missing)}: its own migrations must create them first, or "
+            f"LITGO_MARKETPLACE_MAPPING says where they are (now: {mapping.name})"
+        )
     done = []
-    cursor.execute(
-        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = 'lawyers'"
-    )
-    columns = {name for (name,) in cursor.fetchall()}
+    lawyers = mapping.tables["lawyers"]
     for column, kind in EQUITY_COLUMNS.items():
-        if column not in columns:
-            cursor.execute(f"ALTER TABLE public.lawyers ADD COLUMN {column} {kind}")
-            done.append(f"existing marketplace: added lawyers.{column} ({kind})")
+        theirs = lawyers.forms[column][0].column
+        cursor.execute(
+            "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s AND NOT attisdropped",
+            (lawyers.quoted, theirs),
+        )
+        if theirs and cursor.fetchone() == (0,):
+            cursor.execute(f"ALTER TABLE {lawyers.quoted} ADD COLUMN {quoted(theirs)} {kind}")
+            done.append(f"existing marketplace: added {lawyers.relation[1]}.{theirs} ({kind})")
     return done
+
+
+def _exists(cursor: Cursor, table: SourceTable) -> bool:
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table.quoted,))
+    return bool(cursor.fetchone()[0])
+
+
+def _views(cursor: Cursor) -> list[str]:
+    mapping = views.wanted(cursor)
+    fitted = views.fit(cursor, mapping)
+    if fitted.problems:
+        others = [name for name in views.packaged() if not views.fit(cursor, views.load(name)).problems]
+        advice = (
+            f"the mapping {others[0]!r} fits: set LITGO_MARKETPLACE_MAPPING={others[0]}"
+            if others
+            else "`litgo doctor --write-mapping FILE` proposes one; then set LITGO_MARKETPLACE_MAPPING=FILE"
+        )
+        raise MigrationError("\n  ".join([f"the marketplace does not fit its mapping; {advice}", *fitted.problems]))
+    views.create(cursor, fitted)
+    cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname IN ('litgo_pipelines', 'litgo_exporter')")
+    if cursor.fetchone() == (2,):
+        cursor.execute(sql("litgo_pipelines.database", "roles_views.sql"))
+    return [
+        f"views in {SOURCE_SCHEMA} made from the mapping {mapping.name}",
+        *(f"{column} is not there: {follows}" for column, follows in fitted.absent.items()),
+    ]

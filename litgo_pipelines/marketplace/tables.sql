@@ -1,7 +1,7 @@
 -- The marketplace's own tables, with the columns the pipelines read (domain: lawyer-client marketplace).
 -- Run by `litgo migrate` only where no marketplace exists: production brings its own.
 
-CREATE TABLE profiles (
+CREATE TABLE public.profiles (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     email text,
     full_name text,
@@ -9,7 +9,7 @@ CREATE TABLE profiles (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE TABLE lawyers (
+CREATE TABLE public.lawyers (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     name text NOT NULL,
     oab_number text,
@@ -37,9 +37,9 @@ CREATE TABLE lawyers (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE TABLE cases (
+CREATE TABLE public.cases (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    client_id uuid NOT NULL REFERENCES profiles,
+    client_id uuid NOT NULL REFERENCES public.profiles,
     title text,
     description text,
     area text,
@@ -55,9 +55,9 @@ CREATE TABLE cases (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE TABLE case_matches (
-    case_id uuid NOT NULL REFERENCES cases,
-    lawyer_id uuid NOT NULL REFERENCES lawyers,
+CREATE TABLE public.case_matches (
+    case_id uuid NOT NULL REFERENCES public.cases,
+    lawyer_id uuid NOT NULL REFERENCES public.lawyers,
     fair_score numeric,
     equity_score numeric,
     raw_score numeric,
@@ -69,10 +69,10 @@ CREATE TABLE case_matches (
     PRIMARY KEY (case_id, lawyer_id)
 );
 
-CREATE TABLE offers (
+CREATE TABLE public.offers (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    case_id uuid NOT NULL REFERENCES cases,
-    lawyer_id uuid NOT NULL REFERENCES lawyers,
+    case_id uuid NOT NULL REFERENCES public.cases,
+    lawyer_id uuid NOT NULL REFERENCES public.lawyers,
     status text NOT NULL DEFAULT 'pending'
         CHECK (status IN ('pending', 'interested', 'declined', 'expired', 'closed')),
     sent_at timestamptz NOT NULL DEFAULT now(),
@@ -85,13 +85,13 @@ CREATE TABLE offers (
     created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (case_id, lawyer_id)
 );
-CREATE INDEX offers_lawyer_sent ON offers (lawyer_id, sent_at);
+CREATE INDEX offers_lawyer_sent ON public.offers (lawyer_id, sent_at);
 
-CREATE TABLE contracts (
+CREATE TABLE public.contracts (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    case_id uuid NOT NULL REFERENCES cases,
-    lawyer_id uuid NOT NULL REFERENCES lawyers,
-    client_id uuid NOT NULL REFERENCES profiles,
+    case_id uuid NOT NULL REFERENCES public.cases,
+    lawyer_id uuid NOT NULL REFERENCES public.lawyers,
+    client_id uuid NOT NULL REFERENCES public.profiles,
     status text NOT NULL DEFAULT 'pending-signature'
         CHECK (status IN ('pending-signature', 'active', 'closed', 'canceled')),
     fee_model jsonb NOT NULL DEFAULT '{}',
@@ -100,16 +100,16 @@ CREATE TABLE contracts (
     doc_url text,
     created_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX contracts_case ON contracts (case_id);
-CREATE INDEX contracts_lawyer_created ON contracts (lawyer_id, created_at);
-CREATE UNIQUE INDEX contracts_one_open_per_case ON contracts (case_id)
+CREATE INDEX contracts_case ON public.contracts (case_id);
+CREATE INDEX contracts_lawyer_created ON public.contracts (lawyer_id, created_at);
+CREATE UNIQUE INDEX contracts_one_open_per_case ON public.contracts (case_id)
     WHERE status IN ('pending-signature', 'active');
 
-CREATE TABLE reviews (
+CREATE TABLE public.reviews (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    contract_id uuid NOT NULL UNIQUE REFERENCES contracts,
-    lawyer_id uuid NOT NULL REFERENCES lawyers,
-    client_id uuid NOT NULL REFERENCES profiles,
+    contract_id uuid NOT NULL UNIQUE REFERENCES public.contracts,
+    lawyer_id uuid NOT NULL REFERENCES public.lawyers,
+    client_id uuid NOT NULL REFERENCES public.profiles,
     rating int NOT NULL CHECK (rating BETWEEN 1 AND 5),
     comment text,
     outcome text CHECK (outcome IN ('won', 'lost', 'settled', 'ongoing')),
@@ -119,4 +119,4 @@ CREATE TABLE reviews (
     would_recommend boolean,
     created_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX reviews_created ON reviews (created_at);
+CREATE INDEX reviews_created ON public.reviews (created_at);

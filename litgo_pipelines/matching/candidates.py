@@ -20,7 +20,7 @@ from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
 from litgo_pipelines.matching import features
 from litgo_pipelines.matching.allocation import NEVER, OFFERS_PER_CASE
-from litgo_pipelines.matching.statements import PACKAGE, columns, statement
+from litgo_pipelines.matching.statements import PACKAGE, statement
 from litgo_pipelines.models.features import FEATURES
 
 TILE_DEGREES = 1.0  # cases of one tile share a region of the query
@@ -98,12 +98,8 @@ class Pairs:
 
 def read_cases(cursor: Any, case_ids: Sequence[str], rounds: Sequence[int], preset: str) -> Cases:
     """Cases in the given order; `preset` for those that chose none."""
-    has_preset = "preset" in columns(cursor, "cases")
-    # a marketplace may let the client choose; older ones have no such column
-    query = statement(cursor, "cases.sql").replace(
-        "{preset}", f"coalesce({'c.preset' if has_preset else 'NULL'}, %(preset)s)"
-    )
-    cursor.execute(query, {"case_ids": list(case_ids), "rounds": list(rounds), "preset": preset})
+    parameters = {"case_ids": list(case_ids), "rounds": list(rounds), "preset": preset}
+    cursor.execute(statement("cases.sql"), parameters)
     rows = cursor.fetchall()
     if len(rows) != len(case_ids):
         raise LookupError(f"{len(case_ids) - len(rows)} cases of the batch are gone from the marketplace")
@@ -131,7 +127,7 @@ def read_lawyers(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) 
     regions, anywhere = _regions(cases, radius_km)
     rows = read(
         cursor,
-        statement(cursor, "candidates.sql"),
+        statement("candidates.sql"),
         {
             "regions": json.dumps(regions),
             "anywhere": anywhere,

@@ -1,7 +1,7 @@
 -- The cases of a batch in the order of their turn.
 SELECT c.id::text, c.client_id::text, litgo.area_name(c.area) AS area, coalesce(c.subarea, '') AS subarea, c.urgency_h::float8,
        coalesce(c.complexity, 'MEDIUM') AS complexity, place.at[0] AS lng, place.at[1] AS lat,
-       {preset} AS preset,
+       coalesce(c.preset, %(preset)s) AS preset,
        b.round
 FROM unnest(%(case_ids)s::uuid[], %(rounds)s::int[]) WITH ORDINALITY AS b (case_id, round, turn)
 JOIN cases c ON c.id = b.case_id

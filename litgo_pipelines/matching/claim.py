@@ -33,7 +33,7 @@ class ClaimedCase(NamedTuple):
 def waiting_cases(cursor: Any, plan: Plan, as_of: datetime, since: datetime | None = None) -> list[WaitingCase]:
     """The cases whose turn it is, at most plan.limit; `since`: created after it, all when None."""
     cursor.execute(
-        statement(cursor, "pending.sql"),
+        statement("pending.sql"),
         {
             "as_of": as_of,
             "since": since or datetime.min.replace(tzinfo=UTC),

@@ -41,31 +41,29 @@ class ParkedCase(NamedTuple):
 
 def write_wait(cursor: Cursor, case_id: str, round_number: int, as_of: datetime) -> None:
     """One look at a case found nobody. Tells team and client when it has lasted long enough."""
-    cursor.execute(
-        statement(cursor, "wait.sql"), {"case_id": case_id, "round": round_number, "as_of": as_of, "team": TEAM}
-    )
+    cursor.execute(statement("wait.sql"), {"case_id": case_id, "round": round_number, "as_of": as_of, "team": TEAM})
 
 
 def mark_duplicates(cursor: Cursor, plan: Plan, as_of: datetime) -> None:
     """Cases that repeat an earlier one of their client are put aside while that one is on its way."""
-    cursor.execute(statement(cursor, "duplicates.sql"), {"as_of": as_of, "minutes": plan.duplicate_minutes})
+    cursor.execute(statement("duplicates.sql"), {"as_of": as_of, "minutes": plan.duplicate_minutes})
 
 
 def record_availability(cursor: Cursor, as_of: datetime) -> int:
     """Who could be offered a case, as seen at the instant; how many could not before."""
-    cursor.execute(statement(cursor, "availability.sql"), {"as_of": as_of})
+    cursor.execute(statement("availability.sql"), {"as_of": as_of})
     return int(cursor.fetchone()[0])
 
 
 def over(cursor: Cursor, plan: Plan, as_of: datetime) -> int:
     """How many cases are at the end of their rounds without anybody told."""
-    cursor.execute(f"SELECT count(*) FROM ({statement(cursor, 'over.sql')}) AS over", _limits(plan, as_of))
+    cursor.execute(f"SELECT count(*) FROM ({statement('over.sql')}) AS over", _limits(plan, as_of))
     return int(cursor.fetchone()[0])
 
 
 def park(cursor: Cursor, plan: Plan, as_of: datetime) -> int:
     """Tell of the cases at the end of their rounds, and let them wait for a change."""
-    cursor.execute(statement(cursor, "park.sql"), {**_limits(plan, as_of), "team": TEAM})
+    cursor.execute(statement("park.sql"), {**_limits(plan, as_of), "team": TEAM})
     return int(cursor.fetchone()[0])
 
 
@@ -75,19 +73,19 @@ def _limits(plan: Plan, as_of: datetime) -> dict[str, Any]:
 
 def untold(cursor: Cursor, as_of: datetime) -> int:
     """How much waits for people who were not told yet."""
-    cursor.execute(f"SELECT count(*) FROM ({statement(cursor, 'news.sql')}) AS news", _people(as_of))
+    cursor.execute(f"SELECT count(*) FROM ({statement('news.sql')}) AS news", _people(as_of))
     return int(cursor.fetchone()[0])
 
 
 def tell(cursor: Cursor, as_of: datetime) -> int:
     """Tell them."""
-    cursor.execute(statement(cursor, "tell.sql"), _people(as_of))
+    cursor.execute(statement("tell.sql"), _people(as_of))
     return int(cursor.fetchone()[0])
 
 
 def parked(cursor: Cursor) -> list[ParkedCase]:
     """What `litgo casos parados` lists, the most urgent first."""
-    cursor.execute(statement(cursor, "parked.sql"), {"team": TEAM})
+    cursor.execute(statement("parked.sql"), {"team": TEAM})
     return [ParkedCase(*row) for row in cursor.fetchall()]
 
 

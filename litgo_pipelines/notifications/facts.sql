@@ -14,5 +14,5 @@ LEFT JOIN profiles p ON p.id = d.recipient_id
 LEFT JOIN contracts c ON c.id = (o.payload ->> 'contract_id')::uuid
 LEFT JOIN cases k ON k.id = (o.payload ->> 'case_id')::uuid
 WHERE d.claimed_by = %(token)s::uuid AND d.status = 'open'
-GROUP BY d.delivery_id, p.id
+GROUP BY d.delivery_id, p.push_token, p.email, p.full_name
 ORDER BY d.next_attempt_at, d.delivery_id

@@ -101,6 +101,7 @@ def step(
 
     def work(cursor: Cursor) -> dict[str, int]:
         advisory_lock(cursor, "simulate")
+        cursor.execute("SET LOCAL search_path = pg_catalog, public, pg_temp")  # it writes what a marketplace writes
         alive = _Step(cursor, world, int(start.timestamp()), int(stop.timestamp()), change)
         return {
             **alive.arrive(demand),

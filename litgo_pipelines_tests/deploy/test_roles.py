@@ -25,7 +25,7 @@ from litgo_pipelines_tests.worlds.rows import Marketplace
 
 PACKAGE = Path(definitions.__file__).parent
 # Statements of these are for the database's owner.
-OWNERS = ("simulation/", "database/", "marketplace/tables.sql", "marketplace/indexes.sql")
+OWNERS = ("simulation/", "database/", "marketplace/")
 NOW = datetime.now(UTC)
 
 
@@ -252,7 +252,7 @@ def test_grants_are_what_statements_do(url: str) -> None:
         for table, column in ask(
             url,
             "SELECT table_name, column_name FROM information_schema.column_privileges "
-            "WHERE grantee = 'litgo_pipelines' AND table_schema = 'public' AND privilege_type = 'SELECT'",
+            "WHERE grantee = 'litgo_pipelines' AND table_schema = 'litgo_source' AND privilege_type = 'SELECT'",
         )
     }
     assert {(table, column) for table, columns in TABLES.items() for column in columns} <= readable
@@ -270,9 +270,7 @@ def test_grants_are_what_statements_do(url: str) -> None:
 def test_row_security_shows_the_rows_or_refuses_and_never_hides_them(url: str, pipelines: str) -> None:
     fill(url)
     for table in TABLES:
-        ask(url, f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-    assert ask(pipelines, "SELECT count(*) FROM lawyers") == [(0,)]  # what would be taken for an empty marketplace
-    roles.apply(url)
+        ask(url, f"ALTER TABLE public.{table} ENABLE ROW LEVEL SECURITY")
     assert ask(pipelines, "SELECT count(*) FROM lawyers") == [(8,)]
     assert ask(pipelines, "UPDATE lawyers SET cases_30d = 1 RETURNING 1")
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
@@ -280,7 +278,8 @@ def test_row_security_shows_the_rows_or_refuses_and_never_hides_them(url: str, p
 
 
 def test_a_marketplace_without_optional_columns_is_served(database_url: str) -> None:
-    ask(database_url, "ALTER TABLE contracts DROP COLUMN doc_url")
+    ask(database_url, "ALTER TABLE public.contracts DROP COLUMN doc_url CASCADE")
+    migrate(database_url)
     roles.apply(database_url)
     assert ask(as_role(database_url, "litgo_pipelines"), "SELECT count(fee_model) FROM contracts") == [(0,)]
 

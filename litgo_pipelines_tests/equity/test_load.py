@@ -146,7 +146,7 @@ def test_a_rerun_forgets_deleted_lawyers(market: Marketplace) -> None:
 
 def test_two_contracts_on_one_case_count_once(market: Marketplace) -> None:
     with market.connection.cursor() as cursor:
-        cursor.execute("DROP INDEX contracts_one_open_per_case")
+        cursor.execute("DROP INDEX public.contracts_one_open_per_case")
     ana, case = market.lawyer(), market.case()
     market.contract(case, ana)
     market.contract(case, ana, status="pending-signature")
@@ -162,7 +162,7 @@ def test_empty_tables_give_an_empty_night(market: Marketplace) -> None:
 def test_a_missing_column_is_an_error_and_leaves_nothing(database_url: str) -> None:
     with connect(database_url) as connection:
         Marketplace(connection, AS_OF).lawyer()
-        connection.cursor().execute("ALTER TABLE offers DROP COLUMN sent_at")
+        connection.cursor().execute("ALTER VIEW litgo_source.offers RENAME COLUMN sent_at TO sent")
     with pytest.raises(psycopg2.errors.UndefinedColumn, match="sent_at"), connect(database_url) as connection:
         run_night(connection, NIGHT, AS_OF, RULES)
     with connect(database_url) as connection:

@@ -89,13 +89,13 @@ def test_a_second_run_changes_nothing(filled_url: str) -> None:
 
 
 def test_a_broken_contract_stops_the_run_before_it_computes(filled_url: str) -> None:
-    execute(filled_url, "ALTER TABLE contracts ALTER created_at TYPE timestamp")
+    execute(filled_url, "ALTER VIEW litgo_source.contracts RENAME COLUMN created_at TO made_at")
     result = run(filled_url)
     assert not result.success
     assert rows(filled_url, HISTORY) == []
     failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
     assert [e.asset_key.to_user_string() for e in failed] == ["contracts"]
-    assert "contracts.created_at is timestamp" in str(failed[0].description)
+    assert "contracts.created_at (instant) is missing" in str(failed[0].description)
 
 
 def test_empty_marketplace(database_url: str) -> None:

@@ -17,7 +17,9 @@ from litgo_pipelines.database import Connection, connect
 from litgo_pipelines.evidence import refresh as module
 from litgo_pipelines.evidence.refresh import Refresh, refresh, score_comments
 from litgo_pipelines.evidence.sentiment import polarity
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.simulation.load import simulate
+from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
@@ -209,7 +211,7 @@ def test_response_time(market: Marketplace, stated: str | None, answers: list[in
 
 def test_stars_are_the_mean_of_the_possible_ratings(market: Marketplace) -> None:
     with market.connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE reviews DROP CONSTRAINT reviews_rating_check")
+        cursor.execute("ALTER TABLE public.reviews DROP CONSTRAINT reviews_rating_check")
     ana, rui = market.lawyer(), market.lawyer()
     for rating in (5, 4, 4, 0, 99):
         reviewed(market, ana, rating=rating)
@@ -235,9 +237,9 @@ def test_soft_skills_are_the_tone_of_the_comments_else_what_is_stated(
     assert rows[rui]["softskill"] == (pytest.approx(0.9) if stated == 0.9 else None)
 
 
-def test_a_marketplace_without_soft_skills(market: Marketplace) -> None:
-    with market.connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE lawyers DROP COLUMN kpi_softskill")
+def test_a_marketplace_without_soft_skills(market: Marketplace, database_url: str) -> None:
+    execute(database_url, "ALTER TABLE lawyers DROP COLUMN kpi_softskill CASCADE")
+    migrate(database_url)
     ana = market.lawyer()
     run(market)
     assert evidence(market.connection)[ana]["softskill"] is None
@@ -274,7 +276,7 @@ def test_only_what_differs_is_written_and_who_is_gone_is_forgotten(market: Marke
     reviewed(market, rui, outcome="lost")
     with market.connection.cursor() as cursor:
         cursor.execute("DELETE FROM lawyers WHERE id = %s", (gone,))
-        cursor.execute("DELETE FROM reviews WHERE lawyer_id = %s", (ana,))
+        cursor.execute("DELETE FROM public.reviews WHERE lawyer_id = %s", (ana,))
     third = run(market, later)
     assert (third.lawyers_changed, third.subareas_changed) == (3, 2)
     assert set(evidence(market.connection)) == {ana, rui}
@@ -327,7 +329,7 @@ def test_a_failed_read_leaves_what_there_was(market: Marketplace) -> None:
     run(market)
     market.connection.commit()
     with market.connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE offers DROP COLUMN responded_at")
+        cursor.execute("ALTER VIEW litgo_source.offers RENAME COLUMN responded_at TO answered_at")
     with pytest.raises(psycopg2.errors.UndefinedColumn, match="responded_at"):
         run(market, AS_OF + timedelta(days=1))
     market.connection.rollback()

@@ -210,7 +210,7 @@ def test_an_experiment_whose_control_serves_no_longer_is_stopped(better: Lab) ->
 
 
 def test_what_cannot_be_read_raises_and_writes_nothing(better: Lab) -> None:
-    better.life.do(lambda c: c.execute("ALTER TABLE reviews RENAME COLUMN rating TO stars"))
+    better.life.do(lambda c: c.execute("ALTER VIEW litgo_source.reviews RENAME COLUMN rating TO stars"))
     with pytest.raises(psycopg2.errors.UndefinedColumn):
         better.tick(20)
     assert better.life.rows("SELECT count(*) FROM litgo.experiment_outcomes") == [(0,)]

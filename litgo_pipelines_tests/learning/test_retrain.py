@@ -16,7 +16,7 @@ def count(market: Marketplace) -> tuple[int, object]:
 
 
 def test_counts_only_what_a_ranker_could_learn_from(market: Marketplace) -> None:
-    market.execute("ALTER TABLE reviews DROP CONSTRAINT reviews_contract_id_key")
+    market.execute("ALTER TABLE public.reviews DROP CONSTRAINT reviews_contract_id_key")
     closed = market.contract(market.offer("interested"), "closed")
     market.review(closed)
     market.review(closed, 2)  # a contract counts once
@@ -37,7 +37,7 @@ def test_the_watermark_is_that_of_the_last_trained_candidate(market: Marketplace
 
 
 def test_a_failed_count_is_an_error_not_zero(market: Marketplace) -> None:
-    market.execute("DROP TABLE reviews")
+    market.execute("DROP TABLE public.reviews CASCADE")
     with pytest.raises(Exception, match="reviews"):
         count(market)
 

@@ -117,8 +117,8 @@ def test_an_earlier_instant_sees_the_world_as_it_was(market: Marketplace, tmp_pa
 
 
 def test_duplicate_reviews_and_contracts_do_not_multiply_rows(market: Marketplace, tmp_path: Path) -> None:
-    market.execute("ALTER TABLE reviews DROP CONSTRAINT reviews_contract_id_key")
-    market.execute("DROP INDEX contracts_one_open_per_case")
+    market.execute("ALTER TABLE public.reviews DROP CONSTRAINT reviews_contract_id_key")
+    market.execute("DROP INDEX public.contracts_one_open_per_case")
     pair = market.offer("interested", responded_at=ANSWERED)
     for _ in range(2):
         market.contract(pair, "active")  # two open contracts
@@ -129,7 +129,7 @@ def test_duplicate_reviews_and_contracts_do_not_multiply_rows(market: Marketplac
 
 
 def test_ratings_out_of_range_say_nothing(market: Marketplace, tmp_path: Path) -> None:
-    market.execute("ALTER TABLE reviews DROP CONSTRAINT reviews_rating_check")
+    market.execute("ALTER TABLE public.reviews DROP CONSTRAINT reviews_rating_check")
     for rating in (0, 9):
         market.review(market.contract(market.offer("interested", responded_at=ANSWERED), "closed"), rating)
     assert [row["label"] for row in write(market, tmp_path)[1]] == [2, 2]

@@ -75,7 +75,7 @@ def test_a_run_matches_everything_that_waits_and_explains_the_newest_case(
 
 def test_checks_find_what_is_wrong(database_url: str) -> None:
     fill(database_url)
-    ask(database_url, "ALTER TABLE cases DROP CONSTRAINT cases_complexity_check")
+    ask(database_url, "ALTER TABLE public.cases DROP CONSTRAINT cases_complexity_check")
     ask(database_url, "UPDATE cases SET complexity = 'EXTREME' WHERE id = md5('case 2')::uuid")
     for hour in range(3):
         match(database_url, as_of=AS_OF + timedelta(hours=hour))

@@ -104,8 +104,8 @@ def test_the_less_loaded_of_two_alike_gets_more_offers(database_url: str) -> Non
     "statement",
     [
         "UPDATE lawyers SET is_available = false WHERE id = %(id)s",
-        "UPDATE lawyers SET is_approved = false WHERE id = %(id)s",
-        "UPDATE lawyers SET status = 'suspended' WHERE id = %(id)s",
+        "UPDATE public.lawyers SET is_approved = false WHERE id = %(id)s",
+        "UPDATE public.lawyers SET status = 'suspended' WHERE id = %(id)s",
         "UPDATE lawyers SET tags_expertise = '{Penal}', primary_area = 'Penal' WHERE id = %(id)s",
         "UPDATE lawyers SET geo_latlon = point(-46.63, -24.2) WHERE id = %(id)s",
         "UPDATE lawyers SET geo_latlon = NULL WHERE id = %(id)s",
@@ -155,7 +155,7 @@ def test_fewer_than_five_anywhere_are_all_offered_and_a_case_without_a_place_tak
 
 def test_a_case_that_fails_three_times_is_a_dead_letter(database_url: str) -> None:
     fill(database_url, cases=3)
-    ask(database_url, "ALTER TABLE cases DROP CONSTRAINT cases_complexity_check")
+    ask(database_url, "ALTER TABLE public.cases DROP CONSTRAINT cases_complexity_check")
     ask(database_url, "UPDATE cases SET complexity = 'EXTREME' WHERE id = md5('case 2')::uuid")
     ask(database_url, "UPDATE cases SET complexity = 'ÚNICA' WHERE id = md5('case 3')::uuid")
     at = AS_OF
@@ -174,7 +174,7 @@ def test_a_case_that_fails_three_times_is_a_dead_letter(database_url: str) -> No
 
 def test_one_bad_case_does_not_hold_up_the_others(database_url: str) -> None:
     fill(database_url)
-    ask(database_url, "ALTER TABLE cases DROP CONSTRAINT cases_complexity_check")
+    ask(database_url, "ALTER TABLE public.cases DROP CONSTRAINT cases_complexity_check")
     ask(database_url, "UPDATE cases SET complexity = 'EXTREME' WHERE id = md5('case 5')::uuid")
     (result,) = match(database_url)
     assert (result.matched, len(result.failures)) == (11, 1)

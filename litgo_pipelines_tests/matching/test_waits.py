@@ -63,7 +63,7 @@ def test_five_lawyers_at_their_limit_for_twenty_minutes_are_not_the_end_of_a_cas
     "change",
     [
         "UPDATE lawyers SET is_available = true WHERE id = md5('lawyer 2')::uuid",
-        "UPDATE lawyers SET status = 'active', is_available = true WHERE id = md5('lawyer 2')::uuid",
+        "UPDATE public.lawyers SET status = 'active', is_available = true WHERE id = md5('lawyer 2')::uuid",
         "INSERT INTO lawyers (id, name, tags_expertise, created_at) "
         "VALUES (md5('new')::uuid, 'Nova', '{Civil,Família}', %(new)s)",
         "UPDATE lawyers SET is_available = true, tags_expertise = '{Civil,Família}'",
@@ -124,7 +124,7 @@ def test_team_and_client_hear_after_a_time_that_the_urgency_sets(
 
 def test_a_case_that_fails_is_told_after_three_tries_and_tried_again_every_day(database_url: str) -> None:
     fill(database_url, cases=2)
-    ask(database_url, "ALTER TABLE cases DROP CONSTRAINT cases_complexity_check")
+    ask(database_url, "ALTER TABLE public.cases DROP CONSTRAINT cases_complexity_check")
     ask(database_url, "UPDATE cases SET complexity = 'EXTREME' WHERE id = md5('case 2')::uuid")
     tries, at = 0, AS_OF
     while at < AS_OF + 4 * DAY:

@@ -303,7 +303,7 @@ def test_a_version_without_any_past_learns_its_reference_in_service(life: Life, 
 def test_what_cannot_be_read_raises_and_is_no_healthy_model(market: Market) -> None:
     at = market.start + 40 * HOUR
     market.break_now(at)
-    market.life.do(lambda c: c.execute("ALTER TABLE offers RENAME COLUMN responded_at TO answered_at"))
+    market.life.do(lambda c: c.execute("ALTER VIEW litgo_source.offers RENAME COLUMN responded_at TO answered_at"))
     with pytest.raises(psycopg2.errors.UndefinedColumn):
         market.tick(at)
     assert (market.count("quality_checks"), market.count("quality_incidents")) == (0, 0)

@@ -41,7 +41,7 @@ signed AS (
            %(at)s::timestamptz + interval '2 days'
     FROM who WHERE accepts
 )
-INSERT INTO reviews (contract_id, lawyer_id, client_id, rating, created_at)
+INSERT INTO public.reviews (contract_id, lawyer_id, client_id, rating, created_at)
 SELECT case_id, md5('lawyer ' || n %% 20)::uuid, client, 4 + n %% 2, %(at)s::timestamptz + interval '9 days'
 FROM who WHERE accepts
 """

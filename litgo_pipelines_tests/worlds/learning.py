@@ -40,7 +40,7 @@ class Marketplace:
     def insert(self, table: str, **values: Any) -> str:
         names = ", ".join(values)
         places = ", ".join(f"%({name})s" for name in values)
-        return str(self.execute(f"INSERT INTO {table} ({names}) VALUES ({places}) RETURNING id", values)[0][0])
+        return str(self.execute(f"INSERT INTO public.{table} ({names}) VALUES ({places}) RETURNING id", values)[0][0])
 
     def lawyer(self, created_at: datetime = AS_OF - timedelta(days=500)) -> str:
         return self.insert("lawyers", name="A", created_at=created_at)
@@ -129,7 +129,7 @@ INSERT INTO contracts (case_id, lawyer_id, client_id, status, signed_client, sig
 SELECT DISTINCT ON (d.case_id) d.case_id, d.lawyer_id, (SELECT min(id::text)::uuid FROM profiles), 'closed',
        d.sent_at + interval '1 day', d.sent_at + interval '1 day', d.sent_at + interval '1 day'
 FROM drawn AS d WHERE u + r + noise / 2 > 1.3 ORDER BY d.case_id, u + r DESC;
-INSERT INTO reviews (contract_id, lawyer_id, client_id, rating, outcome, created_at)
+INSERT INTO public.reviews (contract_id, lawyer_id, client_id, rating, outcome, created_at)
 SELECT id, lawyer_id, client_id, 5, 'won', created_at + interval '5 days' FROM contracts;
 """
 

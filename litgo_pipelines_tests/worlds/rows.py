@@ -1,4 +1,4 @@
-"""Puts hand-written rows into a test's marketplace, with defaults for whatever a test does not care about."""
+"""Puts hand-written rows into the tables of a test's marketplace, with defaults for the rest."""
 
 import json
 import uuid
@@ -22,7 +22,8 @@ class Marketplace:
             row.pop("id")
         adapted = {k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()}
         with self.connection.cursor() as cursor:
-            execute_values(cursor, f"INSERT INTO {table} ({', '.join(row)}) VALUES %s", [tuple(adapted.values())])
+            statement = f"INSERT INTO public.{table} ({', '.join(row)}) VALUES %s"
+            execute_values(cursor, statement, [tuple(adapted.values())])
         return str(row.get("id", ""))
 
     def lawyer(self, **values: Any) -> str:
