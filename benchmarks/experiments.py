@@ -3,8 +3,8 @@
 
     python -m benchmarks.experiments [--runs 1000] [--docs docs]
 
-Every look goes through `experiments.decision.decide_experiment`, as the sensor's do, until the outcome is final. Beside it what
-repeated looks do to the rules it stands for: a fixed-horizon z-test and a Bayesian chance to win. Prints a table and
+Every analysis goes through `experiments.decision.decide_experiment`, as the sensor's do, until the outcome is final. Beside it what
+repeated analyses do to the rules it replaces: a fixed-horizon z-test and a Bayesian chance to win. Prints a table and
 writes it between its markers in `experiments.md`. Seeded; one process.
 """
 
@@ -39,7 +39,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CLIENTS_PER_DAY = 400
 MATURING = 14 * CLIENTS_PER_DAY  # clients exposed whose outcome is not final yet
-STEP = 100  # clients between two looks
+STEP = 100  # clients between two interim analyses
 HORIZON = 20_000
 HOURS_CAP = 72.0
 RULES = ExperimentRules(
@@ -51,7 +51,7 @@ RULES = ExperimentRules(
     ),
     horizon=HORIZON,
 )
-GINI_POOL = 50  # sequences of looks at the Gini that the runs draw from
+GINI_POOL = 50  # sequences of interim analyses of the Gini that the runs draw from
 LAWYERS = 300
 
 
@@ -90,8 +90,8 @@ SCENARIOS = (
 
 @dataclass(frozen=True)
 class Run:
-    """One experiment at every look. counts: (looks, phases, arms, columns) cumulative, arm 0 treatment; columns as in
-    `simulate`. exposed: (looks, phases, arms). requests: (looks, arms, 2), requests and accepted ones."""
+    """One experiment at every interim analysis. counts: (analyses, phases, arms, columns) cumulative, arm 0 treatment; columns as in
+    `simulate`. exposed: (analyses, phases, arms). requests: (analyses, arms, 2), requests and accepted ones."""
 
     counts: NDArray[np.float64]
     exposed: NDArray[np.int64]
@@ -133,7 +133,7 @@ def simulate(scenario: Scenario, rng: np.random.Generator) -> Run:
 
 
 def cutoffs(run: Run, shares: tuple[float, ...], gini: tuple[InterimAnalysis, ...]):
-    """The cutoffs of one run, one look after the other; only phases that have begun."""
+    """The cutoffs of one run, in order; only phases that have begun."""
 
     def arm(row: list[float], exposed: int) -> Arm:
         clients, converted, y, yy, a, aa, r, ar, rr, s, ss, v, sv, vv = row
@@ -160,7 +160,7 @@ def cutoffs(run: Run, shares: tuple[float, ...], gini: tuple[InterimAnalysis, ..
 
 
 def gini_sequences(count: int, ramp: tuple[tuple[int, float], ...], seed: int) -> list[tuple[InterimAnalysis, ...]]:
-    """Looks at the Gini of one model in both arms, through `fairness.interim_analysis`: popular and less popular lawyers, five offers
+    """Interim analyses of the Gini of one model in both arms, through `fairness.interim_analysis`: popular and less popular lawyers, five offers
     per client."""
     found = []
     for number in tqdm(range(count), desc="Gini", unit=" runs", leave=False):
@@ -183,7 +183,7 @@ def gini_sequences(count: int, ramp: tuple[tuple[int, float], ...], seed: int) -
 
 
 def peeking(run: Run) -> dict[str, bool]:
-    """What fixed-horizon rules declare at some look (from 100 clients per arm), phases pooled as they do."""
+    """What fixed-horizon rules declare at some analysis (from 100 clients per arm), phases pooled as they do."""
     pooled = run.counts.sum(axis=1)
     n, x = pooled[..., 0], pooled[..., 1]
     z, chance = fixed_horizon(n, x)
@@ -199,7 +199,7 @@ def peeking(run: Run) -> dict[str, bool]:
 
 
 def fixed_horizon(n: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pooled two-proportion z, and the chance to win with flat Beta priors (normal approximation), each (looks,)."""
+    """Pooled two-proportion z, and the chance to win with flat Beta priors (normal approximation), each (analyses,)."""
     total = n.sum(axis=1)
     share = x.sum(axis=1) / total
     rate = np.divide(x, n, out=np.zeros_like(x), where=n > 0)
@@ -318,7 +318,7 @@ def report(results: Mapping[Scenario, Result], runs: int, gini: Mapping[str, lis
     speed, chi, share = assignments()
     decisions, seconds = sum(r.decisions for r in results.values()), sum(r.seconds for r in results.values())
     steady = by_name[SCENARIOS[1].name]
-    return f"""Written by `python -m benchmarks.experiments`. {runs:,} runs per row, seeded; a look every {STEP} clients up to
+    return f"""Written by `python -m benchmarks.experiments`. {runs:,} runs per row, seeded; an interim analysis every {STEP} clients up to
 {HORIZON:,}, each through `decide` with three guardrails and the Gini; {CLIENTS_PER_DAY} clients per day, baseline .30. A figure of
 2 % has a standard error of {np.sqrt(0.02 * 0.98 / runs):.1%}.
 
@@ -332,16 +332,16 @@ def report(results: Mapping[Scenario, Result], runs: int, gini: Mapping[str, lis
 
 Reasons of the rollbacks in the A/A rows (a run may have several): {reasons or "none"}.
 
-**What the same looks do to fixed-horizon rules** (some difference declared where there is none; 95 %, two-sided, phases pooled):
+**What the same interim analyses do to fixed-horizon rules** (some difference declared where there is none; 95 %, two-sided, phases pooled):
 
-| experiment | z-test at every look | chance to win at every look | z-test once | z-test on requests, every look | on requests, once | this rule |
+| experiment | z-test at every analysis | chance to win at every analysis | z-test once | z-test on requests, every analysis | on requests, once | this rule |
 |---|--:|--:|--:|--:|--:|--:|
 {old}
 
-At 50 % and steady, looking {HORIZON // STEP} times turns 5 % into {steady.old.get("peeked", 0):.0%}; pooled phases over a drifting baseline and requests counted
-as if independent are wrong even when looked at once.
+At 50 % and steady, analysing {HORIZON // STEP} times turns 5 % into {steady.old.get("peeked", 0):.0%}; pooled phases over a drifting baseline and requests counted
+as if independent are wrong even when analysed once.
 
-**Gini of offers, the same model in both arms** ({GINI_POOL} sequences, {LAWYERS} lawyers, {RULES.permutations} shuffles per look):
+**Gini of offers, the same model in both arms** ({GINI_POOL} sequences, {LAWYERS} lawyers, {RULES.permutations} shuffles per analysis):
 
 | split | clients | naive difference, mean | corrected, mean | corrected, largest | p ≤ {RULES.gini_alpha:.4f} |
 |---|--:|--:|--:|--:|--:|

@@ -5,7 +5,7 @@
 Peer: a plain Python loop that scores one lawyer at a time by the same formulas and writes row by row, timed on the
 first cases and scaled; it must make the same offers. Floor: the features and the selection of each case in bare numpy,
 nothing kept for explaining, nothing written. The marketplace is filled once, with 50 past offers a lawyer over a year;
-what a measurement wrote is taken back before the next.
+what a measurement wrote is undone before the next.
 """
 
 import argparse
@@ -512,11 +512,11 @@ def measure(url: str, lawyers: int, cases: int, repetitions: int) -> int:
         floors.append(bare_numpy(url, cases, plan) / cases)
         runs.append(ours(url, cases))
         mine = offers(url)
-        take_back(url)
+        undo(url)
     sample, loops, same = min(SAMPLE, cases), [], True
     for hold in (False, True):
         started, a_case, theirs = plain_loop(url, plan, sample, hold)
-        take_back(url)
+        undo(url)
         first = {case for case, _ in theirs}
         same &= theirs == {pair: relevance for pair, relevance in mine.items() if pair[0] in first}
         loops.append(started + a_case * cases)
@@ -554,9 +554,9 @@ def measure(url: str, lawyers: int, cases: int, repetitions: int) -> int:
             present = left
         took = [ours(url, some)]
         for _ in range(repetitions - 1):
-            take_back(url)
+            undo(url)
             took.append(ours(url, some))
-        take_back(url)
+        undo(url)
         seconds, pool = (statistics.median(run[name] for run in took) for name in ("seconds", "pool"))
         print(f"| {left:,} | {some:,} | {seconds:.2f} | {seconds / some * 1000:.2f} ms | {pool:,.0f} | "
               f"{seconds / some / pool * 1e6:.2f} |", flush=True)  # fmt: skip
@@ -596,7 +596,7 @@ def offers(url: str) -> dict[tuple[str, str], float]:
         return {(case, lawyer): relevance for case, lawyer, relevance in cursor.fetchall()}
 
 
-def take_back(url: str) -> None:
+def undo(url: str) -> None:
     with connect(url) as connection:
         connection.cursor().execute(TAKE_BACK, {"as_of": AS_OF})
 

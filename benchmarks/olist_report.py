@@ -162,7 +162,7 @@ Gini lay between {nights.gini.min():.3f} and {nights.gini.max():.3f} (mean {nigh
 - No allocation took place here (*Allocation replayed*, at the end, is another replay). The Gini is that of the reconstructed lists, in which everybody active in a category is offered
   every case of it: it shows how unevenly demand falls on categories, not how fair anybody was. The target (below 0.3) is
   for offers that were allocated, five per case. The purchases themselves have a Gini of {gini(bought):.2f} over sellers.
-- Coverage stays below 80 % because nothing in the files says that a seller left: all count as available for ever, and
+- Coverage stays below 80 % because nothing in the files says that a seller left: all count as available indefinitely, and
   {gone:.0%} of those who had ever sold by the last night had not sold in the 180 days before it, so that no list could hold them.
 - Utilisation is counted in units of five offers per case, while these lists are more than ten times as long. The spread inside pools
   ({nights.spread_points.min():.0f} to {nights.spread_points.max():.0f} points) is therefore no figure to hold against the target.

@@ -154,7 +154,7 @@ healthy. CUSUM: ratio {RULES.cusum_ratio:g}, limit {RULES.cusum_limit:g}; hour: 
 
 Against the model's own reference:
 
-| outcomes per hour | healthy, taken back in a month | by CUSUM / hour / floor | 5 % below its reference | hours to catch −50 % | −30 % | −20 % | "1 h, −10 %, n ≥ 100", healthy |
+| outcomes per hour | healthy, rolled back in a month | by CUSUM / hour / floor | 5 % below its reference | hours to catch −50 % | −30 % | −20 % | "1 h, −10 %, n ≥ 100", healthy |
 |--:|--:|--:|--:|--:|--:|--:|--:|
 {table}
 
@@ -164,7 +164,7 @@ Against the model's own reference:
 
 Against a concurrent control (outcomes per hour are the model's own; the control's come on top):
 
-| control's share | outcomes per hour | healthy, taken back in a month | hours to catch −50 % | demand falls by 30 % for a week: taken back | the same without the control |
+| control's share | outcomes per hour | healthy, rolled back in a month | hours to catch −50 % | demand falls by 30 % for a week: rolled back | the same without the control |
 |--:|--:|--:|--:|--:|--:|
 {more}
 

@@ -5,7 +5,7 @@
 `litgo demo` fills a fresh LITGO_HOME with a simulated marketplace, `litgo up` runs it, `simulation/live.py` lets
 clients and lawyers act on the real clock, the vendors are stand-ins on loopback (`soak_vendors`), and Prometheus and
 Alertmanager watch with the deployed rules where they are installed. Processes are killed with SIGKILL, one at a time.
-Then feeding stops, what waits is let go out, and `soak_audit` asks. The figures go to docs/soak.md (`soak_page`).
+Then the load stops, the queues drain, and `soak_audit` takes stock. The figures go to docs/soak.md (`soak_page`).
 """
 
 import argparse

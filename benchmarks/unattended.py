@@ -447,7 +447,7 @@ def verdicts(cursor: Cursor, scenario: Scenario, daemon: Daemon) -> list[tuple[s
     return [
         ("a better model is promoted, by an experiment", bool(promoted)),
         ("a broken model from a retraining is stopped by the gate", verdict == "rejected"),
-        ("a broken challenger is taken back by its experiment", scenario.drift is not None),
+        ("a broken challenger is rolled back by its experiment", scenario.drift is not None),
         ("no broken model ever serves as champion", None not in broken and not ever & broken),
         ("the champion that degrades is rolled back", scenario.trained in [v for v, _ in backs]),
         ("and the one before it serves again", (scenario.trained, scenario.first) in backs),

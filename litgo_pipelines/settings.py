@@ -84,7 +84,7 @@ class Settings(BaseModel):
     sendgrid_base_url: str | None = Field(default=None, description="unset: SendGrid's own")
     sendgrid_timeout: float = Field(default=15, gt=0, le=600, description="seconds, of one attempt")
     mail_from: str = Field(default="nao-responda@litgo.example", description="sender of e-mails")
-    team_email: str | None = Field(default=None, description="who acts on manual contracts and models taken back")
+    team_email: str | None = Field(default=None, description="who acts on manual contracts and models rolled back")
     team_emails: dict[str, str] = Field(
         default_factory=dict, description='JSON, owner → address, like {"team:marketplace": "a@b"}; else TEAM_EMAIL'
     )

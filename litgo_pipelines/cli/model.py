@@ -60,7 +60,7 @@ def promote_model(version: str, who: Who, why: Why) -> None:
 
 @model.command("rollback")
 def roll_back_model(version: str, who: Who, why: Why) -> None:
-    """Take the champion VERSION back: what served before it serves again."""
+    """Roll the champion VERSION back: what served before it serves again."""
     from litgo_pipelines.lifecycle import actions
 
     _decide(

@@ -196,7 +196,7 @@ def _arm(
 def _interim_analyses(
     cursor: Cursor, now: RunningExperiment, rules: ExperimentRules, at: datetime, exposed: int
 ) -> tuple[InterimAnalysis, ...]:
-    """The looks taken before, as they were stored, and those that are due."""
+    """Interim analyses already stored, and those that are due now."""
     if rules.gini_margin is None:
         return ()
     cursor.execute(

@@ -20,7 +20,7 @@ _CELLS = 4_000_000  # of the (permutations, lawyers) table held at once
 
 @dataclass(frozen=True)
 class InterimAnalysis:
-    """One look. clients: first exposed ones it is about; gini_*: of offers per unit of capacity; p_value: of
+    """One interim analysis of the first `clients` exposed clients. gini_*: of offers per unit of capacity; p_value: of
     treatment being less even, (1 + shuffles at least as far) / (1 + permutations)."""
 
     clients: int
@@ -42,7 +42,7 @@ class InterimAnalysis:
 
 
 def interim_points(horizon: int) -> Iterator[int]:
-    """Numbers of exposed clients at which the Gini is looked at: 1,000, 2,000, 4,000 … up to the horizon.
+    """Numbers of exposed clients at which the Gini is analysed: 1,000, 2,000, 4,000 … up to the horizon.
 
     >>> list(interim_points(20_000))
     [1000, 2000, 4000, 8000, 16000]
@@ -65,13 +65,14 @@ def interim_analysis(
     base: ArrayLike | None = None,
     made: float | None = None,
 ) -> InterimAnalysis:
-    """Compare the arms over the clients given, which are the first exposed ones up to a number from `looks`.
+    """Compare the arms over the clients given, which are the first exposed ones up to a number from `interim_points`.
 
     treated, phase: (clients,) bool and phase of each client; offered_client, offered_lawyer: (offers,) indices into
     them and into capacity: (lawyers,) above 0, of all lawyers eligible for an offer. Arms are shuffled inside a phase.
-    base: (lawyers,) offers of the last 30 days from before the experiment; made: offers of all since, of whomever. An
-    arm is seen as if it had made them all, on top of base: a month in which it took over. Else by its offers alone.
-    The same arguments give the same look. Raises ValueError for an arm without an offer and for bad indices.
+    base: (lawyers,) offers of the last 30 days from before the experiment; made: number of all offers since, by either
+    arm or neither. With them an arm is judged as if it had made all of them, on top of base, as in a month that it
+    had to itself; without them, by its own offers alone.
+    The same arguments give the same analysis. Raises ValueError for an arm without an offer and for bad indices.
     """
     from scipy.sparse import csr_array
 

@@ -14,7 +14,7 @@ from litgo_pipelines.observability.plots import figure, png
 
 _WORDS = {
     ExperimentOutcome.HALT: "Halted: the figures are not to be trusted, everybody is on control.",
-    ExperimentOutcome.ROLL_BACK: "Taken back: treatment does harm, everybody is on control.",
+    ExperimentOutcome.ROLL_BACK: "Rolled back: treatment does harm, everybody is on control.",
     ExperimentOutcome.PROMOTE: "Promoted: treatment is better.",
     ExperimentOutcome.FUTILE: "Ended, control stays: treatment will hardly be shown to be better.",
     ExperimentOutcome.HORIZON: "Ended, control stays: as many clients or days as planned, and no clear difference.",
@@ -88,7 +88,7 @@ def guardrails_table(decision: ExperimentDecision, rules: ExperimentRules) -> st
 
 
 def gini_table(cutoff: Cutoff, rules: ExperimentRules) -> str:
-    """Looks at how evenly offers are spread over lawyers."""
+    """Interim analyses of how evenly offers are spread over lawyers."""
     rows = [
         (
             f"{analysis.clients:,}",

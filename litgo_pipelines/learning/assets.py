@@ -203,7 +203,7 @@ def registered_model(
     at = steps.now()
     with postgres.connect() as connection, connection.cursor() as cursor:
         refused = states.refusal(ledger.state(cursor), "candidate", "new", at, data=row.snapshot_sha256)
-        if refused:  # before the upload, and recorded: it would wait for its registration for ever
+        if refused:  # before the upload, and recorded: it would wait for its registration indefinitely
             verdict = {"decision": {"outcome": "rejected", "reasons": [refused]}}
             retrainings.record_step(cursor, root, evaluation=verdict)
     if refused:

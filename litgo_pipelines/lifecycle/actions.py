@@ -46,10 +46,10 @@ def roll_back(connection: Connection, mlflow: MLflow, folder: Path, version: str
 
     The version is named, so that doing it twice does not take back the one before as well.
     """
-    return take_back(connection, mlflow, folder, version, f"{version} by hand", {}, actor)
+    return roll_back_champion(connection, mlflow, folder, version, f"{version} by hand", {}, actor)
 
 
-def take_back(
+def roll_back_champion(
     connection: Connection,
     mlflow: MLflow,
     folder: Path,

@@ -74,7 +74,7 @@ def roll_back(
 ) -> Entry:
     """champion → quarantined, `successor` → champion; None: the heuristic ranker serves, and promotion is frozen.
 
-    `actions.take_back` finds the successor. A second rollback within 7 days freezes promotion as well.
+    `actions.roll_back_champion` finds the successor. A second rollback within 7 days freezes promotion as well.
     """
     before = ledger.locked_state(cursor)
     entry = ledger.apply_transition(
@@ -91,7 +91,7 @@ def roll_back(
         "warning" if successor else "critical",
         f"model {version}",
         entry.transition_key,
-        f"Version {version} was taken back, {serves}. {actor.reason}",
+        f"Version {version} was rolled back, {serves}. {actor.reason}",
         {"version": version, "previous": successor or STORED_HEURISTIC, "reason": actor.reason},
         actor.at,
     )

@@ -36,7 +36,7 @@ def limits(values: Settings) -> "Limits":
     pool="quality_monitor",
     retry_policy=RETRY,
     description="Whether the champion still works as it did: outcomes against its reference and the holdout, errors, "
-    "null features. One that must go is taken back and what served before serves again.",
+    "null features. One that must go is rolled back and what served before serves again.",
     metadata={"dagster/table_name": "litgo.quality_checks"},
 )
 @permanent_fails_once

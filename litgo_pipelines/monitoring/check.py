@@ -99,7 +99,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class QualityCheck:
-    """What one check saw and decided; incident: under which the champion is taken back."""
+    """What one check saw and decided; incident: under which the champion is rolled back."""
 
     version: str
     decision: CheckDecision
@@ -128,7 +128,7 @@ def check_due(cursor: Cursor, as_of: datetime, limits: Limits) -> bool:
 def check_and_act(
     connection: Connection, mlflow: MLflow, folder: Path, as_of: datetime, limits: Limits, run_id: str
 ) -> MonitorTick:
-    """Finish what is unfinished, check, and take the champion back if it must go. `connection`: in no transaction.
+    """Finish what is unfinished, check, and roll the champion back if it must go. `connection`: in no transaction.
 
     folder: copies of served models. One query when there is nothing to see. Raises what the database raises: counts
     that could not be read are never "no problem".
@@ -366,7 +366,7 @@ def _observe(cursor: Cursor, now: Episode, as_of: datetime, term: timedelta) -> 
 def _settle(
     connection: Connection, mlflow: MLflow, folder: Path, as_of: datetime, run_id: str
 ) -> tuple[str, str | None] | None:
-    """Take back what an unfinished incident says; (version, what serves again) when it was taken back by it.
+    """Roll back what an unfinished incident names; (version, what serves again) when it was rolled back by it.
 
     The experiment of a challenger ends first: what it compares with goes.
     """
@@ -382,7 +382,7 @@ def _settle(
             advisory_lock(cursor, store.LOCK)
             running = store.running_experiment(cursor)
             if running and running.control == found[1]:
-                reason = f"version {found[1]}, which it compares with, is taken back: {found[3]}"
+                reason = f"version {found[1]}, which it compares with, is rolled back: {found[3]}"
                 store.stop(cursor, Actor(WHO, reason, as_of, run_id))
         return found
 
@@ -393,7 +393,7 @@ def _settle(
     actor = Actor(WHO, reason, as_of, run_id)
     evidence = {"incident": incident, "kind": kind, "opened_at": opened_at.isoformat()}
     try:
-        entry = actions.take_back(connection, mlflow, folder, version, incident, evidence, actor)
+        entry = actions.roll_back_champion(connection, mlflow, folder, version, incident, evidence, actor)
     except Refused:  # a person was faster
         entry = None
     in_transaction(

@@ -95,7 +95,7 @@ class MonitorState:
 
 @dataclass(frozen=True)
 class Alarm:
-    """Why the model is to be taken back; `kind` is cusum, window, floor, errors, latency or null_features."""
+    """Why the model is to be rolled back; `kind` is cusum, window, floor, errors, latency or null_features."""
 
     kind: str
     reason: str

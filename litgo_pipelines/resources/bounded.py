@@ -143,7 +143,7 @@ class BriefDatabase:
                 application_name="litgo-services",
                 client_encoding="UTF8",
                 options=f"-c timezone=UTC -c statement_timeout={max(1, int(self._seconds * 1000))}",
-                async_=True,  # the only form in which the client does not wait for ever
+                async_=True,  # the only form in which the client does not wait forever
             )
             _wait(self._connection, until)
         with self._connection.cursor() as cursor:

@@ -87,7 +87,7 @@ def pruned_storage(
              for kind, about in POLICY.items()]  # fmt: skip
     table = "\n".join(["| kind | days | gone | |", "|---|--:|--:|---|", *lines])
     return dg.MaterializeResult(
-        metadata={"let go": dg.MetadataValue.md(table), "in all": sum(gone.values()), AS_OF: as_of.isoformat()}
+        metadata={"deleted": dg.MetadataValue.md(table), "in all": sum(gone.values()), AS_OF: as_of.isoformat()}
     )
 
 

@@ -57,7 +57,7 @@ NEVER_AGAIN = frozenset({"archived", "quarantined"})  # standings of versions th
 
 
 def cutoffs(as_of: datetime, days: Mapping[Term, int]) -> dict[str, datetime]:
-    """Kind → instant before which it is let go."""
+    """Kind → instant before which it is deleted."""
     return {name: as_of - timedelta(days=days[kind.term]) for name, kind in POLICY.items()}
 
 

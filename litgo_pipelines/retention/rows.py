@@ -8,7 +8,7 @@ from litgo_pipelines.database import Connection, Cursor, in_transaction
 from litgo_pipelines.observability.metrics import METRICS
 
 BATCH = 5_000
-# kind → statements, each of which lets go of at most %(batch)s rows older than %(before)s
+# kind → statements, each of which deletes at most %(batch)s rows older than %(before)s
 STATEMENTS: dict[str, tuple[str, ...]] = {
     "messages": (
         "DELETE FROM litgo.outbox WHERE message_id IN (SELECT message_id FROM litgo.outbox "

@@ -161,7 +161,7 @@ def name_of(url: str) -> str:
 
 
 def test_a_worker_without_a_broker_does_not_start() -> None:
-    """Celery would fall back to a RabbitMQ on localhost and wait there for ever."""
+    """Celery would fall back to a RabbitMQ on localhost and wait there forever."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run([str(WORKER)], env={"PATH": path}, capture_output=True, text=True, timeout=60)
     assert done.returncode

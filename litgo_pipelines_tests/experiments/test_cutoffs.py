@@ -177,7 +177,7 @@ def test_killed_anywhere_nothing_happened_and_the_next_run_decides_the_same(bett
 def test_a_promotion_the_ledger_refuses_is_held_until_it_may_be(better: Lab) -> None:
     life = better.life
 
-    def forge(cursor: Cursor) -> None:  # version 1 taken back twice and serving all the same: nothing may go up
+    def forge(cursor: Cursor) -> None:  # version 1 rolled back twice and serving all the same: nothing may go up
         for transition in ("rolled_back", "champion") * 2:
             head = ledger.head(cursor)
             ledger.append(

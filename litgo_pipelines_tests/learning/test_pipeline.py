@@ -168,7 +168,7 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
         changes = reconcile(mlflow, cursor, AS_OF).changes
     assert changes == [f"alias champion: {third.mlflow_version} → {row.mlflow_version}"]
 
-    # The data of a version that was taken back are not learned from again, and nothing waits for that.
+    # The data of a version that was rolled back are not learned from again, and nothing waits for that.
     actor = ledger.Actor("monitor", "worse", AS_OF, "run")
     with connect(url) as connection, connection.cursor() as cursor:
         transitions.roll_back(cursor, row.mlflow_version, None, "incident", {}, actor)

@@ -133,7 +133,9 @@ def test_two_at_once_take_one_decision(life: Life, mlflow: MLflow, tmp_path: Pat
             barrier.wait()
             try:
                 outcomes.append(
-                    actions.take_back(connection, mlflow, tmp_path, "3", f"incident {number % 2}", {}, actor).sequence
+                    actions.roll_back_champion(
+                        connection, mlflow, tmp_path, "3", f"incident {number % 2}", {}, actor
+                    ).sequence
                 )
             except ledger.Refused as error:
                 outcomes.append(str(error))

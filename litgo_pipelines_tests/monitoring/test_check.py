@@ -152,14 +152,14 @@ def test_a_second_rollback_in_a_week_freezes_and_the_first_holds_promotion_for_a
 
 def killed_at_the_rollback(url: str, at: datetime, store: str, folder: Path, when: str) -> None:
     """A monitor that is killed instead of taking back, or when it has."""
-    real = actions.take_back
+    real = actions.roll_back_champion
 
     def dying(*arguments: Any, **named: Any) -> None:
         if when == "after":
             real(*arguments, **named)
         kill_self()
 
-    actions.take_back = dying  # type: ignore[assignment]
+    actions.roll_back_champion = dying  # type: ignore[assignment]
     with closing(open_connection(url)) as connection:
         monitor.check_and_act(connection, MLflow(tracking_uri=store), folder, at, LIMITS, "killed")
 
@@ -202,7 +202,7 @@ def test_two_monitors_at_once_take_back_once(market: Market) -> None:
 def test_a_person_who_is_faster_is_not_done_again(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
     at = market.start + 40 * HOUR
     market.break_now(at)
-    real = actions.take_back
+    real = actions.roll_back_champion
 
     def late(*arguments: Any) -> ledger.Entry:
         market.life.rolled_back("2", "1")

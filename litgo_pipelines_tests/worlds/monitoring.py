@@ -83,7 +83,7 @@ class Market:
     def watch(
         self, first: datetime, hours: float, every: timedelta = HOUR
     ) -> tuple[datetime | None, list[MonitorTick]]:
-        """Look until something is taken back: (when, every look)."""
+        """Look until something is rolled back: (when, every look)."""
         ticks = []
         for number in range(round(hours * HOUR / every)):
             at = first + (number + 1) * every
