@@ -9,6 +9,7 @@ from pydantic import Field
 
 from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.postgres import Postgres
@@ -54,12 +55,12 @@ def contract_requests(
             metadata=dict(result.failures),
             allow_retries=False,
         )
-    rows = [f"| {contract} | {requests.REASONS.get(reason, reason)} |" for contract, reason in refused]
+    rows = [(contract, requests.REASONS.get(reason, reason)) for contract, reason in refused]
     return dg.MaterializeResult(
         metadata={
             **_figures(result, ("docusign", "manual", "refused", "failed")),
             "pending_contracts_count": pending,
-            "refused contracts": dg.MetadataValue.md("\n".join(["| contrato | motivo |", "|---|---|", *rows])),
+            "refused contracts": dg.MetadataValue.md(markdown_table(("contrato", "motivo"), rows)),
             "to sign by hand": dg.MetadataValue.md(manual.markdown(tasks)),
         }
     )

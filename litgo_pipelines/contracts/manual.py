@@ -12,6 +12,7 @@ from uuid import UUID
 from litgo_pipelines.contracts import records
 from litgo_pipelines.contracts.document import ZONE
 from litgo_pipelines.database import Connection, Cursor, in_transaction
+from litgo_pipelines.observability.tables import markdown_table
 
 SignedBy = Literal["client", "lawyer", "both"]
 NAMES = {"client": "cliente", "lawyer": "advogado(a)"}
@@ -55,11 +56,14 @@ def open_tasks(cursor: Cursor, as_of: datetime, limit: int = 100) -> list[Task]:
 
 def markdown(tasks: list[Task]) -> str:
     rows = [
-        f"| {task.contract_id} | {task.due_at.astimezone(ZONE):%d/%m/%Y}{' (vencido)' if task.overdue else ''} "
-        f"| {', '.join(NAMES[party] for party in task.missing)} |"
+        (
+            task.contract_id,
+            f"{task.due_at.astimezone(ZONE):%d/%m/%Y}{' (vencido)' if task.overdue else ''}",
+            ", ".join(NAMES[party] for party in task.missing),
+        )
         for task in tasks
     ]
-    return "\n".join(["| contrato | prazo | falta assinar |", "|---|---|---|", *rows])
+    return markdown_table(("contrato", "prazo", "falta assinar"), rows)
 
 
 def document(cursor: Cursor, contract_id: str) -> bytes:

@@ -10,6 +10,7 @@ from pydantic import Field
 from litgo_pipelines.database import Connection
 from litgo_pipelines.equity.capacity import capacity_rules, read_rules
 from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, settings
@@ -162,13 +163,11 @@ def distribution_pictures(newest: dict[str, Any], history: list[tuple[date, floa
     axes.legend(frameon=False, fontsize=8)
     drawn.autofmt_xdate()
     rows = [
-        f"| {p['pool']} | {p['lawyers']} | {p['offers']} | {_shown(p['gini'])} | {p['coverage']:.0%} | "
-        f"{p['spread_points']:.0f} |"
+        (p["pool"], p["lawyers"], p["offers"], _shown(p["gini"]), f"{p['coverage']:.0%}", f"{p['spread_points']:.0f}")
         for p in newest["pools"][:12]
     ]
-    table = "\n".join(
-        ["| pool | lawyers | offers | Gini | coverage | spread, points |", "|---|--:|--:|--:|--:|--:|", *rows]
-    )
+    columns = ("pool", "lawyers", "offers", "Gini", "coverage", "spread, points")
+    table = markdown_table(columns, rows, right=range(1, len(columns)))
     return {
         "newest night": newest["night"].isoformat(),
         "largest pools": dg.MetadataValue.md(table),

@@ -6,6 +6,7 @@ import dagster as dg
 
 from litgo_pipelines.database import Connection, sql
 from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
@@ -52,10 +53,10 @@ def coverage_pictures(lawyers: int, known: dict[str, int]) -> dict[str, Any]:
     axes.barh([f"{key} {FEATURES[key]}" for key in share], list(share.values()))
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    rows = [f"| {key} | {FEATURES[key]} | {n:,} | {lawyers - n:,} | {share[key]:.0%} |" for key, n in known.items()]
+    rows = [(key, FEATURES[key], f"{n:,}", f"{lawyers - n:,}", f"{share[key]:.0%}") for key, n in known.items()]
     return {
         "evidence": dg.MetadataValue.md(
-            "\n".join(["| feature | from | with | without | share |", "|---|---|--:|--:|--:|", *rows])
+            markdown_table(("feature", "from", "with", "without", "share"), rows, right=(2, 3, 4))
         ),
         "coverage": dg.MetadataValue.md(markdown_image(drawn, "share of lawyers with evidence, by feature")),
     }

@@ -11,6 +11,7 @@ from typing import Any
 from litgo_pipelines.experiments.confidence import Moments
 from litgo_pipelines.experiments.decision import Arm, Cutoff, ExperimentDecision, ExperimentOutcome, ExperimentRules
 from litgo_pipelines.observability.plots import figure, png
+from litgo_pipelines.observability.tables import markdown_table
 
 _WORDS = {
     ExperimentOutcome.HALT: "Halted: the figures are not to be trusted, everybody is on control.",
@@ -44,7 +45,7 @@ def arms_table(cutoff: Cutoff) -> str:
             _arm_row(number, share, "treatment", phase.treatment),
             _arm_row(number, share, "control", phase.control),
         ]
-    return _table(
+    return markdown_table(
         ("phase", "treated", "arm", "exposed", "outcome final", "accepted", "rate", "hours to accept", "rating"), rows
     )
 
@@ -84,7 +85,7 @@ def guardrails_table(decision: ExperimentDecision, rules: ExperimentRules) -> st
             "off" if off else "as split",
         )
     )
-    return _table(("guardrail", "treatment − control", "interval", "at worst", "margin", ""), rows)
+    return markdown_table(("guardrail", "treatment − control", "interval", "at worst", "margin", ""), rows)
 
 
 def gini_table(cutoff: Cutoff, rules: ExperimentRules) -> str:
@@ -104,7 +105,7 @@ def gini_table(cutoff: Cutoff, rules: ExperimentRules) -> str:
         f"margin {rules.gini_margin:g}, level {rules.gini_alpha:.4f}" if rules.gini_margin is not None else "not asked"
     )
     columns = ("clients", "treatment", "control", "difference", "corrected for the arms' sizes", "p")
-    return f"{_table(columns, rows)}\n\n{limits}"
+    return f"{markdown_table(columns, rows)}\n\n{limits}"
 
 
 def evidence_over_time(
@@ -128,8 +129,3 @@ def evidence_over_time(
 
 def _signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.3g}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows] or ["|" + " – |" * len(columns)]
-    return "\n".join(["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns), *lines])

@@ -7,6 +7,7 @@ re-execution from failure goes on with what is there.
 
 import os
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from litgo_pipelines.database import advisory_lock
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.retrainings import Retraining, StepMissing
 from litgo_pipelines.observability.plots import embedded
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
@@ -342,10 +344,8 @@ def _run_link(mlflow: MLflow, run_id: str) -> dict[str, Any]:
 
 
 def _labels_table(labels: dict[str, dict[str, int]]) -> str:
-    lines = [f"| {split} | " + " | ".join(map(str, counts.values())) + " |" for split, counts in labels.items()]
-    return "\n".join(["| split | 0 | 1 | 2 | 3 |", "|---|---|---|---|---|", *lines])
+    return markdown_table(("split", 0, 1, 2, 3), ((split, *counts.values()) for split, counts in labels.items()))
 
 
-def _two_columns(first: str, second: str, values: dict[str, Any]) -> str:
-    lines = [f"| {name} | {value} |" for name, value in values.items()] or ["| – | – |"]
-    return "\n".join([f"| {first} | {second} |", "|---|---|", *lines])
+def _two_columns(first: str, second: str, values: Mapping[str, object]) -> str:
+    return markdown_table((first, second), values.items(), empty="–")

@@ -26,6 +26,7 @@ from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.metrics import KS, ndcg
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.models.training import Rows, seed_averaged_ndcg
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
 
@@ -248,30 +249,34 @@ def fairness_table(fairness: dict[str, Any] | None) -> str:
     """Markdown: how evenly both would have spread the last weeks' offers, at which lambda and cost."""
     if not fairness:
         return "too few cases for a replay"
-    lines = [
-        f"| {name} | {found['lambda']:g} | {found['gini']:.3f} | {found['kept']:.1%} |"
+    rows = [
+        (name, f"{found['lambda']:g}", f"{found['gini']:.3f}", f"{found['kept']:.1%}")
         for name, found in fairness.items()
     ]
-    return "\n".join(["| replay | lambda | Gini of offers | relevance kept |", "|---|--:|--:|--:|", *lines])
+    return markdown_table(("replay", "lambda", "Gini of offers", "relevance kept"), rows, right=(1, 2, 3))
 
 
 def comparison_table(result: dict[str, Any]) -> str:
     """Markdown: NDCG of both rankers on the same held-out cases."""
     other = result["baseline_ndcg"] or {}
-    lines = [f"| @{k} | {_number(value)} | {_number(other.get(k))} |" for k, value in result["candidate_ndcg"].items()]
-    return "\n".join([f"| NDCG | candidate | {result['baseline']} |", "|---|---|---|", *lines])
+    rows = [(f"@{k}", _number(value), _number(other.get(k))) for k, value in result["candidate_ndcg"].items()]
+    return markdown_table(("NDCG", "candidate", result["baseline"]), rows)
 
 
 def slice_table(slices: list[dict[str, Any]]) -> str:
     """Markdown: NDCG@10 by slice, with the difference's interval where there are cases enough to say."""
-    lines = [
-        f"| {s['name']} | {s['queries']} | {_number(s['candidate'])} | {_number(s['baseline'])} | "
-        + (f"{s['difference']['low']:+.4f} – {s['difference']['high']:+.4f}" if s["difference"] else "too few cases")
-        + f" | {'yes' if s['veto'] else ''} |"
+    rows = [
+        (
+            s["name"],
+            s["queries"],
+            _number(s["candidate"]),
+            _number(s["baseline"]),
+            f"{s['difference']['low']:+.4f} – {s['difference']['high']:+.4f}" if s["difference"] else "too few cases",
+            "yes" if s["veto"] else "",
+        )
         for s in slices
     ]
-    header = ["| slice | cases | candidate | baseline | difference | veto |", "|---|---|---|---|---|---|"]
-    return "\n".join([*header, *lines])
+    return markdown_table(("slice", "cases", "candidate", "baseline", "difference", "veto"), rows)
 
 
 def _means(values: Any) -> dict[str, float | None]:

@@ -12,6 +12,7 @@ from pydantic import Field
 from litgo_pipelines import steps
 from litgo_pipelines.database import Connection
 from litgo_pipelines.jobs import JOBS, run_tags
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
@@ -149,7 +150,7 @@ def _reconcile(context: Any, postgres: Postgres, mlflow: MLflow) -> dict[str, An
     for version in done.missing:
         context.log.warning(f"version {version} ({state.stages[version]}) is missing in the MLflow registry")
     newest_first = sorted(state.stages, key=int, reverse=True)
-    rows = [f"| {version} | {state.stages[version]} | {state.since[version]} |" for version in newest_first]
+    rows = [(version, state.stages[version], state.since[version]) for version in newest_first]
     return {
         "champion": state.champion or "none: the heuristic ranker serves",
         "challenger": state.challenger or "none",
@@ -158,5 +159,5 @@ def _reconcile(context: Any, postgres: Postgres, mlflow: MLflow) -> dict[str, An
         "changed": dg.MetadataValue.md("\n".join(f"- {change}" for change in done.changes) or "nothing"),
         "missing in the registry": dg.MetadataValue.md("\n".join(f"- version {v}" for v in done.missing) or "nothing"),
         "not in the ledger": ", ".join(done.unknown) or "none",
-        "versions": dg.MetadataValue.md("\n".join(["| version | state | since entry |", "|---|---|---|", *rows])),
+        "versions": dg.MetadataValue.md(markdown_table(("version", "state", "since entry"), rows)),
     }

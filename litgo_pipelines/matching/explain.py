@@ -12,6 +12,7 @@ from litgo_pipelines.database import Cursor
 from litgo_pipelines.matching.allocation import Choice
 from litgo_pipelines.matching.features import COUNTRY_KM
 from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.observability.tables import markdown_table
 
 Floats = NDArray[np.float64]
 
@@ -218,9 +219,8 @@ def legend(e: Explained, parts: Sequence[dict[str, float]]) -> str:
 
 def markdown(e: Explained, parts: Sequence[dict[str, float]]) -> str:
     """For asset metadata."""
-    rows = [HEADER, tuple("---" for _ in HEADER), *table(e, parts)]
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "  \n".join(sentences(e)) + f"\n\n{lines}\n\n{legend(e, parts)}"
+    shown = markdown_table(HEADER, table(e, parts))
+    return "  \n".join(sentences(e)) + f"\n\n{shown}\n\n{legend(e, parts)}"
 
 
 def text(e: Explained, parts: Sequence[dict[str, float]]) -> str:

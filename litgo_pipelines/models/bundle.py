@@ -24,6 +24,7 @@ from litgo_pipelines.models import plots
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.metrics import KS, bootstrap
 from litgo_pipelines.models.training import Recipe, Rows, Trained, seed_averaged_ndcg
+from litgo_pipelines.observability.tables import markdown_table
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -152,11 +153,11 @@ def holdout_metrics(boosters: Sequence["Booster"], holdout: Rows) -> dict[str, A
 
 def ndcg_table(ndcg: dict[str, Any]) -> str:
     """Markdown table of a `holdout_metrics()["ndcg"]`."""
-    lines = [
-        f"| @{k} | {v['mean']:.4f} | {v['low']:.4f} – {v['high']:.4f} |" if v else f"| @{k} | – | – |"
+    rows = [
+        (f"@{k}", f"{v['mean']:.4f}", f"{v['low']:.4f} – {v['high']:.4f}") if v else (f"@{k}", "–", "–")
         for k, v in ndcg.items()
     ]
-    return "\n".join(["| NDCG | mean | 95 % interval |", "|---|---|---|", *lines])
+    return markdown_table(("NDCG", "mean", "95 % interval"), rows)
 
 
 def model_card(metrics: dict[str, Any]) -> str:

@@ -1,20 +1,18 @@
 """Plots of a candidate, each as the bytes of a PNG. Pure: arrays in, picture out."""
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_SIZE = (6.0, 3.4)
+from litgo_pipelines.observability.plots import canvas, figure, png
 
 
 def learning_curve(
     curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], chosen: str, rounds: int
 ) -> bytes:
     """Cross-validated NDCG@10 by round, one line per variant (mean, deviation over folds), the chosen point marked."""
-    figure, axes = _figure("Cross-validated NDCG@10 by round", "round", "NDCG@10, mean of folds")
+    drawn, axes = figure("Cross-validated NDCG@10 by round", "round", "NDCG@10, mean of folds")
     for name, (mean, deviation) in curves.items():
         steps = np.arange(1, len(mean) + 1)
         (line,) = axes.plot(steps, mean, label=name)
@@ -22,25 +20,23 @@ def learning_curve(
             axes.fill_between(steps, mean - deviation, mean + deviation, alpha=0.15, color=line.get_color())
             axes.plot([rounds], [mean[rounds - 1]], "o", color=line.get_color(), label=f"chosen: {rounds} rounds")
     axes.legend()
-    return _png(figure)
+    return png(drawn)
 
 
 def bars(title: str, names: Sequence[str], values: Sequence[float], label: str) -> bytes:
     """Horizontal bars, largest on top: importance by gain, mean absolute SHAP value."""
-    figure, axes = _figure(title, label, "")
+    drawn, axes = figure(title, label, "")
     order = np.argsort(values)
     axes.barh([names[i] for i in order], [values[i] for i in order])
-    return _png(figure)
+    return png(drawn)
 
 
 def shap_dependence(names: Sequence[str], features: NDArray[np.float64], contributions: NDArray[np.float64]) -> bytes:
     """One small panel per feature: its value against its SHAP value; both (rows, F). Shows direction, not only size."""
-    from matplotlib.figure import Figure
-
     columns = 4
     lines = -(-len(names) // columns)
-    figure = Figure(figsize=(9.0, 2.2 * lines), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(lines, columns, sharey=True, squeeze=False)).ravel()
+    drawn = canvas(9.0, 2.2 * lines)
+    panels = np.atleast_1d(drawn.subplots(lines, columns, sharey=True, squeeze=False)).ravel()
     for number, panel in enumerate(panels):
         if number >= len(names):
             panel.axis("off")
@@ -48,16 +44,16 @@ def shap_dependence(names: Sequence[str], features: NDArray[np.float64], contrib
         panel.plot(features[:, number], contributions[:, number], ".", markersize=2, alpha=0.4)
         panel.set_title(names[number], fontsize=9)
         panel.axhline(0, color="grey", linewidth=0.6)
-    figure.suptitle("SHAP value by feature value")
-    return _png(figure)
+    drawn.suptitle("SHAP value by feature value")
+    return png(drawn)
 
 
 def calibration(scores: NDArray[np.float64], labels: NDArray[np.int64], bins: int = 10) -> bytes:
     """Mean relevance label in each tenth of the scores, lowest first; it should rise."""
-    figure, axes = _figure("Mean relevance label by tenth of the score", "tenth of the score", "mean label")
+    drawn, axes = figure("Mean relevance label by tenth of the score", "tenth of the score", "mean label")
     parts = np.array_split(np.argsort(scores, kind="stable"), min(bins, len(scores)))
     axes.bar(range(1, len(parts) + 1), [labels[part].mean() for part in parts])
-    return _png(figure)
+    return png(drawn)
 
 
 def comparison(
@@ -66,10 +62,8 @@ def comparison(
     differences: Mapping[str, Mapping[str, float]],
 ) -> bytes:
     """NDCG@k of candidate and baseline beside each other; below, differences (mean, low, high) of NDCG@10 by slice."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.0, 3.4 + 0.22 * len(differences)), layout="constrained")
-    upper, lower = figure.subplots(2, 1, height_ratios=[10, max(3, len(differences))])
+    drawn = canvas(6.4, 3.4 + 0.22 * len(differences))
+    upper, lower = drawn.subplots(2, 1, height_ratios=[10, max(3, len(differences))])
     at = np.arange(len(candidate))
     for shift, name, values in ((-0.2, "candidate", candidate), (0.2, "baseline", baseline)):
         upper.bar(at + shift, [values.get(k) or 0 for k in candidate], 0.4, label=name)
@@ -83,21 +77,4 @@ def comparison(
     lower.invert_yaxis()
     lower.axvline(0, color="grey", linewidth=0.6)
     lower.set_xlabel("difference of NDCG@10, with its interval")
-    return _png(figure)
-
-
-def _figure(title: str, x: str, y: str) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=_SIZE, layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    return figure, axes
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
-    return buffer.getvalue()
+    return png(drawn)

@@ -9,6 +9,7 @@ from litgo_pipelines.database import Cursor
 from litgo_pipelines.monitoring.check import QualityCheck
 from litgo_pipelines.monitoring.rules import Counts, QualityRules
 from litgo_pipelines.observability.plots import figure, markdown_image
+from litgo_pipelines.observability.tables import markdown_table
 
 SHOWN = timedelta(days=7)
 LIMIT = QualityRules.cusum_limit
@@ -46,7 +47,7 @@ def counts_table(check: QualityCheck) -> str:
     """What the check saw, as a table."""
     seen = check.seen
     rows = [
-        f"| {name} | {_share(value.outcomes, value.successes)} | {_control(value)} |"
+        (name, _share(value.outcomes, value.successes), _control(value))
         for name, value in (("since the last check", seen.new), ("hour", seen.hour), ("day", seen.day))
     ]
     after, reference = check.after, check.reference
@@ -54,9 +55,7 @@ def counts_table(check: QualityCheck) -> str:
     nulls = "unknown" if seen.null_share is None else f"{seen.null_share:.1%}"
     return "\n".join(
         [
-            "| accepted of final outcomes | champion | holdout |",
-            "|---|---|---|",
-            *rows,
+            markdown_table(("accepted of final outcomes", "champion", "holdout"), rows),
             "",
             f"- expected: {expected}",
             f"- CUSUM {after.alone.cusum:.2f} against the reference, {after.against_control.cusum:.2f} against the "

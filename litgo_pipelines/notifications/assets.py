@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.postgres import Postgres
@@ -49,19 +50,17 @@ def delivered_notifications(
 def pictures(statuses: Any, left: Any, reasons: list[tuple[str, int]]) -> dict[str, Any]:
     """What came of this run's messages by channel, what still waits, and why."""
     names = ("sent", "merged", "failed", "dead")
-    rows = [f"| {c} | " + " | ".join(f"{statuses[c, n]:,}" for n in names) + " |" for c in ("push", "email")]
+    rows = [(c, *(f"{statuses[c, n]:,}" for n in names)) for c in ("push", "email")]
     metadata: dict[str, Any] = {
         **{name: sum(statuses[channel, name] for channel in ("push", "email")) for name in names},
-        "by channel": dg.MetadataValue.md(
-            "\n".join([f"| channel | {' | '.join(names)} |", "|---|--:|--:|--:|--:|", *rows])
-        ),
+        "by channel": dg.MetadataValue.md(markdown_table(("channel", *names), rows, right=range(1, 5))),
         "waiting": left.messages,
         "oldest waiting, seconds": round(left.oldest_seconds),
         "dead letters": left.dead,
     }
     if reasons:
         metadata["why deliveries wait"] = dg.MetadataValue.md(
-            "\n".join(["| reason | deliveries |", "|---|--:|", *(f"| {reason} | {n:,} |" for reason, n in reasons)])
+            markdown_table(("reason", "deliveries"), ((reason, f"{n:,}") for reason, n in reasons), right=(1,))
         )
     return metadata
 

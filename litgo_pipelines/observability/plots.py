@@ -9,10 +9,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(title: str, x: str, y: str) -> tuple["Figure", "Axes"]:
+def canvas(width: float, height: float) -> "Figure":
+    """An empty figure; width and height in inches."""
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(6.4, 3.2), dpi=90, layout="constrained")
+    return Figure(figsize=(width, height), dpi=90, layout="constrained")
+
+
+def figure(title: str, x: str, y: str) -> tuple["Figure", "Axes"]:
+    """A figure with one plot, titled, with its axes labelled."""
+    drawn = canvas(6.4, 3.2)
     axes = drawn.subplots()
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel(x)
@@ -23,8 +29,9 @@ def figure(title: str, x: str, y: str) -> tuple["Figure", "Axes"]:
 
 
 def png(drawn: "Figure") -> bytes:
+    """The figure as a PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png")
+    drawn.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -10,6 +10,7 @@ import dagster as dg
 
 from litgo_pipelines import steps
 from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
@@ -83,9 +84,8 @@ def pruned_storage(
             except MLflowUnavailable as error:  # the next night does it
                 later[kind] = str(error)
     log_json(context.log, "retention", run_id=context.run.run_id, as_of=as_of, **gone)
-    lines = [f"| {kind} | {days[about.term]} | {gone.get(kind, later.get(kind, ''))} | {about.what} |"
-             for kind, about in POLICY.items()]  # fmt: skip
-    table = "\n".join(["| kind | days | gone | |", "|---|--:|--:|---|", *lines])
+    lines = [(kind, days[why.term], gone.get(kind, later.get(kind, "")), why.what) for kind, why in POLICY.items()]
+    table = markdown_table(("kind", "days", "gone", "what"), lines, right=(1, 2))
     return dg.MaterializeResult(
         metadata={"deleted": dg.MetadataValue.md(table), "in all": sum(gone.values()), AS_OF: as_of.isoformat()}
     )
