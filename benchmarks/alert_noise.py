@@ -147,11 +147,13 @@ def _flow(found: Series, cases: Floats, sent: Floats, rng: np.random.Generator) 
 
 def _services(found: Series, cases: Floats, sent: Floats, rng: np.random.Generator) -> None:
     calls = {
-        ("openai", "chat_completion"): cases, ("openai", "embeddings"): cases,
+        ("openai", "chat_completion"): cases,
+        ("openai", "embeddings"): cases,
         ("docusign", "create_envelope"): cases[::2],
         ("docusign", "read_envelope"): np.repeat(cases[::2], 6) + rng.uniform(0, 2 * DAY, 6 * len(cases[::2])),
-        ("onesignal", "push"): sent[::2], ("sendgrid", "mail"): sent[1::2],
-    }  # fmt: skip
+        ("onesignal", "push"): sent[::2],
+        ("sendgrid", "mail"): sent[1::2],
+    }
     for service in dict.fromkeys(service for service, _ in calls):
         every = np.concatenate([at for (owner, _), at in calls.items() if owner == service])
         failed = every[rng.random(len(every)) < CALL]
@@ -166,11 +168,14 @@ def _services(found: Series, cases: Floats, sent: Floats, rng: np.random.Generat
 def _jobs(found: Series, cases: Floats, sent: Floats, rng: np.random.Generator) -> None:
     first, last = found.scrapes[0] - 2 * DAY, found.scrapes[-1]
     runs = {
-        "matching": np.unique(cases // 15) * 15, "notifications": np.unique(sent // 60) * 60 + 30,
-        "contracts": np.unique(cases[::2] // 30) * 30, "offer_expiry": np.arange(first + 300, last, HOUR),
-        "experiments": np.arange(first, last, 900), "nightly_equity": np.arange(first, last, DAY),
+        "matching": np.unique(cases // 15) * 15,
+        "notifications": np.unique(sent // 60) * 60 + 30,
+        "contracts": np.unique(cases[::2] // 30) * 30,
+        "offer_expiry": np.arange(first + 300, last, HOUR),
+        "experiments": np.arange(first, last, 900),
+        "nightly_equity": np.arange(first, last, DAY),
         "evidence": np.arange(first + 1800, last, DAY),
-    }  # fmt: skip
+    }
     for job, at in runs.items():
         ended = at + rng.uniform(10, 60, len(at))
         failed = rng.random(len(at)) < RUN
@@ -307,11 +312,18 @@ def prometheus(folder: Path) -> Iterator[str]:
     (folder / "prometheus.yml").write_text("{}")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-             "--storage.tsdb.retention.time=10y", f"--web.listen-address=127.0.0.1:{port}", "--query.timeout=30m",
-             "--query.max-samples=200000000"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
+            [
+                "prometheus",
+                f"--config.file={folder}/prometheus.yml",
+                f"--storage.tsdb.path={folder}/data",
+                "--storage.tsdb.retention.time=10y",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--query.timeout=30m",
+                "--query.max-samples=200000000",
+            ],
+            stdout=log,
+            stderr=log,
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 120
@@ -369,10 +381,19 @@ def measure(days: int, lawyers: int, ratio: float) -> dict[str, Any]:
         with (folder / "series.txt").open("w") as file:
             found.write(file)
         subprocess.run(
-            ["promtool", "tsdb", "create-blocks-from", f"--max-block-duration={(days + 2) * 24}h", "openmetrics",
-             folder / "series.txt", folder / "data", "--quiet"],
-            check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+            [
+                "promtool",
+                "tsdb",
+                "create-blocks-from",
+                f"--max-block-duration={(days + 2) * 24}h",
+                "openmetrics",
+                folder / "series.txt",
+                folder / "data",
+                "--quiet",
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         with prometheus(folder) as url:
             if len(firing(url, "up == 1", start, stop, STEP, HOUR)) != days:
                 raise RuntimeError("the series did not arrive in Prometheus")

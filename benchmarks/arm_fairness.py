@@ -123,8 +123,10 @@ def main() -> None:
         + " |"
         for name, shares in found.items()
     ]
-    header = ["| | " + " | ".join(f"{share:.0%} treated, {days} days" for share, days in columns) + " |",
-              "|---|" + "--:|" * len(columns)]  # fmt: skip
+    header = [
+        "| | " + " | ".join(f"{share:.0%} treated, {days} days" for share, days in columns) + " |",
+        "|---|" + "--:|" * len(columns),
+    ]
     text = "\n".join([*header, *lines])
     write_part(DOCS, "arm-fairness", text)
     print(text)

@@ -115,10 +115,21 @@ def simulate(scenario: Scenario, rng: np.random.Generator) -> Run:
     reviewed = (first & (rng.random(n) < 0.5)).astype(np.float64)
     rating = reviewed * np.clip(np.round(rng.normal(4.2, 1.0, n)), 1, 5)
     columns = [
-        np.ones(n), first, hours, hours**2,
-        accepted, accepted**2.0, requests, accepted * requests, requests**2.0,
-        rating, rating**2, reviewed, rating, reviewed,
-    ]  # fmt: skip
+        np.ones(n),
+        first,
+        hours,
+        hours**2,
+        accepted,
+        accepted**2.0,
+        requests,
+        accepted * requests,
+        requests**2.0,
+        rating,
+        rating**2,
+        reviewed,
+        rating,
+        reviewed,
+    ]
     phases, every = len(firsts), HORIZON // STEP
     cell = (np.arange(n) // STEP * phases + phase) * 2 + ~treated
     shape = (n // STEP, phases, 2)
@@ -138,13 +149,15 @@ def cutoffs(run: Run, shares: tuple[float, ...], gini: tuple[InterimAnalysis, ..
     def arm(row: list[float], exposed: int) -> Arm:
         clients, converted, y, yy, a, aa, r, ar, rr, s, ss, v, sv, vv = row
         return Arm(
-            exposed, int(clients), int(converted),
+            exposed,
+            int(clients),
+            int(converted),
             {
                 "hours to accept": Moments(int(clients), y, yy, clients, y, clients),
                 "share of requests accepted": Moments(int(clients), a, aa, r, ar, rr),
                 "rating": Moments(int(clients), s, ss, v, sv, vv),
             },
-        )  # fmt: skip
+        )
 
     for at, (table, exposed) in enumerate(zip(run.counts.tolist(), run.exposed.tolist(), strict=True)):
         seen = [(row, count, share) for row, count, share in zip(table, exposed, shares, strict=True) if sum(count)]
@@ -152,11 +165,9 @@ def cutoffs(run: Run, shares: tuple[float, ...], gini: tuple[InterimAnalysis, ..
         yield Cutoff(
             START,
             START + timedelta(days=((at + 1) * STEP + MATURING) / CLIENTS_PER_DAY),
-            tuple(
-                Phase(share, arm(row[0], count[0]), arm(row[1], count[1])) for row, count, share in seen
-            ),
+            tuple(Phase(share, arm(row[0], count[0]), arm(row[1], count[1])) for row, count, share in seen),
             tuple(interim_analysis for interim_analysis in gini if interim_analysis.clients <= clients),
-        )  # fmt: skip
+        )
 
 
 def gini_sequences(count: int, ramp: tuple[tuple[int, float], ...], seed: int) -> list[tuple[InterimAnalysis, ...]]:
@@ -173,12 +184,17 @@ def gini_sequences(count: int, ramp: tuple[tuple[int, float], ...], seed: int) -
         found.append(
             tuple(
                 interim_analysis(
-                    treated[:size], phase[:size], np.repeat(np.arange(size), 5), lawyer[: 5 * size], capacity, seed=number,
+                    treated[:size],
+                    phase[:size],
+                    np.repeat(np.arange(size), 5),
+                    lawyer[: 5 * size],
+                    capacity,
+                    seed=number,
                     permutations=RULES.permutations,
                 )
                 for size in interim_points(HORIZON)
             )
-        )  # fmt: skip
+        )
     return found
 
 

@@ -182,8 +182,14 @@ def measure(seeds: int, lawyers: int) -> dict[str, Any]:
         for name in tqdm((OURS, "least load"), desc="fewer lawyers", unit=" methods")
     }
     return {
-        "table": table, "few": few, "harder": harder, "bound": bound, "curve": curve, "spread": spread, "variant": variant
-    }  # fmt: skip
+        "table": table,
+        "few": few,
+        "harder": harder,
+        "bound": bound,
+        "curve": curve,
+        "spread": spread,
+        "variant": variant,
+    }
 
 
 def _range(values: Iterable[float], form: str = ".3f") -> str:

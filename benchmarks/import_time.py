@@ -14,9 +14,17 @@ import subprocess
 import sys
 
 HEAVY = (
-    "torch", "transformers", "sentence_transformers", "mlflow", "lightgbm", "sklearn",
-    "pandas", "pyarrow", "scipy", "matplotlib",
-)  # fmt: skip
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "mlflow",
+    "lightgbm",
+    "sklearn",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "matplotlib",
+)
 
 IMPORT = """
 import importlib, json, sys, time

@@ -265,9 +265,17 @@ class PlainLoop:
             self.match_one(turn, *case)
 
     def match_one(
-        self, turn: int, case: str, client: str, area: str, subarea: str, urgency: float, complexity: str, lng: float,
+        self,
+        turn: int,
+        case: str,
+        client: str,
+        area: str,
+        subarea: str,
+        urgency: float,
+        complexity: str,
+        lng: float,
         lat: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         for radius in (*self.plan.radii_km, math.inf):
             with self.connection, self.connection.cursor() as cursor:
                 pool = self.pool(cursor, area, lat, lng, radius)
@@ -287,9 +295,10 @@ class PlainLoop:
         z, chosen, weight = self.choose([lawyer for lawyer, _ in pool], relevance)
         drawn, propensity, _ = explore(
             Choice(np.array(chosen), np.array(chosen), ()),
-            np.argsort(np.argsort([lawyer.id for lawyer, _ in pool])), self.plan.exploration,
+            np.argsort(np.argsort([lawyer.id for lawyer, _ in pool])),
+            self.plan.exploration,
             int.from_bytes(hashlib.sha256(f"{case}:1".encode()).digest()[:16], "big"),
-        )  # fmt: skip
+        )
         sent_at = AS_OF + timedelta(microseconds=turn)
         with self.connection, self.connection.cursor() as cursor:
             cursor.execute(
@@ -366,9 +375,17 @@ class PlainLoop:
         return z, sorted(five, key=lambda i: (-relevance[i], waiting[i], pool[i].offers_30d, pool[i].id)), weight
 
     def offer(
-        self, cursor: Cursor, case: str, lawyer: Lawyer, sent_at: datetime, row: list[float | None], relevance: float,
-        weight: float, load: float, propensity: float,
-    ) -> None:  # fmt: skip
+        self,
+        cursor: Cursor,
+        case: str,
+        lawyer: Lawyer,
+        sent_at: datetime,
+        row: list[float | None],
+        relevance: float,
+        weight: float,
+        load: float,
+        propensity: float,
+    ) -> None:
         term = 1 - min(load, self.plan.rule.cap)
         logged = json.dumps(dict(zip(FEATURES, row, strict=True)))
         breakdown = json.dumps({"equity_term": term, "load": load, "propensity": propensity})
@@ -381,9 +398,18 @@ class PlainLoop:
         cursor.execute(
             "INSERT INTO offers (case_id, lawyer_id, sent_at, expires_at, fair_score, raw_score, equity_weight, "
             "last_offered_at, created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
-            (case, lawyer.id, sent_at, sent_at + timedelta(hours=24), fair, round(relevance, 4), weight,
-             lawyer.last_offered, sent_at),
-        )  # fmt: skip
+            (
+                case,
+                lawyer.id,
+                sent_at,
+                sent_at + timedelta(hours=24),
+                fair,
+                round(relevance, 4),
+                weight,
+                lawyer.last_offered,
+                sent_at,
+            ),
+        )
         (offer,) = cursor.fetchone()
         cursor.execute("UPDATE lawyers SET last_offered_at = %s WHERE id = %s", (sent_at, lawyer.id))
         cursor.execute(
@@ -415,9 +441,17 @@ def bare_numpy(url: str, cases: int, plan: Plan) -> float:
     rule = plan.rule
     started = time.process_time()
     for case, (area, subarea, lat, lng, radius, urgency, complexity) in enumerate(
-        zip(batch_cases.area, batch_cases.subarea, batch_cases.lat, batch_cases.lng, reach.radius_km,
-            batch_cases.urgency_h, batch_cases.complexity, strict=True)
-    ):  # fmt: skip
+        zip(
+            batch_cases.area,
+            batch_cases.subarea,
+            batch_cases.lat,
+            batch_cases.lng,
+            reach.radius_km,
+            batch_cases.urgency_h,
+            batch_cases.complexity,
+            strict=True,
+        )
+    ):
         members = lawyers.members[area]
         latitudes = lawyers.lat[members]
         low, high = np.searchsorted(latitudes, [lat - radius / 111, lat + radius / 111])
@@ -494,8 +528,11 @@ def fill(url: str, lawyers: int, cases: int) -> None:
         )
         offers, recent = cursor.fetchone()
     vacuum(url)
-    print(f"{lawyers:,} lawyers, {offers:,} past offers ({recent:,} in the window), {cases:,} pending cases "
-          f"({time.monotonic() - started:.0f} s)", flush=True)  # fmt: skip
+    print(
+        f"{lawyers:,} lawyers, {offers:,} past offers ({recent:,} in the window), {cases:,} pending cases "
+        f"({time.monotonic() - started:.0f} s)",
+        flush=True,
+    )
 
 
 def vacuum(url: str) -> None:
@@ -558,8 +595,11 @@ def measure(url: str, lawyers: int, cases: int, repetitions: int) -> int:
             took.append(ours(url, some))
         undo(url)
         seconds, pool = (statistics.median(run[name] for run in took) for name in ("seconds", "pool"))
-        print(f"| {left:,} | {some:,} | {seconds:.2f} | {seconds / some * 1000:.2f} ms | {pool:,.0f} | "
-              f"{seconds / some / pool * 1e6:.2f} |", flush=True)  # fmt: skip
+        print(
+            f"| {left:,} | {some:,} | {seconds:.2f} | {seconds / some * 1000:.2f} ms | {pool:,.0f} | "
+            f"{seconds / some / pool * 1e6:.2f} |",
+            flush=True,
+        )
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     return 0 if same and loop / seconds >= 50 and step / floor <= 3 and peak < 1000 else 1
 

@@ -285,10 +285,11 @@ def features(olist: Olist, case: Ints, seller: Ints, sold_in_area: Ints) -> NDAr
             "Q": (
                 np.minimum(np.log1p(delivered) / np.log1p(EXPERIENCED_ORDERS), 1)
                 + np.minimum(days / EXPERIENCED_SECONDS, 1)
-            ) / 2,
+            )
+            / 2,
             "U": 1 - shipments.total("delay", seller, before) / delays / RESPONSE_SECONDS,
             "R": trust * mean_stars + (1 - trust) * 0.5,
-        }  # fmt: skip
+        }
     nothing = np.full(len(case), np.nan)
     return np.stack([columns.get(name, nothing) for name in FEATURES], axis=1).clip(0, 1).round(6)
 

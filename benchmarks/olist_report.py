@@ -49,8 +49,13 @@ class Replay:
 
 def write_report(replay: Replay, docs: Path) -> Path:
     """This part of `evaluation.md`, and its plots, in `docs`; returns the page."""
-    sections = [data_section(replay), features_section(), equity_section(replay), ranking_section(replay),
-                runtime_section(replay)]  # fmt: skip
+    sections = [
+        data_section(replay),
+        features_section(),
+        equity_section(replay),
+        ranking_section(replay),
+        runtime_section(replay),
+    ]
     page = write_part(docs, "olist", "\n\n".join(sections))
     equity_plot(replay.nights).savefig(docs / "olist_equity.png")
     ranker_plot(replay.rankers).savefig(docs / "olist_ndcg.png")

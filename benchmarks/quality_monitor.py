@@ -137,12 +137,33 @@ def report(runs: int) -> str:
     for fraction in (0.5, 0.9):
         for number, per_hour in enumerate(tqdm(RATES, desc=f"control, {fraction:.0%}", unit=" rates")):
             some, days = max(50, runs // 4), min(MONTH, 4000 / per_hour / 24 + 1)
-            fallen = simulate(per_hour, runs=some, days=MONTH, rate=REFERENCE, seed=40 + number, control_rate=REFERENCE,
-                              fraction=fraction)  # fmt: skip
-            demand = simulate(per_hour, runs=some, days=7, rate=0.7 * REFERENCE, seed=50 + number,
-                              control_rate=0.7 * REFERENCE, fraction=fraction)  # fmt: skip
-            worse_ = simulate(per_hour, runs=some, days=min(MONTH, days * 12), rate=REFERENCE / 2, seed=60 + number,
-                              control_rate=REFERENCE, fraction=fraction)  # fmt: skip
+            fallen = simulate(
+                per_hour,
+                runs=some,
+                days=MONTH,
+                rate=REFERENCE,
+                seed=40 + number,
+                control_rate=REFERENCE,
+                fraction=fraction,
+            )
+            demand = simulate(
+                per_hour,
+                runs=some,
+                days=7,
+                rate=0.7 * REFERENCE,
+                seed=50 + number,
+                control_rate=0.7 * REFERENCE,
+                fraction=fraction,
+            )
+            worse_ = simulate(
+                per_hour,
+                runs=some,
+                days=min(MONTH, days * 12),
+                rate=REFERENCE / 2,
+                seed=60 + number,
+                control_rate=REFERENCE,
+                fraction=fraction,
+            )
             alone = simulate(per_hour, runs=some, days=7, rate=0.7 * REFERENCE, seed=50 + number)
             controlled.append(
                 f"| {1 - fraction:.0%} | {per_hour:,} | {np.isfinite(fallen.hours).mean():.1%} | {_hours(worse_)} "

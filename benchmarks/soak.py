@@ -105,10 +105,15 @@ def role(command: list[str], parent: str | None) -> str | None:
     if text.startswith("postgres:"):
         return "Postgres session"
     for mark, name in (
-        ("/postgres -D", "Postgres"), ("dagster_webserver", "webserver"), ("litgo_pipelines.runtime.daemon", "daemon"),
-        ("dagster api grpc", "code server"), ("litgo_pipelines.cli exporter", "exporter"),
-        ("litgo_pipelines.cli up", "supervisor"), ("litgo_pipelines.cli demo", "demo"), ("mlflow", "MLflow"),
-    ):  # fmt: skip
+        ("/postgres -D", "Postgres"),
+        ("dagster_webserver", "webserver"),
+        ("litgo_pipelines.runtime.daemon", "daemon"),
+        ("dagster api grpc", "code server"),
+        ("litgo_pipelines.cli exporter", "exporter"),
+        ("litgo_pipelines.cli up", "supervisor"),
+        ("litgo_pipelines.cli demo", "demo"),
+        ("mlflow", "MLflow"),
+    ):
         if mark in text:
             return name
     return parent
@@ -371,20 +376,25 @@ class Killer(threading.Thread):
         if kill.role == "daemon":
             ((beats,),) = self.stage.dagster(
                 "SELECT count(*) FROM daemon_heartbeats WHERE timestamp > %s AND daemon_type = ANY(%s)",
-                at, list(DAEMONS),
-            )  # fmt: skip
+                at,
+                list(DAEMONS),
+            )
             return beats == len(DAEMONS)
         if kill.role == "code server":
             ((ticks,),) = self.stage.dagster(
                 "SELECT count(*) FROM job_ticks WHERE timestamp > %s AND status IN ('SUCCESS', 'SKIPPED') "
-                "AND tick_body::jsonb ->> 'job_name' = 'pending_cases_sensor'", at,
-            )  # fmt: skip
+                "AND tick_body::jsonb ->> 'job_name' = 'pending_cases_sensor'",
+                at,
+            )
             return ticks > 0
         if kill.role == "run worker":
             ((runs,),) = self.stage.dagster(
                 "SELECT count(*) FROM runs WHERE status = 'SUCCESS' AND start_time > %s "
-                "AND (%s = '' OR pipeline_name = %s)", kill.at.timestamp(), kill.what, kill.what,
-            )  # fmt: skip
+                "AND (%s = '' OR pipeline_name = %s)",
+                kill.at.timestamp(),
+                kill.what,
+                kill.what,
+            )
             return runs > 0
         process = self.processes.top(kill.role)
         if process is None or process.pid == kill.pid:
@@ -420,8 +430,11 @@ class Watch:
     def fired(self, since: datetime, until: datetime) -> dict[str, float]:
         """Alert → seconds it fired."""
         query = {
-            "query": 'ALERTS{alertstate="firing"}', "start": since.timestamp(), "end": until.timestamp(), "step": 15,
-        }  # fmt: skip
+            "query": 'ALERTS{alertstate="firing"}',
+            "start": since.timestamp(),
+            "end": until.timestamp(),
+            "step": 15,
+        }
         body = get(f"{self.url}/api/v1/query_range?{urlencode(query)}", 30)
         if body is None:
             raise RuntimeError("Prometheus does not answer")
@@ -461,11 +474,21 @@ def watching(folder: Path, exporter: int) -> Iterator[Watch | None]:
     routes["receivers"] = [{"name": r["name"], "webhook_configs": [{"url": url}]} for r in routes["receivers"]]
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(routes))
     commands = [
-        ["prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=am",
-         f"--web.listen-address={HOST}:{alertmanager}", "--cluster.listen-address="],
-        ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-         f"--web.listen-address={HOST}:{prometheus}", "--enable-feature=expand-external-labels"],
-    ]  # fmt: skip
+        [
+            "prometheus-alertmanager",
+            "--config.file=alertmanager.yml",
+            "--storage.path=am",
+            f"--web.listen-address={HOST}:{alertmanager}",
+            "--cluster.listen-address=",
+        ],
+        [
+            "prometheus",
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=data",
+            f"--web.listen-address={HOST}:{prometheus}",
+            "--enable-feature=expand-external-labels",
+        ],
+    ]
     environment = {"PATH": os.environ["PATH"], "TZ": "America/Sao_Paulo", "RUNBOOKS_URL": ""}
     started = []
     try:
@@ -488,8 +511,11 @@ def prepare(home: Path, vendors: soak_vendors.Vendors) -> Stage:
     ports = {name: free_port() for name in ("DAGSTER_PORT", "MLFLOW_PORT", "EXPORTER_PORT")}
     environment = {
         **{name: value for name, value in os.environ.items() if name not in settings},
-        **vendors.settings, **SETTINGS, **{name: str(port) for name, port in ports.items()}, "LITGO_HOME": str(home),
-    }  # fmt: skip
+        **vendors.settings,
+        **SETTINGS,
+        **{name: str(port) for name, port in ports.items()},
+        "LITGO_HOME": str(home),
+    }
     stage = Stage(home, environment, ports)
     with (home / "demo.txt").open("w") as output:
         subprocess.run(
@@ -497,8 +523,12 @@ def prepare(home: Path, vendors: soak_vendors.Vendors) -> Stage:
         )
     done = subprocess.run(
         [*LITGO, "exec", "--", sys.executable, "-c", SETUP],
-        env=environment, cwd=PROJECT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=environment,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     stage.urls = json.loads(done.stdout.splitlines()[-1])
     return stage
 
@@ -516,8 +546,9 @@ def up(stage: Stage) -> Iterator[None]:
             raise RuntimeError(f"litgo up ended: {text.read_text()[-2000:]}")
         wait_for(
             "the first look of a sensor",
-            lambda: stage.dagster("SELECT 1 FROM job_ticks WHERE timestamp > %s LIMIT 1", naive(began)), 120,
-        )  # fmt: skip
+            lambda: stage.dagster("SELECT 1 FROM job_ticks WHERE timestamp > %s LIMIT 1", naive(began)),
+            120,
+        )
         yield
     finally:
         process.send_signal(signal.SIGINT)
@@ -610,20 +641,32 @@ def soak(arguments: argparse.Namespace, home: Path) -> soak_page.Outcome:
             dagster.cursor() as runs,
         ):
             return soak_page.Outcome(
-                arguments=arguments, began=feed.began, fed_until=fed_until,
-                drained=drained_at - fed_until if done else None, lived=feed.lived,
-                repeated_steps=feed.repeated, slowest_step=feed.slowest,
+                arguments=arguments,
+                began=feed.began,
+                fed_until=fed_until,
+                drained=drained_at - fed_until if done else None,
+                lived=feed.lived,
+                repeated_steps=feed.repeated,
+                slowest_step=feed.slowest,
                 rules=soak_audit.broken_rules(rows, feed.began),
-                counted=soak_audit.totals(rows), miscounted=soak_audit.miscounted(before, soak_audit.totals(rows)),
-                back=sampler.back, scrapes=(sampler.scrapes, sampler.missed),
-                deliveries=soak_audit.deliveries(rows, vendors), envelopes=soak_audit.envelopes(rows, vendors),
+                counted=soak_audit.totals(rows),
+                miscounted=soak_audit.miscounted(before, soak_audit.totals(rows)),
+                back=sampler.back,
+                scrapes=(sampler.scrapes, sampler.missed),
+                deliveries=soak_audit.deliveries(rows, vendors),
+                envelopes=soak_audit.envelopes(rows, vendors),
                 latencies=soak_audit.latencies(rows, feed.began, [kill.at for kill in kills]),
-                kills=kills, memory=sampler.memory, load=sampler.busy,
-                fired=watch.fired(feed.began, now) if watch else None, told=watch.told if watch else Counter(),
+                kills=kills,
+                memory=sampler.memory,
+                load=sampler.busy,
+                fired=watch.fired(feed.began, now) if watch else None,
+                told=watch.told if watch else Counter(),
                 runs=soak_audit.runs(runs, rows, feed.began),
-                ticks=soak_audit.ticks(runs, feed.began, fed_until), due=soak_audit.due(feed.began, fed_until),
-                fallbacks=soak_audit.fallback_share(sampler.fallbacks), vendors=vendors.troubles,
-            )  # fmt: skip
+                ticks=soak_audit.ticks(runs, feed.began, fed_until),
+                due=soak_audit.due(feed.began, fed_until),
+                fallbacks=soak_audit.fallback_share(sampler.fallbacks),
+                vendors=vendors.troubles,
+            )
 
 
 def main() -> None:

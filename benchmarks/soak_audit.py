@@ -55,22 +55,30 @@ COUNTED = {
     ("matches_found_total", "{}"): "SELECT count(*) FROM litgo.matchings",
     ("matching_duration_seconds_bucket", "{}"): "SELECT count(*) FROM litgo.matchings",
     ("offers_expired_total", "{}"): "SELECT count(*) FROM offers WHERE status = 'expired'",
-    ("triage_requests_total", '{"status": "classified"}'):
-        "SELECT count(*) FROM litgo.triage WHERE status = 'classified'",
+    (
+        "triage_requests_total",
+        '{"status": "classified"}',
+    ): "SELECT count(*) FROM litgo.triage WHERE status = 'classified'",
     ("triage_requests_total", '{"status": "review"}'): "SELECT count(*) FROM litgo.triage WHERE status = 'review'",
     ("notifications_sent_total", '{"status": "sent"}'): "SELECT count(*) FROM litgo.deliveries WHERE status = 'sent'",
     ("notifications_sent_total", '{"status": "merged"}'): "SELECT count(*) FROM litgo.outbox WHERE status = 'merged'",
-    ("notification_duration_seconds_bucket", "{}"):
-        "SELECT count(*) FROM litgo.outbox WHERE status IN ('sent', 'merged')",
-    ("contract_creation_method_total", '{"method": "docusign"}'):
-        "SELECT count(*) FROM litgo.contract_requests WHERE method = 'docusign'",
-    ("contract_creation_method_total", '{"method": "manual"}'):
-        "SELECT count(*) FROM litgo.contract_requests WHERE method = 'manual'",
+    (
+        "notification_duration_seconds_bucket",
+        "{}",
+    ): "SELECT count(*) FROM litgo.outbox WHERE status IN ('sent', 'merged')",
+    (
+        "contract_creation_method_total",
+        '{"method": "docusign"}',
+    ): "SELECT count(*) FROM litgo.contract_requests WHERE method = 'docusign'",
+    (
+        "contract_creation_method_total",
+        '{"method": "manual"}',
+    ): "SELECT count(*) FROM litgo.contract_requests WHERE method = 'manual'",
     ("contracts_signed_total", "{}"): "SELECT count(*) FROM litgo.contract_requests WHERE status = 'signed'",
     ("job_executions_total", "{}"): "SELECT count(*) FROM litgo.job_runs",
     ("model_transitions_total", "{}"): "SELECT count(*) FROM litgo.model_ledger",
     ("retrainings_total", "{}"): "SELECT count(*) FROM litgo.retrainings",
-}  # fmt: skip
+}
 
 
 def totals(cursor: Cursor) -> dict[str, tuple[int, int]]:
@@ -84,8 +92,9 @@ def totals(cursor: Cursor) -> dict[str, tuple[int, int]]:
         (counted,) = cursor.fetchone()
         cursor.execute(query)
         found[name + ("" if labels == "{}" else labels.replace('"', "").replace(": ", "="))] = (
-            counted, cursor.fetchone()[0],
-        )  # fmt: skip
+            counted,
+            cursor.fetchone()[0],
+        )
     return found
 
 
@@ -208,8 +217,11 @@ def runs(dagster: Any, litgo: Any, since: datetime) -> Runs:
     rows = dagster.fetchall()
     over = [row for row in rows if row[2] in ("SUCCESS", "FAILURE", "CANCELED")]
     good = [(job, at) for _, job, status, at, _ in over if status == "SUCCESS"]
-    bad = {job for _, job, status, at, _ in over if status == "FAILURE" and not any(
-        name == job and later > at for name, later in good)}  # fmt: skip
+    bad = {
+        job
+        for _, job, status, at, _ in over
+        if status == "FAILURE" and not any(name == job and later > at for name, later in good)
+    }
     litgo.execute("SELECT run_id FROM litgo.job_runs WHERE ended_at > %s", (since,))
     counted, ended = {row[0] for row in litgo.fetchall()}, {row[0] for row in over}
     dagster.execute("SELECT run_id FROM runs WHERE run_id = ANY(%s)", (list(counted - ended),))

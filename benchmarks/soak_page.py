@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent.parent / "docs" / "soak.md"
 WARM_UP = 600.0  # seconds of a process that tell nothing about its growth: the daemon fills its caches so long
-LONG_LIVED = (
-    "supervisor", "daemon", "code server", "webserver", "exporter", "MLflow", "Postgres", "Postgres session"
-)  # fmt: skip
+LONG_LIVED = ("supervisor", "daemon", "code server", "webserver", "exporter", "MLflow", "Postgres", "Postgres session")
 
 
 @dataclass(frozen=True)
@@ -64,19 +62,31 @@ class Outcome:
             *((f"no {rule}", not n, f"{n:,}") for rule, n in self.rules.items()),
             ("no delivery that the vendor does not know", not sent.lost, f"{sent.lost:,} of {sent.sent:,}"),
             ("no delivery that only the vendor knows", not sent.unknown, f"{sent.unknown:,}"),
-            ("what arrived again was counted as possible duplicate", sent.repeated <= sent.admitted,
-             f"{sent.repeated:,} again, {sent.admitted:,} counted"),
-            ("one envelope per contract, and it is there", not twice and not missing,
-             f"{there:,} envelopes, {twice} twice, {missing} missing"),
-            ("counters in `metric_state` equal the rows", not self.miscounted,
-             "; ".join(f"{name}: {a:,} counted, {b:,} rows" for name, (a, b) in self.miscounted.items())
-             or f"{len(self.counted)} compared"),
-            ("`/metrics` never goes back", not self.back, "; ".join(self.back[:3])
-             or f"{self.scrapes[0]:,} scrapes, {self.scrapes[1]} without all series"),
+            (
+                "what arrived again was counted as possible duplicate",
+                sent.repeated <= sent.admitted,
+                f"{sent.repeated:,} again, {sent.admitted:,} counted",
+            ),
+            (
+                "one envelope per contract, and it is there",
+                not twice and not missing,
+                f"{there:,} envelopes, {twice} twice, {missing} missing",
+            ),
+            (
+                "counters in `metric_state` equal the rows",
+                not self.miscounted,
+                "; ".join(f"{name}: {a:,} counted, {b:,} rows" for name, (a, b) in self.miscounted.items())
+                or f"{len(self.counted)} compared",
+            ),
+            (
+                "`/metrics` never goes back",
+                not self.back,
+                "; ".join(self.back[:3]) or f"{self.scrapes[0]:,} scrapes, {self.scrapes[1]} without all series",
+            ),
             ("every run that ended was counted", not self.runs.uncounted, f"{self.runs.uncounted}"),
             ("every failed run was made good by a later one", not self.runs.unmended, ", ".join(self.runs.unmended)),
             ("all is drained", self.drained is not None, f"{self.drained}".split(".")[0]),
-        ]  # fmt: skip
+        ]
 
     @property
     def nothing_lost(self) -> bool:

@@ -120,9 +120,11 @@ class OpenAI(Vendor):
         labels = asked["response_format"]["json_schema"]["schema"]["properties"]["category"]["enum"]
         named = [label for label in labels if label.split(": ")[-1].lower() in told]
         said = {
-            "category": named[0] if named else labels[-1], "confidence": 0.93 if named else 0.3, "urgency_h": 72,
+            "category": named[0] if named else labels[-1],
+            "confidence": 0.93 if named else 0.3,
+            "urgency_h": 72,
             "complexity": "MEDIUM",
-        }  # fmt: skip
+        }
         message = {"role": "assistant", "content": json.dumps(said), "refusal": None}
         return json_answer({"model": asked["model"], "choices": [{"finish_reason": "stop", "message": message}]})
 
@@ -167,15 +169,22 @@ class Vendors:
         self.openai, self.onesignal = OpenAI(share, seed), OneSignal(share, seed + 1)
         self.sendgrid, self.docusign = SendGrid(share, seed + 2), DocuSign(public, share, seed + 3)
         self.settings = {
-            "OPENAI_API_KEY": "soak", "OPENAI_BASE_URL": self.openai.url,
-            "ONESIGNAL_APP_ID": "soak", "ONESIGNAL_API_KEY": "soak", "ONESIGNAL_BASE_URL": self.onesignal.url,
-            "SENDGRID_API_KEY": "soak", "SENDGRID_BASE_URL": self.sendgrid.url,
+            "OPENAI_API_KEY": "soak",
+            "OPENAI_BASE_URL": self.openai.url,
+            "ONESIGNAL_APP_ID": "soak",
+            "ONESIGNAL_API_KEY": "soak",
+            "ONESIGNAL_BASE_URL": self.onesignal.url,
+            "SENDGRID_API_KEY": "soak",
+            "SENDGRID_BASE_URL": self.sendgrid.url,
             "TEAM_EMAIL": "equipe@litgo.example",
-            "DOCUSIGN_BASE_URL": f"{self.docusign.url}/restapi", "DOCUSIGN_AUTH_URL": self.docusign.url,
-            "DOCUSIGN_ACCOUNT_ID": ACCOUNT, "DOCUSIGN_USER_ID": USER, "DOCUSIGN_INTEGRATION_KEY": INTEGRATION,
+            "DOCUSIGN_BASE_URL": f"{self.docusign.url}/restapi",
+            "DOCUSIGN_AUTH_URL": self.docusign.url,
+            "DOCUSIGN_ACCOUNT_ID": ACCOUNT,
+            "DOCUSIGN_USER_ID": USER,
+            "DOCUSIGN_INTEGRATION_KEY": INTEGRATION,
             "DOCUSIGN_PRIVATE_KEY": private.decode().replace("\n", "\\n"),
             "NO_PROXY": "127.0.0.1",
-        }  # fmt: skip
+        }
 
     def fail(self, share: float) -> None:
         """From now on so large a share of the requests comes to nothing."""
@@ -186,9 +195,11 @@ class Vendors:
     @property
     def troubles(self) -> dict[str, Counter[str]]:
         return {
-            "openai": self.openai.trouble.counts, "onesignal": self.onesignal.trouble.counts,
-            "sendgrid": self.sendgrid.trouble.counts, "docusign": self.docusign.drawn.counts,
-        }  # fmt: skip
+            "openai": self.openai.trouble.counts,
+            "onesignal": self.onesignal.trouble.counts,
+            "sendgrid": self.sendgrid.trouble.counts,
+            "docusign": self.docusign.drawn.counts,
+        }
 
 
 @contextmanager

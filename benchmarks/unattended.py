@@ -253,12 +253,21 @@ class Scenario:
         key = bundle.candidate_key(written.sha256, recipe, seeds)
         scores = heuristic.score(np.nan_to_num(rows[0].features, nan=0.5))
         copied = replace(rows[0], labels=np.digitize(scores, np.quantile(scores, [0.25, 0.5, 0.75])), position=None)
-        about = {"path": f"snapshots/{written.path.name}", "sha256": written.sha256, "rows": written.rows,
-                 "cases": written.cases, **training_data.examine(written.path).counts}  # fmt: skip
+        about = {
+            "path": f"snapshots/{written.path.name}",
+            "sha256": written.sha256,
+            "rows": written.rows,
+            "cases": written.cases,
+            **training_data.examine(written.path).counts,
+        }
         poor = bundle.write_bundle(
-            self.folder / "models" / key, ranker.train(copied, recipe, seeds), rows[1], recipe, seeds,
+            self.folder / "models" / key,
+            ranker.train(copied, recipe, seeds),
+            rows[1],
+            recipe,
+            seeds,
             {"as_of": early.isoformat(), "git_sha": None, "dagster_run_id": "", "snapshot": about},
-        )  # fmt: skip
+        )
         self.first = self._enter(poor, rows[0].features[:5])
         with closing(open_connection(self.url)) as connection:
             actor = self._actor("the only model there is")
@@ -301,9 +310,15 @@ class Scenario:
         with self._connection() as connection, connection.cursor() as cursor:
             retrainings.begin(cursor, root, self.clock.at)
             retrainings.record_step(
-                cursor, root, snapshot_path=snapshot_path, snapshot_sha256=sha256, snapshot=snapshot,
-                candidate_key=wrong.key, bundle_path=f"models/{wrong.key}", candidate=candidate,
-            )  # fmt: skip
+                cursor,
+                root,
+                snapshot_path=snapshot_path,
+                snapshot_sha256=sha256,
+                snapshot=snapshot,
+                candidate_key=wrong.key,
+                bundle_path=f"models/{wrong.key}",
+                candidate=candidate,
+            )
         self.broken["training"] = root
         self._note("a retraining leaves a model with its scores turned around, to be registered")
 
@@ -471,9 +486,11 @@ def report(
         "SELECT coalesce('version ' || model_version, 'heuristic ranker'), count(*), avg(("
         "EXISTS (SELECT FROM offers o WHERE o.case_id = e.case_id AND o.status = 'interested'))::int)::float8, "
         "(e.exposed_at >= %(drift)s) FROM litgo.exposures e WHERE e.exposed_at < %(over)s GROUP BY 1, 4 ORDER BY 4, 1",
-        {"drift": scenario.drift.at if scenario.drift else datetime.max.replace(tzinfo=UTC),
-         "over": daemon.clock.at - timedelta(days=1)},
-    )  # fmt: skip
+        {
+            "drift": scenario.drift.at if scenario.drift else datetime.max.replace(tzinfo=UTC),
+            "over": daemon.clock.at - timedelta(days=1),
+        },
+    )
     ranked = "\n".join(
         f"| {ranker} | {'after' if late else 'before'} | {cases:,} | {share:.1%} |"
         for ranker, cases, share, late in cursor.fetchall()

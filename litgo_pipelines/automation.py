@@ -160,9 +160,11 @@ def _nights_in_flight(instance: dg.DagsterInstance) -> set[str]:
         if key := run.tags.get("dagster/partition"):
             nights.add(key)
         if first := run.tags.get("dagster/asset_partition_range_start"):
-            nights.update(NIGHTS.get_partition_keys_in_range(
-                dg.PartitionKeyRange(first, run.tags["dagster/asset_partition_range_end"])
-            ))  # fmt: skip
+            nights.update(
+                NIGHTS.get_partition_keys_in_range(
+                    dg.PartitionKeyRange(first, run.tags["dagster/asset_partition_range_end"])
+                )
+            )
     return nights
 
 

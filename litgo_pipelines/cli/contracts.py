@@ -49,7 +49,12 @@ def record_signature(
     with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as opened:
         typer.echo(
             manual.record_signature(
-                opened, contract_id=contrato, signed_by=partes, signed_at=em, recorded_by=por, sha256=sha256,
+                opened,
+                contract_id=contrato,
+                signed_by=partes,
+                signed_at=em,
+                recorded_by=por,
+                sha256=sha256,
                 as_of=datetime.now(UTC),
             )
-        )  # fmt: skip
+        )

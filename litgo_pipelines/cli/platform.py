@@ -86,9 +86,14 @@ def simulate(
 
     with supervisor.platform() as environment:
         counts = load(
-            environment["LITGO_DATABASE_URL"], seed=seed, lawyers=lawyers, cases=cases, days=days, end=_last_night(),
+            environment["LITGO_DATABASE_URL"],
+            seed=seed,
+            lawyers=lawyers,
+            cases=cases,
+            days=days,
+            end=_last_night(),
             replace=replace,
-        )  # fmt: skip
+        )
         typer.echo(json.dumps(counts, default=str))
 
 
@@ -119,9 +124,14 @@ def demo(
         nights = NIGHTS.get_partition_keys(end + timedelta(seconds=1))[-30:]
         with supervisor.running([supervisor.mlflow_service(environment)], environment):
             typer.echo(f"nightly equity, {nights[0]} to {nights[-1]}, as one backfill …")
-            _execute("nightly_equity", environment, {
-                "dagster/asset_partition_range_start": nights[0], "dagster/asset_partition_range_end": nights[-1],
-            })  # fmt: skip
+            _execute(
+                "nightly_equity",
+                environment,
+                {
+                    "dagster/asset_partition_range_start": nights[0],
+                    "dagster/asset_partition_range_end": nights[-1],
+                },
+            )
             typer.echo("retraining …")
             _execute("retraining", environment, {})
             typer.echo("what is known of each lawyer, then offers for the cases that wait …")
@@ -153,9 +163,18 @@ def _execute(job: str, environment: dict[str, str], tags: dict[str, str]) -> Non
     """One Dagster run in a process of its own; its log goes to the log folder."""
     log = Path(environment["LITGO_HOME"]) / "logs" / f"{job}.log"
     command = [
-        sys.executable, "-m", "dagster", "job", "execute", "-m", "litgo_pipelines.definitions", "-j", job,
-        "--tags", json.dumps(tags),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "dagster",
+        "job",
+        "execute",
+        "-m",
+        "litgo_pipelines.definitions",
+        "-j",
+        job,
+        "--tags",
+        json.dumps(tags),
+    ]
     with log.open("wb") as output:
         code = subprocess.run(
             command,

@@ -42,9 +42,13 @@ def contract_requests(
     as_of = config.instant()
     with postgres.session() as connection:
         result = requests.request_signatures(
-            connection, docusign, as_of, limit=config.limit, signing_days=settings().contract_signing_days,
+            connection,
+            docusign,
+            as_of,
+            limit=config.limit,
+            signing_days=settings().contract_signing_days,
             warn=context.log.warning,
-        )  # fmt: skip
+        )
         with connection, connection.cursor() as cursor:
             refused, tasks = requests.refused(cursor), manual.open_tasks(cursor, as_of)
             pending = requests.pending_contracts(cursor)

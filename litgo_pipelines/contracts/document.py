@@ -135,9 +135,13 @@ def render(terms: Terms) -> bytes:
             style, size, text = "B", 11, block[3:]
         pdf.set_font("Times", style, size)
         pdf.multi_cell(
-            0, 5.5, text.format_map(values), align="C" if size == 14 else "J" if not style else "L",
-            new_x="LMARGIN", new_y="NEXT",
-        )  # fmt: skip
+            0,
+            5.5,
+            text.format_map(values),
+            align="C" if size == 14 else "J" if not style else "L",
+            new_x="LMARGIN",
+            new_y="NEXT",
+        )
         pdf.ln(2 if style else 3)
     roles = ("CONTRATANTE", "CONTRATADO(A)")
     names = (values["client"], f"{values['lawyer']} – OAB {values['oab']}")

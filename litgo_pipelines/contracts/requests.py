@@ -178,8 +178,15 @@ class _Work:
         """Not sent: shown with the reason, and looked at again after 1, 2, 4 … 24 hours."""
 
         def write(cursor: Cursor) -> None:
-            cursor.execute(REFUSE, {"contract": each.contract_id, "transaction": transaction_id(each.contract_id),
-                                    "reason": reason, "at": self.result.as_of})  # fmt: skip
+            cursor.execute(
+                REFUSE,
+                {
+                    "contract": each.contract_id,
+                    "transaction": transaction_id(each.contract_id),
+                    "reason": reason,
+                    "at": self.result.as_of,
+                },
+            )
             if cursor.rowcount:
                 records.event(cursor, each.contract_id, f"refused:{reason}", self.result.as_of)
 
@@ -189,9 +196,12 @@ class _Work:
     def _claim(self, cursor: Cursor, each: Pending, token: str, pdf: bytes | None) -> tuple[bytes, datetime] | None:
         """(document, its instant); None when somebody else has the contract, or it is no longer to be signed."""
         parameters = {
-            "contract": each.contract_id, "transaction": transaction_id(each.contract_id), "claim": token,
-            "at": self.result.as_of, "lease": self.docusign.deadline_seconds + LEASE_SLACK,
-        }  # fmt: skip
+            "contract": each.contract_id,
+            "transaction": transaction_id(each.contract_id),
+            "claim": token,
+            "at": self.result.as_of,
+            "lease": self.docusign.deadline_seconds + LEASE_SLACK,
+        }
         cursor.execute(CLAIM if pdf is not None else CLAIM_AGAIN, parameters)
         if not cursor.rowcount:
             return None
@@ -235,9 +245,19 @@ class _Work:
             wanted = contract is not None and contract.status == "pending-signature"
             outcome, status = ("docusign", "sent") if envelope else ("manual",) * 2 if wanted else ("canceled",) * 2
             due = as_of + self.signing if outcome == "manual" else None
-            cursor.execute(FINISH, {"contract": each.contract_id, "claim": token, "status": status, "reason": reason,
-                                    "method": None if outcome == "canceled" else outcome, "envelope": envelope,
-                                    "due": due, "look": look})  # fmt: skip
+            cursor.execute(
+                FINISH,
+                {
+                    "contract": each.contract_id,
+                    "claim": token,
+                    "status": status,
+                    "reason": reason,
+                    "method": None if outcome == "canceled" else outcome,
+                    "envelope": envelope,
+                    "due": due,
+                    "look": look,
+                },
+            )
             if not cursor.rowcount:
                 return "elsewhere"
             records.event(cursor, each.contract_id, status, as_of, reason=reason, envelope_id=envelope)

@@ -171,8 +171,10 @@ def _void(connection: Connection, docusign: DocuSign, due: Due, envelope_id: str
 def _settle(cursor: Cursor, due: Due, as_of: datetime, over: bool, status: str | None = None) -> None:
     interval = INTERVALS[min(due.checks, len(INTERVALS) - 1)]
     parameters: Mapping[str, Any] = {
-        "contract": due.contract_id, "status": status, "next": None if over else as_of + interval,
-    }  # fmt: skip
+        "contract": due.contract_id,
+        "status": status,
+        "next": None if over else as_of + interval,
+    }
     cursor.execute(SETTLE, parameters)
 
 

@@ -40,9 +40,7 @@ def openai_has_every_text(postgres: Postgres, openai: OpenAI) -> dg.AssetCheckRe
         return dg.AssetCheckResult(passed=True, description="OpenAI is not configured: the local space serves")
     with postgres.connect() as connection, connection.cursor() as cursor:
         missing = count_missing(cursor, openai.embedding_model, openai.dimension, datetime.now(UTC))
-        cursor.execute(
-            "SELECT count(*) FROM litgo.unembeddable_texts WHERE model = %s", (openai.embedding_model,)
-        )  # fmt: skip
+        cursor.execute("SELECT count(*) FROM litgo.unembeddable_texts WHERE model = %s", (openai.embedding_model,))
         (refused,) = cursor.fetchone()
     return dg.AssetCheckResult(
         passed=not missing,

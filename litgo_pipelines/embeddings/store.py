@@ -243,9 +243,13 @@ def read_similarity(
     if dimension is None:
         return Similarity(NO_SPACE, missing)
     common = {
-        "model": model, "dimension": dimension, "stems": lexicon.VERSION, "as_of": as_of, "watermark": until,
+        "model": model,
+        "dimension": dimension,
+        "stems": lexicon.VERSION,
+        "as_of": as_of,
+        "watermark": until,
         "size": SAMPLE,
-    }  # fmt: skip
+    }
     sample, _ = _read(connection, sql(PACKAGE, "sample.sql"), common)
     if len(sample) < LEAST_SAMPLE:
         return Similarity(NO_SPACE, missing)

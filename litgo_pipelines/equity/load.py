@@ -60,9 +60,17 @@ def read_window(connection: Connection, night: date, as_of: datetime) -> tuple[L
             cursor,
             sql("litgo_pipelines.equity", "distribution_lawyers.sql"),
             parameters,
-            {"id": text, "primary_area": text, "lat": number, "lng": number, "capacity": number, "offers": number,
-             "active_share": number, "area": text},
-        )  # fmt: skip
+            {
+                "id": text,
+                "primary_area": text,
+                "lat": number,
+                "lng": number,
+                "capacity": number,
+                "offers": number,
+                "active_share": number,
+                "area": text,
+            },
+        )
         cases = read(
             cursor,
             sql("litgo_pipelines.equity", "distribution_cases.sql"),

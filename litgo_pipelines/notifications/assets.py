@@ -36,9 +36,13 @@ def delivered_notifications(
     values = settings()
     with postgres.session() as connection:
         deliverer = Deliverer(
-            connection, onesignal, sendgrid, values.team_email, values.notification_cooldown_minutes,
+            connection,
+            onesignal,
+            sendgrid,
+            values.team_email,
+            values.notification_cooldown_minutes,
             team_emails=values.team_emails,
-        )  # fmt: skip
+        )
         deliverer.run()
         with connection, connection.cursor() as cursor:
             left, reasons = queue.waiting(cursor, datetime.now(UTC)), queue.reasons(cursor)

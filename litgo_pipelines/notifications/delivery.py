@@ -111,9 +111,12 @@ class Deliverer:
     def _claim(self, cursor: Cursor) -> list[Delivery]:
         advisory_lock(cursor, "notifications")  # two that open deliveries at once would both see none
         parameters = {
-            "as_of": self.clock(), "cooldown": self.cooldown_minutes, "limit": BATCH, "token": self._token,
+            "as_of": self.clock(),
+            "cooldown": self.cooldown_minutes,
+            "limit": BATCH,
+            "token": self._token,
             "lease": LEASE,
-        }  # fmt: skip
+        }
         cursor.execute(sql(PACKAGE, "claim.sql"), parameters)
         cursor.execute(sql(PACKAGE, "facts.sql"), parameters)
         return [Delivery(*row) for row in cursor.fetchall()]
@@ -175,10 +178,13 @@ class Deliverer:
             "lease_until = clock_timestamp() + %(lease)s * interval '1 second' "
             "WHERE delivery_id = %(id)s AND claimed_by = %(token)s",
             {
-                "channel": channel, "at": self.clock(), "id": delivery.id, "token": self._token,
+                "channel": channel,
+                "at": self.clock(),
+                "id": delivery.id,
+                "token": self._token,
                 "lease": self._services[channel].deadline_seconds + LEASE,
             },
-        )  # fmt: skip
+        )
         if not cursor.rowcount:
             return False
         if delivery.in_doubt and not delivery.in_doubt == channel == "push":
@@ -189,10 +195,16 @@ class Deliverer:
     def _channels(self, delivery: Delivery) -> list[str]:
         """By what to try, in this order. Raises NotReady when there is no way to the person."""
         team, address = delivery.to_team, self._address(delivery)
-        push_missing = ("no push token in the profile" if not delivery.push_token else
-                        self.onesignal.missing and f"{self.onesignal.missing} is not set")  # fmt: skip
-        mail_missing = (("TEAM_EMAIL is not set" if team else "no e-mail address in the profile") if not address else
-                        self.sendgrid.missing and f"{self.sendgrid.missing} is not set")  # fmt: skip
+        push_missing = (
+            "no push token in the profile"
+            if not delivery.push_token
+            else self.onesignal.missing and f"{self.onesignal.missing} is not set"
+        )
+        mail_missing = (
+            ("TEAM_EMAIL is not set" if team else "no e-mail address in the profile")
+            if not address
+            else self.sendgrid.missing and f"{self.sendgrid.missing} is not set"
+        )
         usable = [c for c, missing in (("push", push_missing), ("email", mail_missing)) if not missing]
         if not usable:
             raise NotReady("; ".join(filter(None, [None if team else push_missing, mail_missing])))
@@ -322,9 +334,15 @@ class Deliverer:
         cursor.execute(
             "UPDATE litgo.deliveries SET next_attempt_at = %s, reason = %s, in_doubt = %s, in_doubt_since = %s, "
             "claimed_by = NULL, lease_until = NULL WHERE delivery_id = %s AND claimed_by = %s",
-            (at + timedelta(seconds=seconds), reason, delivery.in_doubt, delivery.in_doubt_since, delivery.id,
-             self._token),
-        )  # fmt: skip
+            (
+                at + timedelta(seconds=seconds),
+                reason,
+                delivery.in_doubt,
+                delivery.in_doubt_since,
+                delivery.id,
+                self._token,
+            ),
+        )
         if not cursor.rowcount:
             return Counter()
         cursor.execute(

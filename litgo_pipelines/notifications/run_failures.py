@@ -79,10 +79,12 @@ def failed_runs_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) 
 
 def _message(instance: dg.DagsterInstance, root: str, owners: Mapping[str, str], tick: datetime) -> Message | None:
     records = sorted(
-        [*instance.get_run_records(dg.RunsFilter(run_ids=[root])),
-         *instance.get_run_records(dg.RunsFilter(tags={"dagster/root_run_id": root}))],
+        [
+            *instance.get_run_records(dg.RunsFilter(run_ids=[root])),
+            *instance.get_run_records(dg.RunsFilter(tags={"dagster/root_run_id": root})),
+        ],
         key=lambda record: (record.create_timestamp, record.storage_id),
-    )  # fmt: skip
+    )
     last = failed_for_good([_try(record) for record in records], tick)
     if last is None:
         return None

@@ -68,17 +68,20 @@ def runs(instance: Any) -> tuple[float | None, list[Family]]:
     """(since when the oldest queued run waits, unix seconds or None; runs under way)."""
     import dagster as dg
 
-    states = {"queued": [dg.DagsterRunStatus.QUEUED],
-              "started": [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]}  # fmt: skip
+    states = {
+        "queued": [dg.DagsterRunStatus.QUEUED],
+        "started": [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
+    }
     family = GaugeMetricFamily("dagster_runs", "Runs that wait, and that run.", labels=["status"])
     for name, statuses in states.items():
         family.add_metric([name], instance.get_runs_count(dg.RunsFilter(statuses=statuses)))
     oldest = instance.get_run_records(dg.RunsFilter(statuses=states["queued"]), limit=1, ascending=True)
     since = oldest[0].create_timestamp.timestamp() if oldest else None
     age = GaugeMetricFamily(
-        "dagster_oldest_queued_run_age_seconds", "How long the oldest queued run waits; 0 without one.",
+        "dagster_oldest_queued_run_age_seconds",
+        "How long the oldest queued run waits; 0 without one.",
         0 if since is None else max(0.0, time.time() - since),
-    )  # fmt: skip
+    )
     return since, [family, age]
 
 

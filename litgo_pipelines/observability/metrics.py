@@ -50,9 +50,16 @@ METRICS: dict[str, Metric] = {
 
 SERVICES = ("openai", "docusign", "onesignal", "sendgrid")
 OPERATIONS = (
-    "chat_completion", "embeddings", "token", "create_envelope", "find_envelope", "read_envelope", "void_envelope",
-    "push", "mail",
-)  # fmt: skip
+    "chat_completion",
+    "embeddings",
+    "token",
+    "create_envelope",
+    "find_envelope",
+    "read_envelope",
+    "void_envelope",
+    "push",
+    "mail",
+)
 FAILURES = ("timeout", "unavailable", "rate_limited", "rejected", "invalid", "certificate")
 METRICS |= {
     "api_requests_total": Metric(

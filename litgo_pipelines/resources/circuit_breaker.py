@@ -53,9 +53,12 @@ class CircuitBreaker:
         An attempt that was admitted before the breaker opened does not prolong the pause.
         """
         parameters = {
-            "service": self.service, "token": admission.token, "reason": reason, "threshold": self.threshold,
+            "service": self.service,
+            "token": admission.token,
+            "reason": reason,
+            "threshold": self.threshold,
             "pause": max(self.pause_seconds, pause_seconds),
-        }  # fmt: skip
+        }
         row = self.database.row(FAILED, parameters)
         return bool(row and row[0])
 

@@ -220,9 +220,13 @@ class DocuSign(dg.ConfigurableResource):
 
         now = int(time.time())
         claims = {
-            "iss": self.integration_key, "sub": self.user_id, "aud": urlsplit(self.auth_url).netloc, "iat": now,
-            "exp": now + 600, "scope": "signature impersonation",
-        }  # fmt: skip
+            "iss": self.integration_key,
+            "sub": self.user_id,
+            "aud": urlsplit(self.auth_url).netloc,
+            "iat": now,
+            "exp": now + 600,
+            "scope": "signature impersonation",
+        }
         # An environment file often cannot hold line breaks.
         key = os.environ["DOCUSIGN_PRIVATE_KEY"].replace("\\n", "\n")
         try:
@@ -239,13 +243,19 @@ def definition(draft: Draft) -> dict[str, Any]:
     """The envelope as DocuSign's `envelopeDefinition`."""
     signers = [
         {
-            "recipientId": str(place), "routingOrder": str(place), "name": signer.name, "email": signer.email,
+            "recipientId": str(place),
+            "routingOrder": str(place),
+            "name": signer.name,
+            "email": signer.email,
             "emailNotification": {"supportedLanguage": "pt_BR"},
-            "tabs": {"signHereTabs": [{"anchorString": signer.anchor, "anchorUnits": "pixels", "anchorXOffset": "0",
-                                       "anchorYOffset": "0"}]},
+            "tabs": {
+                "signHereTabs": [
+                    {"anchorString": signer.anchor, "anchorUnits": "pixels", "anchorXOffset": "0", "anchorYOffset": "0"}
+                ]
+            },
         }
         for place, signer in enumerate(draft.signers, start=1)
-    ]  # fmt: skip
+    ]
     return {
         "status": "sent",
         "transactionId": draft.transaction_id,
@@ -253,7 +263,9 @@ def definition(draft: Draft) -> dict[str, Any]:
         "emailBlurb": draft.blurb,
         "documents": [
             {
-                "documentId": "1", "name": draft.document_name, "fileExtension": "pdf",
+                "documentId": "1",
+                "name": draft.document_name,
+                "fileExtension": "pdf",
                 "documentBase64": base64.b64encode(draft.pdf).decode(),
             }
         ],
@@ -264,7 +276,7 @@ def definition(draft: Draft) -> dict[str, Any]:
                 {"name": CUSTOM_FIELD, "value": draft.transaction_id, "required": "false", "show": "false"}
             ]
         },
-    }  # fmt: skip
+    }
 
 
 def _uuid(value: Any) -> str:

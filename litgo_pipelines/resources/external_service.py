@@ -33,10 +33,12 @@ MOST_BYTES = 32 * 2**20  # of an answer
 LEASE_SLACK = 5.0  # seconds between the end of a probe's attempt and its report
 
 WHAT_TO_DO = {
-    400: "the request is not as the API wants it", 422: "the request is not as the API wants it",
-    401: "check the credentials in the environment", 403: "check the credentials in the environment",
+    400: "the request is not as the API wants it",
+    422: "the request is not as the API wants it",
+    401: "check the credentials in the environment",
+    403: "check the credentials in the environment",
     404: "check the base URL and the ids in the request",
-}  # fmt: skip
+}
 
 
 class ServiceFailure(RuntimeError):

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 Reason = Literal["timeout", "unavailable", "rejected", "refused", "invalid", "skipped"]
 REASONS: dict[str, Reason] = {
-    "timeout": "timeout", "unavailable": "unavailable", "rate_limited": "unavailable", "rejected": "rejected",
-    "certificate": "rejected", "invalid": "invalid", "circuit_open": "skipped",
-}  # fmt: skip
+    "timeout": "timeout",
+    "unavailable": "unavailable",
+    "rate_limited": "unavailable",
+    "rejected": "rejected",
+    "certificate": "rejected",
+    "invalid": "invalid",
+    "circuit_open": "skipped",
+}
 MAX_TOKENS = 1_000
 
 # model → dimension of its vectors

@@ -44,8 +44,11 @@ def pruned_storage(
     from litgo_pipelines.retention import policy, rows, storage
 
     values, as_of = settings(), config.given() or policy.bounded(steps.now(), _previous(context))
-    days: dict[Any, int] = {"frequent": values.retention_frequent_days, "usual": values.retention_days,
-                            "long": values.retention_long_days}  # fmt: skip
+    days: dict[Any, int] = {
+        "frequent": values.retention_frequent_days,
+        "usual": values.retention_days,
+        "long": values.retention_long_days,
+    }
     before = policy.cutoffs(as_of, days)
     home = values.home
     with postgres.connect() as connection, connection.cursor() as cursor:

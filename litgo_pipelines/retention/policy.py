@@ -48,10 +48,21 @@ FOREVER = (
     ("MLflow runs and versions", "what was tried and how good it was"),
     ("the marketplace's own tables", "they are not ours"),
 )
-FREQUENT = frozenset({
-    "matching", "contracts", "notifications", "offer_expiry", "experiments", "experiment_reports", "quality_checks",
-    "registry_reconciliation", "embeddings", "evidence", "retention",
-})  # fmt: skip
+FREQUENT = frozenset(
+    {
+        "matching",
+        "contracts",
+        "notifications",
+        "offer_expiry",
+        "experiments",
+        "experiment_reports",
+        "quality_checks",
+        "registry_reconciliation",
+        "embeddings",
+        "evidence",
+        "retention",
+    }
+)
 STRIDE = timedelta(days=2)
 NEVER_AGAIN = frozenset({"archived", "quarantined"})  # standings of versions that cannot serve any more
 

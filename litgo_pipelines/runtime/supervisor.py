@@ -101,9 +101,14 @@ class Service:
         self.log = logs / f"{self.name}.log"
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.command, env={**os.environ, **environment}, cwd=PROJECT, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                self.command,
+                env={**os.environ, **environment},
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self.starts += 1
 
     def answers(self) -> bool:
@@ -141,11 +146,21 @@ def _group_lives(group: int) -> bool:
 def mlflow_service(environment: Mapping[str, str]) -> Service:
     port = settings().mlflow_port
     command = [
-        sys.executable, "-m", "mlflow", "--env-file", str(PROJECT / "mlflow" / "server.env"), "server",
-        "--host", HOST, "--port", str(port),
-        "--backend-store-uri", environment["LITGO_MLFLOW_DATABASE_URL"],
-        "--artifacts-destination", str(Path(environment["LITGO_HOME"]) / "mlflow-artifacts"),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "mlflow",
+        "--env-file",
+        str(PROJECT / "mlflow" / "server.env"),
+        "server",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--backend-store-uri",
+        environment["LITGO_MLFLOW_DATABASE_URL"],
+        "--artifacts-destination",
+        str(Path(environment["LITGO_HOME"]) / "mlflow-artifacts"),
+    ]
     return Service("mlflow", command, port)
 
 

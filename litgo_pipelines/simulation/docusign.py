@@ -83,10 +83,14 @@ class FakeDocuSign(FaultServer):
         envelope_id = str(uuid.uuid4())
         signers = [{**signer, "status": "sent"} for signer in definition["recipients"]["signers"]]
         self.envelopes[envelope_id] = {
-            "envelopeId": envelope_id, "status": definition["status"], "recipients": {"signers": signers},
-            "transactionId": definition["transactionId"], "customFields": definition["customFields"],
-            "documents": definition["documents"], "created": datetime.now(UTC),
-        }  # fmt: skip
+            "envelopeId": envelope_id,
+            "status": definition["status"],
+            "recipients": {"signers": signers},
+            "transactionId": definition["transactionId"],
+            "customFields": definition["customFields"],
+            "documents": definition["documents"],
+            "created": datetime.now(UTC),
+        }
         return json_answer({"envelopeId": envelope_id, "status": "sent", "uri": f"/envelopes/{envelope_id}"}, 201)
 
     def _find_envelope(self, request: Request) -> Fault:
@@ -124,6 +128,8 @@ def operation_of(request: Request) -> str:
         return "token"
     one = path.startswith(f"{envelopes}/")
     return {
-        ("POST", False): "create_envelope", ("GET", False): "find_envelope", ("GET", True): "read_envelope",
+        ("POST", False): "create_envelope",
+        ("GET", False): "find_envelope",
+        ("GET", True): "read_envelope",
         ("PUT", True): "void_envelope",
-    }[request.method, one]  # fmt: skip
+    }[request.method, one]

@@ -72,9 +72,31 @@ class Fate:
 
 # What each stream of `Fate` decides, two numbers apart for the normal ones.
 (
-    AFFINITY, ANSWERS, HOURS, YES, CHOSEN, SIGNS, CHOOSES, GIVES_UP, CLIENT_SIGNS, LAWYER_SIGNS, CANCELS, LASTS, REST,
-    FEE, SUCCEEDS, WON, EARLY, STARS, REVIEWS, WRITTEN, COMMENT, MARK_C, MARK_E, MARK_T,
-) = range(0, 48, 2)  # fmt: skip
+    AFFINITY,
+    ANSWERS,
+    HOURS,
+    YES,
+    CHOSEN,
+    SIGNS,
+    CHOOSES,
+    GIVES_UP,
+    CLIENT_SIGNS,
+    LAWYER_SIGNS,
+    CANCELS,
+    LASTS,
+    REST,
+    FEE,
+    SUCCEEDS,
+    WON,
+    EARLY,
+    STARS,
+    REVIEWS,
+    WRITTEN,
+    COMMENT,
+    MARK_C,
+    MARK_E,
+    MARK_T,
+) = range(0, 48, 2)
 
 
 def step(
@@ -315,9 +337,18 @@ class _Step:
             "extract(epoch FROM k.created_at)::float8, extract(epoch FROM k.signed_client)::float8, "
             f"extract(epoch FROM k.signed_lawyer)::float8, {_CASE} FROM contracts k JOIN cases c ON c.id = k.case_id "
             f"WHERE k.created_at <= %(stop)s AND c.area IS NOT NULL AND {which} ORDER BY k.id",
-            ("id", "case_id", "lawyer_id", "client_id", "status", "created", "signed_client", "signed_lawyer",
-             *_CASE_COLUMNS),
-        )  # fmt: skip
+            (
+                "id",
+                "case_id",
+                "lawyer_id",
+                "client_id",
+                "status",
+                "created",
+                "signed_client",
+                "signed_lawyer",
+                *_CASE_COLUMNS,
+            ),
+        )
 
     def _life(self, found: Mapping[str, NDArray], key: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         """When client and lawyer sign (infinite: never) and the contract ends; whether it is canceled."""

@@ -21,12 +21,28 @@ VERSION = 2  # raise it when the same parameters would give other rows
 TABLES = ("profiles", "lawyers", "cases", "case_matches", "offers", "contracts", "reviews")
 # What was computed from a marketplace: it goes with it. Ledger and counters are append-only and stay.
 DERIVED = (
-    "equity_history", "offer_distribution", "retrainings",
-    "lawyer_evidence", "lawyer_subarea_evidence", "evidence_refresh", "review_sentiment",
-    "text_embeddings", "text_stems", "triage", "triage_failures", "allocation_parameters",
-    "matching_batches", "matchings", "exposures", "matching_failures", "outbox",
-    "deliveries", "contract_requests", "contract_documents", "unembeddable_texts",
-)  # fmt: skip
+    "equity_history",
+    "offer_distribution",
+    "retrainings",
+    "lawyer_evidence",
+    "lawyer_subarea_evidence",
+    "evidence_refresh",
+    "review_sentiment",
+    "text_embeddings",
+    "text_stems",
+    "triage",
+    "triage_failures",
+    "allocation_parameters",
+    "matching_batches",
+    "matchings",
+    "exposures",
+    "matching_failures",
+    "outbox",
+    "deliveries",
+    "contract_requests",
+    "contract_documents",
+    "unembeddable_texts",
+)
 ROWS_PER_COPY = 100_000
 
 

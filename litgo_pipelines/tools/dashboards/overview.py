@@ -43,17 +43,24 @@ def health(span: int = 4) -> Any:
     return number(
         "Saúde do sistema",
         "Nota de 0 a 100 %: banco, daemons, jobs, filas, disjuntores e modelo. Abaixo de 70 % há alerta.",
-        SHARE, {"saúde": "system_health_score"}, limit=HEALTHY, alerts=["HealthScoreLow"], span=span,
-    )  # fmt: skip
+        SHARE,
+        {"saúde": "system_health_score"},
+        limit=HEALTHY,
+        alerts=["HealthScoreLow"],
+        span=span,
+    )
 
 
 def fallbacks(span: int = 12) -> Any:
     return lines(
         "Uso de alternativas por serviço",
         "Parte das chamadas a serviços externos em que a alternativa local trabalhou no lugar deles. Meta: até 10 %.",
-        SHARE, {"{{service}}": share("fallback_usage_total", "api_requests_total", "service")},
-        limit=above(FALLBACK_SHARE), alerts=["FallbackOften"], span=span,
-    )  # fmt: skip
+        SHARE,
+        {"{{service}}": share("fallback_usage_total", "api_requests_total", "service")},
+        limit=above(FALLBACK_SHARE),
+        alerts=["FallbackOften"],
+        span=span,
+    )
 
 
 def queues(span: int = 12) -> Any:
@@ -67,66 +74,94 @@ def queues(span: int = 12) -> Any:
             "contratos": "contract_queue_oldest_age_seconds",
             "mensagens": "outbox_oldest_age_seconds",
         },
-        limit=above(QUEUE_AGE), alerts=["CaseQueueOld", "ContractQueueOld", "OutboxOld"], span=span,
-    )  # fmt: skip
+        limit=above(QUEUE_AGE),
+        alerts=["CaseQueueOld", "ContractQueueOld", "OutboxOld"],
+        span=span,
+    )
 
 
 def champion(span: int = 4) -> Any:
     return number(
         "Modelo em uso",
         "Versão do modelo que ordena os advogados; sem modelo, os pesos fixos.",
-        PLAIN, {"versão {{version}}": 'model_version_info{alias="champion"}'}, names=True, nothing="pesos fixos",
-        alerts=["NoChampion", "ChampionNotUsed"], links={"Modelos": "${mlflow}/#/models/litgo-ranker"}, span=span,
-    )  # fmt: skip
+        PLAIN,
+        {"versão {{version}}": 'model_version_info{alias="champion"}'},
+        names=True,
+        nothing="pesos fixos",
+        alerts=["NoChampion", "ChampionNotUsed"],
+        links={"Modelos": "${mlflow}/#/models/litgo-ranker"},
+        span=span,
+    )
 
 
 def gini(span: int = 8) -> Any:
     return lines(
         "Gini das ofertas",
         "Desigualdade das ofertas por capacidade, 30 dias até a última noite. Meta: abaixo de 0,3.",
-        PLAIN, {"Gini": "equity_offer_gini"}, limit=above(GINI), alerts=["OffersUnfair"], span=span,
-    )  # fmt: skip
+        PLAIN,
+        {"Gini": "equity_offer_gini"},
+        limit=above(GINI),
+        alerts=["OffersUnfair"],
+        span=span,
+    )
 
 
 def coverage(span: int = 8) -> Any:
     return lines(
         "Cobertura",
         "Parte dos advogados elegíveis que receberam oferta em 30 dias. Meta: acima de 80 %.",
-        SHARE, {"cobertura": "equity_offer_coverage"}, limit=below(COVERAGE), alerts=["CoverageLow"], top=1, span=span,
-    )  # fmt: skip
+        SHARE,
+        {"cobertura": "equity_offer_coverage"},
+        limit=below(COVERAGE),
+        alerts=["CoverageLow"],
+        top=1,
+        span=span,
+    )
 
 
 def firing(title: str, severity: str, limit: Any) -> Any:
     return number(
-        title, "Alertas que disparam agora, segundo o Prometheus.", COUNT,
-        {"alertas": f'count(ALERTS{{alertstate="firing",severity="{severity}"}}) or vector(0)'}, limit=limit,
+        title,
+        "Alertas que disparam agora, segundo o Prometheus.",
+        COUNT,
+        {"alertas": f'count(ALERTS{{alertstate="firing",severity="{severity}"}}) or vector(0)'},
+        limit=limit,
         links={"Runbooks": "${runbooks}docs/runbooks"},
-    )  # fmt: skip
+    )
 
 
 def build() -> Any:
     return assemble(
-        "litgo-overview", "LITGO · Visão geral", "Está tudo bem, agora e desde ontem?", "now-24h", "1m",
+        "litgo-overview",
+        "LITGO · Visão geral",
+        "Está tudo bem, agora e desde ontem?",
+        "now-24h",
+        "1m",
         {
             "Agora": [
                 health(),
                 firing("Alertas críticos", "critical", above(1)),
                 firing("Avisos", "warning", ((None, GREEN), (1, YELLOW))),
                 number(
-                    "Fontes dos dados", "O exportador lê o banco e o Dagster; se um falha, as figuras envelhecem.",
+                    "Fontes dos dados",
+                    "O exportador lê o banco e o Dagster; se um falha, as figuras envelhecem.",
                     PLAIN,
                     named(
-                        "source", {"database": "banco", "statistics": "estatísticas", "dagster": "Dagster"},
+                        "source",
+                        {"database": "banco", "statistics": "estatísticas", "dagster": "Dagster"},
                         "litgo_source_up{{{}}}".format,
                     ),
-                    values=UP, alerts=["DatabaseDown", "StatisticsNotRead", "DagsterStorageDown"],
+                    values=UP,
+                    alerts=["DatabaseDown", "StatisticsNotRead", "DagsterStorageDown"],
                 ),
                 champion(),
                 number("Ofertas ativas", "Ofertas que esperam resposta.", COUNT, {"ofertas": "active_offers_count"}),
             ],
             "Fluxo": [
                 lines(
-                    "Casos e ofertas por hora", "Casos triados, casos com advogado, ofertas feitas.", PER_HOUR,
+                    "Casos e ofertas por hora",
+                    "Casos triados, casos com advogado, ofertas feitas.",
+                    PER_HOUR,
                     {
                         "casos triados": per_hour("triage_requests_total"),
                         "casos com advogado": per_hour("matches_found_total"),
@@ -135,15 +170,21 @@ def build() -> Any:
                 ),
                 queues(),
                 lines(
-                    "Contratos por hora", "Levados à assinatura, e assinados pelas duas partes.", PER_HOUR,
+                    "Contratos por hora",
+                    "Levados à assinatura, e assinados pelas duas partes.",
+                    PER_HOUR,
                     {
                         "à assinatura": per_hour("contract_creation_method_total"),
                         "assinados": per_hour("contracts_signed_total"),
                     },
                 ),
                 lines(
-                    "O que veio das ofertas", "Das ofertas cujo prazo terminou nas últimas 24 horas.", SHARE,
-                    ACCEPTANCE, top=1, alerts=["FewOffersAccepted", "OffersExpire"],
+                    "O que veio das ofertas",
+                    "Das ofertas cujo prazo terminou nas últimas 24 horas.",
+                    SHARE,
+                    ACCEPTANCE,
+                    top=1,
+                    alerts=["FewOffersAccepted", "OffersExpire"],
                 ),
             ],
             "Metas e riscos": [
@@ -151,19 +192,32 @@ def build() -> Any:
                 coverage(),
                 fallbacks(span=8),
                 lines(
-                    "Distribuição, p95", "Do começo de um caso até suas ofertas: 95 % em menos tempo. Limite: 5 s.",
-                    SECONDS, {"p95": quantiles("matching_duration_seconds")["p95"]}, limit=above(MATCHING_P95),
-                    alerts=["MatchingSlow"], span=8,
+                    "Distribuição, p95",
+                    "Do começo de um caso até suas ofertas: 95 % em menos tempo. Limite: 5 s.",
+                    SECONDS,
+                    {"p95": quantiles("matching_duration_seconds")["p95"]},
+                    limit=above(MATCHING_P95),
+                    alerts=["MatchingSlow"],
+                    span=8,
                 ),
                 lines(
-                    "Falhas de jobs por hora", "Execuções do Dagster que falharam.", PER_HOUR,
+                    "Falhas de jobs por hora",
+                    "Execuções do Dagster que falharam.",
+                    PER_HOUR,
                     {"falhas": per_hour("job_executions_total", where='status="failure"')},
-                    alerts=["CriticalJobFailed"], links={"Execuções": "${dagster}/runs"}, span=8,
+                    alerts=["CriticalJobFailed"],
+                    links={"Execuções": "${dagster}/runs"},
+                    span=8,
                 ),
                 lines(
-                    "Partes da saúde", "Cada parte de 0 a 100 %; a mais baixa é a causa.", SHARE,
-                    named("part", PARTS, "system_health_part{{{}}}".format), top=1, alerts=["HealthScoreLow"], span=8,
+                    "Partes da saúde",
+                    "Cada parte de 0 a 100 %; a mais baixa é a causa.",
+                    SHARE,
+                    named("part", PARTS, "system_health_part{{{}}}".format),
+                    top=1,
+                    alerts=["HealthScoreLow"],
+                    span=8,
                 ),
             ],
         },
-    )  # fmt: skip
+    )

@@ -22,14 +22,22 @@ ADDRESSES = {
 }
 # How people call the values of labels.
 FAILURES = {
-    "timeout": "sem resposta no prazo", "unavailable": "indisponível", "rate_limited": "limite de uso",
-    "rejected": "recusada", "invalid": "resposta inválida", "certificate": "certificado",
+    "timeout": "sem resposta no prazo",
+    "unavailable": "indisponível",
+    "rate_limited": "limite de uso",
+    "rejected": "recusada",
+    "invalid": "resposta inválida",
+    "certificate": "certificado",
     "circuit_open": "disjuntor aberto",
-}  # fmt: skip
+}
 PARTS = {
-    "database": "banco", "daemons": "daemons", "jobs": "jobs", "queues": "filas", "breakers": "disjuntores",
+    "database": "banco",
+    "daemons": "daemons",
+    "jobs": "jobs",
+    "queues": "filas",
+    "breakers": "disjuntores",
     "champion": "modelo",
-}  # fmt: skip
+}
 MESSAGES = {"push": "push", "email": "e-mail"}
 GREEN, YELLOW, RED = "green", "#EAB839", "red"
 SECONDS, SHARE, COUNT, BYTES, PLAIN, PER_HOUR = "s", "percentunit", "short", "bytes", "none", "suffix: /h"
@@ -83,9 +91,18 @@ def quantile_by(metric: str, label: str, q: float = 0.95) -> Queries:
 
 
 def lines(
-    title: str, description: str, unit: str, queries: Queries, *, limit: Steps = (), alerts: Sequence[str] = (),
-    span: int = 12, stacked: bool = False, top: float | None = None, links: Mapping[str, str] | None = None,
-) -> Any:  # fmt: skip
+    title: str,
+    description: str,
+    unit: str,
+    queries: Queries,
+    *,
+    limit: Steps = (),
+    alerts: Sequence[str] = (),
+    span: int = 12,
+    stacked: bool = False,
+    top: float | None = None,
+    links: Mapping[str, str] | None = None,
+) -> Any:
     """Figures over time, from 0 up to `top`, with the limit dashed."""
     panel = (
         timeseries.Panel()
@@ -118,10 +135,19 @@ def lines(
 
 
 def number(
-    title: str, description: str, unit: str, queries: Queries, *, limit: Steps = (), alerts: Sequence[str] = (),
-    span: int = 4, names: bool = False, values: Mapping[str, tuple[str, str]] | None = None, nothing: str = "–",
+    title: str,
+    description: str,
+    unit: str,
+    queries: Queries,
+    *,
+    limit: Steps = (),
+    alerts: Sequence[str] = (),
+    span: int = 4,
+    names: bool = False,
+    values: Mapping[str, tuple[str, str]] | None = None,
+    nothing: str = "–",
     links: Mapping[str, str] | None = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """The newest figure, large; names: the legend in its place; values: figure → (text, colour)."""
     panel = (
         stat.Panel()
@@ -138,10 +164,19 @@ def number(
 
 
 def bars(
-    title: str, description: str, unit: str, queries: Queries, *, limit: Steps = (), alerts: Sequence[str] = (),
-    span: int = 12, height: int = 8, top: float | None = None, nothing: str = "–",
+    title: str,
+    description: str,
+    unit: str,
+    queries: Queries,
+    *,
+    limit: Steps = (),
+    alerts: Sequence[str] = (),
+    span: int = 12,
+    height: int = 8,
+    top: float | None = None,
+    nothing: str = "–",
     links: Mapping[str, str] | None = None,
-) -> Any:  # fmt: skip
+) -> Any:
     """Figures of now, side by side; nothing: what is written when there is none."""
     panel = (
         bargauge.Panel()
@@ -158,9 +193,15 @@ def bars(
 
 
 def states(
-    title: str, description: str, queries: Queries, values: Mapping[str, tuple[str, str]], *,
-    alerts: Sequence[str] = (), span: int = 12, links: Mapping[str, str] | None = None,
-) -> Any:  # fmt: skip
+    title: str,
+    description: str,
+    queries: Queries,
+    values: Mapping[str, tuple[str, str]],
+    *,
+    alerts: Sequence[str] = (),
+    span: int = 12,
+    links: Mapping[str, str] | None = None,
+) -> Any:
     """Since when what is in which state; figure → (text, colour)."""
     panel = (
         statetimeline.Panel()
@@ -217,9 +258,17 @@ def assemble(
 
 
 def _finish(
-    panel: Any, title: str, description: str, unit: str, queries: Queries, limit: Steps, alerts: Sequence[str],
-    span: int, links: Mapping[str, str] | None, instant: bool = False,
-) -> Any:  # fmt: skip
+    panel: Any,
+    title: str,
+    description: str,
+    unit: str,
+    queries: Queries,
+    limit: Steps,
+    alerts: Sequence[str],
+    span: int,
+    links: Mapping[str, str] | None,
+    instant: bool = False,
+) -> Any:
     steps = limit or ((None, GREEN),)
     panel.title(title).description(description).unit(unit).span(span).datasource(DATASOURCE).thresholds(
         dashboard.ThresholdsConfig()

@@ -129,9 +129,17 @@ def draw(dashboard: Mapping[str, Any], source: Source) -> Figure:
             text(x + 4, y + 10, panel["title"], fontsize=9.5, weight="bold")
             continue
         figure.add_artist(
-            Rectangle((x / WIDTH, 1 - (y + h) / height), w / WIDTH, h / height, facecolor=CARD, edgecolor="#dcdfe3",
-                      linewidth=0.6, transform=figure.transFigure, zorder=-1)
-        )  # fmt: skip
+            Rectangle(
+                (x / WIDTH, 1 - (y + h) / height),
+                w / WIDTH,
+                h / height,
+                facecolor=CARD,
+                edgecolor="#dcdfe3",
+                linewidth=0.6,
+                transform=figure.transFigure,
+                zorder=-1,
+            )
+        )
         text(x + 8, y + 7, panel["title"], fontsize=8, weight="bold")
         least = 60.0 * int(panel.get("interval", "0m").removesuffix("m"))
         found = [series for target in panel["targets"] for series in source.series(target, start, int(w), least)]
@@ -157,9 +165,12 @@ def _timeseries(
         at = sorted({instant for _, instants, _ in found for instant in instants})
         stack = [dict(zip(instants, values, strict=True)) for _, instants, values in found]
         drawn.stackplot(
-            at, [[v if (v := one.get(t, 0.0)) == v else 0.0 for t in at] for one in stack],
-            colors=[COLOURS[n % len(COLOURS)] for n in range(len(stack))], alpha=0.75, linewidth=0,
-        )  # fmt: skip
+            at,
+            [[v if (v := one.get(t, 0.0)) == v else 0.0 for t in at] for one in stack],
+            colors=[COLOURS[n % len(COLOURS)] for n in range(len(stack))],
+            alpha=0.75,
+            linewidth=0,
+        )
     else:
         for n, (_, instants, values) in enumerate(found):
             drawn.plot(instants, values, color=COLOURS[n % len(COLOURS)], linewidth=1.2)
@@ -190,10 +201,8 @@ def _stat(
     x, y, w, h = box
     names = panel["options"]["textMode"] == "name"
     texts = {
-        value: result["text"]
-        for mapping in look.get("mappings") or ()
-        for value, result in mapping["options"].items()
-    }  # fmt: skip
+        value: result["text"] for mapping in look.get("mappings") or () for value, result in mapping["options"].items()
+    }
     colours = {v: r["color"] for m in look.get("mappings") or () for v, r in m["options"].items()}
     for n, (name, instants, values) in enumerate(found):
         last = next((value for value in reversed(values) if value == value), math.nan)
@@ -265,8 +274,11 @@ KINDS = {"timeseries": _timeseries, "stat": _stat, "bargauge": _bargauge, "state
 def _clock(drawn: Axes, period: tuple[float, float]) -> None:
     start, end = period
     room = drawn.get_position().width * WIDTH
-    step = next(s for s in (60, 300, 900, 1800, 3600, 7200, 10800, 21600, 43200, DAY, 2 * DAY, 7 * DAY, 1e9)
-                if (end - start) / s * 46 < room)  # fmt: skip
+    step = next(
+        s
+        for s in (60, 300, 900, 1800, 3600, 7200, 10800, 21600, 43200, DAY, 2 * DAY, 7 * DAY, 1e9)
+        if (end - start) / s * 46 < room
+    )
     first = math.ceil((start - 3 * 3600) / step) * step + 3 * 3600  # whole hours and days of São Paulo
     ticks = [first + n * step for n in range(int((end - first) // step) + 1)]
     form = "%d/%m" if step >= DAY else "%H:%M"
