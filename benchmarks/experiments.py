@@ -335,7 +335,7 @@ def report(results: Mapping[Scenario, Result], runs: int, gini: Mapping[str, lis
     decisions, seconds = sum(r.decisions for r in results.values()), sum(r.seconds for r in results.values())
     steady = by_name[SCENARIOS[1].name]
     return f"""Written by `python -m benchmarks.experiments`. {runs:,} runs per row, seeded; an interim analysis every {STEP} clients up to
-{HORIZON:,}, each through `decide` with three guardrails and the Gini; {CLIENTS_PER_DAY} clients per day, baseline .30. A figure of
+{HORIZON:,}, each through `decide_experiment` with three guardrails and the Gini; {CLIENTS_PER_DAY} clients per day, baseline .30. A figure of
 2 % has a standard error of {np.sqrt(0.02 * 0.98 / runs):.1%}.
 
 | experiment | promoted | rolled back | futile | horizon | halted | median clients when promoted |

@@ -1,6 +1,6 @@
 """Retraining in four assets: snapshot, candidate, registration, evaluation.
 
-Thin on purpose: each reads its retraining's row, calls what computes, records the result in the row, and shows it.
+Each asset is thin: it reads its retraining's row, calls the computation, records the result in the row, and shows it.
 One retraining runs at a time (pool `learning`). A step names the retraining it continues by its run's root, so that a
 re-execution from failure goes on with what is there.
 """

@@ -1,7 +1,7 @@
 """Distributed training with LightGBM on Dask, for a snapshot that exceeds one machine's memory.
 
 Each worker reads its own rows of the snapshot, so its path must mean the same file everywhere; no process holds them
-all. What differs from `ranker.train`: rounds are chosen on the newest cases that fit (`sample_rows`), and the position
+all. What differs from `training.train`: rounds are chosen on the newest cases that fit (`sample_rows`), and the position
 shown is not corrected for, since each worker would estimate its own correction. Dask places the rows, LightGBM's own
 network trains: `DaskLGBMRanker` copies the rows once more and may gather all of them on one worker.
 """
@@ -45,7 +45,7 @@ class ClusterTooSmall(RuntimeError):
 def train_distributed(
     path: Path, recipe: Recipe, seeds: Iterable[int], scheduler: str, workers: int = 2, sample_rows: int = SAMPLE_ROWS
 ) -> Trained:
-    """As `ranker.train` on the training rows of the snapshot `path`, over the Dask cluster at `scheduler`.
+    """As `training.train` on the training rows of the snapshot `path`, over the Dask cluster at `scheduler`.
 
     Raises NothingToLearn; ClusterTooSmall when fewer than `workers` come up within a minute; OSError when there is no
     scheduler at the address.
