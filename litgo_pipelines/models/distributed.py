@@ -1,7 +1,7 @@
 """Distributed training with LightGBM on Dask, for a snapshot that exceeds one machine's memory.
 
 Each worker reads its own rows of the snapshot, so its path must mean the same file everywhere; no process holds them
-all. What differs from `training.train`: rounds are chosen on the newest cases that fit (`sample_rows`), and the position
+all. Unlike `training.train`, rounds are chosen on the newest cases that fit (`sample_rows`), and the position
 shown is not corrected for, since each worker would estimate its own correction. Dask places the rows, LightGBM's own
 network trains: `DaskLGBMRanker` copies the rows once more and may gather all of them on one worker.
 """

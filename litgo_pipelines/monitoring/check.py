@@ -1,6 +1,6 @@
 """Quality check in the database: what it reads, remembers and decides, and the rollback that follows.
 
-The statistics are `quality.py`'s, taking a champion back is `actions.py`'s. A check is one transaction: outcomes seen,
+The statistics are in `rules.py`, rolling a champion back is in `actions.py`. A check is one transaction: outcomes seen,
 row, and the incident if there is one. The rollback comes after it, under a key made of the incident: a run that was
 killed in between, or a second monitor, finds the incident and finishes it, once.
 
