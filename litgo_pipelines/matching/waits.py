@@ -73,12 +73,21 @@ def _limits(plan: Plan, as_of: datetime) -> dict[str, Any]:
 
 def untold(cursor: Cursor, as_of: datetime) -> int:
     """How much waits for people who were not told yet."""
-    cursor.execute(f"SELECT count(*) FROM ({statement('news.sql')}) AS news", _people(as_of))
+    cursor.execute(
+        f"SELECT (SELECT count(*) FROM ({statement('news.sql')}) AS news) "
+        f"+ (SELECT count(*) FROM ({statement('reopened.sql')}) AS reopened)",
+        _people(as_of),
+    )
     return int(cursor.fetchone()[0])
 
 
 def tell(cursor: Cursor, as_of: datetime) -> int:
-    """Tell them."""
+    """Tell them; cases whose area was taken back after triage enter the review queue first."""
+    cursor.execute(
+        "UPDATE litgo.triage SET status = 'review', reason = 'area_uncertain', as_of = %(as_of)s "
+        f"WHERE case_id IN ({statement('reopened.sql')})",
+        {"as_of": as_of},
+    )
     cursor.execute(statement("tell.sql"), _people(as_of))
     return int(cursor.fetchone()[0])
 

@@ -54,7 +54,7 @@ def pipelines(url: str) -> str:
 def fill(url: str) -> None:
     with connect(url) as connection:
         market = Marketplace(connection, NOW)
-        lawyers = [market.lawyer(oab_number="1/SP", curriculo_json={"resumo": "contratos"}) for _ in range(8)]
+        lawyers = [market.lawyer(oab_number=f"{n}/SP", curriculo_json={"resumo": "contratos"}) for n in range(1, 9)]
         for lawyer in lawyers:
             market._insert("profiles", id=lawyer, full_name="Ana", email="ana@example.com", push_token="device")
         for number in range(6):
