@@ -214,6 +214,11 @@ def test_the_sensor_wakes_for_waiting_cases_also_late_ones_and_one_batch_at_a_ti
         assert cursor is not None
         assert cursor.endswith(newest)
         match(database_url, as_of=datetime.now(UTC))
+        ask(
+            database_url,
+            "INSERT INTO litgo.triage (case_id, as_of, status, urgency_h, urgency_source, complexity, "
+            "sources, alternatives) SELECT id, now(), 'classified', 72, 'client', 'LOW', '{}', '[]' FROM cases",
+        )
         skipped, _ = tick(database_url, instance, cursor)
         assert isinstance(skipped, dg.SkipReason)
         with connect(database_url) as connection:  # older than the cursor, visible only now
