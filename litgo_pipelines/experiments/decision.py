@@ -1,8 +1,8 @@
 """Decision on an experiment at one closed cutoff: a pure function of the sums stored for it.
 
 The sensor and a replay call `decide_experiment`; equal cutoffs and rules give equal decisions and numbers. The rules
-hold for the whole experiment and are part of its hashed specification. Which clients are counted, and closing cutoffs,
-is not here; neither is what a decision does to the models that serve.
+hold for the whole experiment and are part of its hashed specification. Which clients are counted, how cutoffs are
+closed, and what a decision does to the models that serve are not here.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Retraining trigger: enough new reviews since those the last trained candidate has seen.
 
-`count_new_reviews` reads, `retraining_request` is pure; a sensor puts them together. A count that fails raises: it is never zero.
+`count_new_reviews` reads, `retraining_request` is pure; a sensor combines them. A count that fails raises.
 """
 
 from dataclasses import dataclass
