@@ -4,6 +4,7 @@ Who could be offered a case and where somebody is are written once.
 """
 
 from litgo_pipelines.database import sql
+from litgo_pipelines.settings import settings
 
 PACKAGE = "litgo_pipelines.matching"
 _FILES = {"{over}": "over.sql", "{news}": "news.sql", "{available}": "available.sql", "{open_cases}": "open_cases.sql"}
@@ -29,4 +30,4 @@ def statement(name: str) -> str:
             text = text.replace(mark, sql(PACKAGE, part))
     for mark, part in _SHARED.items():
         text = text.replace(mark, part)
-    return text
+    return text.replace("{offer_hours}", str(settings().offer_hours))

@@ -1,8 +1,9 @@
 """The pipelines on the marketplace's own schema."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import dagster as dg
 import pytest
 
 from litgo_pipelines import definitions
-from litgo_pipelines.database import roles
+from litgo_pipelines.database import connect, roles
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.marketplace.migrate import MigrationError, migrate
+from litgo_pipelines.matching.waits import record_availability
 from litgo_pipelines.simulation.faults import FaultServer, answer, json_answer
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace, as_role, fill
 
@@ -33,6 +35,44 @@ def test_the_mapping_is_kept_for_commands_that_name_none(
     assert "views in litgo_source made from the mapping litgo" in migrate(live.url)
     monkeypatch.delenv("LITGO_MARKETPLACE_MAPPING")
     assert migrate(live.url) == []
+
+
+AS_OF = datetime(2026, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("profile", "lawyer", "free"),
+    [
+        ({}, {}, True),
+        ({"availability_status": "busy"}, {}, False),
+        ({"availability_status": "inactive"}, {}, False),
+        ({"availability_status": "vacation"}, {}, False),  # without dates
+        ({}, {"is_approved": False}, False),
+        ({}, {"is_approved": None}, False),
+        ({"vacation_start": AS_OF - DAY, "vacation_end": AS_OF + DAY}, {}, False),
+        ({"vacation_start": AS_OF + 0.9 * DAY, "vacation_end": AS_OF + 9 * DAY}, {}, False),  # within an offer's term
+        ({"vacation_start": AS_OF + 1.1 * DAY, "vacation_end": AS_OF + 9 * DAY}, {}, True),
+        ({"vacation_start": AS_OF - 9 * DAY, "vacation_end": AS_OF}, {}, True),
+        ({"vacation_start": AS_OF - 9 * DAY}, {}, False),
+        ({"vacation_end": AS_OF + DAY}, {}, False),
+        ({"availability_status": "vacation", "vacation_end": AS_OF - DAY}, {}, True),
+    ],
+)
+def test_who_is_away_is_offered_nothing(
+    live: LiveMarketplace, monkeypatch: pytest.MonkeyPatch, profile: dict[str, Any], lawyer: dict[str, Any], free: bool
+) -> None:
+    monkeypatch.setenv("LITGO_MARKETPLACE_MAPPING", "litgo")
+    migrate(live.url)
+    person = str(uuid.uuid4())
+    for table, values in (
+        ("profiles", {"id": person, **profile}),
+        ("lawyers", {"id": person, "name": "Ana", "is_approved": True, "created_at": AS_OF - 99 * DAY, **lawyer}),
+    ):
+        places = ", ".join(["%s"] * len(values))
+        live.ask(f"INSERT INTO public.{table} ({', '.join(values)}) VALUES ({places})", *values.values())
+    with connect(live.url) as connection, connection.cursor() as cursor:
+        assert record_availability(cursor, AS_OF) == free
 
 
 @contextmanager
