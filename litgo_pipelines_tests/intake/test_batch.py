@@ -112,20 +112,20 @@ NO_CHOICE = ("", " ", "\u00a0", "Não sei", "NAO SEI", "na\u0303o sei ainda", "O
 def test_what_is_no_choice_is_classified_by_the_text_or_queued(
     database_url: str, connection: Any, model: Model, area: str
 ) -> None:
-    from litgo_pipelines.database import sql
+    from litgo_pipelines.matching.statements import statement
 
     clear = add_case(database_url, DISMISSED, area=area, subarea=area)
     vague = add_case(database_url, "boa tarde, preciso muito conversar sobre uma coisa", area=area)
     offered = {"as_of": NOW, "since": NOW - timedelta(days=9), "rounds": 3, "round_days": 3, "limit": 9}
     with connection, connection.cursor() as cursor:
-        cursor.execute(sql("litgo_pipelines.matching", "pending.sql"), offered)
+        cursor.execute(statement("pending.sql"), offered)
         assert cursor.fetchall() == []
     run(connection, model)
     assert rows(database_url, CASE, clear)[0][:2] == ("Trabalhista", "Rescisão")
     assert rows(database_url, CASE, vague)[0][:2] == (area, None)
     with connection, connection.cursor() as cursor:
         assert [entry.case_id for entry in queue(cursor, NOW)] == [vague]
-        cursor.execute(sql("litgo_pipelines.matching", "pending.sql"), offered)
+        cursor.execute(statement("pending.sql"), offered)
         assert [case_id for case_id, *_ in cursor.fetchall()] == [clear]
         decide(cursor, vague, "Família", "Guarda", "bia", NOW)
     assert rows(database_url, CASE, vague)[0][:2] == ("Família", "Guarda")

@@ -17,7 +17,9 @@ TINY: dict[str, Any] = {"seed": 5, "lawyers": 80, "cases": 300, "days": 60, "end
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Rows of the marketplace's tables, not of the source views."""
     with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SET LOCAL search_path = pg_catalog, public, pg_temp")
         cursor.execute(statement)
         return cursor.fetchall()
 
