@@ -21,8 +21,16 @@ SCHEMA = "litgo"
 SESSION = """
 SET search_path = pg_catalog, litgo_source, pg_temp;
 SET TimeZone = 'UTC';
+SET statement_timeout = '1h';
+SET idle_in_transaction_session_timeout = '1h';
 SELECT current_database()
 """
+# A peer that is gone without a word is noticed within a minute.
+KEEPALIVES = {
+    "keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000,
+}  # fmt: skip
+# Parameters of a URL that other programs read, and libpq would refuse.
+_FOREIGN = ("pgbouncer", "connection_limit", "pool_timeout", "supa")
 T = TypeVar("T")
 
 
@@ -43,6 +51,9 @@ def normalise(url: str, database: str | None = None) -> str:
         raise ValueError("not a database URL: expected postgresql://user:password@host:port/database") from error
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError(f"only Postgres is supported, not {parsed.get_backend_name()!r}")
+    if parsed.query.get("schema", "public") != "public":
+        raise ValueError("?schema= is not read: a marketplace's mapping names its schemas (LITGO_MARKETPLACE_MAPPING)")
+    parsed = parsed.difference_update_query([*_FOREIGN, "schema"])
     parsed = parsed.set(drivername="postgresql+psycopg2", database=database or parsed.database)
     return parsed.render_as_string(hide_password=False)
 
@@ -62,7 +73,7 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
     for attempt in range(1, attempts + 1):
         try:
             opened = psycopg2.connect(
-                libpq(url), application_name=application_name, connect_timeout=10, client_encoding="UTF8"
+                libpq(url), application_name=application_name, connect_timeout=10, client_encoding="UTF8", **KEEPALIVES
             )
             return _prepared(opened)
         except psycopg2.OperationalError as error:

@@ -1,12 +1,14 @@
-"""Transactions that are tried again, and those that are not."""
+"""Sessions as they are after connecting; transactions that are tried again, and those that are not."""
 
 from contextlib import closing
 from typing import Any
 
 import psycopg2
 import pytest
+from sqlalchemy.engine import make_url
 
-from litgo_pipelines.database import in_transaction, open_connection
+from litgo_pipelines.database import connect, in_transaction, open_connection
+from litgo_pipelines_tests.support import execute
 
 FAIL = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$"
 
@@ -34,3 +36,22 @@ def test_only_what_is_nobodys_fault_is_tried_again(database_url: str, code: str,
             cursor.execute("SELECT count(*) FROM profiles")
             assert cursor.fetchone() == (1 if tries > failures else 0,)
     assert len(done) == tries
+
+
+def test_limits_of_a_role_do_not_reach_our_sessions(database_url: str) -> None:
+    name = make_url(database_url).database
+    execute(
+        database_url,
+        f"ALTER DATABASE {name} SET statement_timeout = '8s'",
+        f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '1s'",
+        f"ALTER DATABASE {name} SET search_path = public",
+        f"ALTER DATABASE {name} SET TimeZone = 'America/Sao_Paulo'",
+    )
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout'), "
+            "current_setting('search_path'), current_setting('TimeZone'), 'lawyers'::regclass::text"
+        )
+        assert cursor.fetchone() == ("1h", "1h", "pg_catalog, litgo_source, pg_temp", "UTC", "lawyers")
+        cursor.execute("SELECT relkind FROM pg_class WHERE oid = 'lawyers'::regclass")
+        assert cursor.fetchone() == ("v",)

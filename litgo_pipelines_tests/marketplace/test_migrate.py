@@ -102,13 +102,19 @@ def test_a_failing_migration_leaves_nothing(empty_url: str, monkeypatch: pytest.
         ("postgresql://u:p%40@h:1/db", "postgresql+psycopg2://u:p%40@h:1/db"),
         ("postgresql+psycopg://u@h/db", "postgresql+psycopg2://u@h/db"),
         ("postgresql://postgres:@/db?host=%2Ftmp%2Fx", "postgresql+psycopg2://postgres:@/db?host=%2Ftmp%2Fx"),
+        (
+            "postgresql://h/db?pgbouncer=true&sslmode=require&connection_limit=1",
+            "postgresql+psycopg2://h/db?sslmode=require",
+        ),
+        ("postgresql://h/db?schema=public", "postgresql+psycopg2://h/db"),
+        ("postgresql://h/db?schema=loja", None),
         ("mysql://u@h/db", None),
         ("nonsense", None),
     ],
 )
 def test_urls(given: str, expected: str | None) -> None:
     if expected is None and not given.startswith("postgres:"):
-        with pytest.raises(ValueError, match=r"Postgres|database URL"):
+        with pytest.raises(ValueError, match=r"Postgres|database URL|LITGO_MARKETPLACE_MAPPING"):
             normalise(given)
     else:
         assert normalise(given) == (expected or "postgresql+psycopg2://u:p%40@h:1/db")
