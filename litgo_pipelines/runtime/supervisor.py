@@ -44,6 +44,7 @@ def platform() -> Iterator[dict[str, str]]:
             "LITGO_MLFLOW_DATABASE_URL": normalise(url, "litgo_mlflow"),
             "MLFLOW_TRACKING_URI": config.mlflow_tracking_uri or f"http://{HOST}:{config.mlflow_port}",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nothing here uses its jobs; a process less
             "DAGSTER_HOME": str(_dagster_home(home)),
             "LITGO_DAGSTER_FILES": str(home / "dagster"),
         }

@@ -33,7 +33,7 @@ from litgo_pipelines_tests.worlds.learning import AS_OF, Marketplace
 from litgo_pipelines_tests.worlds.processes import Child, kill_self
 from litgo_pipelines_tests.worlds.small_disk import fill, small_disk
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.one_server]
+pytestmark = [pytest.mark.timeout(500), pytest.mark.one_server]
 CONFIG: dict[str, Any] = {"ops": {"training_snapshot": {"config": {"as_of": AS_OF.isoformat()}}}}
 
 
