@@ -24,7 +24,7 @@ from litgo_pipelines.database import connect
 
 IMPORTED = ["litgo_pipelines.definitions", "litgo_pipelines_tests.worlds.rows", "pyarrow", "psycopg2.extras", "tqdm"]
 HEAVY = ["lightgbm", "mlflow", "sklearn", "matplotlib.pyplot", "pandas"]  # where the tests so far needed it
-PATIENCE = 150.0  # seconds; a busy machine is no failure, a process that hangs is
+PATIENCE = 300.0  # seconds; a busy machine is no failure, a process that hangs is
 
 
 class Child:
