@@ -39,6 +39,9 @@ class Settings(BaseModel):
     equity_first_night: str = Field(default="2026-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$")
     equity_catch_up_nights: int = Field(default=30, ge=1, le=400)
     litgo_capacity_rules: Path | None = Field(default=None, description="JSON file overriding some capacity rules")
+    litgo_public_numbers: Path | None = Field(
+        default=None, description="text naming whom to call in danger; unset: ours"
+    )
 
     min_reviews_for_retrain: int = Field(default=500, ge=1)
     learning_train_seeds: int = Field(default=5, ge=1, le=50)
@@ -102,6 +105,9 @@ class Settings(BaseModel):
         description="of one client, two cases in the same words are one; 0: never",
     )
     offer_hours: int = Field(default=24, ge=1)
+    offer_urgency_share: float = Field(
+        default=0.5, gt=0, le=1, description="of a case's urgency its offers live, at most"
+    )
     exploration_share: float = Field(default=0.02, ge=0, le=0.5)
     allocation_lambda: float = Field(default=0.6, ge=0, le=10, description="until a calibration has found one")
     allocation_keep: float = Field(default=0.7, ge=0, le=1)

@@ -1,6 +1,7 @@
 """Commands for what needs a person: the triage review queue, dead letters, the explanation of a case's offers."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -87,11 +88,28 @@ app.add_typer(triagem, name="triagem")
 
 @triagem.command("fila")
 def review_queue() -> None:
-    """Os casos que aguardam uma pessoa, o mais antigo primeiro, e por quê."""
+    """Os casos que aguardam uma pessoa, o mais urgente primeiro, e por quê."""
     from litgo_pipelines.intake import review
 
     with platform() as environment:
         typer.echo(review.show_queue(environment["LITGO_DATABASE_URL"], datetime.now(UTC)))
+
+
+@triagem.command("medir")
+def urgency_figures(arquivo: Path) -> None:
+    """Mede quanto perigo é reconhecido em frases rotuladas: um CSV com text, label e kind."""
+    from litgo_pipelines.intake import danger, measure
+
+    typer.echo(measure.measured(danger.sentences(arquivo.read_text(encoding="utf-8"))).markdown())
+
+
+@triagem.command("urgencia")
+def review_urgency(caso: str, horas: float, por: Annotated[str, typer.Option(help="quem decide")]) -> None:
+    """Confirma ou corrige a urgência de um caso aberto, em horas."""
+    from litgo_pipelines.intake import review
+
+    with platform() as environment:
+        typer.echo(review.take_urgency(environment["LITGO_DATABASE_URL"], caso, horas, por, datetime.now(UTC)))
 
 
 @triagem.command("decidir")

@@ -222,7 +222,8 @@ class _Work:
         parameters = {
             "case_id": case.case_id, "as_of": self.result.as_of, "status": decision.status, "area": decision.area,
             "subarea": decision.subarea, "urgency_h": decision.urgency_h,
-            "urgency_source": decision.sources["urgency_h"], "complexity": decision.complexity,
+            "urgency_source": decision.sources["urgency_h"], "danger": decision.danger.share,
+            "life_at_risk": decision.danger.life, "complexity": decision.complexity,
             "sources": json.dumps(decision.sources), "area_confidence": decision.area_confidence,
             "subarea_confidence": decision.subarea_confidence, "reason": decision.reason,
             "alternatives": json.dumps([

@@ -12,14 +12,20 @@ WITH same AS (
 ), written AS (
     INSERT INTO litgo.triage (
         case_id, as_of, status, area, subarea, urgency_h, urgency_source, complexity, sources, area_confidence,
-        subarea_confidence, alternatives, classifier, reason
+        subarea_confidence, alternatives, classifier, reason, danger, life_at_risk
     )
     SELECT id, %(as_of)s, %(status)s, %(area)s, %(subarea)s, %(urgency_h)s, %(urgency_source)s, %(complexity)s,
            %(sources)s::jsonb, %(area_confidence)s, %(subarea_confidence)s, %(alternatives)s::jsonb, %(classifier)s,
-           %(reason)s
+           %(reason)s, %(danger)s, %(life_at_risk)s
     FROM same
     ON CONFLICT (case_id) DO NOTHING
-    RETURNING case_id
+    RETURNING case_id, life_at_risk
+), told AS (  -- whose life may be at risk is told the public numbers at once
+    INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)
+    SELECT 'public_numbers', c.client_id, 'public_numbers:' || c.id, jsonb_build_object('case_id', c.id), %(as_of)s
+    FROM written w JOIN cases c ON c.id = w.case_id
+    WHERE w.life_at_risk
+    ON CONFLICT DO NOTHING
 ), tried AS (
     DELETE FROM litgo.triage_failures WHERE case_id IN (SELECT case_id FROM written)
 ), filled AS (

@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from litgo_pipelines.database import connect, sql
-from litgo_pipelines.intake import taxonomy
+from litgo_pipelines.database import Cursor, connect, sql
+from litgo_pipelines.intake import rules, taxonomy
+from litgo_pipelines.marketplace.public_numbers import help_text
 from litgo_pipelines.observability.metrics import add, count
 
 REASONS = {
@@ -18,12 +19,13 @@ REASONS = {
     "outside_taxonomy": "nenhuma subárea conhecida se aplica",
     "area_uncertain": "área incerta",
     "subarea_uncertain": "subárea incerta",
+    "danger_unsure": "possível perigo: confirme a urgência",
     "failed": "a triagem falhou três vezes",
 }
 _QUEUED = """
 FROM litgo.triage t JOIN cases c ON c.id = t.case_id
 WHERE t.status = 'review' AND c.status = 'pending_assignment'
-  AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL)
+  AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL OR t.reason = 'danger_unsure')
   AND t.as_of <= %(as_of)s
 """
 
@@ -40,19 +42,28 @@ class Waiting:
     reason: str  # a key of REASONS
     area: str | None
     alternatives: list[dict[str, Any]]
+    urgency_h: float
+    urgency_source: str
+    life_at_risk: bool
+
+    @property
+    def hours_left(self) -> float:
+        """Until a lawyer must act; below 0: overdue."""
+        return self.urgency_h - self.hours
 
 
-def queue(cursor: Any, as_of: datetime, limit: int = 50) -> list[Waiting]:
-    """The open cases that wait for a person as of the instant, longest wait first."""
+def queue(cursor: Cursor, as_of: datetime, limit: int | None = None) -> list[Waiting]:
+    """The open cases that wait for a person as of the instant, the most urgent on top."""
     cursor.execute(
         "SELECT t.case_id::text, t.as_of, extract(epoch FROM %(as_of)s - t.as_of)::float8 / 3600, t.reason, c.area, "
-        f"t.alternatives {_QUEUED} ORDER BY t.as_of, t.case_id LIMIT %(limit)s",
+        f"t.alternatives, t.urgency_h, t.urgency_source, t.life_at_risk {_QUEUED} "
+        "ORDER BY t.urgency_h, t.as_of, t.case_id LIMIT %(limit)s",
         {"as_of": as_of, "limit": limit},
     )
     return [Waiting(*row) for row in cursor.fetchall()]
 
 
-def waiting(cursor: Any, as_of: datetime, older_than_h: float = 0) -> int:
+def waiting(cursor: Cursor, as_of: datetime, older_than_h: float = 0) -> int:
     """How many wait as of the instant, for at least `older_than_h` hours."""
     cursor.execute(
         f"SELECT count(*) {_QUEUED} AND t.as_of <= %(as_of)s - %(hours)s * interval '1 hour'",
@@ -63,17 +74,25 @@ def waiting(cursor: Any, as_of: datetime, older_than_h: float = 0) -> int:
 
 def markdown(cases: list[Waiting]) -> str:
     rows = [
-        f"| {case.case_id} | {case.hours:.1f} | {REASONS[case.reason]} | {case.area or '–'} | {_likely(case)} |"
+        f"| {_urgency(case)} | {case.case_id} | {case.hours:.1f} | {REASONS[case.reason]} | {case.area or '–'} "
+        f"| {_likely(case)} |"
         for case in cases
     ]
-    return "\n".join(["| caso | horas | motivo | área | mais prováveis |", "|---|--:|---|---|---|", *rows])
+    heading = ["| urgência | caso | espera (h) | motivo | área | mais prováveis |", "|---|---|--:|---|---|---|"]
+    return "\n".join([*heading, *rows, *(["", help_text()] if any(case.life_at_risk for case in cases) else [])])
+
+
+def _urgency(case: Waiting) -> str:
+    left = f"faltam {case.hours_left:.1f}" if case.hours_left > 0 else "vencida"
+    shown = f"{case.urgency_h:g} h, {left}".replace(".", ",")
+    return shown + (" ⚠ vida em risco" if case.life_at_risk else "")
 
 
 def _likely(case: Waiting) -> str:
     return "; ".join(f"{a['area']}/{a['subarea']} {a['confidence']:.0%}" for a in case.alternatives) or "–"
 
 
-def decide(cursor: Any, case_id: str, area: str, subarea: str, who: str, as_of: datetime) -> taxonomy.Subarea:
+def decide(cursor: Cursor, case_id: str, area: str, subarea: str, who: str, as_of: datetime) -> taxonomy.Subarea:
     """A person's decision, in the caller's transaction: into the case and its triage, with who and when.
 
     What the client chose is kept, unless the taxonomy does not have it. Returns the subarea as the taxonomy writes it.
@@ -122,8 +141,36 @@ def decide(cursor: Any, case_id: str, area: str, subarea: str, who: str, as_of: 
     return label
 
 
+def confirm_urgency(cursor: Cursor, case_id: str, hours: float, who: str, as_of: datetime) -> None:
+    """A person's word on the urgency, also a longer one than the text's, in the caller's transaction. A case that
+    waited for nothing else leaves the queue. Raises ReviewError."""
+    if as_of.tzinfo is None:
+        raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
+    if not who.strip():
+        raise ReviewError("diga quem decide")
+    if not rules.LEAST_H <= hours <= rules.MOST_H:
+        raise ReviewError(f"a urgência vai de {rules.LEAST_H} a {rules.MOST_H} horas")
+    try:
+        case_id = str(UUID(case_id))
+    except ValueError as error:
+        raise ReviewError(f"{case_id!r} não é o identificador de um caso") from error
+    cursor.execute(
+        sql("litgo_pipelines.intake", "urgency_confirmed.sql"),
+        {"case_id": case_id, "hours": hours, "who": who.strip(), "as_of": as_of},
+    )
+    if cursor.rowcount == 0:
+        raise ReviewError(f"o caso {case_id} não passou pela triagem ou não está mais aberto")
+
+
+def take_urgency(url: str, case_id: str, hours: float, who: str, as_of: datetime) -> str:
+    """`litgo triagem urgencia`: writes the decision and says so. Raises as `confirm_urgency`."""
+    with connect(url) as connection, connection.cursor() as cursor:
+        confirm_urgency(cursor, case_id, hours, who, as_of)
+    return f"caso {case_id}: urgência de {hours:g} h, decidido por {who.strip()}"
+
+
 def show_queue(url: str, as_of: datetime) -> str:
-    """`litgo triagem fila`: how many wait, and the first of them."""
+    """`litgo triagem fila`: how many wait, the most urgent on top."""
     with connect(url) as connection, connection.cursor() as cursor:
         number, cases = waiting(cursor, as_of), queue(cursor, as_of)
     return f"casos que aguardam revisão: {number}\n\n{markdown(cases)}" if number else "nenhum caso aguarda revisão"

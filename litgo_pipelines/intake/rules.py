@@ -1,7 +1,8 @@
 """Urgency and complexity by explicit rules on Portuguese phrases, from `rules.csv`. Pure.
 
 A pattern is words without accents; `word*` is any word that starts so, `*` alone one to three words, `{n}` a number
-that multiplies the value. A phrase that is negated just before it ("não tem audiência amanhã") does not count.
+that multiplies the value. A phrase that is negated just before it ("não tem audiência amanhã") does not count, but for
+those of danger: "sem habeas corpus meu filho continua preso" is no denial.
 """
 
 import csv
@@ -38,8 +39,13 @@ def rules() -> list[Rule]:
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
+    return re.compile(expression(pattern))
+
+
+def expression(pattern: str) -> str:
+    """A pattern as a regular expression over what `plain` gives."""
     parts = (_PARTS.get(word) or re.escape(word).replace(r"\*", r"\w*") for word in pattern.split())
-    return re.compile(rf"\b{' '.join(parts)}\b")
+    return rf"\b{' '.join(parts)}\b"
 
 
 def _found(text: str, field: str) -> list[tuple[str, int]]:
@@ -49,7 +55,7 @@ def _found(text: str, field: str) -> list[tuple[str, int]]:
         for rule in rules()
         if rule.field == field
         for match in rule.pattern.finditer(text)
-        if not _NEGATED.search(text[max(match.start() - 60, 0) : match.start()])
+        if field == "danger" or not _NEGATED.search(text[max(match.start() - 60, 0) : match.start()])
     ]
 
 
@@ -57,17 +63,19 @@ def _number(text: str | None) -> int:
     return 1 if text is None else _VALUES[text] if text in _VALUES else int(text)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Words and single spaces; punctuation stays as a mark no pattern reaches across."""
     return re.sub(r" +", " ", re.sub(r"([^\w\s])", r" \1 ", fold(text)))
 
 
 def urgency_h(text: str) -> int | None:
     """Hours until a lawyer must act: the shortest a rule names, from LEAST_H to MOST_H; None where no rule speaks."""
-    hours = [int(value) * number for value, number in _found(_plain(text), "urgency")]
+    read_as = plain(text)
+    found = [*_found(read_as, "danger"), *_found(read_as, "urgency")]
+    hours = [int(value) * number for value, number in found]
     return min(max(min(hours), LEAST_H), MOST_H) if hours else None
 
 
 def complexity(text: str) -> str | None:
     """The highest level a rule names; None where no rule speaks."""
-    return max((value for value, _ in _found(_plain(text), "complexity")), key=LEVELS.index, default=None)
+    return max((value for value, _ in _found(plain(text), "complexity")), key=LEVELS.index, default=None)

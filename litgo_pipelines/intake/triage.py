@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from litgo_pipelines.intake import rules, taxonomy
+from litgo_pipelines.intake import danger, rules, taxonomy
+from litgo_pipelines.intake.danger import Danger
 from litgo_pipelines.intake.taxonomy import NONE, Subarea
 from litgo_pipelines.intake.text import clean, words
 
 LEAST_WORDS = 3
 ALTERNATIVES = 3
-REASONS = ("too_short", "outside_taxonomy", "area_uncertain", "subarea_uncertain", "failed")
+REASONS = ("too_short", "outside_taxonomy", "area_uncertain", "subarea_uncertain", "danger_unsure", "failed")
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ class Opinion:
 
 # (text, the subareas that are possible) → opinion; more than one is possible
 Classifier = Callable[[str, list[Subarea]], Opinion]
+Judge = Callable[[str], Danger]  # what a text says of danger
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`sources`: field → client, openai, local, rule, class or default. What stays open is None and has no source."""
+    """`sources`: field → client, openai, local, rule, text, class or default. What stays open is None, without one."""
 
     area: str | None
     subarea: str | None
@@ -58,6 +60,7 @@ class Decision:
     reason: str | None = None  # why a person must look
     alternatives: list[tuple[Subarea, float]] = field(default_factory=list)
     classified_by: str | None = None
+    danger: Danger = danger.NOTHING
 
     @property
     def status(self) -> str:
@@ -82,10 +85,11 @@ def possible_subareas(case: Case) -> list[Subarea]:
     ]
 
 
-def decide(case: Case, classify: Classifier, threshold: float) -> Decision:
+def decide(case: Case, classify: Classifier, threshold: float, judge: Judge = danger.judge) -> Decision:
     """What the client chose stays; area and subarea are a classifier's where its confidence reaches the threshold, and
     a person's below it. The urgency is the shortest that any source names, the client among them; the complexity is the
-    client's, else the rules', else the classifier's. Where nobody speaks, the defaults."""
+    client's, else the rules', else the classifier's. Where nobody speaks, the defaults. Signs of danger that are too
+    few to be sure of are a person's to look at, and urgent until then."""
     case = replace(
         case,
         area=case.area and taxonomy.spelling(case.area, taxonomy.areas()),
@@ -94,9 +98,11 @@ def decide(case: Case, classify: Classifier, threshold: float) -> Decision:
     text = clean(case.title, case.description)
     found = _classified(case, text, classify, threshold)
     openai = found.opinion if found.opinion and found.opinion.source == "openai" else None
+    said = judge(text)
     urgency_source, urgency_h = shortest(
         client=case.urgency_h,
         rule=rules.urgency_h(text),
+        text=said.hours,
         **{"class": taxonomy.urgency_h(found.area, found.subarea)},
         openai=openai.urgency_h if openai else None,
     )
@@ -118,9 +124,10 @@ def decide(case: Case, classify: Classifier, threshold: float) -> Decision:
         sources={**found.sources, "urgency_h": urgency_source, "complexity": complexity_source},
         area_confidence=found.area_confidence,
         subarea_confidence=found.subarea_confidence,
-        reason=found.reason,
+        reason=found.reason or ("danger_unsure" if said.unsure else None),
         alternatives=found.alternatives,
         classified_by=found.opinion.source if found.opinion else None,
+        danger=said,
     )
 
 

@@ -62,5 +62,6 @@ WHERE NOT EXISTS (
     WHERE f.case_id = p.id  -- a failure of the future is one of a clock that was wrong
       AND f.retry_at > %(as_of)s AND f.last_failed_at <= %(as_of)s
 )
-ORDER BY p.created_at, p.id
+-- The most urgent first; 72 hours where nobody knows.
+ORDER BY (SELECT CASE WHEN c.urgency_h > 0 THEN c.urgency_h ELSE 72 END FROM cases c WHERE c.id = p.id), p.created_at, p.id
 LIMIT %(limit)s

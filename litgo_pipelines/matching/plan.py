@@ -3,9 +3,10 @@
 Written when the batch is claimed and read again when a killed run's batch is resumed: both make the same offers.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from litgo_pipelines.database import Cursor
@@ -14,6 +15,7 @@ from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.settings import Settings
 
+SHORTEST_TERM = timedelta(minutes=15)
 HOLDOUT = "holdout"  # clients the champion never ranks for: what it is compared with
 
 
@@ -28,6 +30,7 @@ class Plan:
     radii_km: tuple[float, ...] = (50.0, 100.0, 200.0, 500.0)
     preset: str = "balanced"
     offer_hours: int = 24
+    offer_urgency_share: float = 0.5  # an offer lives no longer than this share of the case's urgency
     rounds: int = 3
     duplicate_minutes: int = 30  # a client's case in the words of an earlier one is that one; 0: never
     round_days: int = 14  # a case older than this gets no further round
@@ -74,12 +77,21 @@ def read_plan(cursor: Cursor, values: Settings) -> Plan:
         radii_km=values.matching_radii_km,
         preset=values.matching_preset,
         offer_hours=values.offer_hours,
+        offer_urgency_share=values.offer_urgency_share,
         rounds=values.matching_rounds,
         round_days=values.matching_round_days,
         duplicate_minutes=values.matching_duplicate_minutes,
         limit=values.matching_batch_size,
         embedding_model=values.openai_embedding_model,
     )
+
+
+def offer_term(urgency_h: float, plan: Plan) -> timedelta:
+    """How long an offer lives: its usual term, and no more than a share of the case's urgency where that is known."""
+    usual = timedelta(hours=plan.offer_hours)
+    if not 0 < urgency_h < math.inf:
+        return usual
+    return min(usual, max(SHORTEST_TERM, timedelta(hours=plan.offer_urgency_share * urgency_h)))
 
 
 def _no_arms(cursor: Cursor, clients: Sequence[str]) -> list[str | None]:

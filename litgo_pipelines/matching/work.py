@@ -27,7 +27,7 @@ from litgo_pipelines.matching.allocation import (
 from litgo_pipelines.matching.arm_loads import ArmLoads
 from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, pairs
 from litgo_pipelines.matching.features import impute
-from litgo_pipelines.matching.plan import HOLDOUT, Arms, Batch
+from litgo_pipelines.matching.plan import HOLDOUT, Arms, Batch, offer_term
 from litgo_pipelines.models.ranking import ModelBroken, Ranker
 from litgo_pipelines.observability.metrics import add, count, observe
 
@@ -192,7 +192,7 @@ class BatchWork:
             ranker=ranker,
             preset=cases.preset[row],
             complexity=cases.complexity[row],
-            term=timedelta(hours=plan.offer_hours),
+            term=offer_term(float(cases.urgency_h[row]), plan),
             experiment=self.arms.experiment if compared else None,
             arm=arm if compared or arm == HOLDOUT else None,
             phase=self.arms.phase,

@@ -6,7 +6,8 @@ SELECT d.delivery_id::text, d.recipient_id::text, d.attempts, d.in_doubt, d.in_d
        jsonb_agg(jsonb_build_object(
            'kind', o.kind, 'payload', o.payload,
            'facts', jsonb_build_object(
-               'area', k.area, 'subarea', k.subarea, 'complexity', k.complexity, 'fee_model', c.fee_model)
+               'area', k.area, 'subarea', k.subarea, 'complexity', k.complexity, 'urgency_h', k.urgency_h,
+               'fee_model', c.fee_model)
        ) ORDER BY o.message_id)
 FROM litgo.deliveries d
 JOIN litgo.outbox o ON o.delivery_id = d.delivery_id AND o.status = 'pending'

@@ -12,6 +12,8 @@ from html import escape
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from litgo_pipelines.marketplace.public_numbers import help_text, numbers
+
 ZONE = ZoneInfo("America/Sao_Paulo")
 LONGEST_PUSH = 170  # characters; phones cut what is longer
 COMPLEXITY = {"LOW": "baixa", "MEDIUM": "média", "HIGH": "alta"}
@@ -26,6 +28,7 @@ TITLES = {
     "model_rolled_back": ("Modelo revertido", "modelos revertidos"),
     "promotion_frozen": ("Promoção de modelos suspensa", "promoções de modelos suspensas"),
     "experiment_halted": ("Experimento interrompido", "experimentos interrompidos"),
+    "public_numbers": ("Recebemos o seu caso", "casos recebidos"),
     "case_waits": ("Caso sem advogado(a)", "casos sem advogado(a)"),
     "case_failed": ("Caso que não pôde ser oferecido", "casos que não puderam ser oferecidos"),
     "case_review": ("Caso para revisar", "casos para revisar"),
@@ -71,6 +74,9 @@ def words(items: Sequence[Item], name: str | None = None, *, team: bool = False)
         counts = Counter(item.kind for item in items)
         title = f"{len(items)} novidades na LITGO"
         push = "; ".join(f"{n} {TITLES[kind][1]}" if n > 1 else TITLES[kind][0] for kind, n in counts.items())
+    if any(item.kind == "public_numbers" for item in items):  # says nothing of the case to whoever sees the phone
+        rest = push if len(items) > 1 else title
+        push = f"Telefones públicos, 24 horas: {', '.join(numbers())}. {rest}"
     first = (name or "").split()
     greeting = f"Olá, {first[0]}!" if first else "Olá!"
     closing = "" if team else "Abra o aplicativo da LITGO para ver os detalhes."
@@ -94,10 +100,12 @@ def sentence(item: Item, *, team: bool = False) -> str:
         case "offer":
             area, subarea = facts.get("area"), facts.get("subarea")
             matter = f"Área: {area}{f' ({subarea})' if subarea else ''}. " if area else ""
+            urgency = facts.get("urgency_h")
             complexity = COMPLEXITY.get(facts.get("complexity") or "")
             return (
                 "Um caso espera sua resposta. "
                 + matter
+                + (f"Urgência: {hours(urgency)}. " if urgency else "")
                 + (f"Complexidade {complexity}. " if complexity else "")
                 + f"Responda até {instant(_expiry(item))}."
             )
@@ -118,6 +126,8 @@ def sentence(item: Item, *, team: bool = False) -> str:
             return "O contrato foi assinado pelas duas partes e está em vigor."
         case "contract_voided":
             return "O contrato que esperava assinatura foi cancelado."
+        case "public_numbers":
+            return f"Recebemos o seu caso e ele tem prioridade. {help_text()}"
         case "case_waits":
             return _waits(payload, facts, team=team)
         case "case_review":
@@ -174,6 +184,13 @@ def instant(at: datetime) -> str:
 def day(at: datetime) -> str:
     """dd/mm/yyyy in São Paulo. Raises as `instant`."""
     return instant(at).split()[0]
+
+
+def hours(value: float) -> str:
+    """8 horas, 3 dias."""
+    if value >= 48 and value % 24 == 0:
+        return f"{value / 24:g} dias"
+    return f"{value:g} hora{'' if value == 1 else 's'}".replace(".", ",")
 
 
 def money(value: float) -> str:

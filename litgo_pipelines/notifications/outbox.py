@@ -24,6 +24,7 @@ Kind = Literal[
     "model_rolled_back",  # to the team: version, previous, reason
     "promotion_frozen",  # to the team: reason
     "experiment_halted",  # to the team: experiment, reason
+    "public_numbers",  # to a client whose life may be at risk: case_id
     "case_waits",  # to the client and the team: case_id, reason (nobody, rounds_over), since
     "case_failed",  # to the team: case_id, since
     "case_review",  # to the team: case_id

@@ -16,6 +16,7 @@ from litgo_pipelines.intake.batch import Result, Structured, local_model, triage
 from litgo_pipelines.intake.classifier import Model
 from litgo_pipelines.intake.review import (
     ReviewError,
+    confirm_urgency,
     decide,
     markdown,
     queue,
@@ -24,6 +25,8 @@ from litgo_pipelines.intake.review import (
     waiting,
 )
 from litgo_pipelines.intake.taxonomy import UnknownSubarea
+from litgo_pipelines.matching.claim import waiting_cases
+from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.intake import DISMISSED, GOOD, HOSTILE, NOW, Loopback, add_case, completion, rows
@@ -98,10 +101,54 @@ def test_what_the_text_says_is_more_urgent_than_what_the_client_chose(
     late = add_case(database_url, text, area="Criminal", subarea="Defesa criminal", urgency_h=168, complexity="LOW")
     soon = add_case(database_url, text, area="Criminal", subarea="Defesa criminal", urgency_h=3, complexity="LOW")
     run(connection, model)
-    assert [rows(database_url, CASE, case)[0][2] for case in (late, soon)] == [12, 3]
-    assert sorted(rows(database_url, "SELECT urgency_source, urgency_h FROM litgo.triage")) == [
-        ("client", 3), ("rule", 12)
+    ((hurried,),) = rows(database_url, "SELECT urgency_h FROM cases WHERE id = %s", late)
+    assert 3 < hurried <= 12
+    assert rows(database_url, CASE, soon)[0][2] == 3
+    source = "SELECT urgency_source, urgency_h FROM litgo.triage WHERE case_id = %s"
+    assert rows(database_url, source, late) in ([("text", hurried)], [("rule", hurried)])
+    assert rows(database_url, source, soon) == [("client", 3)]
+
+
+def test_danger_is_urgent_the_client_is_told_whom_to_call_and_a_doubt_goes_to_the_front(
+    database_url: str, connection: Any, model: Model
+) -> None:
+    given = {"area": "Família", "subarea": "Divórcio", "complexity": "LOW", "urgency_h": 168}
+    sure = add_case(database_url, "meu marido me espancou ontem e disse que vai me matar", **given)
+    calm = add_case(database_url, "divórcio amigável no cartório, sem filhos e sem bens", **given)
+    waiting_longer = add_case(database_url, "oi", created_at=NOW - timedelta(days=3))
+    run(connection, model)
+    assert rows(database_url, CASE, sure)[0][2] <= 12
+    assert rows(database_url, CASE, calm)[0][2] == 168
+    assert rows(
+        database_url, "SELECT kind, payload ->> 'case_id', recipient_id = client_id FROM litgo.outbox, cases "
+        "WHERE cases.id = (payload ->> 'case_id')::uuid"
+    ) == [("public_numbers", sure, True)]  # fmt: skip
+    execute(
+        database_url, f"UPDATE litgo.triage SET status = 'review', reason = 'danger_unsure' WHERE case_id = '{sure}'"
+    )
+    with connection, connection.cursor() as cursor:
+        first, second = queue(cursor, NOW)
+        assert (first.case_id, second.case_id) == (sure, waiting_longer)
+        assert first.life_at_risk
+        shown = markdown([first, second])
+        for number in ("190", "180", "188"):
+            assert number in shown
+        with pytest.raises(ReviewError, match="de 2 a 720"):
+            confirm_urgency(cursor, sure, 0, "bia", NOW)
+        confirm_urgency(cursor, sure, 2, "bia", NOW)
+        assert [entry.case_id for entry in queue(cursor, NOW)] == [waiting_longer]
+    assert rows(database_url, CASE, sure)[0][2] == 2
+    assert rows(database_url, "SELECT urgency_source, reviewer FROM litgo.triage WHERE case_id = %s", sure) == [
+        ("person", "bia")
     ]  # fmt: skip
+
+
+def test_the_queue_is_cut_off_nowhere(database_url: str, connection: Any, model: Model) -> None:
+    for _ in range(53):
+        add_case(database_url, "oi")
+    run(connection, model)
+    with connection, connection.cursor() as cursor:
+        assert len(queue(cursor, NOW)) == 53
 
 
 NO_CHOICE = ("", " ", "\u00a0", "Não sei", "NAO SEI", "na\u0303o sei ainda", "Outros", "outro assunto", "Outras áreas",
@@ -112,21 +159,16 @@ NO_CHOICE = ("", " ", "\u00a0", "Não sei", "NAO SEI", "na\u0303o sei ainda", "O
 def test_what_is_no_choice_is_classified_by_the_text_or_queued(
     database_url: str, connection: Any, model: Model, area: str
 ) -> None:
-    from litgo_pipelines.matching.statements import statement
-
     clear = add_case(database_url, DISMISSED, area=area, subarea=area)
     vague = add_case(database_url, "boa tarde, preciso muito conversar sobre uma coisa", area=area)
-    offered = {"as_of": NOW, "since": NOW - timedelta(days=9), "rounds": 3, "round_days": 3, "limit": 9}
     with connection, connection.cursor() as cursor:
-        cursor.execute(statement("pending.sql"), offered)
-        assert cursor.fetchall() == []
+        assert waiting_cases(cursor, Plan(), NOW) == []
     run(connection, model)
     assert rows(database_url, CASE, clear)[0][:2] == ("Trabalhista", "Rescisão")
     assert rows(database_url, CASE, vague)[0][:2] == (area, None)
     with connection, connection.cursor() as cursor:
         assert [entry.case_id for entry in queue(cursor, NOW)] == [vague]
-        cursor.execute(statement("pending.sql"), offered)
-        assert [case_id for case_id, *_ in cursor.fetchall()] == [clear]
+        assert [case.case_id for case in waiting_cases(cursor, Plan(), NOW)] == [clear]
         decide(cursor, vague, "Família", "Guarda", "bia", NOW)
     assert rows(database_url, CASE, vague)[0][:2] == ("Família", "Guarda")
 

@@ -19,6 +19,9 @@ from litgo_pipelines.intake import rules
         ("só queria tirar uma dúvida", 168),
         ("não tenho audiência amanhã", None),
         ("nunca foi preso em flagrante", None),
+        ("sem habeas corpus meu filho continua preso", 4),
+        ("não respeita a medida protetiva", 4),
+        ("Quero tirar uma dúvida: meu marido me espanca", 4),
         ("não consigo dormir, audiência amanhã", 24),
         ("até hoje não recebi o acerto", None),
         ("", None),
@@ -45,4 +48,4 @@ def test_complexity(text: str, level: str | None) -> None:
 def test_every_rule_can_apply() -> None:
     for rule in rules.rules():
         assert rule.value in rules.LEVELS if rule.field == "complexity" else int(rule.value) > 0
-        assert rule.field in ("urgency", "complexity")
+        assert rule.field in ("danger", "urgency", "complexity")

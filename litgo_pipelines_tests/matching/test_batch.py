@@ -28,7 +28,9 @@ def test_a_case_gets_five_offers_with_everything_that_goes_with_them(database_ur
     assert ask(database_url, "SELECT count(*), count(DISTINCT case_id) FROM offers WHERE status = 'pending'") == [
         (60, 12)
     ]
-    assert ask(database_url, "SELECT DISTINCT expires_at - sent_at FROM offers") == [(timedelta(hours=24),)]
+    lived = "SELECT DISTINCT c.urgency_h, o.expires_at - o.sent_at FROM offers o JOIN cases c ON c.id = o.case_id"
+    for urgency, term in ask(database_url, lived):
+        assert term == timedelta(hours=min(24, urgency / 2))
     wrong = """
         SELECT count(*)
         FROM offers o JOIN case_matches m USING (case_id, lawyer_id) JOIN lawyers l ON l.id = o.lawyer_id
@@ -44,6 +46,24 @@ def test_a_case_gets_five_offers_with_everything_that_goes_with_them(database_ur
     assert metric(database_url, "matching_duration_seconds_bucket") == 12
     assert match(database_url) == []  # nothing is left
     assert metric(database_url, "offers_created_total") == 60
+
+
+def test_the_most_urgent_case_goes_first_and_its_offers_live_half_of_its_urgency_at_most(database_url: str) -> None:
+    fill(database_url, 8, 4)
+    for place, hours in enumerate(("4", "72", "NULL", "30")):
+        ask(
+            database_url,
+            f"UPDATE cases SET urgency_h = {hours} WHERE id = "
+            f"(SELECT id FROM cases ORDER BY created_at DESC, id OFFSET {place} LIMIT 1)",
+        )
+    match(database_url)
+    found = ask(
+        database_url,
+        "SELECT c.urgency_h, extract(epoch FROM o.expires_at - o.sent_at)::int / 60 FROM cases c JOIN offers o "
+        "ON o.case_id = c.id GROUP BY 1, 2 ORDER BY min(o.sent_at)",
+    )
+    assert found[:2] == [(4, 2 * 60), (30, 15 * 60)]
+    assert sorted(found[2:], key=str) == [(72, 24 * 60), (None, 24 * 60)]
 
 
 def test_offers_are_shown_by_relevance_and_logged_as_the_ranker_saw_them(database_url: str) -> None:

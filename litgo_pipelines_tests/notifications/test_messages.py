@@ -1,6 +1,7 @@
 """What people read: good Portuguese, their own dates and money, nothing that is another's."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ EVERY = [
     Item("lawyers_interested", {"case_id": "k1"}, {}),
     Item("message_dead", {"message_id": 7, "about": "offer"}, {}),
     Item("case_failed", {"case_id": "k1", "since": NOON.isoformat()}, {}),
+    Item("public_numbers", {"case_id": "k1"}, {}),
     Item(
         "run_failed",
         {"run_id": "r1", "job_name": "matching", "tries": 1, "steps": [], "owner": "team:data-engineering"},
@@ -82,7 +84,7 @@ def test_every_kind_has_words_alone_and_together() -> None:
         assert ".." not in said.text
     together = words([*EVERY, offer()])
     assert together.title == f"{len(EVERY) + 1} novidades na LITGO"
-    assert together.push.startswith("2 novas ofertas de casos; Contrato pronto para assinar; ")
+    assert together.push.startswith("Telefones públicos, 24 horas: 190, 192, 180, 188. 2 novas ofertas de casos; ")
     assert len(together.push) == LONGEST_PUSH
     assert together.push.endswith("…")
 
@@ -137,3 +139,29 @@ def test_a_push_does_not_outlive_its_offers() -> None:
     assert ttl_seconds([offer(2), offer(5)], NOON) == 5 * 3600
     assert ttl_seconds([offer()], NOON) == 60
     assert ttl_seconds([offer(), EVERY[3]], NOON) is None
+
+
+def test_an_offer_says_how_urgent_its_case_is() -> None:
+    payload = {"offer_id": "1", "case_id": "2", "expires_at": "2026-01-31T12:00:00-03:00"}
+    for value, said in ((4, "Urgência: 4 horas."), (1, "Urgência: 1 hora."), (72, "Urgência: 3 dias.")):
+        found = words([Item("offer", payload, {"area": "Família", "urgency_h": value})])
+        assert said in found.push
+        assert said in found.text
+    assert "Urgência" not in words([Item("offer", payload, {"area": "Família", "urgency_h": None})]).text
+
+
+def test_whoever_is_in_danger_is_told_whom_to_call_and_the_phone_gives_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = Item("public_numbers", {"case_id": "2"}, {"area": "Criminal", "subarea": "Violência doméstica"})
+    said = words([item])
+    for number in ("190", "180", "188", "192"):
+        assert number in said.push
+        assert number in said.text
+    for told in ("Mulher", "Violência", "perigo", "Criminal"):
+        assert told not in said.push + said.title + said.subject
+    own = tmp_path / "numbers.txt"
+    own.write_text("Ligue 100 (Disque Direitos Humanos).\n", encoding="utf-8")
+    monkeypatch.setenv("LITGO_PUBLIC_NUMBERS", str(own))
+    assert "Ligue 100 (Disque Direitos Humanos)." in words([item]).text
+    assert words([item]).push.startswith("Telefones públicos, 24 horas: 100. ")
