@@ -85,7 +85,8 @@ def test_a_lawyer_is_where_he_means_to_be(database_url: str, change: str) -> Non
         "UPDATE lawyers SET capacidade_mensal = -4, cases_30d = -1",
         "ALTER TABLE public.lawyers ALTER capacidade_mensal TYPE numeric; UPDATE lawyers SET capacidade_mensal = 'NaN'",
         "ALTER TABLE public.lawyers ALTER cases_30d TYPE float8; UPDATE lawyers SET cases_30d = 'Infinity'",
-        "ALTER TABLE public.lawyers ALTER max_concurrent_cases TYPE real; UPDATE lawyers SET max_concurrent_cases = 'NaN'",
+        "ALTER TABLE public.lawyers ALTER max_concurrent_cases TYPE real; "
+        "UPDATE lawyers SET max_concurrent_cases = 'NaN'",
         "ALTER TABLE public.cases ALTER urgency_h TYPE numeric; UPDATE cases SET urgency_h = 'NaN'",
         "ALTER TABLE public.cases ALTER urgency_h TYPE float8; UPDATE cases SET urgency_h = '-Infinity'",
         "UPDATE cases SET urgency_h = 0",
