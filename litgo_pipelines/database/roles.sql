@@ -33,7 +33,6 @@ GRANT INSERT, UPDATE ON
     litgo.lawyer_availability, litgo.matching_batches, litgo.metric_state, litgo.model_projection, litgo.offer_distribution, litgo.outbox, litgo.retrainings, litgo.told,
     litgo.triage
 TO litgo_pipelines;
-GRANT INSERT, DELETE ON litgo.case_duplicates TO litgo_pipelines;
 GRANT UPDATE (considered) ON litgo.matchings TO litgo_pipelines;   -- retention
 GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outbox, litgo.told TO litgo_pipelines;
 GRANT INSERT, DELETE ON litgo.case_duplicates TO litgo_pipelines;
@@ -43,8 +42,8 @@ GRANT INSERT, UPDATE, DELETE ON
 TO litgo_pipelines;
 
 GRANT SELECT ON
-    litgo.case_waits, litgo.circuit_breakers, litgo.current_champion, litgo.equity_history, litgo.experiment_cutoffs, litgo.experiment_ends,
-    litgo.experiments, litgo.job_runs, litgo.matching_failures, litgo.matchings, litgo.metric_state, litgo.model_ledger,
+    litgo.case_duplicates, litgo.case_waits, litgo.circuit_breakers, litgo.current_champion, litgo.equity_history,
+    litgo.experiment_cutoffs, litgo.experiment_ends, litgo.experiments, litgo.job_runs, litgo.matching_failures, litgo.matchings, litgo.metric_state, litgo.model_ledger,
     litgo.matching_batches, litgo.offer_distribution, litgo.quality_checks, litgo.quality_references, litgo.told,
     litgo.triage_failures
 TO litgo_exporter;
