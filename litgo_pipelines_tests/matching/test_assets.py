@@ -155,6 +155,7 @@ def test_without_the_registry_and_without_a_copy_the_hand_weights_serve_and_are_
 
 def test_offers_nobody_answered_expire_once(database_url: str) -> None:
     fill(database_url)
+    ask(database_url, "UPDATE cases SET urgency_h = 72")  # half of it is longer than the usual term
     match(database_url)
     ask(database_url, "UPDATE offers SET status = 'interested' WHERE case_id = md5('case 1')::uuid")
     for hours, expired in ((23, 0), (25, 55), (26, 0)):
