@@ -208,7 +208,7 @@ def test_a_person_who_is_faster_is_not_done_again(market: Market, monkeypatch: p
         market.life.rolled_back("2", "1")
         return real(*arguments)
 
-    monkeypatch.setattr(actions, "take_back", late)
+    monkeypatch.setattr(actions, "roll_back_champion", late)
     assert market.tick(at).rolled_back is None
     assert market.life.state().champion == "1"
     assert market.life.rows("SELECT outcome, sequence FROM litgo.quality_incident_ends") == [("superseded", None)]
