@@ -135,6 +135,7 @@ def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgr
     "(`litgo casos parados`). Tells clients and the team what waits for them, and records who could be offered cases.",
     metadata={"dagster/table_name": "litgo.case_waits"},
 )
+@permanent_fails_once
 def parked_cases(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
     from litgo_pipelines.matching import waits
     from litgo_pipelines.matching.plan import read_plan

@@ -46,6 +46,7 @@ def connection(database_url: str) -> Iterator[Any]:
 
 def ask(connection: Connection, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
     with connection, connection.cursor() as cursor:
+        cursor.execute("SET LOCAL search_path = pg_catalog, public, pg_temp")  # the marketplace's own tables
         cursor.execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
 
