@@ -38,6 +38,10 @@ def migrate(url: str) -> list[str]:
     with connect(url, application_name="litgo-migrate") as connection, connection.cursor() as cursor:
         if _is_current(cursor):  # else every command would need the rights of the database's owner
             return []
+        cursor.execute("SHOW server_encoding")
+        (encoding,) = cursor.fetchone() or ("",)
+        if encoding != "UTF8":
+            raise MigrationError(f"the database's encoding is {encoding}: create it with ENCODING 'UTF8'")
         advisory_lock(cursor, "migrate")
         if _is_current(cursor):  # another process was faster
             return []

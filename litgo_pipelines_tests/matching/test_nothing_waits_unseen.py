@@ -132,7 +132,8 @@ ACTIONS: list[Callable[[Life], None]] = [
     Life.offers_are_closed_and_the_case_is_open_again, Life.a_case_is_edited, Life.clients_give_up,
 ]  # fmt: skip
 TABLES = (
-    "profiles, lawyers, cases, offers, case_matches, contracts, reviews, litgo.outbox, litgo.deliveries, litgo.told, "
+    "public.profiles, public.lawyers, public.cases, public.offers, public.case_matches, public.contracts, "
+    "public.reviews, litgo.outbox, litgo.deliveries, litgo.told, "
     "litgo.case_waits, litgo.lawyer_availability, litgo.matchings, litgo.matching_batches, litgo.matching_failures, "
     "litgo.exposures, litgo.triage, litgo.triage_failures, litgo.lawyer_evidence, litgo.contract_requests"
 )
