@@ -11,7 +11,7 @@ from litgo_pipelines.jobs import Job, run_tags
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 
-NEW = "SELECT letter FROM letters WHERE letter NOT IN (SELECT letter FROM handled)"
+NEW = "SELECT letter FROM public.letters WHERE letter NOT IN (SELECT letter FROM public.handled)"
 
 
 @dg.asset(pool="letters")
@@ -19,7 +19,9 @@ def handled_letters(context: dg.AssetExecutionContext, postgres: Postgres) -> No
     """Takes its time while a file `hold` is there."""
     hold = Path(os.environ["LITGO_HOME"]) / "hold"
     with postgres.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO handled (letter, run_id) SELECT letter, %s FROM ({NEW}) n", (context.run_id,))
+        cursor.execute(
+            f"INSERT INTO public.handled (letter, run_id) SELECT letter, %s FROM ({NEW}) n", (context.run_id,)
+        )
         while hold.exists():
             time.sleep(0.1)
 

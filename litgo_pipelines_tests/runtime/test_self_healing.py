@@ -91,7 +91,7 @@ class Machine:
 
     def handled(self, letter: int, seconds: float) -> str:
         """Waits for it; the run that did."""
-        query = f"SELECT run_id FROM handled WHERE letter = {letter}"
+        query = f"SELECT run_id FROM public.handled WHERE letter = {letter}"
         until(lambda: bool(self.rows(query)), seconds, f"letter {letter}")
         ((run_id,),) = self.rows(query)
         return run_id
@@ -170,8 +170,8 @@ def test_a_database_that_dies_in_the_middle_of_a_run_and_of_ticks_loses_and_doub
     machine.handled(3, 90)
     machine.write(4)
     machine.handled(4, 60)
-    written = machine.rows("SELECT letter FROM letters ORDER BY 1")
-    assert machine.rows("SELECT letter FROM handled ORDER BY 1") == written
+    written = machine.rows("SELECT letter FROM public.letters ORDER BY 1")
+    assert machine.rows("SELECT letter FROM public.handled ORDER BY 1") == written
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler, for a clock that can be set")
@@ -210,6 +210,6 @@ def test_a_full_disk_loses_nothing_and_heals_once_there_is_space(machine: Machin
     machine.handled(7, 120)
     machine.write(8)
     machine.handled(8, 60)
-    assert machine.rows("SELECT letter FROM handled ORDER BY 1") == machine.rows(
-        "SELECT letter FROM letters ORDER BY 1"
+    assert machine.rows("SELECT letter FROM public.handled ORDER BY 1") == machine.rows(
+        "SELECT letter FROM public.letters ORDER BY 1"
     )

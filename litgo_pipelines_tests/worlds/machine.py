@@ -128,7 +128,8 @@ class Machine:
             shutil.chown(path, user) if user else None
         binaries, environment = postgres_binaries(), {"PATH": os.environ["PATH"]}
         initdb = [
-            str(binaries / "initdb"), "-D", str(data / "data"), "-U", "postgres", f"--pwfile={password}", "--no-sync", "-E", "UTF8",
+            str(binaries / "initdb"), "-D", str(data / "data"), "-U", "postgres", f"--pwfile={password}", "--no-sync",
+            "-E", "UTF8",
             *service["environment"]["POSTGRES_INITDB_ARGS"].split(),
         ]  # fmt: skip
         subprocess.run(initdb, check=True, env=environment, user=user, stdout=subprocess.DEVNULL)
