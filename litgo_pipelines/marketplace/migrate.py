@@ -134,7 +134,7 @@ def _views(cursor: Cursor) -> list[str]:
         advice = (
             f"the mapping {others[0]!r} fits: set LITGO_MARKETPLACE_MAPPING={others[0]}"
             if others
-            else "correct a copy of litgo_pipelines/marketplace/mappings/default.yaml and set LITGO_MARKETPLACE_MAPPING to it"
+            else "correct a copy of marketplace/mappings/default.yaml and set LITGO_MARKETPLACE_MAPPING to it"
         )
         raise MigrationError("\n  ".join([f"the marketplace does not fit its mapping; {advice}", *fitted.problems]))
     views.create(cursor, fitted)
