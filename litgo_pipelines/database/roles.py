@@ -33,18 +33,25 @@ def apply(url: str, passwords: Path | None = None) -> None:
         cursor.execute(sql("litgo_pipelines.database", "roles_views.sql"))
         if passwords is not None:
             _set_passwords(connection, cursor, passwords)
-        cursor.execute("SELECT datname FROM pg_database")
-        present = {name for (name,) in cursor.fetchall()}
+        cursor.execute("SELECT datname, pg_get_userbyid(datdba), pg_has_role(datdba, 'MEMBER') FROM pg_database")
+        present = {name: (owner, ours) for name, owner, ours in cursor.fetchall()}
         for role, database in STORAGE.items():
-            if database in present:
+            owner, ours = present.get(database, (None, False))
+            if ours:
                 cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
                 if not cursor.fetchone()[0]:
                     cursor.execute(f"GRANT {role} TO CURRENT_USER")  # only a member can hand a database over
                 cursor.execute(f"ALTER DATABASE {database} OWNER TO {role}")
                 cursor.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
-        if "litgo_dagster" in present:
+            elif owner is not None and owner != role:
+                print(
+                    f"{database} belongs to {owner} and stays as it is. For Dagster and MLflow to have rights of their "
+                    f"own, run as {owner}: ALTER DATABASE {database} OWNER TO {role}"
+                )
+        dagster_is_ours = present.get("litgo_dagster", ("", False))[1]
+        if dagster_is_ours:
             cursor.execute("GRANT CONNECT ON DATABASE litgo_dagster TO litgo_exporter")
-    if "litgo_dagster" in present:
+    if dagster_is_ours:
         _show_runs(normalise(url, "litgo_dagster"))
 
 

@@ -45,13 +45,13 @@ def test_kept_running_shared_and_stopped(tmp_path: Path) -> None:
         assert one(url, "SELECT 2") == 2, "who only used the server must not stop it"
 
         with connect(url) as connection:
-            connection.cursor().execute("CREATE TABLE kept AS SELECT 42 AS answer")
+            connection.cursor().execute("CREATE TABLE public.kept AS SELECT 42 AS answer")
         killed = postmaster(tmp_path)
         os.kill(killed, signal.SIGKILL)
         deadline = time.monotonic() + 30
         while True:
             try:
-                assert one(url, "SELECT answer FROM kept") == 42
+                assert one(url, "SELECT answer FROM public.kept") == 42
                 break
             except Exception:
                 assert time.monotonic() < deadline, "nobody started the server again"
@@ -62,4 +62,4 @@ def test_kept_running_shared_and_stopped(tmp_path: Path) -> None:
     with pytest.raises(psycopg2.OperationalError):
         psycopg2.connect(libpq(url))
     with embedded_server(tmp_path) as url:
-        assert one(url, "SELECT answer FROM kept") == 42
+        assert one(url, "SELECT answer FROM public.kept") == 42

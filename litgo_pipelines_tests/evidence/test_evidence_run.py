@@ -166,7 +166,7 @@ def test_killed_in_the_middle_nothing_is_half_written(
         filled_url,
         "CREATE SEQUENCE written",
         "CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "IF nextval('written') = 12 THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$",
+        "IF nextval('public.written') = 12 THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$",
         f"CREATE TRIGGER stall BEFORE INSERT ON litgo.{table} FOR EACH ROW EXECUTE FUNCTION stall()",
     )
     child = Child(succeed, filled_url)

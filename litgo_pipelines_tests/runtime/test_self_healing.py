@@ -79,7 +79,7 @@ class Machine:
     def working(self) -> tuple[dg.DagsterRun, int]:
         """The run that is held up in its work, and its process."""
         waits = (
-            "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE 'INSERT INTO ha%'"
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%.handled (%'"
         )
         until(lambda: self.rows(waits) == [(1,)], 60, "a run at work")
         (run,) = self.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
