@@ -35,12 +35,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 from benchmarks import olist_allocation
 from benchmarks.olist_allocation import DEFAULT_FOLDER, PROJECT
 from benchmarks.olist_marketplace import TIMEZONE, Candidates, Olist, candidates, read
-from benchmarks.olist_report import MODEL, POPULARITY, TIE_BREAKS, WITH_POPULARITY, Replay, write_report
+from benchmarks.olist_report import MODEL, POPULARITY, WITH_POPULARITY, Replay, write_report
 from litgo_pipelines.database import Cursor, connect, libpq, normalise
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.heuristic import score
-from litgo_pipelines.models.metrics import KS, ndcg
+from litgo_pipelines.models.metrics import ndcg
 
 DATABASE = "litgo_olist"
 FIRST_NIGHT = "2016-09-01"
@@ -322,7 +322,7 @@ def compare(replay: Replay, home: Path) -> None:
         WITH_POPULARITY: [np.asarray(b.predict(with_popularity("holdout").features)) for b in informed.boosters],
     }
     for name, by_seed in tqdm(scores.items(), desc="rankers"):
-        replay.rankers[name] = np.mean([fair_ndcg(rows.labels, values, rows.groups) for values in by_seed], axis=0)
+        replay.rankers[name] = np.mean([ndcg(rows.labels, values, rows.groups) for values in by_seed], axis=0)
         replay.tied[name] = float(np.mean([tied_share(rows.labels, values, rows.groups) for values in by_seed]))
 
 
@@ -335,17 +335,6 @@ def popularity(replay: Replay, snapshot: Path, split: str) -> NDArray[np.int64]:
     seller = pd.Index(ids("seller", replay.olist.sellers["id"])).get_indexer(keys["lawyer_id"])
     known = replay.found.pairs.set_index(["case", "seller"])["popularity"]
     return known.loc[pd.MultiIndex.from_arrays([case, seller])].to_numpy()
-
-
-def fair_ndcg(labels: NDArray, scores: NDArray, groups: NDArray) -> NDArray[np.float64]:
-    """NDCG per case, (cases, len(KS)), averaged over random orders of equal scores: no row order favours anybody."""
-    case = np.repeat(np.arange(len(groups)), groups)
-    draw = np.random.default_rng(0)
-    total = np.zeros((len(groups), len(KS)))
-    for _ in range(TIE_BREAKS):
-        order = np.lexsort((draw.random(len(case)), case))
-        total += ndcg(labels[order], scores[order], groups)
-    return total / TIE_BREAKS
 
 
 def tied_share(labels: NDArray, scores: NDArray, groups: NDArray) -> float:

@@ -22,7 +22,6 @@ from benchmarks.olist_marketplace import NEW_TO_CATEGORY, RADIUS_KM, TIMEZONE, C
 from litgo_pipelines.models.metrics import KS, Interval, bootstrap, paired_difference
 
 MODEL, POPULARITY, WITH_POPULARITY = "model", "popularity", "model with popularity"
-TIE_BREAKS = 20  # random orders of equal scores to average over
 
 
 @dataclass
@@ -237,8 +236,8 @@ What the table says and does not say:
   seller first), and labels 2 and 3 differ only in what training weighs more.
 - Buyers of a shop choose a product, its price and its picture, which no feature knows. Scores far from 1 are expected. A
   score near 1 would mean that a feature knows the answer.
-- Ties: {replay.tied[POPULARITY]:.0%} of the held-out cases have another candidate with exactly the bought seller's popularity. Every ranker's
-  score is averaged over {TIE_BREAKS} random orders of equal scores, so that the order of rows favours nobody.
+- Ties: {replay.tied[POPULARITY]:.0%} of the held-out cases have another candidate with exactly the bought seller's popularity. Equal
+  scores share the gain of their places, so that the order of rows favours nobody.
 - Position: `raw_score` orders the reconstructed list, but no list was shown, so there is no exposure to correct for.
   Training with position was tried, as always, and was {"kept" if candidate["uses_position"] else "not kept: it did no better in cross-validation"}.
 - The bought seller had to be active in the category already; {replay.found.dropped[NEW_TO_CATEGORY] / len(replay.olist.orders):.0%} of the orders fall out by that rule, for every ranker alike."""

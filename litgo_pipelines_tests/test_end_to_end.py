@@ -81,7 +81,7 @@ def processes_of(home: str) -> dict[int, str]:
 def test_the_demo_says_what_it_did(demo: str) -> None:
     assert "30 nights" in demo
     assert "Gini 0." in demo
-    assert "NDCG@10 0." in demo
+    assert "NDCG@5 0." in demo
     assert "litgo-ranker version 1" in demo
     assert "ranked by model version 1" in demo
     assert "make up" in demo

@@ -224,8 +224,8 @@ def _summary(url: str) -> None:
     typer.echo(
         f"Learning     {snapshot['rows']:,} rows of {snapshot['cases']:,} cases, {candidate['rounds']} rounds × "
         f"{len(candidate['seeds'])} seeds\n"
-        f"             held out {decision['queries']:,} cases: NDCG@10 {decision['candidate_ndcg_10']:.3f}, "
-        f"{evaluation['baseline']} {decision['baseline_ndcg_10']:.3f} ({decision['lift']:+.1%})\n"
+        f"             held out {decision['queries']:,} cases: NDCG@{decision['k']} {decision['candidate_ndcg']:.3f}, "
+        f"{evaluation['baseline']} {decision['baseline_ndcg']:.3f} ({decision['lift']:+.1%})\n"
         f"             {decision['outcome']}; MLflow litgo-ranker version {version}"
     )
     if matched:

@@ -165,8 +165,9 @@ def candidate_model(
             "rounds": metrics["rounds"],
             "uses shown position": metrics["uses_position"],
             "held-out NDCG, mean over seeds": dg.MetadataValue.md(bundle.ndcg_table(metrics["holdout"]["ndcg"])),
-            "cases skipped (no relevant lawyer)": metrics["holdout"]["skipped_without_relevant"],
-            "cases with one lawyer": metrics["snapshot"].get("cases_with_one_lawyer", 0),
+            "headline": f"NDCG@{metrics['holdout']['headline_k']}",
+            "held-out cases that count nowhere": f"{metrics['holdout']['one_lawyer']:,} with one lawyer, "
+            f"{metrics['holdout']['equal_labels']:,} with one label",
             "model card": dg.MetadataValue.md((candidate.folder / "model_card.md").read_text(encoding="utf-8")),
             **{
                 picture.stem.replace("_", " "): dg.MetadataValue.md(embedded(picture.read_bytes(), "plot"))

@@ -23,7 +23,7 @@ from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.plan import read_plan
 from litgo_pipelines.models import bundle, heuristic, plots, registry, training_data
 from litgo_pipelines.models.features import FEATURES
-from litgo_pipelines.models.metrics import KS, ndcg
+from litgo_pipelines.models.metrics import KS, LONG, headline_k, ndcg
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.models.training import Rows, seed_averaged_ndcg
 from litgo_pipelines.observability.tables import markdown_table
@@ -55,14 +55,16 @@ def evaluate(
     fairness = None
     if not problems and baseline.ndcg is not None:
         fairness = _replay_fairness(cursor, at, (baseline.ranker, Ranker(reloaded, row.mlflow_version)), settings)
-    last = KS.index(10)
+    k = headline_k(test_set.groups)
+    column = KS.index(k)
     decision = judge_candidate(
-        own[:, last],
-        None if baseline.ndcg is None else baseline.ndcg[:, last],
+        own[:, column],
+        None if baseline.ndcg is None else baseline.ndcg[:, column],
         GateRules(min_lift=settings.gate_min_lift, min_queries=settings.gate_min_queries),
         slices=training_data.read_slices(path, training_data.TEST_SPLIT),
         reload_problems=problems,
         evenness=Evenness(fairness["candidate"]["gini"], fairness["baseline"]["gini"]) if fairness else None,
+        k=k,
     ).as_dict()
     if baseline.missing:
         decision["reasons"].append(baseline.missing)
@@ -242,6 +244,7 @@ def picture(result: dict[str, Any]) -> bytes:
         result["candidate_ndcg"],
         result["baseline_ndcg"] or {},
         {**({"all cases": overall} if overall else {}), **slices},
+        result["decision"].get("k", LONG),
     )
 
 
@@ -264,7 +267,7 @@ def comparison_table(result: dict[str, Any]) -> str:
 
 
 def slice_table(slices: list[dict[str, Any]]) -> str:
-    """Markdown: NDCG@10 by slice, with the difference's interval where there are cases enough to say."""
+    """Markdown: the headline NDCG by slice, with the difference's interval where there are cases enough to say."""
     rows = [
         (
             s["name"],

@@ -25,7 +25,7 @@ class GateOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class GateRules:
-    """What a candidate must show. A lift is relative: .05 asks for 1.05 times the baseline's NDCG@10."""
+    """What a candidate must show. A lift is relative: .05 asks for 1.05 times the baseline's NDCG."""
 
     min_lift: float = 0.05
     min_queries: int = 120
@@ -57,11 +57,12 @@ class GateDecision:
     outcome: GateOutcome
     reasons: list[str]
     queries: int = 0
-    skipped: int = 0  # held-out cases without a relevant lawyer: no NDCG
+    skipped: int = 0  # held-out cases with one lawyer or one label: no NDCG
     candidate: float | None = None
     baseline: float | None = None
     difference: Interval | None = None
     slices: tuple[SliceResult, ...] = ()
+    k: int = 10  # ranks that the NDCG looks at
 
     @property
     def lift(self) -> float | None:
@@ -75,8 +76,9 @@ class GateDecision:
             "reasons": self.reasons,
             "queries": self.queries,
             "skipped": self.skipped,
-            "candidate_ndcg_10": self.candidate,
-            "baseline_ndcg_10": self.baseline,
+            "k": self.k,
+            "candidate_ndcg": self.candidate,
+            "baseline_ndcg": self.baseline,
             "lift": self.lift,
             "difference": _interval(self.difference),
             "slices": [{**vars(result), "difference": _interval(result.difference)} for result in self.slices],
@@ -91,8 +93,9 @@ def judge_candidate(
     slices: Mapping[str, NDArray[np.bool_]] | None = None,
     reload_problems: tuple[str, ...] = (),
     evenness: Evenness | None = None,
+    k: int = 10,
 ) -> GateDecision:
-    """Compare NDCG@10 per query, both (queries,) with NaN for a query without a relevant document.
+    """Compare NDCG@k per query, both (queries,) with NaN for a query that tells no rankers apart.
 
     Passes when there are at least `min_queries` scored queries, the candidate's mean is at least (1 + min_lift) times
     the baseline's, the lower bound of the paired bootstrap difference is above 0, no slice vetoes, offers are spread as
@@ -116,14 +119,16 @@ def judge_candidate(
     scored = np.isfinite(values)
     queries, skipped = int(scored.sum()), int((~scored).sum())
     if not queries:
-        return GateDecision(GateOutcome.NOT_ENOUGH_EVIDENCE, ["no held-out case has a relevant lawyer"], 0, skipped)
+        return GateDecision(
+            GateOutcome.NOT_ENOUGH_EVIDENCE, ["no held-out case holds two lawyers with different labels"], 0, skipped
+        )
 
     mean, reference_mean = float(values[scored].mean()), float(reference[scored].mean())
     difference = paired_difference(values, reference, confidence=rules.confidence)
     results = _slices(values, reference, slices or {}, rules)
     reasons = []
     if mean < (1 + rules.min_lift) * reference_mean:
-        reasons.append(f"NDCG@10 {mean:.4f} is below {1 + rules.min_lift:g} × {reference_mean:.4f}")
+        reasons.append(f"NDCG@{k} {mean:.4f} is below {1 + rules.min_lift:g} × {reference_mean:.4f}")
     if not difference.low > 0:
         reasons.append(f"the gain may be chance: lower bound of the difference {difference.low:+.4f}")
     reasons += [
@@ -139,10 +144,10 @@ def judge_candidate(
         reasons.insert(0, f"{queries} scored held-out cases, at least {rules.min_queries} are needed")
     if not reasons:
         reasons = [
-            f"NDCG@10 {mean:.4f} against {reference_mean:.4f} on {queries} cases, "
+            f"NDCG@{k} {mean:.4f} against {reference_mean:.4f} on {queries} cases, "
             f"difference {difference.low:+.4f} to {difference.high:+.4f}"
         ]
-    return GateDecision(outcome, reasons, queries, skipped, mean, reference_mean, difference, results)
+    return GateDecision(outcome, reasons, queries, skipped, mean, reference_mean, difference, results, k)
 
 
 def population_stability(expected: ArrayLike, actual: ArrayLike, bins: int = 10) -> float:

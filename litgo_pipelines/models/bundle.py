@@ -22,7 +22,7 @@ import numpy as np
 
 from litgo_pipelines.models import plots
 from litgo_pipelines.models.features import FEATURES
-from litgo_pipelines.models.metrics import KS, bootstrap
+from litgo_pipelines.models.metrics import KS, bootstrap, headline_k, judged
 from litgo_pipelines.models.training import Recipe, Rows, Trained, seed_averaged_ndcg
 from litgo_pipelines.observability.tables import markdown_table
 
@@ -115,6 +115,7 @@ def write_bundle(
             "rounds": trained.rounds,
             "uses_position": trained.uses_position,
             "cross_validation": {name: curve.best for name, curve in trained.curves.items()},
+            "headline_k": trained.k,
             "learning_curve": [float(value) for value in trained.curves[_chosen(trained)].mean],
             "holdout": holdout_metrics(trained.boosters, holdout),
             "code_version": code_version(),
@@ -139,13 +140,13 @@ def write_bundle(
 def holdout_metrics(boosters: Sequence["Booster"], holdout: Rows) -> dict[str, Any]:
     """NDCG at KS averaged over seeds, with bootstrap intervals over cases, and how many cases could be scored."""
     values = seed_averaged_ndcg(boosters, holdout, KS)
-    scored = np.isfinite(values).all(axis=1)
+    counts = judged(holdout.labels, holdout.groups)
     return {
-        "cases": len(values),
-        "scored": int(scored.sum()),
-        "skipped_without_relevant": int((~scored).sum()),
+        **vars(counts),
+        "skipped": counts.skipped,
+        "headline_k": headline_k(holdout.groups),
         "ndcg": {
-            str(k): vars(interval).copy() if scored.any() else None
+            str(k): vars(interval).copy() if counts.scored else None
             for k, interval in zip(KS, bootstrap(values), strict=True)
         },
     }
@@ -181,11 +182,11 @@ Missing values by feature: {_shares(snapshot["missing_feature_share"])}.
 
 **Training.** LightGBM LambdaMART, {metrics["rounds"]} rounds chosen by {recipe["folds"]}-fold expanding-window
 cross-validation over whole cases; seeds {", ".join(map(str, metrics["seeds"]))}, the first is served.
-Best cross-validated NDCG@10: {variants}.
+Best cross-validated NDCG@{metrics["headline_k"]}: {variants}.
 Shown position used to explain the logs: {"yes" if metrics["uses_position"] else "no"}.
 
-**Held-out cases**, mean over seeds: the newest {holdout["cases"]} cases, of which
-{holdout["skipped_without_relevant"]} without a relevant lawyer were skipped.
+**Held-out cases**, mean over seeds: the newest {holdout["cases"]} cases. {holdout["one_lawyer"]} with one lawyer and
+{holdout["equal_labels"]} whose lawyers have one label count nowhere. The headline is NDCG@{holdout["headline_k"]}.
 
 {ndcg_table(holdout["ndcg"])}
 
@@ -216,7 +217,7 @@ def _pictures(trained: Trained, holdout: Rows) -> dict[str, bytes]:
     served = trained.boosters[0]
     curves = {name: (curve.mean, curve.deviation) for name, curve in trained.curves.items()}
     pictures = {
-        "learning_curve": plots.learning_curve(curves, _chosen(trained), trained.rounds),
+        "learning_curve": plots.learning_curve(curves, _chosen(trained), trained.rounds, trained.k),
         "importance": plots.bars(
             "Importance by gain", FEATURES, served.feature_importance("gain").tolist(), "total gain"
         ),

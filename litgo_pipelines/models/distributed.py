@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.metrics import headline_k
 from litgo_pipelines.models.training import (
     Recipe,
     Rows,
@@ -57,7 +58,7 @@ def train_distributed(
     cut = np.searchsorted(starts[:-1], starts[-1] - sample_rows)
     sample = read_rows_between(path, int(starts[cut]), int(starts[-1])).without_position()
     require_preferences(sample, recipe)
-    curve = cross_validate(sample, recipe, expanding_window(recipe.folds), seeds[0])
+    curve, k = cross_validate(sample, recipe, expanding_window(recipe.folds), seeds[0]), headline_k(sample.groups)
     del sample
     with Client(scheduler, timeout=30, set_as_default=False) as client:
         try:
@@ -70,7 +71,7 @@ def train_distributed(
             for address, (start, stop) in zip(addresses, partitions(starts, len(addresses)), strict=False)
         }
         boosters = [fit(client, parts, recipe, curve.best_round, seed) for seed in seeds]
-    return Trained(boosters, curve.best_round, uses_position=False, curves={"without position": curve})
+    return Trained(boosters, curve.best_round, uses_position=False, curves={"without position": curve}, k=k)
 
 
 def fit(client: Any, parts: Mapping[str, Any], recipe: Recipe, rounds: int, seed: int) -> "Booster":

@@ -9,10 +9,10 @@ from litgo_pipelines.observability.plots import canvas, figure, png
 
 
 def learning_curve(
-    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], chosen: str, rounds: int
+    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], chosen: str, rounds: int, k: int
 ) -> bytes:
-    """Cross-validated NDCG@10 by round, one line per variant (mean, deviation over folds), the chosen point marked."""
-    drawn, axes = figure("Cross-validated NDCG@10 by round", "round", "NDCG@10, mean of folds")
+    """Cross-validated NDCG@k by round, one line per variant (mean, deviation over folds), the chosen point marked."""
+    drawn, axes = figure(f"Cross-validated NDCG@{k} by round", "round", f"NDCG@{k}, mean of folds")
     for name, (mean, deviation) in curves.items():
         steps = np.arange(1, len(mean) + 1)
         (line,) = axes.plot(steps, mean, label=name)
@@ -60,8 +60,9 @@ def comparison(
     candidate: Mapping[str, float | None],
     baseline: Mapping[str, float | None],
     differences: Mapping[str, Mapping[str, float]],
+    headline: int,
 ) -> bytes:
-    """NDCG@k of candidate and baseline beside each other; below, differences (mean, low, high) of NDCG@10 by slice."""
+    """NDCG@k of candidate and baseline beside each other; below, its differences (mean, low, high) by slice."""
     drawn = canvas(6.4, 3.4 + 0.22 * len(differences))
     upper, lower = drawn.subplots(2, 1, height_ratios=[10, max(3, len(differences))])
     at = np.arange(len(candidate))
@@ -76,5 +77,5 @@ def comparison(
     lower.set_yticks(range(len(differences)), list(differences), fontsize=7)
     lower.invert_yaxis()
     lower.axvline(0, color="grey", linewidth=0.6)
-    lower.set_xlabel("difference of NDCG@10, with its interval")
+    lower.set_xlabel(f"difference of NDCG@{headline}, with its interval")
     return png(drawn)

@@ -248,6 +248,9 @@ def _log_metrics(client: Any, run_id: str, metrics: dict[str, Any]) -> None:
     }
     single["holdout_cases_scored"] = metrics["holdout"]["scored"]
     batch = [Metric(name, float(value), 0, 0) for name, value in single.items()]
-    batch += [Metric("cv_ndcg_10", value, 0, step) for step, value in enumerate(metrics["learning_curve"], start=1)]
+    batch += [
+        Metric(f"cv_ndcg_{metrics['headline_k']}", value, 0, step)
+        for step, value in enumerate(metrics["learning_curve"], start=1)
+    ]
     for start in range(0, len(batch), _METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=batch[start : start + _METRICS_PER_BATCH])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.models.metrics import group_starts, ndcg
+from litgo_pipelines.models.metrics import LONG, group_starts, headline_k, ndcg, tells_apart
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -41,12 +41,12 @@ class Recipe:
     patience: int = 100  # rounds without a better mean before the search for the best round ends
     max_threads: int = 2
 
-    def parameters(self, seed: int, rows: int = 0) -> dict[str, Any]:
+    def parameters(self, seed: int, rows: int = 0, k: int = LONG) -> dict[str, Any]:
         """LightGBM parameters. The same seed gives the same trees, with any number of threads; bins have no seed."""
         return {
             "objective": "lambdarank",
             "metric": "ndcg",
-            "eval_at": [10],
+            "eval_at": [k],
             "learning_rate": self.learning_rate,
             "num_leaves": self.num_leaves,
             "min_data_in_leaf": self.min_data_in_leaf,
@@ -101,7 +101,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Curve:
-    """Validation NDCG@10 (LightGBM's own) after each round: mean and standard deviation over folds, shape (rounds,)."""
+    """Validation NDCG (LightGBM's own) after each round: mean and standard deviation over folds, shape (rounds,)."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
@@ -123,6 +123,7 @@ class Trained:
     rounds: int
     uses_position: bool
     curves: dict[str, Curve] = field(default_factory=dict)
+    k: int = LONG  # of the NDCG that chose
 
 
 def expanding_window(folds: int) -> Folds:
@@ -156,7 +157,7 @@ def require_preferences(rows: Rows, recipe: Recipe) -> None:
 
 
 def cross_validate(rows: Rows, recipe: Recipe, folds: Folds, seed: int) -> Curve:
-    """Train all folds in step and record their validation NDCG@10 until its mean stops growing."""
+    """Train all folds in step and record their validation NDCG at the headline rank until its mean stops growing."""
 
     def another_round(booster: "Booster") -> float:
         booster.update()
@@ -164,10 +165,11 @@ def cross_validate(rows: Rows, recipe: Recipe, folds: Folds, seed: int) -> Curve
 
     import lightgbm as lgb
 
-    parameters = recipe.parameters(seed, len(rows.labels))
+    parameters = recipe.parameters(seed, len(rows.labels), headline_k(rows.groups))
+    told = tells_apart(rows.labels, rows.groups)
     boosters = []
     for training, validation in folds(len(rows.groups)):
-        past, future = rows.take(training), rows.take(validation)
+        past, future = rows.take(training), rows.take(validation[told[validation]])
         booster = lgb.Booster(parameters, _dataset(past, parameters))
         # Position explains the logs only; what is served, and so what is validated, has none.
         validation_set = _dataset(future.without_position(), parameters, reference=booster.train_set)
@@ -208,7 +210,7 @@ def train(rows: Rows, recipe: Recipe, seeds: Iterable[int], folds: Folds | None 
     dataset = _dataset(final, recipe.parameters(seeds[0], count)).construct()  # binned once for all seeds
     with _side_by_side(recipe, count) as each:
         boosters = list(each(lambda seed: lgb.train(recipe.parameters(seed, count), dataset, rounds), seeds))
-    return Trained(boosters, rounds, uses_position, curves)
+    return Trained(boosters, rounds, uses_position, curves, headline_k(rows.groups))
 
 
 def seed_averaged_ndcg(boosters: Iterable["Booster"], rows: Rows, ks: tuple[int, ...]) -> NDArray[np.float64]:

@@ -1,11 +1,12 @@
 import math
+import random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgo_pipelines.models.metrics import bootstrap, ndcg, paired_difference
+from litgo_pipelines.models.metrics import bootstrap, headline_k, judged, ndcg, paired_difference
 
 queries = st.lists(
     st.lists(st.tuples(st.integers(0, 4), st.sampled_from([-1.5, 0.0, 0.25, 0.5, 2.0])), min_size=1, max_size=12),
@@ -15,14 +16,22 @@ queries = st.lists(
 
 
 def plain_ndcg(pairs: list[tuple[int, float]], k: int) -> float:
-    """The definition, one query, no arrays."""
+    """The definition, one query, no arrays: a score's lawyers share the places they take together."""
 
-    def dcg(labels: list[int]) -> float:
-        return sum((2**label - 1) / math.log2(place + 2) for place, label in enumerate(labels[:k]))
+    def gain(label: float) -> float:
+        return 2**label - 1
 
-    ideal = dcg(sorted((label for label, _ in pairs), reverse=True))
-    shown = [label for label, _ in sorted(pairs, key=lambda pair: -pair[1])]  # Python's sort keeps ties in order
-    return dcg(shown) / ideal if ideal else math.nan
+    def dcg(gains: list[float]) -> float:
+        return sum(value / math.log2(place + 2) for place, value in enumerate(gains[:k]))
+
+    if len({label for label, _ in pairs}) < 2:
+        return math.nan
+    ideal = dcg(sorted((gain(label) for label, _ in pairs), reverse=True))
+    shown = []
+    for score in sorted({score for _, score in pairs}, reverse=True):
+        tied = [gain(label) for label, of in pairs if of == score]
+        shown += [sum(tied) / len(tied)] * len(tied)
+    return dcg(shown) / ideal
 
 
 def arrays(table: list[list[tuple[int, float]]]) -> tuple[list[int], list[float], list[int]]:
@@ -41,6 +50,38 @@ def test_only_the_order_of_scores_matters_and_best_is_one(table: list[list[tuple
     np.testing.assert_array_equal(ndcg(labels, scores, groups), ndcg(labels, np.array(scores) * 3 + 7, groups))
     perfect = ndcg(labels, labels, groups)
     assert ((perfect == 1) | np.isnan(perfect)).all()
+
+
+@given(queries, st.randoms(use_true_random=False))
+def test_the_order_of_rows_favours_nobody(table: list[list[tuple[int, float]]], random: random.Random) -> None:
+    mixed = [random.sample(query, len(query)) for query in table]
+    np.testing.assert_allclose(ndcg(*arrays(mixed)), ndcg(*arrays(table)), rtol=1e-12)
+
+
+def test_a_constant_score_gets_what_random_orders_get_on_average() -> None:
+    draw = np.random.default_rng(4)
+    groups = draw.integers(2, 9, 200)
+    labels = draw.integers(0, 4, groups.sum())
+    constant = ndcg(labels, np.zeros(len(labels)), groups)
+    by_chance = np.mean([ndcg(labels, draw.random(len(labels)), groups) for _ in range(400)], axis=0)
+    assert np.nanmean(constant, axis=0) == pytest.approx(np.nanmean(by_chance, axis=0), abs=0.004)
+    # Rows in the order of their labels made it perfect before.
+    best_first = np.concatenate([np.sort(part)[::-1] for part in np.split(labels, np.cumsum(groups)[:-1])])
+    np.testing.assert_allclose(ndcg(best_first, np.zeros(len(labels)), groups), constant, rtol=1e-12)
+
+
+def test_cases_that_tell_nothing_count_nowhere_and_are_counted() -> None:
+    labels, groups = [1, 0, 0, 2, 2, 3, 0], [1, 2, 2, 2]
+    values = ndcg(labels, np.arange(7.0), groups)
+    assert np.isnan(values[:, 0]).tolist() == [True, True, True, False]
+    counts = judged(labels, groups)
+    assert (counts.cases, counts.scored, counts.one_lawyer, counts.equal_labels, counts.skipped) == (4, 1, 1, 2, 3)
+    assert judged([], []).scored == 0
+
+
+@pytest.mark.parametrize(("sizes", "k"), [([5, 5, 5], 5), ([5, 5, 10], 5), ([60, 40], 10), ([4, 6, 6], 10), ([], 5)])
+def test_the_headline_looks_no_deeper_than_the_lists_go(sizes: list[int], k: int) -> None:
+    assert headline_k(sizes) == k
 
 
 def test_equals_lightgbm_where_every_query_has_a_relevant_document() -> None:
