@@ -349,7 +349,7 @@ class Killer(threading.Thread):
     def _job(self, pid: int) -> str:
         try:
             found = self.stage.dagster(
-                "SELECT r.pipeline_name FROM runs r JOIN event_logs e USING (run_id) WHERE r.status IN ('STARTED', "
+                "SELECT r.pipeline_name FROM public.runs r JOIN public.event_logs e USING (run_id) WHERE r.status IN ('STARTED', "
                 "'STARTING') AND e.event LIKE %s LIMIT 1",
                 f"%(pid: {pid})%",
             )
@@ -382,14 +382,14 @@ class Killer(threading.Thread):
             return beats == len(DAEMONS)
         if kill.role == "code server":
             ((ticks,),) = self.stage.dagster(
-                "SELECT count(*) FROM job_ticks WHERE timestamp > %s AND status IN ('SUCCESS', 'SKIPPED') "
+                "SELECT count(*) FROM public.job_ticks WHERE timestamp > %s AND status IN ('SUCCESS', 'SKIPPED') "
                 "AND tick_body::jsonb ->> 'job_name' = 'pending_cases_sensor'",
                 at,
             )
             return ticks > 0
         if kill.role == "run worker":
             ((runs,),) = self.stage.dagster(
-                "SELECT count(*) FROM runs WHERE status = 'SUCCESS' AND start_time > %s "
+                "SELECT count(*) FROM public.runs WHERE status = 'SUCCESS' AND start_time > %s "
                 "AND (%s = '' OR pipeline_name = %s)",
                 kill.at.timestamp(),
                 kill.what,
@@ -546,7 +546,7 @@ def up(stage: Stage) -> Iterator[None]:
             raise RuntimeError(f"litgo up ended: {text.read_text()[-2000:]}")
         wait_for(
             "the first look of a sensor",
-            lambda: stage.dagster("SELECT 1 FROM job_ticks WHERE timestamp > %s LIMIT 1", naive(began)),
+            lambda: stage.dagster("SELECT 1 FROM public.job_ticks WHERE timestamp > %s LIMIT 1", naive(began)),
             120,
         )
         yield
@@ -564,7 +564,7 @@ def drained(stage: Stage, since: datetime) -> bool:
         with stage.cursor() as cursor:
             left = soak_audit.broken_rules(cursor, since)
         ((running,),) = stage.dagster(
-            "SELECT count(*) FROM runs WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"
+            "SELECT count(*) FROM public.runs WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"
         )
     except (psycopg2.Error, DatabaseUnavailable):
         return False

@@ -210,7 +210,7 @@ def runs(dagster: Any, litgo: Any, since: datetime) -> Runs:
     """`dagster`, `litgo`: cursors of the two databases."""
     dagster.execute(
         "SELECT run_id, pipeline_name, status, coalesce(end_time, extract(epoch FROM update_timestamp))::float8, "
-        "EXISTS (SELECT FROM run_tags t WHERE t.run_id = r.run_id AND t.key = 'dagster/retry_number') FROM runs r "
+        "EXISTS (SELECT FROM public.run_tags t WHERE t.run_id = r.run_id AND t.key = 'dagster/retry_number') FROM public.runs r "
         "WHERE r.create_timestamp > %s",
         (since.astimezone(UTC).replace(tzinfo=None),),
     )
@@ -224,7 +224,7 @@ def runs(dagster: Any, litgo: Any, since: datetime) -> Runs:
     }
     litgo.execute("SELECT run_id FROM litgo.job_runs WHERE ended_at > %s", (since,))
     counted, ended = {row[0] for row in litgo.fetchall()}, {row[0] for row in over}
-    dagster.execute("SELECT run_id FROM runs WHERE run_id = ANY(%s)", (list(counted - ended),))
+    dagster.execute("SELECT run_id FROM public.runs WHERE run_id = ANY(%s)", (list(counted - ended),))
     older = {row[0] for row in dagster.fetchall()}
     return Runs(
         Counter((job, status) for _, job, status, _, _ in over),
@@ -238,7 +238,7 @@ def ticks(cursor: Cursor, since: datetime, until: datetime) -> dict[str, Counter
     """Schedule or sensor → status → ticks in the window, of Dagster's storage."""
     window = [at.astimezone(UTC).replace(tzinfo=None) for at in (since, until)]
     cursor.execute(
-        "SELECT tick_body::jsonb ->> 'job_name', status, count(*) FROM job_ticks WHERE timestamp BETWEEN %s AND %s "
+        "SELECT tick_body::jsonb ->> 'job_name', status, count(*) FROM public.job_ticks WHERE timestamp BETWEEN %s AND %s "
         "GROUP BY 1, 2",
         window,
     )

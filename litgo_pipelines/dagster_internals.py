@@ -8,6 +8,7 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.schedules.schema import JobTickTable
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._grpc.types import GetCurrentRunsResult
@@ -20,6 +21,7 @@ __all__ = [
     "DagsterUserCodeUnreachableError",
     "GetCurrentRunsResult",
     "JobTickTable",
+    "SqlEventLogStorage",
     "TickStatus",
     "WorkerStatus",
     "deserialize_value",

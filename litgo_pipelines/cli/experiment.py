@@ -1,12 +1,19 @@
 """Commands on the experiment that tries a challenger on part of the clients."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from litgo_pipelines.cli.session import Who, Why, marketplace
 from litgo_pipelines.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litgo_pipelines.database import Cursor
+    from litgo_pipelines.experiments.store import RunningExperiment
+    from litgo_pipelines.lifecycle.ledger import Actor
 
 experiment = typer.Typer(no_args_is_help=True, help="The experiment that tries a challenger on a part of the clients.")
 
@@ -36,7 +43,7 @@ def stop_experiment(who: Who, why: Why) -> None:
     _try(who, why, store.stop)
 
 
-def _try(who: str, why: str, decide: Any) -> None:
+def _try(who: str, why: str, decide: "Callable[[Cursor, Actor], RunningExperiment]") -> None:
     from litgo_pipelines.lifecycle.ledger import Actor
 
     with marketplace() as cursor:

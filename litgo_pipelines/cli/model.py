@@ -2,13 +2,20 @@
 
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from litgo_pipelines.cli.session import Who, Why, marketplace
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litgo_pipelines.database import Connection
+    from litgo_pipelines.lifecycle.ledger import Actor, Entry
+    from litgo_pipelines.resources.mlflow import MLflow
 
 app = typer.Typer()
 
@@ -78,7 +85,7 @@ def lift_freeze(who: Who, why: Why) -> None:
     _decide(who, why, lambda opened, mlflow, actor: actions.lift_freeze(opened, actor))
 
 
-def _decide(who: str, why: str, decide: Any) -> None:
+def _decide(who: str, why: str, decide: "Callable[[Connection, MLflow, Actor], Entry]") -> None:
     """One decision of a person, written to the ledger; MLflow shows it with the next reconciliation."""
 
     from litgo_pipelines.database import open_connection

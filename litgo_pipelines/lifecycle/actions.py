@@ -4,8 +4,8 @@ Each takes an open connection and commits before it returns. Raises `ledger.Refu
 does not allow. The next `reconcile` shows it in MLflow; what serves has changed already.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from litgo_pipelines.database import Connection, Cursor, in_transaction
 from litgo_pipelines.lifecycle import ledger, transitions
@@ -55,7 +55,7 @@ def roll_back_champion(
     folder: Path,
     version: str,
     incident: str,
-    evidence: dict[str, Any],
+    evidence: Mapping[str, object],
     actor: Actor,
 ) -> Entry:
     """Roll the champion `version` back to the newest version that served before it and can be loaded.

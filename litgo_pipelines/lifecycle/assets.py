@@ -140,7 +140,9 @@ def _decide_and_show(
     context.add_output_metadata({"ledger entry": entry.sequence, "decision": entry.transition, **shown})
 
 
-def _reconcile(context: Any, postgres: Postgres, mlflow: MLflow) -> dict[str, Any]:
+def _reconcile(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, postgres: Postgres, mlflow: MLflow
+) -> dict[str, Any]:
     """Reconcile as of now; what it found, as metadata."""
     from litgo_pipelines.lifecycle.reconcile import reconcile
 

@@ -6,9 +6,10 @@ transition commits or vanishes with it.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from litgo_pipelines.database import Cursor, advisory_lock
 from litgo_pipelines.lifecycle import states
@@ -95,7 +96,7 @@ def apply_transition(
     transition: states.Transition,
     key: str,
     version: str,
-    evidence: dict[str, Any],
+    evidence: Mapping[str, object],
     actor: Actor,
     *,
     successor: str | None = None,
@@ -116,7 +117,7 @@ def apply_transition(
         transition,
         version,
         actor.at,
-        data=evidence.get("snapshot_sha256"),
+        data=cast("str | None", evidence.get("snapshot_sha256")),
         successor=successor,
         by_hand=actor.by_hand,
         experiments=experiments,
@@ -145,7 +146,7 @@ def append(
     transition: str,
     key: str,
     version: str,
-    evidence: dict[str, Any],
+    evidence: Mapping[str, object],
     run_id: str,
     expected_sequence: int,
     *,
@@ -191,7 +192,7 @@ def append(
     )
 
 
-def _one(cursor: Cursor, condition: str, parameters: tuple[Any, ...] = ()) -> Entry | None:
+def _one(cursor: Cursor, condition: str, parameters: tuple[object, ...] = ()) -> Entry | None:
     cursor.execute(f"SELECT {_COLUMNS} FROM litgo.model_ledger WHERE {condition}", parameters)
     row = cursor.fetchone()
     return Entry(*row) if row else None

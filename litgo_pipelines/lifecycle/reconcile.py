@@ -7,7 +7,8 @@ differs, as often as needed.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from litgo_pipelines.database import Cursor, advisory_lock
 from litgo_pipelines.lifecycle import ledger
@@ -15,6 +16,9 @@ from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.lifecycle.transitions import alert
 from litgo_pipelines.models.registry import MODEL_NAME
 from litgo_pipelines.resources.mlflow import MLflow
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ALIASES = ("previous", "champion", "challenger")
 TAGS = ("state", "state_reason", "ledger_sequence", "experiment_id")
@@ -80,7 +84,7 @@ def reconcile(mlflow: MLflow, cursor: Cursor, at: datetime) -> Reconciled:
     return Reconciled(state, changes, missing, [version for version in tags if version not in state.stages])
 
 
-def _read_registry(module: Any, client: Any) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
+def _read_registry(module: ModuleType, client: "MlflowClient") -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
     """(alias → version, version → tags); both empty when nothing was ever registered."""
     try:
         # found by search, versions have no aliases; the model has
@@ -99,7 +103,9 @@ def _read_registry(module: Any, client: Any) -> tuple[dict[str, str], dict[str, 
             return aliases, tags
 
 
-def _set_aliases(client: Any, state: LedgerState, shown: Mapping[str, str], present: Mapping[str, Any]) -> list[str]:
+def _set_aliases(
+    client: "MlflowClient", state: LedgerState, shown: Mapping[str, str], present: Mapping[str, object]
+) -> list[str]:
     wanted = {"previous": state.previous, "champion": state.champion, "challenger": state.challenger}
     changes = []
     for alias in ALIASES:
@@ -117,7 +123,7 @@ def _set_aliases(client: Any, state: LedgerState, shown: Mapping[str, str], pres
 
 
 def _set_tags(
-    client: Any, wanted: Mapping[str, Mapping[str, str]], shown: Mapping[str, Mapping[str, str]]
+    client: "MlflowClient", wanted: Mapping[str, Mapping[str, str]], shown: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
     changes = []
     for version, tags in shown.items():

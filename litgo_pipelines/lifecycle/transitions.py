@@ -6,8 +6,9 @@ raises `ledger.Refused` for what the table does not allow. What people do by han
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.lifecycle import ledger
@@ -20,7 +21,7 @@ STORED_HEURISTIC = "hand weights"  # in stored messages, as `notifications.messa
 Severity = Literal["info", "warning", "critical"]
 
 
-def enter(cursor: Cursor, version: str, candidate_key: str, evidence: dict[str, Any], actor: Actor) -> Entry:
+def enter(cursor: Cursor, version: str, candidate_key: str, evidence: Mapping[str, object], actor: Actor) -> Entry:
     """→ candidate. evidence: its `snapshot_sha256`, so that quarantined data never come back, and its figures."""
     return ledger.apply_transition(cursor, "candidate", f"candidate {candidate_key}", version, evidence, actor)
 
@@ -30,14 +31,14 @@ def next_stage(state: LedgerState, experiments: bool) -> Literal["challenger", "
     return "challenger" if experiments and state.champion else "champion"
 
 
-def challenge(cursor: Cursor, version: str, evidence: dict[str, Any], actor: Actor) -> Entry:
+def challenge(cursor: Cursor, version: str, evidence: Mapping[str, object], actor: Actor) -> Entry:
     """candidate → challenger, by what the gate found."""
     return ledger.apply_transition(
         cursor, "challenger", f"challenger {version} {digest(evidence)}", version, evidence, actor
     )
 
 
-def archive(cursor: Cursor, version: str, evidence: dict[str, Any], actor: Actor) -> Entry:
+def archive(cursor: Cursor, version: str, evidence: Mapping[str, object], actor: Actor) -> Entry:
     """candidate or challenger → archived, for good."""
     return ledger.apply_transition(
         cursor, "archived", f"archived {version} {digest(actor.reason)}", version, evidence, actor
@@ -45,7 +46,7 @@ def archive(cursor: Cursor, version: str, evidence: dict[str, Any], actor: Actor
 
 
 def promote(
-    cursor: Cursor, version: str, key: str, evidence: dict[str, Any], actor: Actor, *, experiments: bool = True
+    cursor: Cursor, version: str, key: str, evidence: Mapping[str, object], actor: Actor, *, experiments: bool = True
 ) -> Entry:
     """→ champion; the champion becomes previous. key: the experiment's id, or what else it is decided by once.
 
@@ -70,7 +71,7 @@ def promote(
 
 
 def roll_back(
-    cursor: Cursor, version: str, successor: str | None, incident: str, evidence: dict[str, Any], actor: Actor
+    cursor: Cursor, version: str, successor: str | None, incident: str, evidence: Mapping[str, object], actor: Actor
 ) -> Entry:
     """champion → quarantined, `successor` → champion; None: the heuristic ranker serves, and promotion is frozen.
 
@@ -125,7 +126,7 @@ def notify(
     subject: str,
     key: str,
     text: str,
-    payload: dict[str, Any],
+    payload: dict[str, object],
     at: datetime,
 ) -> None:
     """A message to the team and an alert, in the caller's transaction; the same key is told once."""
@@ -143,6 +144,6 @@ def alert(cursor: Cursor, kind: str, severity: Severity, subject: str, key: str,
     return cursor.rowcount == 1
 
 
-def digest(value: Any) -> str:
+def digest(value: object) -> str:
     """16 hex digits of a JSON value, for keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

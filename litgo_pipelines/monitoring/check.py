@@ -69,7 +69,7 @@ class Memory:
     against_control: MonitorState = field(default_factory=MonitorState)
     control_cusum: float = 0.0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {
             "alone": self.alone.as_dict(),
             "against_control": self.against_control.as_dict(),
@@ -371,7 +371,7 @@ def _settle(
     The experiment of a challenger ends first: what it compares with goes.
     """
 
-    def begin(cursor: Cursor) -> Any:
+    def begin(cursor: Cursor) -> tuple[str, str, str, str, datetime] | None:
         cursor.execute(
             "SELECT incident, version, kind, reason, opened_at FROM litgo.quality_incidents i "
             "WHERE NOT EXISTS (SELECT FROM litgo.quality_incident_ends e WHERE e.incident = i.incident) "

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class MonitorState:
     slow_checks: int = 0
     null_checks: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {**asdict(self), "at": self.at.isoformat() if self.at else None}
 
     @classmethod
@@ -182,7 +182,7 @@ def cusum(
     successes: ArrayLike,
     control_outcomes: ArrayLike | None = None,
     control_successes: ArrayLike | None = None,
-) -> Any:
+) -> NDArray[np.float64]:
     """max(0, before + log-likelihood ratio of "the rate is `cusum_ratio` of what it should be"); any shapes.
 
     Without a control against Bernoulli(reference); with one it is the ratio of `e_process.log_e` for the one effect
@@ -212,7 +212,7 @@ def window_p(
     successes: ArrayLike,
     control_outcomes: ArrayLike | None = None,
     control_successes: ArrayLike | None = None,
-) -> Any:
+) -> NDArray[np.float64]:
     """Exact one-sided p-value of so few successes: binomial with `rate`, or Fisher's test against the control."""
     if control_outcomes is None or control_successes is None:
         from scipy.special import bdtr

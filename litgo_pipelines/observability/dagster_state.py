@@ -4,15 +4,18 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Dialect, Engine
 
 from litgo_pipelines.observability.deadline import after, shut
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 HOUR = 3600.0
 CONNECT_SECONDS = 10
@@ -26,7 +29,7 @@ def bounded(seconds: float, statement_seconds: float) -> Iterator[None]:
     """
     mine, opened, over = threading.get_ident(), [], threading.Event()
 
-    def connect(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> Any:
+    def connect(dialect: Dialect, record: object, arguments: Any, options: dict[str, Any]) -> Any:
         if threading.get_ident() != mine or dialect.name != "postgresql":
             return None  # SQLAlchemy connects as always
         if over.is_set():
@@ -49,7 +52,7 @@ def bounded(seconds: float, statement_seconds: float) -> Iterator[None]:
         event.remove(Engine, "do_connect", connect)
 
 
-def heartbeats(instance: Any) -> dict[str, float]:
+def heartbeats(instance: "dg.DagsterInstance") -> dict[str, float]:
     """Daemon → last heartbeat, unix seconds."""
     found = instance.get_daemon_statuses().items()
     return {name: status.last_heartbeat.timestamp for name, status in found if status.last_heartbeat is not None}
@@ -64,7 +67,7 @@ def heartbeat_family(found: Mapping[str, float]) -> Family:
     return family
 
 
-def runs(instance: Any) -> tuple[float | None, list[Family]]:
+def runs(instance: "dg.DagsterInstance") -> tuple[float | None, list[Family]]:
     """(since when the oldest queued run waits, unix seconds or None; runs under way)."""
     import dagster as dg
 
@@ -85,7 +88,7 @@ def runs(instance: Any) -> tuple[float | None, list[Family]]:
     return since, [family, age]
 
 
-def ticks(instance: Any, now: float) -> list[Family]:
+def ticks(instance: "dg.DagsterInstance", now: float) -> list[Family]:
     """Of every schedule and sensor: its newest tick, and how many failed in the hour before `now` (unix seconds)."""
     from litgo_pipelines.dagster_internals import TickStatus
 

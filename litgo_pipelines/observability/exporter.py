@@ -10,7 +10,7 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,7 @@ from importlib.metadata import version
 from itertools import product
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -31,6 +31,9 @@ from litgo_pipelines.database import Cursor, connect
 from litgo_pipelines.observability import dagster_state, gauges, health, job_runs
 from litgo_pipelines.observability.deadline import after, shut
 from litgo_pipelines.observability.metrics import METRICS
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 STALE = 120.0  # seconds: older values do not count as read
@@ -197,7 +200,7 @@ class Exporter(Collector):
         return [dagster_state.heartbeat_family(self._heartbeats), *families, *ticks]
 
     @contextmanager
-    def _cursor(self, times: int = 1) -> Iterator[Any]:
+    def _cursor(self, times: int = 1) -> Iterator[Cursor]:
         with (
             connect(self.database_url, application_name="litgo-exporter", attempts=1) as opened,
             after(self.refresh_seconds, partial(shut, opened)),
@@ -272,7 +275,7 @@ def serving(exporter: Exporter, host: str, port: int, every_seconds: float) -> I
     from wsgiref.simple_server import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             """One log line per scrape would be noise."""
 
     registry = CollectorRegistry()
@@ -280,7 +283,7 @@ def serving(exporter: Exporter, host: str, port: int, every_seconds: float) -> I
     ProcessCollector(registry=registry)
     metrics = make_wsgi_app(registry)
 
-    def application(environ: dict[str, Any], start: Any) -> Any:
+    def application(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path == "/metrics":
             return metrics(environ, start)

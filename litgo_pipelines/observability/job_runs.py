@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.observability.metrics import OTHER_JOB, add, count, observe
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from dagster import RunRecord
 
 OVERLAP = timedelta(minutes=10)  # storage shows a run's end some time after it
 PAGE = 1_000
@@ -28,7 +32,7 @@ class JobRun:
     seconds: float | None  # null: it never started
 
 
-def ended_runs(instance: Any, since: datetime) -> list[JobRun]:
+def ended_runs(instance: "dg.DagsterInstance", since: datetime) -> list[JobRun]:
     """Runs touched after the instant that ended, at most PAGE, those touched first first."""
     import dagster as dg
 
@@ -39,7 +43,7 @@ def ended_runs(instance: Any, since: datetime) -> list[JobRun]:
     return [_job_run(record) for record in records]
 
 
-def _job_run(record: Any) -> JobRun:
+def _job_run(record: "RunRecord") -> JobRun:
     run, updated = record.dagster_run, record.update_timestamp.replace(tzinfo=UTC)
     ended_at = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else updated
     seconds = record.end_time - record.start_time if record.end_time and record.start_time else None
@@ -54,7 +58,7 @@ def newest(cursor: Cursor) -> datetime:
     return min(found, now) - OVERLAP if found else datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def count_new(instance: Any, cursor: Callable[[], AbstractContextManager[Any]]) -> int:
+def count_new(instance: "dg.DagsterInstance", cursor: Callable[[], AbstractContextManager[Cursor]]) -> int:
     """Count all runs that ended since the last time, each page in a transaction of its own; returns how many."""
     with cursor() as opened:
         since = after = newest(opened)

@@ -172,7 +172,7 @@ class DocuSign(dg.ConfigurableResource):
         read: Callable[[Answer], T],
         until: float,
         *,
-        body: Any = None,
+        body: object = None,
         attempts: int | None = None,
     ) -> T:
         if not self.configured:
@@ -279,7 +279,7 @@ def definition(draft: Draft) -> dict[str, Any]:
     }
 
 
-def _uuid(value: Any) -> str:
+def _uuid(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("an id is text")
     return str(UUID(value))

@@ -16,13 +16,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlencode
 
 from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.observability.metrics import ADD, Delta, columns, count, observe
 from litgo_pipelines.resources.bounded import Answer, AnswerTooLarge, BriefDatabase, CertificateNotTrusted, send
 from litgo_pipelines.resources.circuit_breaker import Admission, CircuitBreaker
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 Reason = Literal["timeout", "unavailable", "rate_limited", "rejected", "invalid", "certificate", "circuit_open"]
@@ -91,7 +94,7 @@ class ExternalService:
         *,
         read: Callable[[Answer], T],
         headers: Mapping[str, str] | None = None,
-        json_body: Any = None,
+        json_body: object = None,
         form: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         most_bytes: int = MOST_BYTES,
@@ -204,7 +207,7 @@ class ExternalService:
         except DatabaseUnavailable as error:
             self._warn("metrics_not_counted", error=str(error), deltas=deltas)
 
-    def _warn(self, event: str, **fields: Any) -> None:
+    def _warn(self, event: str, **fields: object) -> None:
         self.log.warning(json.dumps({"event": event, "service": self.service, **fields}, ensure_ascii=False))
 
 
@@ -221,7 +224,7 @@ def _refuse(constant: str) -> None:
 
 
 def _request(
-    headers: Mapping[str, str], json_body: Any, form: Mapping[str, str] | None, idempotency_key: str | None
+    headers: Mapping[str, str], json_body: object, form: Mapping[str, str] | None, idempotency_key: str | None
 ) -> tuple[bytes | None, dict[str, str]]:
     content, result = None, dict(headers)
     if json_body is not None:
@@ -295,11 +298,11 @@ def _worth_retrying(error: BaseException) -> bool:
     return isinstance(error, TransientFailure) and error.reason in RETRIED
 
 
-def _wait(backoff: Callable[[Any], float]) -> Callable[[Any], float]:
+def _wait(backoff: Callable[["RetryCallState"], float]) -> Callable[["RetryCallState"], float]:
     """The backoff, or longer when the service asks for it."""
 
-    def seconds(state: Any) -> float:
-        failure = state.outcome.exception()
+    def seconds(state: "RetryCallState") -> float:
+        failure = state.outcome.exception() if state.outcome else None
         return max(backoff(state), getattr(failure, "retry_after", None) or 0.0)
 
     return seconds

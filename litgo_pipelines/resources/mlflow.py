@@ -1,7 +1,8 @@
 """MLflow tracking server and registry as a Dagster resource. MLflow itself is imported on first use."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -31,12 +32,12 @@ class MLflow(dg.ConfigurableResource):
     experiment: str = "litgo-ranker"
     probe_timeout_seconds: float = 5.0
 
-    def module(self) -> Any:
+    def module(self) -> ModuleType:
         """The `mlflow` module, set up for this URI, once the server has answered. Raises MLflowUnavailable."""
         self.probe()
         return self.library()
 
-    def library(self) -> Any:
+    def library(self) -> ModuleType:
         """The `mlflow` module, set up for this URI, without asking the server: for what lies on disk."""
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)

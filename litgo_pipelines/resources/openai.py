@@ -85,7 +85,7 @@ class OpenAI(dg.ConfigurableResource):
             )
         return DIMENSIONS[self.embedding_model]
 
-    def structured(self, *, instructions: str, text: str, name: str, schema: dict[str, Any]) -> str:
+    def structured(self, *, instructions: str, text: str, name: str, schema: dict[str, object]) -> str:
         """The answer as JSON text, as the model wrote it: the caller validates. `text` must hold no personal data.
 
         Raises OpenAIFailed, at the latest after deadline_seconds in all; no message of it holds the text or the answer.

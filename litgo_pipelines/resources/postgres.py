@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import Connection, connect, open_connection
 
 
 class Postgres(dg.ConfigurableResource):
@@ -15,12 +14,12 @@ class Postgres(dg.ConfigurableResource):
     url: str
 
     @contextmanager
-    def connect(self) -> Iterator[Any]:
+    def connect(self) -> Iterator[Connection]:
         with connect(self.url, application_name="litgo-dagster") as connection:
             yield connection
 
     @contextmanager
-    def session(self) -> Iterator[Any]:
+    def session(self) -> Iterator[Connection]:
         """One connection for several transactions, which the caller ends; closed at the end."""
         with closing(open_connection(self.url, application_name="litgo-dagster")) as connection:
             yield connection

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.lifecycle import ledger
@@ -14,6 +14,9 @@ from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.models.registry import MODEL_NAME
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.retention.policy import FREQUENT, NEVER_AGAIN, removable
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 PAGE = 1_000
 MOST_RUNS = 50_000  # a night
@@ -23,7 +26,9 @@ DELETED = "files_deleted"  # tag of a version whose files are gone
 Step = Callable[[], object]
 
 
-def runs(instance: Any, files: Path | None, before: datetime, *, frequent: bool, step: Step = lambda: None) -> int:
+def runs(
+    instance: "dg.DagsterInstance", files: Path | None, before: datetime, *, frequent: bool, step: Step = lambda: None
+) -> int:
     """Dagster runs that ended and are older: with their events, check results and compute logs; at most MOST_RUNS.
 
     Each job's newest stays, because what it made last is looked up there. `files`: Dagster's folder of what runs store.
@@ -54,11 +59,12 @@ def runs(instance: Any, files: Path | None, before: datetime, *, frequent: bool,
     return len(due)
 
 
-def _forget_checks(instance: Any, run_id: str) -> None:
+def _forget_checks(instance: "dg.DagsterInstance", run_id: str) -> None:
     """Results of asset checks, which Dagster leaves behind when it deletes a run."""
     from litgo_pipelines.dagster_internals import AssetCheckExecutionsTable as Checks
+    from litgo_pipelines.dagster_internals import SqlEventLogStorage
 
-    with instance.event_log_storage.index_connection() as connection:
+    with cast(SqlEventLogStorage, instance.event_log_storage).index_connection() as connection:
         connection.execute(Checks.delete().where(Checks.c.run_id == run_id))
 
 

@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = _any
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Not on stderr: requests are in FaultServer.requests."""
 
     def pause(self, seconds: float) -> bool:
@@ -71,7 +71,7 @@ class _Server(ThreadingHTTPServer):
             self.requests.append(request)
             return self.faults[min(len(self.requests), len(self.faults)) - 1]
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """A client that has hung up is what most of these tests are about."""
 
 
@@ -133,7 +133,7 @@ def answer(body: bytes, code: int = 200, content_type: str = "application/json",
     return fault
 
 
-def json_answer(value: Any, code: int = 200, **headers: str) -> Fault:
+def json_answer(value: object, code: int = 200, **headers: str) -> Fault:
     return answer(json.dumps(value).encode(), code, **headers)
 
 

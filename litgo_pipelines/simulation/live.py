@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -401,7 +400,9 @@ class _Step:
         counts[np.searchsorted(days, found["day"][ours].astype(int)), self._number[place[ours]]] = found["offers"][ours]
         return counts[row, who] / (truth.OFFERS_PER_CASE * self.lawyers.capacity[who])
 
-    def _read(self, query: str, columns: tuple[str, ...], **more: Any) -> dict[str, NDArray]:
+    def _read(
+        self, query: str, columns: tuple[str, ...], **more: float | list[float] | list[str]
+    ) -> dict[str, NDArray]:
         """Columns; numbers are floats with NaN for null. In `more`, floats and ints are instants, lists are lists."""
         bounds = {"start": self.start, "stop": self.stop, **more}
         parameters = {n: v if isinstance(v, list) else datetime.fromtimestamp(v, UTC) for n, v in bounds.items()}
@@ -476,7 +477,7 @@ def _news(stored: NDArray, at: NDArray, stop: int) -> NDArray:
     return np.isnan(stored) & (at <= stop)
 
 
-def _nulls(column: NDArray) -> list[Any]:
+def _nulls(column: NDArray) -> list[object]:
     if column.dtype.kind == "f":
         return [None if np.isnan(value) else value for value in column.tolist()]
     return column.tolist()

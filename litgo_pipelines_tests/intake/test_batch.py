@@ -12,7 +12,7 @@ import pytest
 
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.intake import batch
-from litgo_pipelines.intake.batch import Result, Structured, local_model, triage_pending
+from litgo_pipelines.intake.batch import Structured, TriageResult, local_model, triage_pending
 from litgo_pipelines.intake.classifier import Model
 from litgo_pipelines.intake.review import (
     ReviewError,
@@ -39,7 +39,7 @@ def connection(database_url: str) -> Iterator[Any]:
         yield opened
 
 
-def run(connection: Any, model: Model, as_of: datetime = NOW, limit: int = 100, **more: Any) -> Result:
+def run(connection: Any, model: Model, as_of: datetime = NOW, limit: int = 100, **more: Any) -> TriageResult:
     return triage_pending(connection, as_of, limit=limit, threshold=0.65, version="test", model=model, **more)
 
 
@@ -195,7 +195,7 @@ def test_a_second_run_changes_nothing(database_url: str, connection: Any, model:
 def test_two_runs_at_once_triage_each_case_once(database_url: str, model: Model) -> None:
     for _ in range(12):
         add_case(database_url, DISMISSED)
-    results: list[Result] = []
+    results: list[TriageResult] = []
 
     def work() -> None:
         with closing(open_connection(database_url)) as connection:

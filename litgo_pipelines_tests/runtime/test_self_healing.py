@@ -176,7 +176,7 @@ def test_a_database_that_dies_in_the_middle_of_a_run_and_of_ticks_loses_and_doub
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler, for a clock that can be set")
 def test_a_clock_that_is_two_days_ahead_and_set_right_again_stops_nothing(machine: Machine) -> None:
-    last_tick = "SELECT max(timestamp) > now() AT TIME ZONE 'UTC' + interval '1 day' FROM job_ticks"
+    last_tick = "SELECT max(timestamp) > now() AT TIME ZONE 'UTC' + interval '1 day' FROM public.job_ticks"
     home = Path(machine.environment["LITGO_HOME"])
     clock = home / "clock"
     clock.write_text("172800")

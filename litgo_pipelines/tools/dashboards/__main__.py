@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from litgo_pipelines.tools.dashboards import business, jobs, overview, technical
 
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[3] / "deploy" / "grafana" / "dashboards"
 DASHBOARDS = {"overview": overview, "business": business, "technical": technical, "jobs": jobs}
 
 
-def text(dashboard: Any) -> str:
+def text(dashboard: Dashboard) -> str:
     return json.dumps(dashboard, cls=JSONEncoder, indent=1, ensure_ascii=False) + "\n"
 
 

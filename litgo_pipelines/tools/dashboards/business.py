@@ -1,6 +1,6 @@
 """Business dashboard: offers, acceptance, contracts, fairness, areas."""
 
-from typing import Any
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from litgo_pipelines.tools.dashboards.overview import ACCEPTANCE, SPREAD, coverage, gini
 from litgo_pipelines.tools.dashboards.parts import (
@@ -33,7 +33,7 @@ SIGNED_HELP = (
 )
 
 
-def build() -> Any:
+def build() -> Dashboard:
     return assemble(
         "litgo-business",
         "LITGO · Negócio",

@@ -1,6 +1,6 @@
 """Jobs dashboard: everything that starts by itself: jobs, Dagster, queues, models, database."""
 
-from typing import Any
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from litgo_pipelines.tools.dashboards.overview import HEALTHY, champion, health, queues
 from litgo_pipelines.tools.dashboards.parts import (
@@ -57,7 +57,7 @@ EVIDENCE = {
 MODELS = {"Modelos": "${mlflow}/#/models/litgo-ranker"}
 
 
-def build() -> Any:
+def build() -> Dashboard:
     return assemble(
         "litgo-jobs",
         "LITGO · Jobs e saúde",

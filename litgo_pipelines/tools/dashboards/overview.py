@@ -1,6 +1,7 @@
 """Overview dashboard: the state of the system now and since yesterday; each figure links to its own page."""
 
-from typing import Any
+from grafana_foundation_sdk.builders import stat, timeseries
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from litgo_pipelines.equity.targets import TARGETS
 from litgo_pipelines.tools.dashboards.parts import (
@@ -13,6 +14,7 @@ from litgo_pipelines.tools.dashboards.parts import (
     SECONDS,
     SHARE,
     YELLOW,
+    Steps,
     above,
     assemble,
     below,
@@ -39,7 +41,7 @@ ACCEPTANCE = {
 }
 
 
-def health(span: int = 4) -> Any:
+def health(span: int = 4) -> stat.Panel:
     return number(
         "Saúde do sistema",
         "Nota de 0 a 100 %: banco, daemons, jobs, filas, disjuntores e modelo. Abaixo de 70 % há alerta.",
@@ -51,7 +53,7 @@ def health(span: int = 4) -> Any:
     )
 
 
-def fallbacks(span: int = 12) -> Any:
+def fallbacks(span: int = 12) -> timeseries.Panel:
     return lines(
         "Uso de alternativas por serviço",
         "Parte das chamadas a serviços externos em que a alternativa local trabalhou no lugar deles. Meta: até 10 %.",
@@ -63,7 +65,7 @@ def fallbacks(span: int = 12) -> Any:
     )
 
 
-def queues(span: int = 12) -> Any:
+def queues(span: int = 12) -> timeseries.Panel:
     return lines(
         "Idade das filas",
         "Há quanto tempo espera o mais antigo: caso sem ofertas, pedido de contrato sem documento, mensagem. "
@@ -80,7 +82,7 @@ def queues(span: int = 12) -> Any:
     )
 
 
-def champion(span: int = 4) -> Any:
+def champion(span: int = 4) -> stat.Panel:
     return number(
         "Modelo em uso",
         "Versão do modelo que ordena os advogados; sem modelo, os pesos fixos.",
@@ -94,7 +96,7 @@ def champion(span: int = 4) -> Any:
     )
 
 
-def gini(span: int = 8) -> Any:
+def gini(span: int = 8) -> timeseries.Panel:
     return lines(
         "Gini das ofertas",
         "Desigualdade das ofertas por capacidade, 30 dias até a última noite. Meta: abaixo de 0,3.",
@@ -106,7 +108,7 @@ def gini(span: int = 8) -> Any:
     )
 
 
-def coverage(span: int = 8) -> Any:
+def coverage(span: int = 8) -> timeseries.Panel:
     return lines(
         "Cobertura",
         "Parte dos advogados elegíveis que receberam oferta em 30 dias. Meta: acima de 80 %.",
@@ -119,7 +121,7 @@ def coverage(span: int = 8) -> Any:
     )
 
 
-def firing(title: str, severity: str, limit: Any) -> Any:
+def firing(title: str, severity: str, limit: Steps) -> stat.Panel:
     return number(
         title,
         "Alertas que disparam agora, segundo o Prometheus.",
@@ -130,7 +132,7 @@ def firing(title: str, severity: str, limit: Any) -> Any:
     )
 
 
-def build() -> Any:
+def build() -> Dashboard:
     return assemble(
         "litgo-overview",
         "LITGO · Visão geral",

@@ -6,7 +6,7 @@ deploy/prometheus/alerts.yml that watch the same figure, each a link to its runb
 
 from collections.abc import Callable, Mapping, Sequence
 from string import ascii_uppercase
-from typing import Any
+from typing import TypeVar
 
 from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, statetimeline, timeseries
 from grafana_foundation_sdk.models import common as look
@@ -42,6 +42,8 @@ MESSAGES = {"push": "push", "email": "e-mail"}
 GREEN, YELLOW, RED = "green", "#EAB839", "red"
 SECONDS, SHARE, COUNT, BYTES, PLAIN, PER_HOUR = "s", "percentunit", "short", "bytes", "none", "suffix: /h"
 
+Panel = timeseries.Panel | stat.Panel | bargauge.Panel | statetimeline.Panel
+P = TypeVar("P", timeseries.Panel, stat.Panel, bargauge.Panel, statetimeline.Panel)
 Queries = Mapping[str, str]  # legend → expression
 Steps = Sequence[tuple[float | None, str]]  # from this value on, this colour
 
@@ -102,7 +104,7 @@ def lines(
     stacked: bool = False,
     top: float | None = None,
     links: Mapping[str, str] | None = None,
-) -> Any:
+) -> timeseries.Panel:
     """Figures over time, from 0 up to `top`, with the limit dashed."""
     panel = (
         timeseries.Panel()
@@ -147,7 +149,7 @@ def number(
     values: Mapping[str, tuple[str, str]] | None = None,
     nothing: str = "–",
     links: Mapping[str, str] | None = None,
-) -> Any:
+) -> stat.Panel:
     """The newest figure, large; names: the legend in its place; values: figure → (text, colour)."""
     panel = (
         stat.Panel()
@@ -176,7 +178,7 @@ def bars(
     top: float | None = None,
     nothing: str = "–",
     links: Mapping[str, str] | None = None,
-) -> Any:
+) -> bargauge.Panel:
     """Figures of now, side by side; nothing: what is written when there is none."""
     panel = (
         bargauge.Panel()
@@ -201,7 +203,7 @@ def states(
     alerts: Sequence[str] = (),
     span: int = 12,
     links: Mapping[str, str] | None = None,
-) -> Any:
+) -> statetimeline.Panel:
     """Since when what is in which state; figure → (text, colour)."""
     panel = (
         statetimeline.Panel()
@@ -215,8 +217,8 @@ def states(
 
 
 def assemble(
-    uid: str, title: str, description: str, since: str, refresh: str, rows: Mapping[str, Sequence[Any]]
-) -> Any:
+    uid: str, title: str, description: str, since: str, refresh: str, rows: Mapping[str, Sequence[Panel]]
+) -> model.Dashboard:
     """The dashboard of these rows of panels, as the model that becomes JSON."""
     built = (
         dashboard.Dashboard(title)
@@ -252,13 +254,13 @@ def assemble(
         for panel in panels:
             built.with_panel(panel)
     made = built.build()
-    for number, panel in enumerate(made.panels or (), start=1):
-        panel.id_val = number
+    for number, shown in enumerate(made.panels or (), start=1):
+        shown.id_val = number
     return made
 
 
 def _finish(
-    panel: Any,
+    panel: P,
     title: str,
     description: str,
     unit: str,
@@ -268,7 +270,7 @@ def _finish(
     span: int,
     links: Mapping[str, str] | None,
     instant: bool = False,
-) -> Any:
+) -> P:
     steps = limit or ((None, GREEN),)
     panel.title(title).description(description).unit(unit).span(span).datasource(DATASOURCE).thresholds(
         dashboard.ThresholdsConfig()
@@ -283,14 +285,16 @@ def _finish(
     return panel
 
 
-def _link(title: str, url: str = "", kind: model.DashboardLinkType = model.DashboardLinkType.LINK) -> Any:
+def _link(
+    title: str, url: str = "", kind: model.DashboardLinkType = model.DashboardLinkType.LINK
+) -> dashboard.DashboardLink:
     link = dashboard.DashboardLink(title).type(kind).url(url).tooltip(title)
     if kind is model.DashboardLinkType.DASHBOARDS:
         return link.tags([TAG]).as_dropdown(True).keep_time(True).include_vars(True)
     return link.icon("external link").target_blank(True)
 
 
-def _mappings(values: Mapping[str, tuple[str, str]]) -> list[Any]:
+def _mappings(values: Mapping[str, tuple[str, str]]) -> list[model.ValueMapping]:
     return [model.ValueMap({k: model.ValueMappingResult(text, colour) for k, (text, colour) in values.items()})]
 
 

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ COLOURS = ("#3274d9", "#ff9830", "#56a64b", "#e02f44", "#8f3bb8", "#5ab1c9", "#c
 NAMED = {"green": "#56a64b", "red": "#e02f44"}
 DAY = 86_400.0
 
+Json = Mapping[str, Any]  # a part of a dashboard's file
 Series = tuple[str, list[float], list[float]]  # legend, instants, values
 
 
@@ -46,7 +47,7 @@ class Source:
     scrape: float = 15.0
     hours: float | None = None  # unset: as the dashboard says
 
-    def series(self, target: Mapping[str, Any], start: float, points: int, least: float = 0.0) -> list[Series]:
+    def series(self, target: Json, start: float, points: int, least: float = 0.0) -> list[Series]:
         """What a target shows; points: as many as there are pixels; least: seconds between two of them."""
         step: float = max((self.end - start) / points, self.scrape, least)
         window, span = f"{max(4 * self.scrape, step + self.scrape):.0f}s", f"{self.end - start:.0f}s"
@@ -98,13 +99,30 @@ def _brazilian(value: float, digits: int) -> str:
     return text.replace(",", " ").replace(".", ",").replace(" ", ".")
 
 
-def colour(value: float, steps: Sequence[Mapping[str, Any]]) -> str:
+def colour(value: float, steps: Sequence[Json]) -> str:
     """Of the highest threshold that the value reaches."""
     reached = [step["color"] for step in steps if step["value"] is None or value >= step["value"]]
     return NAMED.get(reached[-1], reached[-1])
 
 
-def draw(dashboard: Mapping[str, Any], source: Source) -> Figure:
+@dataclass(frozen=True)
+class Card:
+    """Where a panel is drawn and what is in it; lengths in pixels from the page's upper left corner."""
+
+    axes: Callable[[float, float, float, float], Axes]  # at x, y with a width and a height
+    text: Callable[..., None]  # x, y, what, and matplotlib's keywords
+    box: tuple[float, float, float, float]  # x, y, width, height
+    panel: Json
+    found: list[Series]
+    period: tuple[float, float]
+
+    @property
+    def look(self) -> Json:
+        """What is the same for all series: unit, thresholds, mappings."""
+        return self.panel["fieldConfig"]["defaults"]
+
+
+def draw(dashboard: Json, source: Source) -> Figure:
     """One figure laid out as the dashboard is."""
     cells = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"]) + 1
     height = cells * CELL
@@ -148,19 +166,17 @@ def draw(dashboard: Mapping[str, Any], source: Source) -> Figure:
             nothing = panel["fieldConfig"]["defaults"].get("noValue", "sem dados")
             text(x + w / 2, y + h / 2, nothing, fontsize=11, ha="center", color=FAINT)
         else:
-            KINDS[panel["type"]](axes, text, box, panel["fieldConfig"]["defaults"], panel, found, (start, source.end))
+            KINDS[panel["type"]](Card(axes, text, box, panel, found, (start, source.end)))
     return figure
 
 
-def _timeseries(
-    axes: Any, text: Any, box: Any, look: Any, panel: Any, found: list[Series], period: tuple[float, float]
-) -> None:
-    x, y, w, h = box
+def _timeseries(card: Card) -> None:
+    (x, y, w, h), look, found = card.box, card.look, card.found
     unit, custom = look["unit"], look.get("custom", {})
     columns = max(1, int(w // 220))
     rows = math.ceil(len(found) / columns)
     shown = min(rows, 3)
-    drawn = axes(x + 58, y + 4, w - 66, h - 26 - 15 * shown)
+    drawn = card.axes(x + 58, y + 4, w - 66, h - 26 - 15 * shown)
     if custom.get("stacking", {}).get("mode") == "normal":
         at = sorted({instant for _, instants, _ in found for instant in instants})
         stack = [dict(zip(instants, values, strict=True)) for _, instants, values in found]
@@ -179,8 +195,8 @@ def _timeseries(
     for step in look["thresholds"]["steps"]:
         if step["value"] is not None and custom.get("thresholdsStyle"):
             drawn.axhline(step["value"], color=NAMED["red"], linestyle="--", linewidth=1)
-    drawn.set_xlim(*period)
-    _clock(drawn, period)
+    drawn.set_xlim(*card.period)
+    _clock(drawn, card.period)
     drawn.yaxis.set_major_locator(_ticks(unit, drawn.get_ylim()[1]))
     drawn.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, unit)))
     _plain(drawn)
@@ -188,18 +204,16 @@ def _timeseries(
         last = next((value for value in reversed(values) if value == value), math.nan)
         line = f"{name}  {written(last, unit)}"
         left, down = x + 4 + n % columns * (w / columns), y + h - 15 * shown + 15 * (n // columns)
-        text(left, down, "■", fontsize=7, color=COLOURS[n % len(COLOURS)])
+        card.text(left, down, "■", fontsize=7, color=COLOURS[n % len(COLOURS)])
         limit = int(w / columns / 5.2)
         more = len(found) - shown * columns
         last_one = n == shown * columns - 1 and more > 0
-        text(left + 12, down, f"… e mais {more + 1}" if last_one else line[:limit], fontsize=6.5)
+        card.text(left + 12, down, f"… e mais {more + 1}" if last_one else line[:limit], fontsize=6.5)
 
 
-def _stat(
-    axes: Any, text: Any, box: Any, look: Any, panel: Any, found: list[Series], period: tuple[float, float]
-) -> None:
-    x, y, w, h = box
-    names = panel["options"]["textMode"] == "name"
+def _stat(card: Card) -> None:
+    (x, y, w, h), look, found = card.box, card.look, card.found
+    names = card.panel["options"]["textMode"] == "name"
     texts = {
         value: result["text"] for mapping in look.get("mappings") or () for value, result in mapping["options"].items()
     }
@@ -212,25 +226,23 @@ def _stat(
         middle = x + w * (n + 0.5) / len(found)
         room = w / len(found)
         size = min(20.0, 0.95 * room / max(len(what), 4))
-        text(middle, y + h * 0.42, what, fontsize=size, ha="center", va="center", color=hue, weight="bold")
+        card.text(middle, y + h * 0.42, what, fontsize=size, ha="center", va="center", color=hue, weight="bold")
         if len(found) > 1 and not names:
-            text(middle, y + h * 0.85, name, fontsize=7, ha="center", va="center", color=FAINT)
-        elif panel["options"]["graphMode"] == "area" and len(set(values)) > 1:
-            spark = axes(x, y + h * 0.7, w, h * 0.3)
+            card.text(middle, y + h * 0.85, name, fontsize=7, ha="center", va="center", color=FAINT)
+        elif card.panel["options"]["graphMode"] == "area" and len(set(values)) > 1:
+            spark = card.axes(x, y + h * 0.7, w, h * 0.3)
             spark.fill_between(instants, values, min(values), color=hue, alpha=0.25, linewidth=0)
             spark.plot(instants, values, color=hue, linewidth=0.8)
-            spark.set_xlim(*period)
+            spark.set_xlim(*card.period)
             spark.axis("off")
 
 
-def _bargauge(
-    axes: Any, text: Any, box: Any, look: Any, panel: Any, found: list[Series], period: tuple[float, float]
-) -> None:
-    x, y, w, h = box
+def _bargauge(card: Card) -> None:
+    (x, y, w, h), look, found = card.box, card.look, card.found
     rows = found[: max(1, int(h // 15))]
     longest = max(len(name) for name, _, _ in rows)
     left = min(longest * 5.6 + 8, w * 0.45)
-    drawn = axes(x + left, y, w - left - 70, h)
+    drawn = card.axes(x + left, y, w - left - 70, h)
     values = [series[-1] if series else math.nan for _, _, series in rows]
     steps = look["thresholds"]["steps"]
     drawn.barh(range(len(rows)), values, color=[colour(value, steps) for value in values], height=0.7)
@@ -246,26 +258,24 @@ def _bargauge(
     drawn.axis("off")
 
 
-def _statetimeline(
-    axes: Any, text: Any, box: Any, look: Any, panel: Any, found: list[Series], period: tuple[float, float]
-) -> None:
-    x, y, w, h = box
+def _statetimeline(card: Card) -> None:
+    (x, y, w, h), look, found = card.box, card.look, card.found
     states = {value: result for mapping in look["mappings"] for value, result in mapping["options"].items()}
-    drawn = axes(x + 70, y + 4, w - 78, h - 44)
+    drawn = card.axes(x + 70, y + 4, w - 78, h - 44)
     for n, (name, instants, values) in enumerate(found):
-        ends = [*instants[1:], period[1]]
+        ends = [*instants[1:], card.period[1]]
         for at, end, value in zip(instants, ends, values, strict=True):
             hue = states[f"{value:g}"]["color"]
             drawn.barh(n, end - at, left=at, color=NAMED.get(hue, hue), height=0.7, linewidth=0)
-        drawn.text(period[0], n, f"{name}  ", fontsize=7, ha="right", va="center", color=INK)
-    drawn.set_xlim(*period)
+        drawn.text(card.period[0], n, f"{name}  ", fontsize=7, ha="right", va="center", color=INK)
+    drawn.set_xlim(*card.period)
     drawn.set_ylim(len(found) - 0.4, -0.6)
-    _clock(drawn, period)
+    _clock(drawn, card.period)
     _plain(drawn)
     drawn.set_yticks([])
     for n, state in enumerate(states.values()):
-        text(x + 4 + 90 * n, y + h - 14, "■", fontsize=7, color=NAMED.get(state["color"], state["color"]))
-        text(x + 16 + 90 * n, y + h - 14, state["text"], fontsize=6.5)
+        card.text(x + 4 + 90 * n, y + h - 14, "■", fontsize=7, color=NAMED.get(state["color"], state["color"]))
+        card.text(x + 16 + 90 * n, y + h - 14, state["text"], fontsize=6.5)
 
 
 KINDS = {"timeseries": _timeseries, "stat": _stat, "bargauge": _bargauge, "state-timeline": _statetimeline}

@@ -1,6 +1,6 @@
 """Technical dashboard: latency, and the health of the services we depend on."""
 
-from typing import Any
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from litgo_pipelines.tools.dashboards.overview import MATCHING_P95, TRIAGE_P95, fallbacks
 from litgo_pipelines.tools.dashboards.parts import (
@@ -35,7 +35,7 @@ OBJECTIVE = 0.001  # failures an objective of 99.9 % leaves
 STALE = 300.0  # seconds
 
 
-def build() -> Any:
+def build() -> Dashboard:
     return assemble(
         "litgo-technical",
         "LITGO · Desempenho técnico",
