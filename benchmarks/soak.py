@@ -349,8 +349,8 @@ class Killer(threading.Thread):
     def _job(self, pid: int) -> str:
         try:
             found = self.stage.dagster(
-                "SELECT r.pipeline_name FROM public.runs r JOIN public.event_logs e USING (run_id) WHERE r.status IN ('STARTED', "
-                "'STARTING') AND e.event LIKE %s LIMIT 1",
+                "SELECT r.pipeline_name FROM public.runs r JOIN public.event_logs e USING (run_id) "
+                "WHERE r.status IN ('STARTED', 'STARTING') AND e.event LIKE %s LIMIT 1",
                 f"%(pid: {pid})%",
             )
         except (psycopg2.Error, DatabaseUnavailable):

@@ -210,8 +210,8 @@ def runs(dagster: Any, litgo: Any, since: datetime) -> Runs:
     """`dagster`, `litgo`: cursors of the two databases."""
     dagster.execute(
         "SELECT run_id, pipeline_name, status, coalesce(end_time, extract(epoch FROM update_timestamp))::float8, "
-        "EXISTS (SELECT FROM public.run_tags t WHERE t.run_id = r.run_id AND t.key = 'dagster/retry_number') FROM public.runs r "
-        "WHERE r.create_timestamp > %s",
+        "EXISTS (SELECT FROM public.run_tags t WHERE t.run_id = r.run_id AND t.key = 'dagster/retry_number') "
+        "FROM public.runs r WHERE r.create_timestamp > %s",
         (since.astimezone(UTC).replace(tzinfo=None),),
     )
     rows = dagster.fetchall()
@@ -238,8 +238,8 @@ def ticks(cursor: Cursor, since: datetime, until: datetime) -> dict[str, Counter
     """Schedule or sensor → status → ticks in the window, of Dagster's storage."""
     window = [at.astimezone(UTC).replace(tzinfo=None) for at in (since, until)]
     cursor.execute(
-        "SELECT tick_body::jsonb ->> 'job_name', status, count(*) FROM public.job_ticks WHERE timestamp BETWEEN %s AND %s "
-        "GROUP BY 1, 2",
+        "SELECT tick_body::jsonb ->> 'job_name', status, count(*) FROM public.job_ticks "
+        "WHERE timestamp BETWEEN %s AND %s GROUP BY 1, 2",
         window,
     )
     found: dict[str, Counter[str]] = {}
