@@ -87,6 +87,10 @@ FROM (SELECT i, md5('l' || i)::uuid AS id, random() AS u,
              ELSE ARRAY[pg_temp.area(), pg_temp.area(), pg_temp.area()] END AS tags
       FROM generate_series(0, %(lawyers)s - 1) i) l
 JOIN state ON u >= low AND u < high;
+INSERT INTO litgo.equity_history
+    (night, lawyer_id, as_of, cases_30d, capacidade_mensal, last_offered_at, offers_30d, load)
+SELECT %(as_of)s::date - 1, id, %(as_of)s, cases_30d, capacidade_mensal, last_offered_at, 0,
+       cases_30d::float8 / capacidade_mensal FROM lawyers;
 INSERT INTO litgo.lawyer_evidence
 SELECT id, %(as_of)s, floor(random() * 40), floor(random() * 40) * random(),
        CASE WHEN random() < 0.9 THEN random() * 30 END, floor(random() * 8),

@@ -4,10 +4,10 @@ import sys
 
 import typer
 
-from litgo_pipelines.cli import contracts, experiment, model, platform, review
+from litgo_pipelines.cli import contracts, doctor, experiment, model, platform, review
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-for group in (platform.app, review.app, model.app):
+for group in (platform.app, doctor.app, review.app, model.app):
     app.add_typer(group)
 app.add_typer(contracts.contrato, name="contrato")
 app.add_typer(model.model, name="model")
@@ -23,6 +23,7 @@ def main() -> None:
     from litgo_pipelines.intake.review import ReviewError
     from litgo_pipelines.intake.taxonomy import UnknownSubarea
     from litgo_pipelines.lifecycle.ledger import Refused
+    from litgo_pipelines.marketplace.mapping import MappingError
     from litgo_pipelines.marketplace.migrate import MigrationError
     from litgo_pipelines.matching.explain import NotMatched
     from litgo_pipelines.resources.mlflow import MLflowUnavailable
@@ -39,6 +40,7 @@ def main() -> None:
         UnknownSubarea,
         SettingsError,
         DatabaseUnavailable,
+        MappingError,
         MigrationError,
         StartError,
         NotOurMarketplace,

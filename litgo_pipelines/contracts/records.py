@@ -57,11 +57,19 @@ def tell(cursor: Cursor, kind: Kind, contract_id: str, recipients: Iterable[str]
 
 
 def sign(cursor: Cursor, contract: Contract, signed: Mapping[Party, datetime], at: datetime) -> bool:
-    """Write who has signed when; True when that makes the contract active, which is counted and told."""
-    cursor.execute(
-        SIGN, {"client": signed.get("client"), "lawyer": signed.get("lawyer"), "contract": contract.contract_id}
-    )
+    """Write who has signed when; True when that makes the contract active, which is counted and told.
+
+    The signatures first, with the status as it is: a trigger of the marketplace may take them as the occasion to make
+    the contract active, with what else belongs to that. The status follows where nothing did.
+    """
+    given = {"client": signed.get("client"), "lawyer": signed.get("lawyer"), "contract": contract.contract_id}
+    cursor.execute(SIGN, given)
     row = cursor.fetchone()
+    if row is None or None in row[1:]:
+        return False
+    if row[0] == "pending-signature":
+        cursor.execute(ACTIVATE, given)
+        row = cursor.fetchone()
     if row is None or row[0] != "active":
         return False
     cursor.execute(
@@ -89,10 +97,10 @@ def cancel(cursor: Cursor, contract: Contract, reason: str, at: datetime) -> Non
 
 SIGN = """
 UPDATE contracts c SET
-    signed_client = s.client, signed_lawyer = s.lawyer,
-    status = CASE WHEN s.client IS NOT NULL AND s.lawyer IS NOT NULL THEN 'active' ELSE c.status END
-FROM (SELECT coalesce(signed_client, %(client)s) AS client, coalesce(signed_lawyer, %(lawyer)s) AS lawyer
-      FROM contracts WHERE id = %(contract)s) s
+    signed_client = coalesce(signed_client, %(client)s), signed_lawyer = coalesce(signed_lawyer, %(lawyer)s)
 WHERE c.id = %(contract)s AND c.status = 'pending-signature'
-RETURNING c.status
+RETURNING c.status, c.signed_client, c.signed_lawyer
+"""
+ACTIVATE = """
+UPDATE contracts SET status = 'active' WHERE id = %(contract)s AND status = 'pending-signature' RETURNING status
 """

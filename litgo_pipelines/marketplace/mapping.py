@@ -12,8 +12,8 @@ import yaml
 
 from litgo_pipelines.marketplace.schema import OPTIONAL, SOURCE_SCHEMA, TABLES, TYPES, VALUES, WRITTEN
 
-# The statement that writes case_matches needs ON CONFLICT, which a translated view does not take.
-_PLAIN_ONLY = {"case_matches"}
+# What a row that is written is found again by; every other table has an id.
+_KEYS = {"case_matches": ("case_id", "lawyer_id")}
 
 
 class MappingError(ValueError):
@@ -175,15 +175,13 @@ def _form(table: str, column: str, node: Any, problems: list[tuple[int, str]]) -
         return Form(line, column=node.value)
     parts = {key: value for key, _, value in _entries(node, name, problems)}
     if set(parts) == {"sql"} and _is_text(parts["sql"]):
-        if written:
+        if written or column in _KEYS.get(table, ("id",)):
             problems.append(
-                (line, f"{name} is written by the pipelines, which an expression cannot take: name a column, or "
-                       "{column: …, values: {ours: theirs}}")
+                (line, f"{name} is written or found by the pipelines, which an expression cannot take: name a column, "
+                       "or {column: …, values: {ours: theirs}}")
             )  # fmt: skip
         return Form(line, sql=parts["sql"].value)
     if set(parts) == {"column", "values"} and _is_text(parts["column"]):
-        if written and table in _PLAIN_ONLY:
-            problems.append((line, f"{name}: values of {table} cannot be translated: name a column of type text"))
         return Form(line, column=parts["column"].value, values=_values(name, parts["values"], problems))
     problems.append((line, f"{name}: expected a column's name, {{sql: …}}, {{column: …, values: …}}, a list, or null"))
     return Form(line, column=column)
@@ -234,41 +232,47 @@ def view_statements(table: SourceTable, chosen: Mapped[str, Form], types: Mapped
     )
     where = f"\nWHERE {table.where}" if table.where else ""
     statements = [f"CREATE VIEW {SOURCE_SCHEMA}.{table.name} AS\nSELECT\n{columns}\nFROM {table.quoted} AS t{where}"]
+    keys = {column: quoted(chosen[column].column or "") for column in _KEYS.get(table.name, ("id",))}
     for verb, names in WRITTEN[table.name].items():
-        there = {column: chosen[column] for column in names if not chosen[column].absent}
-        if any(form.values for form in there.values()) or (verb == "UPDATE" and table.owner_writes):
-            statements += _writing_trigger(table, verb, chosen["id"], there, types)
+        if table.owner_writes or not all(chosen[column].plain for column in names):
+            there = {column: chosen[column] for column in names if not chosen[column].absent}
+            statements += _writing_trigger(table, verb, keys, there, types)
     return statements
 
 
 def _writing_trigger(
-    table: SourceTable, verb: str, identity: Form, forms: Mapped[str, Form], types: Mapped[str, str]
+    table: SourceTable, verb: str, keys: Mapped[str, str], forms: Mapped[str, Form], types: Mapped[str, str]
 ) -> list[str]:
     """A function with its owner's rights that writes to the table what a row of the view says, and what calls it.
 
-    Triggers of the marketplace look names up in the table's schema, as when the marketplace writes itself.
+    `keys`: logical column → column of theirs. What is not in `forms` is nowhere and not written. Triggers of the
+    marketplace look names up in the table's schema, as when the marketplace writes itself.
     """
     names = {column: quoted(form.column or "") for column, form in forms.items()}
     new = {column: f"({form.theirs(f'NEW.{column}')})::{types[form.column or '']}" for column, form in forms.items()}
-    view, key = f"{SOURCE_SCHEMA}.{table.name}", quoted(identity.column or "")
+    view = f"{SOURCE_SCHEMA}.{table.name}"
+    found = " AND ".join(f"t.{theirs} = OLD.{ours}" for ours, theirs in keys.items())
+    shown, made = (" AND ".join(f"v.{ours} = {row}.{ours}" for ours in keys) for row in ("OLD", "NEW"))
     if verb == "INSERT":
         work = f"INSERT INTO {table.quoted} ({', '.join(names.values())})\n    VALUES ({', '.join(new.values())});"
+    elif not names:
+        work = "NULL;"
     else:
         seen = ", ".join(f"v.{column}" for column in names)
         old = ", ".join(f"OLD.{column}" for column in names)
         assignments = ", ".join(f"{names[column]} = {new[column]}" for column in names)
         work = (
-            f"PERFORM FROM {table.quoted} AS t WHERE t.{key} = OLD.id FOR UPDATE;\n"
+            f"PERFORM FROM {table.quoted} AS t WHERE {found} FOR UPDATE;\n"
             f"    IF NOT EXISTS (SELECT FROM {view} v\n"
-            f"                   WHERE v.id = OLD.id AND ({seen}) IS NOT DISTINCT FROM ({old})) THEN\n"
+            f"                   WHERE {shown} AND ROW ({seen}) IS NOT DISTINCT FROM ROW ({old})) THEN\n"
             "        RAISE EXCEPTION 'changed by another transaction' USING ERRCODE = 'serialization_failure';\n"
-            f"    END IF;\n    UPDATE {table.quoted} AS t SET {assignments} WHERE t.{key} = OLD.id;"
+            f"    END IF;\n    UPDATE {table.quoted} AS t SET {assignments} WHERE {found};"
         )
     function = f"{SOURCE_SCHEMA}.{table.name}_{verb.lower()}"
     return [
         f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\n"
         f"SET search_path = pg_catalog, {quoted(table.relation[0])}, pg_temp AS $write$\nBEGIN\n    {work}\n"
-        f"    SELECT * INTO NEW FROM {view} v WHERE v.id = NEW.id;\n    RETURN NEW;\nEND $write$",
+        f"    SELECT * INTO NEW FROM {view} v WHERE {made};\n    RETURN NEW;\nEND $write$",
         f"REVOKE EXECUTE ON FUNCTION {function}() FROM PUBLIC",
         f"CREATE TRIGGER {table.name}_{verb.lower()} INSTEAD OF {verb} ON {view} "
         f"FOR EACH ROW EXECUTE FUNCTION {function}()",

@@ -90,7 +90,7 @@ def wanted(cursor: Cursor) -> SourceMapping:
 def stored(cursor: Cursor) -> tuple[str, str] | None:
     """(name, text) of the mapping that the views were made from."""
     cursor.execute("SELECT to_regclass('litgo.source_mapping') IS NOT NULL")
-    if not _one(cursor)[0]:
+    if not one(cursor)[0]:
         return None
     cursor.execute("SELECT name, text FROM litgo.source_mapping")
     row = cursor.fetchone()
@@ -102,7 +102,7 @@ def fit(cursor: Cursor, mapping: SourceMapping) -> Fit:
     tables, problems = {}, []
     for name, table in mapping.tables.items():
         cursor.execute("SELECT to_regclass(%s)::oid", (table.quoted,))
-        relation = _one(cursor)[0]
+        relation = one(cursor)[0]
         if relation is None:
             problems.append(f"{mapping.name}, line {table.line}: {name}: there is no table {'.'.join(table.relation)}")
             continue
@@ -161,7 +161,7 @@ def _misfit(cursor: Cursor, table: SourceTable, column: str, form: Form, kinds: 
         except psycopg2.Error as error:
             return f"the expression is refused: {_first_line(error)}"
         cursor.execute(_BASE_TYPE.format(name="", source="pg_type t", condition="t.oid = %s"), (oid,))
-        kind, sort = _one(cursor)
+        kind, sort = one(cursor)
     if kind in FAMILIES[family]:
         return None
     if sort == "e" and family == "text":
@@ -188,18 +188,29 @@ def savepoint(cursor: Cursor) -> Iterator[None]:
 def up_to_date(cursor: Cursor, mapping: SourceMapping) -> bool:
     """Whether the views that are there were made from this mapping. Needs no right but to read."""
     cursor.execute("SELECT to_regclass('litgo.source_mapping') IS NOT NULL")
-    if not _one(cursor)[0]:
+    if not one(cursor)[0]:
         return False
     cursor.execute(
         "SELECT (SELECT text FROM litgo.source_mapping), (SELECT count(*) FROM pg_class WHERE relkind = 'v' "
         "AND relnamespace = to_regnamespace(%s) AND relname = ANY(%s))",
         (SOURCE_SCHEMA, list(TABLES)),
     )
-    return _one(cursor) == (mapping.text, len(TABLES))
+    return one(cursor) == (mapping.text, len(TABLES))
 
 
 def create(cursor: Cursor, fitted: Fit) -> None:
-    """Make the views anew, in the caller's transaction; grants on them are the caller's to give again."""
+    """Make the views anew and keep what they were made from; grants on them are the caller's to give again."""
+    make(cursor, fitted)
+    cursor.execute(
+        "INSERT INTO litgo.source_mapping (name, text, views_sha256) VALUES (%s, %s, %s) "
+        "ON CONFLICT (singleton) DO UPDATE SET name = excluded.name, text = excluded.text, "
+        "views_sha256 = excluded.views_sha256, made_at = now()",
+        (fitted.mapping.name, fitted.mapping.text, fitted.digest()),
+    )
+
+
+def make(cursor: Cursor, fitted: Fit) -> None:
+    """Make the views anew, in the caller's transaction."""
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
     for name in TABLES:
         cursor.execute(f"DROP VIEW IF EXISTS {SOURCE_SCHEMA}.{name} CASCADE")
@@ -208,12 +219,6 @@ def create(cursor: Cursor, fitted: Fit) -> None:
     for table in fitted.tables.values():
         for statement in table.statements():
             cursor.execute(statement)
-    cursor.execute(
-        "INSERT INTO litgo.source_mapping (name, text, views_sha256) VALUES (%s, %s, %s) "
-        "ON CONFLICT (singleton) DO UPDATE SET name = excluded.name, text = excluded.text, "
-        "views_sha256 = excluded.views_sha256, made_at = now()",
-        (fitted.mapping.name, fitted.mapping.text, fitted.digest()),
-    )
 
 
 def fitting(connection: Connection) -> list[str]:
@@ -226,7 +231,8 @@ def _first_line(error: psycopg2.Error) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _one(cursor: Cursor) -> tuple:
+def one(cursor: Cursor) -> tuple:
+    """The next row of an answer that has one."""
     row = cursor.fetchone()
     if row is None:
         raise LookupError("the database answered no row")

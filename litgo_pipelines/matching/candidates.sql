@@ -51,16 +51,14 @@ open_cases AS (
 {open_cases})
 SELECT l.id::text AS lawyer_id, area.number AS area, coalesce((e.degrees ->> area.name)::float8, 0) AS degree,
        place.at[0] AS lng, place.at[1] AS lat,
-       -- no night has seen the newest lawyers yet; a number that is none counts as absent, else it is everybody's trouble
-       CASE WHEN l.capacidade_mensal > 0 AND l.capacidade_mensal < 100000 THEN l.capacidade_mensal
-            ELSE %(base_capacity)s END::float8 AS capacity,
-       CASE WHEN l.cases_30d > 0 AND l.cases_30d < 100000 THEN l.cases_30d ELSE 0 END::float8 AS cases_30d,
+       -- as the night computed it: what the marketplace shows of it may be changed there. No night has seen the newest yet
+       coalesce(h.capacidade_mensal, %(base_capacity)s)::float8 AS capacity, coalesce(h.cases_30d, 0)::float8 AS cases_30d,
        CASE WHEN isfinite(l.created_at)
             THEN LEAST(1, extract(epoch FROM %(as_of)s - l.created_at) / 2592000) ELSE 1 END::float8 AS active_share,
        CASE WHEN twin.id IS NULL THEN coalesce(o.offers, 0)
             ELSE (SELECT coalesce(sum(x.offers), 0) FROM offered x WHERE x.lawyer_id = ANY(twin.ids)) END::float8 AS offers_30d,
        -- in microseconds, which a double holds exactly; the night's figure may be older than the ledger's
-       (extract(epoch FROM GREATEST(l.last_offered_at, o.last_offered_at)) * 1000000)::float8 AS last_offered,
+       (extract(epoch FROM GREATEST(h.last_offered_at, o.last_offered_at)) * 1000000)::float8 AS last_offered,
        coalesce(e.concluded, 0)::float8 AS concluded, coalesce(e.won, 0)::float8 AS won, e.years::float8,
        coalesce(e.publications, 0)::float8 AS publications, e.response_h::float8, e.stars::float8,
        coalesce(e.reviews, 0)::float8 AS reviews, e.softskill::float8,
@@ -69,6 +67,8 @@ FROM works_in area
 JOIN lawyers l ON l.id = area.id
 CROSS JOIN LATERAL (SELECT {lawyer_place} AS at) place
 LEFT JOIN offered o ON o.lawyer_id = l.id
+LEFT JOIN litgo.equity_history h ON h.lawyer_id = l.id
+    AND h.night = (SELECT max(night) FROM litgo.equity_history WHERE as_of <= %(as_of)s)
 LEFT JOIN open_cases p ON p.lawyer_id = l.id
 LEFT JOIN litgo.lawyer_evidence e ON e.lawyer_id = l.id
 LEFT JOIN twin ON twin.id = l.id

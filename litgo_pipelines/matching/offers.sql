@@ -15,7 +15,10 @@ WITH matched AS (
     RETURNING case_id
 ),
 chosen AS (
-    SELECT m.case_id, l.id AS lawyer_id, l.last_offered_at, (e.entry ->> 'score')::float8 AS fair,
+    SELECT m.case_id, l.id AS lawyer_id,
+           -- not the lawyer's own column, which others may change
+           (SELECT max(o.sent_at) FROM offers o WHERE o.lawyer_id = l.id AND o.sent_at < $4) AS last_offered_at,
+           (e.entry ->> 'score')::float8 AS fair,
            (e.entry ->> 'equity_term')::float8 AS equity, (e.entry ->> 'relevance')::float8 AS raw,
            e.entry -> 'features' AS features,
            jsonb_build_object('rank', e.place, 'lambda', $7)
@@ -26,13 +29,16 @@ chosen AS (
     WHERE (e.entry ->> 'offered')::boolean
 ),
 logged AS (
+    UPDATE case_matches m
+    SET fair_score = c.fair, equity_score = c.equity, raw_score = c.raw, features = c.features, breakdown = c.breakdown,
+        weights_used = $10, preset_used = $13, created_at = $4
+    FROM chosen c WHERE m.case_id = c.case_id AND m.lawyer_id = c.lawyer_id
+),
+logged_first AS (  -- not ON CONFLICT, which a view with a trigger does not take
     INSERT INTO case_matches (case_id, lawyer_id, fair_score, equity_score, raw_score, features, breakdown,
                               weights_used, preset_used, created_at)
-    SELECT case_id, lawyer_id, fair, equity, raw, features, breakdown, $10, $13, $4 FROM chosen
-    ON CONFLICT (case_id, lawyer_id) DO UPDATE
-    SET fair_score = excluded.fair_score, equity_score = excluded.equity_score, raw_score = excluded.raw_score,
-        features = excluded.features, breakdown = excluded.breakdown, weights_used = excluded.weights_used,
-        preset_used = excluded.preset_used, created_at = excluded.created_at
+    SELECT case_id, lawyer_id, fair, equity, raw, features, breakdown, $10, $13, $4 FROM chosen c
+    WHERE NOT EXISTS (SELECT FROM case_matches m WHERE m.case_id = c.case_id AND m.lawyer_id = c.lawyer_id)
 ),
 offered AS (
     INSERT INTO offers (id, case_id, lawyer_id, status, sent_at, expires_at, fair_score, raw_score, equity_weight,

@@ -34,7 +34,10 @@ def test_a_better_model_is_promoted_and_the_decision_can_be_replayed(better: Lab
     life = better.life
     first = better.closed(1)
     assert first.decision.outcome is ExperimentOutcome.KEEP_RUNNING
-    life.do(lambda c: c.execute("UPDATE lawyers SET capacidade_mensal = 30 WHERE id = md5('lawyer 1')::uuid"))
+    life.do(lambda c: c.execute(
+        "INSERT INTO litgo.equity_history (night, lawyer_id, as_of, cases_30d, capacidade_mensal, offers_30d, load) "
+        "VALUES ('2026-01-01', md5('lawyer 1')::uuid, '2026-01-02', 0, 30, 0, 0)"
+    ))  # fmt: skip
     closed = better.closed(20)
     assert (closed.decision.outcome, closed.ended, closed.held) == (ExperimentOutcome.PROMOTE, "promote", None)
     assert (life.state().champion, life.state().previous) == ("2", "1")

@@ -164,7 +164,9 @@ def test_the_assets_the_jobs_and_the_figures_to_scrape(
     lab.life, lab.start = life, at
     life.do(lambda c: c.execute(
         "INSERT INTO lawyers (id, name, cases_30d, capacidade_mensal, created_at) "
-        "SELECT md5('lawyer ' || n)::uuid, 'L', 4, 10, '2026-01-01' FROM generate_series(0, 19) n"
+        "SELECT md5('lawyer ' || n)::uuid, 'L', 4, 10, '2026-01-01' FROM generate_series(0, 19) n; "
+        "INSERT INTO litgo.equity_history (night, lawyer_id, as_of, cases_30d, capacidade_mensal, offers_30d, load) "
+        "SELECT '2026-01-01', id, '2026-01-02', cases_30d, capacidade_mensal, 0, 0.4 FROM lawyers"
     ))  # fmt: skip
     lab.expose(1200, {"treatment": 0.5, "control": 0.3})
     as_of = (at + 20 * DAY).isoformat()

@@ -1,3 +1,4 @@
-"""Fixtures of the live schema."""
+"""Fixtures of the live schema, and an MLflow server."""
 
+from litgo_pipelines_tests.worlds.learning import mlflow_server  # noqa: F401
 from litgo_pipelines_tests.worlds.live_schema import live, live_template  # noqa: F401

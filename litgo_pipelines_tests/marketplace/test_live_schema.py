@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
+from sqlalchemy.engine import make_url
 
 from litgo_pipelines import definitions
 from litgo_pipelines.database import connect, roles
@@ -16,6 +18,7 @@ from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.marketplace.migrate import MigrationError, migrate
 from litgo_pipelines.matching.waits import record_availability
 from litgo_pipelines.simulation.faults import FaultServer, answer, json_answer
+from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace, as_role, fill
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -102,48 +105,143 @@ class Jobs:
 
     def run(self, job: str, *only: str, **more: Any) -> None:
         done = self.repository.get_job(job).execute_in_process(
-            instance=self.instance, asset_selection=[dg.AssetKey(asset) for asset in only] or None, run_config=QUIET,
-            raise_on_error=False, **more,
+            **{
+                "instance": self.instance, "asset_selection": [dg.AssetKey(asset) for asset in only] or None,
+                "run_config": QUIET, "raise_on_error": False,
+            } | more
         )  # fmt: skip
         assert done.success, [causes(event) for event in done.all_events if event.is_step_failure]
 
 
+def run_the_jobs(live: LiveMarketplace, jobs: Jobs, end: datetime) -> None:
+    """Everything that runs by itself, once."""
+    nights = NIGHTS.get_partition_keys(end + timedelta(seconds=1))[-30:]
+    jobs.run("nightly_equity", tags={
+        "dagster/asset_partition_range_start": nights[0], "dagster/asset_partition_range_end": nights[-1],
+    })  # fmt: skip
+    jobs.run("offer_expiry")
+    jobs.run("evidence")
+    jobs.run("matching", "triaged_cases", "case_offers")
+    jobs.run("notifications")
+
+
+def choose_a_lawyer(live: LiveMarketplace) -> tuple[str, str, str]:
+    """As the marketplace's own backend: three lawyers are interested in one case, the client takes one of them."""
+    ((case, client, several),) = live.ask(
+        "SELECT o.case_id::text, c.client_id::text, array_agg(o.lawyer_id::text ORDER BY o.lawyer_id) "
+        "FROM public.offers o JOIN public.cases c ON c.id = o.case_id WHERE o.status = 'pending' "
+        "AND o.case_id IN (SELECT case_id FROM litgo.matchings) "
+        "GROUP BY o.case_id, c.client_id HAVING count(*) > 3 ORDER BY o.case_id LIMIT 1"
+    )
+    live.ask(
+        "UPDATE public.offers SET status = 'interested', responded_at = now() "
+        "WHERE case_id = %s AND lawyer_id = ANY(%s::uuid[])",
+        case, several[:3],
+    )  # fmt: skip
+    ((contract,),) = live.ask(
+        "INSERT INTO public.contracts (case_id, lawyer_id, client_id, status, fee_model, created_at) "
+        "VALUES (%s, %s, %s, 'pending-signature', %s, now() - interval '1 minute') RETURNING id::text",
+        case, several[0], client, '{"type": "success", "percent": 20}',
+    )  # fmt: skip
+    return case, several[0], contract
+
+
+def sign_and_review(live: LiveMarketplace, jobs: Jobs) -> str:
+    """Both sign on paper, one after the other; the contract ends well and is reviewed. The case."""
+    case, lawyer, contract = choose_a_lawyer(live)
+    jobs.run("contracts")
+    for party, status in (("client", "pending-signature"), ("lawyer", "active")):
+        jobs.run("record_signature", run_config=QUIET | {"ops": {"signature": {"config": {
+            "contract_id": contract, "signed_by": party, "signed_at": datetime.now(UTC).isoformat(),
+            "recorded_by": "Ana", "sha256": "0" * 64,
+        }}}})  # fmt: skip
+        assert live.ask("SELECT status FROM public.contracts WHERE id = %s", contract) == [(status,)]
+    # what the marketplace's own trigger adds to a signature
+    assert live.ask("SELECT action FROM public.audit_log WHERE record_id = %s", contract) == [("activated",)]
+    statuses = live.ask(
+        "SELECT DISTINCT lawyer_id::text = %s, status FROM public.offers WHERE case_id = %s", lawyer, case
+    )
+    assert dict(statuses) == {True: "interested", False: "closed"}
+    live.ask("UPDATE public.contracts SET status = 'closed' WHERE id = %s", contract)
+    live.ask("UPDATE public.cases SET status = 'closed' WHERE id = %s", case)
+    live.ask(
+        "INSERT INTO public.reviews (contract_id, lawyer_id, client_id, rating, outcome, comment) "
+        "SELECT id, lawyer_id, client_id, 5, 'won', 'Excelente' FROM public.contracts WHERE id = %s",
+        contract,
+    )
+    jobs.run("evidence")
+    jobs.run("notifications")
+    return case
+
+
+# Each part of the flow → a figure that is not 0 after it.
+DONE = {
+    "nights": "SELECT count(*) FROM litgo.offer_distribution",
+    "evidence": "SELECT count(*) FROM litgo.lawyer_evidence WHERE reviews > 0",
+    "written back": "SELECT count(*) FROM public.lawyers WHERE equity_updated_at IS NOT NULL",
+    "matched": "SELECT count(*) FROM litgo.matchings",
+    "offers": "SELECT count(*) FROM public.offers WHERE status = 'pending'",
+    "messages": "SELECT count(*) FROM litgo.outbox WHERE status IN ('sent', 'merged')",
+    "signed": "SELECT count(*) FROM litgo.contract_requests WHERE status = 'signed'",
+    "told": "SELECT count(*) FROM litgo.outbox WHERE kind = 'contract_signed'",
+    "registered": "SELECT count(*) FROM litgo.retrainings WHERE mlflow_version IS NOT NULL",
+}
+# A database that is stricter than the marketplace's own migrations leave it.
+STRICT = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'live_strict') THEN
+        CREATE ROLE live_strict LOGIN CREATEROLE CREATEDB BYPASSRLS;  -- as Supabase's postgres
+    END IF;
+END $$;
+GRANT USAGE ON SCHEMA auth TO live_strict;
+GRANT SELECT ON auth.users TO live_strict;
+ALTER SCHEMA public OWNER TO live_strict;
+CREATE FUNCTION public.shout() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_notify(TG_TABLE_NAME, left(row_to_json(NEW)::text, 7000)); RETURN NEW; END $$;
+DO $$ DECLARE name text; BEGIN
+    FOREACH name IN ARRAY ARRAY['profiles', 'lawyers', 'cases', 'case_matches', 'offers', 'contracts', 'reviews'] LOOP
+        EXECUTE format('ALTER TABLE public.%I OWNER TO live_strict', name);
+        EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format('CREATE POLICY nobody ON public.%I AS RESTRICTIVE USING (false)', name);
+        EXECUTE format('CREATE TRIGGER shout AFTER INSERT OR UPDATE ON public.%I '
+                       'FOR EACH ROW EXECUTE FUNCTION public.shout()', name);
+    END LOOP;
+END $$;
+ALTER TABLE public.audit_log OWNER TO live_strict;
+ALTER FUNCTION public.rate() OWNER TO live_strict;
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_whole_flow(live: LiveMarketplace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("strict", [False, True], ids=["plain", "strict"])
+def test_the_whole_flow(
+    live: LiveMarketplace, mlflow_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, strict: bool
+) -> None:
     from litgo_pipelines.cli.platform import _last_night
 
     end = _last_night()
     fill(live.superuser, lawyers=150, cases=1200, days=90, end=end)
+    owner = live.url
+    if strict:
+        owner = as_role(live.url, "live_strict")
+        execute(live.superuser, STRICT, f"ALTER DATABASE {make_url(owner).database} OWNER TO live_strict")
     monkeypatch.setenv("LITGO_MARKETPLACE_MAPPING", "litgo")
-    migrate(live.url)
-    roles.apply(live.url)
+    migrate(owner)
+    roles.apply(owner)
     pipelines = as_role(live.url, "litgo_pipelines")
     with services() as given, dg.instance_for_test() as instance:
-        for name, value in (given | {"LITGO_DATABASE_URL": pipelines, "LITGO_HOME": str(tmp_path)}).items():
+        given |= {"LITGO_DATABASE_URL": pipelines, "LITGO_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": mlflow_server}
+        given |= {"NO_PROXY": "127.0.0.1", "GATE_MIN_QUERIES": "20", "LEARNING_TRAIN_SEEDS": "1"}
+        for name, value in given.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         jobs = Jobs(instance)
-        nights = NIGHTS.get_partition_keys(end + timedelta(seconds=1))[-30:]
-        jobs.run("nightly_equity", tags={
-            "dagster/asset_partition_range_start": nights[0], "dagster/asset_partition_range_end": nights[-1],
-        })  # fmt: skip
-        jobs.run("offer_expiry")
-        jobs.run("evidence")
-        jobs.run("matching", "triaged_cases", "case_offers")
-        jobs.run("notifications")
-        jobs.run("contracts")
-    found = {
-        name: live.ask(query)[0][0]
-        for name, query in {
-            "nights": "SELECT count(*) FROM litgo.offer_distribution",
-            "evidence": "SELECT count(*) FROM litgo.lawyer_evidence WHERE reviews > 0",
-            "written back": "SELECT count(*) FROM public.lawyers WHERE equity_updated_at IS NOT NULL",
-            "matched": "SELECT count(*) FROM litgo.matchings",
-            "offers": "SELECT count(*) FROM public.offers WHERE status = 'pending'",
-            "messages": "SELECT count(*) FROM litgo.outbox WHERE status IN ('sent', 'merged')",
-        }.items()
-    }
-    print(found)
+        run_the_jobs(live, jobs, end)
+        case = sign_and_review(live, jobs)
+        jobs.run("retraining")
+    found = {name: live.ask(query)[0][0] for name, query in DONE.items()}
     assert all(found.values()), found
+    assert found["nights"] == 30
+    ((path,),) = live.ask("SELECT snapshot_path FROM litgo.retrainings")
+    assert case in pq.read_table(tmp_path / path, columns=["case_id"])["case_id"].to_pylist()

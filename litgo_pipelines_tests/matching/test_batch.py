@@ -98,7 +98,8 @@ def test_the_order_in_which_rows_were_written_changes_nothing(
 
 def test_the_next_case_sees_the_reservations_of_the_one_before(database_url: str) -> None:
     fill(database_url, lawyers=10, cases=2)
-    ask(database_url, "UPDATE lawyers SET geo_latlon = point(-46.63, -23.55), capacidade_mensal = 10, cases_30d = 0")
+    ask(database_url, "UPDATE lawyers SET geo_latlon = point(-46.63, -23.55)")
+    ask(database_url, "UPDATE litgo.equity_history SET capacidade_mensal = 10, cases_30d = 0")
     ask(database_url, "DELETE FROM litgo.lawyer_evidence")
     ask(database_url, "UPDATE cases SET area = 'Civil', urgency_h = 72")
     match(database_url, Plan(exploration=0))
@@ -108,16 +109,43 @@ def test_the_next_case_sees_the_reservations_of_the_one_before(database_url: str
 def test_the_less_loaded_of_two_alike_gets_more_offers(database_url: str) -> None:
     """The specification's own test, over ten matchings of a pool with room for five others."""
     fill(database_url, lawyers=6, cases=10)
-    ask(database_url, "UPDATE lawyers SET geo_latlon = point(-46.63, -23.55), capacidade_mensal = 10, cases_30d = 5, "
-        "tags_expertise = '{Civil}'")  # fmt: skip
+    ask(database_url, "UPDATE lawyers SET geo_latlon = point(-46.63, -23.55), tags_expertise = '{Civil}'")
+    ask(database_url, "UPDATE litgo.equity_history SET capacidade_mensal = 10, cases_30d = 5")
     ask(database_url, "DELETE FROM litgo.lawyer_evidence")
     ask(database_url, "UPDATE cases SET area = 'Civil'")
     for lawyer, load in ((1, 2), (2, 8)):
-        ask(database_url, "UPDATE lawyers SET cases_30d = %s WHERE id = md5('lawyer ' || %s)::uuid", (load, lawyer))
+        ask(database_url, "UPDATE litgo.equity_history SET cases_30d = %s WHERE lawyer_id = md5('lawyer ' || %s)::uuid",
+            (load, lawyer))  # fmt: skip
     match(database_url, Plan(exploration=0))
     got = dict(ask(database_url, "SELECT lawyer_id::text, count(*) FROM offers GROUP BY 1"))
     low, high = (ask(database_url, "SELECT md5('lawyer ' || %s)::uuid::text", (n,))[0][0] for n in (1, 2))
     assert got[low] > got.get(high, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "capacidade_mensal = 1000, cases_30d = 0, last_offered_at = NULL",
+        "capacidade_mensal = NULL, cases_30d = -40",
+        "capacidade_mensal = -1, cases_30d = NULL, last_offered_at = '-infinity'",
+        "last_offered_at = '1990-01-01', equity_updated_at = '2090-01-01'",
+        "last_offered_at = 'infinity'",
+    ],
+)
+def test_what_a_lawyer_writes_into_the_columns_for_display_changes_no_offer(
+    database_url: str, another_url: Callable[[], str], change: str
+) -> None:
+    other = another_url()
+    for url in (database_url, other):
+        fill(url)
+    ask(other, "ALTER TABLE public.lawyers ENABLE ROW LEVEL SECURITY; "
+        "CREATE POLICY own ON public.lawyers FOR UPDATE USING (id = md5('lawyer 7')::uuid)")  # fmt: skip
+    ask(other, f"UPDATE public.lawyers SET {change} WHERE id = md5('lawyer 7')::uuid")
+    match(database_url)
+    match(other)
+    assert offers(database_url) == offers(other)
+    displayed = "SELECT case_id, lawyer_id, last_offered_at FROM offers ORDER BY 1, 2"
+    assert ask(database_url, displayed) == ask(other, displayed)
 
 
 @pytest.mark.parametrize(

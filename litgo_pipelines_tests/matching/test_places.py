@@ -81,17 +81,12 @@ def test_a_lawyer_is_where_he_means_to_be(database_url: str, change: str) -> Non
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE lawyers SET capacidade_mensal = 0",
-        "UPDATE lawyers SET capacidade_mensal = -4, cases_30d = -1",
-        "ALTER TABLE public.lawyers ALTER capacidade_mensal TYPE numeric; UPDATE lawyers SET capacidade_mensal = 'NaN'",
-        "ALTER TABLE public.lawyers ALTER cases_30d TYPE float8; UPDATE lawyers SET cases_30d = 'Infinity'",
         "ALTER TABLE public.lawyers ALTER max_concurrent_cases TYPE real; "
         "UPDATE lawyers SET max_concurrent_cases = 'NaN'",
         "ALTER TABLE public.cases ALTER urgency_h TYPE numeric; UPDATE cases SET urgency_h = 'NaN'",
         "ALTER TABLE public.cases ALTER urgency_h TYPE float8; UPDATE cases SET urgency_h = '-Infinity'",
         "UPDATE cases SET urgency_h = 0",
         "UPDATE lawyers SET created_at = '-infinity'",
-        "UPDATE lawyers SET last_offered_at = 'infinity'",
         "UPDATE litgo.lawyer_evidence SET years = 'NaN', response_h = 'Infinity', softskill = 'NaN'",
         'UPDATE litgo.lawyer_evidence SET degrees = \'{"Civil": "NaN"}\'',
     ],
@@ -169,7 +164,9 @@ def test_local_lawyers_come_first_at_any_number(database_url: str, local: int) -
         database_url,
         "UPDATE lawyers SET geo_latlon = CASE WHEN random() < .5 THEN point(-43.2, -22.9) ELSE point(-60, -3.1) END",
     )
-    ask(database_url, "UPDATE lawyers SET geo_latlon = point(-46.63, -23.55), cases_30d = 9 WHERE id IN "
+    ask(database_url, "UPDATE lawyers SET geo_latlon = point(-46.63, -23.55) WHERE id IN "
+        "(SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, %s) i)", (local,))  # fmt: skip
+    ask(database_url, "UPDATE litgo.equity_history SET cases_30d = 9 WHERE lawyer_id IN "
         "(SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, %s) i)", (local,))  # fmt: skip
     match(database_url, Plan(exploration=0.3))
     counted = "count(*) FILTER (WHERE lawyer_id IN (SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, %s) i))"

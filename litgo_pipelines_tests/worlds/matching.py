@@ -27,6 +27,9 @@ SELECT md5('lawyer ' || i)::uuid, 'Advogado ' || i, 'Civil',
        point(-46.63 + (i %% 7) * 0.01, -23.55 + (i %% 5) * 0.01), 5 + i %% 11, i %% 4,
        %(as_of)s::timestamptz - interval '300 days'
 FROM generate_series(1, %(lawyers)s) i;
+INSERT INTO litgo.equity_history (night, lawyer_id, as_of, cases_30d, capacidade_mensal, offers_30d, load)
+SELECT %(as_of)s::date - 1, id, %(as_of)s::timestamptz - interval '7 hours', cases_30d, capacidade_mensal, 0,
+       cases_30d::float8 / capacidade_mensal FROM lawyers;
 INSERT INTO litgo.lawyer_evidence (lawyer_id, as_of, concluded, won, years, publications, degrees, response_h, stars,
                                    reviews, softskill)
 SELECT md5('lawyer ' || i)::uuid, %(as_of)s, i %% 9, (i %% 9) / 2.0, i %% 20, i %% 3, '{"Civil": 2}', 1 + i %% 30,

@@ -1,0 +1,36 @@
+"""`litgo doctor`: whether a database of yours would serve, and what mapping it needs."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from litgo_pipelines.settings import SettingsError, settings
+
+app = typer.Typer()
+
+
+@app.command()
+def doctor(
+    write_mapping: Annotated[Path | None, typer.Option(help="write the proposed mapping into this file")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the report as JSON")] = False,
+) -> None:
+    """How the database and the pipelines would get on; exit code 1 when something would fail. Changes nothing in it."""
+    from litgo_pipelines.marketplace import doctor as examining
+
+    url = settings().litgo_database_url
+    if url is None:
+        raise SettingsError("LITGO_DATABASE_URL is not set: doctor looks at a database of yours")
+    report = examining.examine(url)
+    if write_mapping is not None:
+        if write_mapping.exists():
+            raise SettingsError(f"{write_mapping} is there already: name another file, or move it away")
+        write_mapping.write_text(report.proposal, encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2, default=str))
+    else:
+        typer.echo(examining.text(report))
+        if write_mapping is not None:
+            typer.echo(f"\nwritten: {write_mapping}; check it, then set LITGO_MARKETPLACE_MAPPING={write_mapping}")
+    raise typer.Exit(1 if report.failures else 0)

@@ -1,0 +1,209 @@
+"""A proposed mapping: for each logical column what a marketplace most likely means by it. Pure.
+
+From the relations that are there, their columns' types and names, and the labels of enums; what a known mapping has
+that fits is kept. The proposal is text in the form `mapping.py` reads, for a person to check.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+
+from litgo_pipelines.marketplace import other_names
+from litgo_pipelines.marketplace.mapping import Form
+from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, TABLES, VALUES, WRITTEN
+
+SIMILAR = 0.72  # of names: below, two columns have nothing to do with each other
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+_YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+
+
+@dataclass(frozen=True)
+class TheirTable:
+    """A table of theirs. `columns`: name → base type; `labels`: of columns whose values are few.
+
+    `triggers`: those that run with the rights of whoever writes.
+    """
+
+    schema: str
+    name: str
+    columns: Mapping[str, str]
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    triggers: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ProposedTable:
+    """`forms`: what each logical column would be; None where nothing serves. `guessed`: those that no mapping had."""
+
+    relation: tuple[str, str]
+    forms: Mapping[str, Form | None]
+    guessed: frozenset[str]
+    where: str | None = None
+    owner_writes: bool = False
+
+
+def similarity(ours: str, theirs: str, others: Iterable[str] = ()) -> float:
+    """1 for the same name, whatever its accents and capitals; a known other name is nearly as good."""
+    wanted, given = _plain(ours), _plain(theirs)
+    if wanted == given:
+        return 1.0
+    best = _alike(wanted, given)
+    for rank, other in enumerate(others):
+        best = max(best, 0.98 - 0.01 * rank if _plain(other) == given else 0.9 * _alike(_plain(other), given))
+    return best
+
+
+def _alike(one: str, other: str) -> float:
+    return 0.95 * SequenceMatcher(None, one, other).ratio()
+
+
+def _plain(name: str) -> str:
+    """Small letters without accents, words joined by underscores: `criadoEm` is `criado_em`."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    bare = unicodedata.normalize("NFKD", parted).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")
+
+
+def place_tables(tables: Sequence[TheirTable], fixed: Mapping[str, tuple[str, str]]) -> dict[str, TheirTable]:
+    """Which table of theirs is which logical table; `fixed`: those that are known. Each is taken once."""
+    by_name = {(table.schema, table.name): table for table in tables}
+    found = {ours: by_name[relation] for ours, relation in fixed.items() if relation in by_name}
+    taken = {(table.schema, table.name) for table in found.values()}
+    scored = sorted(
+        ((score, ours, (table.schema, table.name))
+         for ours in TABLES if ours not in found
+         for table in tables if (score := _table_score(ours, table)) >= SIMILAR),
+        reverse=True,
+    )  # fmt: skip
+    for _, ours, relation in scored:
+        if ours not in found and relation not in taken:
+            found[ours] = by_name[relation]
+            taken.add(relation)
+    return found
+
+
+def _table_score(ours: str, table: TheirTable) -> float:
+    """By its name, and by how many of the columns that must be there it has under some name."""
+    needed = [column for column in TABLES[ours] if f"{ours}.{column}" not in OPTIONAL]
+    there = sum(
+        any(similarity(column, theirs, other_names.COLUMNS.get(column, ())) >= 0.9 for theirs in table.columns)
+        for column in needed
+    )
+    return 0.7 * similarity(ours, table.name, other_names.TABLES[ours]) + 0.3 * there / len(needed)
+
+
+def propose_table(
+    ours: str, table: TheirTable, kept: Mapping[str, Form], where: str | None = None, owner_writes: bool = False
+) -> ProposedTable:
+    """`kept`: the forms of a known mapping that serve here."""
+    forms: dict[str, Form | None] = dict(kept)
+    open_columns = [column for column in TABLES[ours] if column not in kept]
+    taken = {form.column for form in kept.values() if form.column}
+    candidates = sorted(
+        ((score, column, theirs)
+         for column in open_columns
+         for theirs in table.columns if theirs not in taken
+         if (score := similarity(column, theirs, other_names.COLUMNS.get(column, ()))) >= SIMILAR),
+        reverse=True,
+    )  # fmt: skip
+    for _, column, theirs in candidates:
+        if column not in forms and theirs not in taken and (form := _serving(ours, column, table, theirs)):
+            forms[column] = form
+            taken.add(theirs)
+    for column in open_columns:
+        forms.setdefault(column, Form(0) if f"{ours}.{column}" in OPTIONAL else None)
+    writes = owner_writes or (bool(table.triggers) and bool(WRITTEN[ours]))
+    guessed = frozenset(column for column in open_columns if (form := forms[column]) and not form.absent)
+    return ProposedTable((table.schema, table.name), forms, guessed, where, writes)
+
+
+def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | None:
+    """A form in which this column of theirs has the type that is needed; None where there is none."""
+    family, kind, name = TABLES[ours][column], table.columns[theirs], f"{ours}.{column}"
+    written = any(column in columns for columns in WRITTEN[ours].values())
+    if name in VALUES and theirs in table.labels:
+        values = _translated(name, table.labels[theirs])
+        if any(mine != their for mine, their in values):
+            return Form(0, column=theirs, values=values)
+    if kind in FAMILIES[family]:
+        return Form(0, column=theirs)
+    quoted = theirs if _PLAIN.fullmatch(theirs) else '"' + theirs.replace('"', '""') + '"'
+    if family == "text" and theirs in table.labels:  # an enum whose labels are ours, or of no table of ours
+        if not written:
+            return Form(0, sql=f"t.{quoted}::text")
+        return Form(0, column=theirs, values=tuple((label, label) for label in table.labels[theirs]))
+    conversions = {
+        ("instant", "timestamp"): f"t.{quoted} AT TIME ZONE 'UTC'",
+        ("instant", "date"): f"t.{quoted}::timestamp AT TIME ZONE 'America/Sao_Paulo'",
+        ("json", "json"): f"t.{quoted}::jsonb",
+        ("text[]", "text"): f"string_to_array(t.{quoted}, ',')",
+        ("text[]", "varchar"): f"string_to_array(t.{quoted}, ',')",
+        ("boolean", "int4"): f"t.{quoted} <> 0",
+        ("boolean", "int2"): f"t.{quoted} <> 0",
+    }
+    return Form(0, sql=conversion) if not written and (conversion := conversions.get((family, kind))) else None
+
+
+def _translated(name: str, labels: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """(ours, theirs) of each label that means a value of ours, in the order of ours."""
+    pairs, left = [], list(labels)
+    for ours in VALUES[name]:
+        others = other_names.VALUES[name].get(ours, ())
+        scored = [(similarity(ours, label, others), label) for label in left]
+        score, label = max(scored, default=(0.0, ""))
+        if score >= 0.85:
+            pairs.append((ours, label))
+            left.remove(label)
+    return tuple(pairs)
+
+
+def render(tables: Mapping[str, ProposedTable], heading: str) -> str:
+    """The mapping file. What was guessed says so; where nothing serves, our own name stands, which is refused later."""
+    lines = [f"# {line}".rstrip() for line in heading.split("\n")]
+    for name in TABLES:
+        table = tables.get(name)
+        lines += ["", f"{name}:"]
+        if table is None:
+            lines.append(f"  table: public.{name}  # not found: say where it is")
+            forms: Mapping[str, Form | None] = dict.fromkeys(TABLES[name])
+            guessed: frozenset[str] = frozenset()
+        else:
+            forms, guessed = table.forms, table.guessed
+            lines.append(f"  table: {_scalar('.'.join(table.relation))}")
+            if table.where:
+                lines.append(f"  where: {json.dumps(table.where, ensure_ascii=False)}")
+            if table.owner_writes:
+                lines.append("  write_as: owner  # triggers of theirs run with the rights of the table's owner")
+        lines.append("  columns:")
+        lines += [f"    {column}: {_written(column, forms[column])}{_comment(name, column, forms[column], guessed)}"
+                  for column in TABLES[name]]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _written(column: str, form: Form | None) -> str:
+    if form is None:
+        return column
+    if form.absent:
+        return "null"
+    if form.sql is not None:
+        return f"{{sql: {json.dumps(form.sql, ensure_ascii=False)}}}"
+    if not form.values:
+        return _scalar(form.column or "")
+    values = ", ".join(f"{_scalar(ours)}: {_scalar(theirs)}" for ours, theirs in form.values)
+    return f"{{column: {_scalar(form.column or '')}, values: {{{values}}}}}"
+
+
+def _scalar(text: str) -> str:
+    plain = re.fullmatch(r"[a-z_][a-z0-9_.-]*", text) and text not in _YAML_WORDS
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def _comment(table: str, column: str, form: Form | None, guessed: frozenset[str]) -> str:
+    if form is None:
+        return "  # not found: name the column that holds it"
+    if form.absent:
+        return f"  # {OPTIONAL[f'{table}.{column}']}"
+    return "  # a guess: check it" if column in guessed else ""
