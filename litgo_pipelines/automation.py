@@ -72,7 +72,7 @@ schedules = [
 def request_when(
     name: str,
     job: str,
-    due: Callable[[dg.SensorEvaluationContext, Any, datetime], Mapping[str, int]],
+    due: Callable[[dg.SensorEvaluationContext, Cursor, datetime], Mapping[str, int]],
     seconds: int,
     description: str,
     *,

@@ -8,7 +8,7 @@ import os
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -127,12 +127,12 @@ class Settings(BaseModel):
 
     @field_validator("team_emails", mode="before")
     @classmethod
-    def _json(cls, value: Any) -> Any:
+    def _json(cls, value: object) -> object:
         return json.loads(value or "{}") if isinstance(value, str) else value
 
     @field_validator("matching_radii_km", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
+    def _split(cls, value: object) -> object:
         return value.split(",") if isinstance(value, str) else value
 
     @field_validator("matching_radii_km")

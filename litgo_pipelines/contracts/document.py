@@ -49,7 +49,7 @@ def brl(value: Decimal) -> str:
     return "R$ " + f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
 
 
-def fee_text(fee_model: Any) -> str:
+def fee_text(fee_model: object) -> str:
     """The clause on fees. Raises NotRenderable for a model we do not know, or figures that make no sense."""
     if not isinstance(fee_model, Mapping):
         raise NotRenderable("fee_model_unknown")
@@ -69,7 +69,7 @@ def fee_text(fee_model: Any) -> str:
     raise NotRenderable("fee_model_unknown")
 
 
-def _number(value: Any, most: float = 1e9) -> Decimal:
+def _number(value: object, most: float = 1e9) -> Decimal:
     """A positive figure with at most two decimals."""
     if (
         isinstance(value, bool)

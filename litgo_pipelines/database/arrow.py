@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from litgo_pipelines.database import Cursor
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read(cursor: Any, query: str, parameters: Mapping[str, Any], types: Mapping[str, "pa.DataType"]) -> "pa.Table":
+def read(
+    cursor: Cursor, query: str, parameters: Mapping[str, object], types: Mapping[str, "pa.DataType"]
+) -> "pa.Table":
     """The whole result as one table; `types` names every column in order."""
     import pyarrow as pa
 
@@ -20,7 +24,7 @@ def read(cursor: Any, query: str, parameters: Mapping[str, Any], types: Mapping[
 
 @contextmanager
 def stream(
-    cursor: Any, query: str, types: Mapping[str, "pa.DataType"], block_bytes: int = 8 << 20
+    cursor: Cursor, query: str, types: Mapping[str, "pa.DataType"], block_bytes: int = 8 << 20
 ) -> Iterator[Iterator["pa.RecordBatch"]]:
     """Record batches of `query` (complete SQL) while the server still sends them; memory bounded by a few blocks.
 
@@ -32,7 +36,7 @@ def stream(
 
 
 @contextmanager
-def _copied(cursor: Any, query: str) -> Iterator[Any]:
+def _copied(cursor: Cursor, query: str) -> Iterator[Any]:
     """The query's rows as a CSV stream. Raises what the database raised, whatever the reader made of it."""
     read_end, write_end = os.pipe()
     failures: list[BaseException] = []

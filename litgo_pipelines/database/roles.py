@@ -7,9 +7,8 @@ database after `litgo migrate`, again after every upgrade; docs/deployment.md.
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
-from litgo_pipelines.database import advisory_lock, connect, normalise, sql
+from litgo_pipelines.database import Connection, Cursor, advisory_lock, connect, normalise, sql
 
 # role → the database it owns; both hold what Dagster and MLflow create there themselves
 STORAGE = {"litgo_dagster": "litgo_dagster", "litgo_mlflow": "litgo_mlflow"}
@@ -55,7 +54,7 @@ def apply(url: str, passwords: Path | None = None) -> None:
         _show_runs(normalise(url, "litgo_dagster"))
 
 
-def _set_passwords(connection: Any, cursor: Any, folder: Path) -> None:
+def _set_passwords(connection: Connection, cursor: Cursor, folder: Path) -> None:
     from psycopg2 import sql as compose
     from psycopg2.extensions import encrypt_password
 

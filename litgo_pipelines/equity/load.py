@@ -24,7 +24,7 @@ class NightResult:
     lawyers_changed: int  # rows of `lawyers` written back
     seconds: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {**asdict(self), "night": self.night.isoformat(), "seconds": round(self.seconds, 3)}
 
 

@@ -7,7 +7,6 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from litgo_pipelines.database import Connection, advisory_lock, sql
 from litgo_pipelines.evidence.sentiment import LONGEST, polarity, version
@@ -35,7 +34,7 @@ class Refresh:
     subareas_changed: int
     seconds: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, float | int | str]:
         return {**asdict(self), "as_of": self.as_of.isoformat(), "seconds": round(self.seconds, 3)}
 
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from litgo_pipelines.database import Cursor, advisory_lock, sql
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
@@ -296,5 +295,5 @@ def _ramp(cursor: Cursor, now: RunningExperiment, cutoff: Cutoff, as_of: datetim
     return store.ramp(cursor, plan["points"], Actor(WHO, reason, as_of, run_id)).treatment_points
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, allow_nan=False)

@@ -99,7 +99,7 @@ class ExperimentRules:
         """Shuffles of an interim analysis of the Gini: enough for its p-value to get below `gini_alpha`."""
         return max(PERMUTATIONS, ceil(2 / self.gini_alpha))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {**asdict(self), "guardrails": [asdict(guardrail) for guardrail in self.guardrails]}
 
     @classmethod
@@ -151,7 +151,7 @@ class Cutoff:
         if not self.phases:
             raise ValueError("an experiment has at least one phase")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain JSON values; `from_dict` gives an equal cutoff."""
         values = {**asdict(self), "started_at": self.started_at.isoformat(), "at": self.at.isoformat()}
         values[_STORED_ANALYSES] = values.pop("gini_analyses")
@@ -206,7 +206,7 @@ class ExperimentDecision:
     gini_p_value: float | None = None
     blocking: tuple[str, ...] = ()  # what keeps a treatment that is better from being promoted
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         return {**asdict(self), "outcome": str(self.outcome)}
 

@@ -7,7 +7,6 @@ value. It needs the probability with which each logged action was chosen, as it 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,7 +44,7 @@ class PolicyEvaluation:
     verdict: Verdict
     reason: str
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {**asdict(self), "verdict": str(self.verdict)}
 
 

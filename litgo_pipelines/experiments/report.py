@@ -50,7 +50,7 @@ def arms_table(cutoff: Cutoff) -> str:
     )
 
 
-def _arm_row(number: int, share: str, name: str, arm: Arm) -> tuple[Any, ...]:
+def _arm_row(number: int, share: str, name: str, arm: Arm) -> tuple[object, ...]:
     means = [_mean(arm.guardrails.get(guardrail, Moments())) for guardrail in ("hours_to_accept", "rating")]
     rate = f"{arm.conversions / arm.mature:.1%}" if arm.mature else "–"
     return number, share, name, f"{arm.exposed:,}", f"{arm.mature:,}", f"{arm.conversions:,}", rate, *means

@@ -326,5 +326,5 @@ def _running(row: Sequence[Any]) -> RunningExperiment:
     return RunningExperiment(experiment, phase, points, control, treatment, split, started_at, spec)
 
 
-def _digest(spec: Mapping[str, Any]) -> str:
+def _digest(spec: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()

@@ -101,7 +101,7 @@ def parse(text: str, name: str) -> SourceMapping:
     return SourceMapping(name, text, tables)
 
 
-def _entries(node: Any, what: str, problems: list[tuple[int, str]]) -> list[tuple[str, int, Any]]:
+def _entries(node: yaml.Node, what: str, problems: list[tuple[int, str]]) -> list[tuple[str, int, Any]]:
     """(key, line, value node) of a YAML table."""
     if not isinstance(node, yaml.MappingNode):
         problems.append((_line(node), f"{what} must be a table of names, like `id: id`"))
@@ -117,7 +117,7 @@ def _entries(node: Any, what: str, problems: list[tuple[int, str]]) -> list[tupl
     return list(found.values())
 
 
-def _table(name: str, line: int, node: Any, problems: list[tuple[int, str]]) -> SourceTable:
+def _table(name: str, line: int, node: yaml.Node, problems: list[tuple[int, str]]) -> SourceTable:
     relation, where, owner_writes, forms = ("public", name), None, False, {}
     for key, at, value in _entries(node, name, problems):
         if key == "table":
@@ -142,7 +142,7 @@ def _table(name: str, line: int, node: Any, problems: list[tuple[int, str]]) -> 
     return SourceTable(name, relation, forms, line, where, owner_writes)
 
 
-def _relation(name: str, node: Any, problems: list[tuple[int, str]]) -> tuple[str, str]:
+def _relation(name: str, node: yaml.Node, problems: list[tuple[int, str]]) -> tuple[str, str]:
     parts = node.value.split(".") if _is_text(node) else []
     if len(parts) != 2 or not all(parts):
         problems.append((_line(node), f"{name}.table: expected schema.table, like public.{name}"))
@@ -150,7 +150,7 @@ def _relation(name: str, node: Any, problems: list[tuple[int, str]]) -> tuple[st
     return parts[0], parts[1]
 
 
-def _columns(table: str, node: Any, problems: list[tuple[int, str]]) -> dict[str, tuple[Form, ...]]:
+def _columns(table: str, node: yaml.Node, problems: list[tuple[int, str]]) -> dict[str, tuple[Form, ...]]:
     forms: dict[str, tuple[Form, ...]] = {}
     for column, line, value in _entries(node, f"{table}.columns", problems):
         if column not in TABLES[table]:
@@ -164,7 +164,7 @@ def _columns(table: str, node: Any, problems: list[tuple[int, str]]) -> dict[str
     return forms
 
 
-def _form(table: str, column: str, node: Any, problems: list[tuple[int, str]]) -> Form:
+def _form(table: str, column: str, node: yaml.Node, problems: list[tuple[int, str]]) -> Form:
     line, name = _line(node), f"{table}.{column}"
     written = any(column in columns for columns in WRITTEN[table].values())
     if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
@@ -187,7 +187,7 @@ def _form(table: str, column: str, node: Any, problems: list[tuple[int, str]]) -
     return Form(line, column=column)
 
 
-def _values(name: str, node: Any, problems: list[tuple[int, str]]) -> tuple[tuple[str, str], ...]:
+def _values(name: str, node: yaml.Node, problems: list[tuple[int, str]]) -> tuple[tuple[str, str], ...]:
     pairs = []
     for ours, line, value in _entries(node, f"{name}.values", problems):
         if name in VALUES and ours not in VALUES[name]:
@@ -204,11 +204,11 @@ def _values(name: str, node: Any, problems: list[tuple[int, str]]) -> tuple[tupl
     return tuple(pairs)
 
 
-def _is_text(node: Any) -> bool:
+def _is_text(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and bool(node.value) and node.tag != "tag:yaml.org,2002:null"
 
 
-def _line(node: Any) -> int:
+def _line(node: yaml.Node) -> int:
     return node.start_mark.line + 1 if node is not None else 1
 
 

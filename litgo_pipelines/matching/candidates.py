@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.database import sql
+from litgo_pipelines.database import Connection, Cursor, sql
 from litgo_pipelines.database.arrow import read
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
@@ -96,7 +96,7 @@ class Pairs:
     features: Floats  # (pairs, 8), NaN where there is no evidence
 
 
-def read_cases(cursor: Any, case_ids: Sequence[str], rounds: Sequence[int], preset: str) -> Cases:
+def read_cases(cursor: Cursor, case_ids: Sequence[str], rounds: Sequence[int], preset: str) -> Cases:
     """Cases in the given order; `preset` for those that chose none."""
     parameters = {"case_ids": list(case_ids), "rounds": list(rounds), "preset": preset}
     cursor.execute(statement("cases.sql"), parameters)
@@ -117,7 +117,7 @@ def read_cases(cursor: Any, case_ids: Sequence[str], rounds: Sequence[int], pres
     )  # fmt: skip
 
 
-def read_lawyers(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) -> Lawyers:
+def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> Lawyers:
     """Everybody who could be eligible for one of the cases within its radius, as of the instant."""
     import pyarrow as pa
 
@@ -182,7 +182,7 @@ def _one_account(twin: Floats, area: Floats, account: Floats) -> NDArray[np.bool
     return kept
 
 
-def barred(cursor: Any, cases: Cases, lawyers: Lawyers) -> dict[int, Ints]:
+def barred(cursor: Cursor, cases: Cases, lawyers: Lawyers) -> dict[int, Ints]:
     """Case (row number) → lawyers (row numbers) who were offered it already, or whose own case it is."""
     cursor.execute(sql(PACKAGE, "barred.sql"), {"case_ids": cases.ids})
     case_row = {case: row for row, case in enumerate(cases.ids)}
@@ -218,7 +218,7 @@ def eligible(cases: Cases, lawyers: Lawyers, case: int, radius_km: float, before
 
 
 def similar(
-    connection: Any, cases: Cases, lawyers: Lawyers, reach: Reach, as_of: datetime, model: str, until: int
+    connection: Connection, cases: Cases, lawyers: Lawyers, reach: Reach, as_of: datetime, model: str, until: int
 ) -> tuple[str, list[NDArray[np.float32]]]:
     """(space, S of each case with those eligible for it, in the order of `reach.found`, NaN where a text is missing).
 
@@ -278,7 +278,7 @@ def pairs(
     return Pairs(starts, lawyer, matrix)
 
 
-def search(cursor: Any, cases: Cases, radii_km: Sequence[float], as_of: datetime) -> tuple[Lawyers, Reach]:
+def search(cursor: Cursor, cases: Cases, radii_km: Sequence[float], as_of: datetime) -> tuple[Lawyers, Reach]:
     """The lawyers, and for each case the smallest radius with five eligible ones, in steps, in the end anywhere."""
     steps = np.array([*radii_km, ANYWHERE])
     level = np.where(np.isfinite(cases.lat), 0, len(radii_km))
@@ -294,7 +294,7 @@ def search(cursor: Any, cases: Cases, radii_km: Sequence[float], as_of: datetime
     return _reach(cursor, cases, steps[level], as_of)
 
 
-def _reach(cursor: Any, cases: Cases, radius_km: Floats, as_of: datetime) -> tuple[Lawyers, Reach]:
+def _reach(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> tuple[Lawyers, Reach]:
     lawyers = read_lawyers(cursor, cases, radius_km, as_of)
     before = barred(cursor, cases, lawyers)
     found = [eligible(cases, lawyers, case, float(radius_km[case]), before.get(case)) for case in range(len(cases.ids))]
@@ -328,7 +328,7 @@ def _regions(cases: Cases, radius_km: Floats) -> tuple[list[dict[str, Any]], lis
     return [region for region in regions if region["areas"]], sorted(anywhere)
 
 
-def _success_in_subareas(cursor: Any, cases: Cases, ids: list[str]) -> dict[int, Floats]:
+def _success_in_subareas(cursor: Cursor, cases: Cases, ids: list[str]) -> dict[int, Floats]:
     import pyarrow as pa
     import pyarrow.compute as pc
 

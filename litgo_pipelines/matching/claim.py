@@ -7,8 +7,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.matching.plan import Arms, Batch, Plan
 from litgo_pipelines.matching.statements import statement
@@ -30,7 +31,7 @@ class ClaimedCase(NamedTuple):
     round: int
 
 
-def waiting_cases(cursor: Any, plan: Plan, as_of: datetime, since: datetime | None = None) -> list[WaitingCase]:
+def waiting_cases(cursor: Cursor, plan: Plan, as_of: datetime, since: datetime | None = None) -> list[WaitingCase]:
     """The cases whose turn it is, at most plan.limit; `since`: created after it, all when None."""
     cursor.execute(
         statement("pending.sql"),
@@ -45,7 +46,7 @@ def waiting_cases(cursor: Any, plan: Plan, as_of: datetime, since: datetime | No
     return [WaitingCase(*row) for row in cursor.fetchall()]
 
 
-def open_batch(cursor: Any) -> Batch | None:
+def open_batch(cursor: Cursor) -> Batch | None:
     """The batch that a killed run left unfinished."""
     cursor.execute(
         "SELECT batch_id, as_of, case_ids::text[], rounds, parameters, model_version, experiment, phase, "
@@ -59,14 +60,14 @@ def open_batch(cursor: Any) -> Batch | None:
     return Batch(batch_id, as_of, case_ids, rounds, Plan.load(stored), *rest)
 
 
-def next_instant(cursor: Any, as_of: datetime) -> datetime:
+def next_instant(cursor: Cursor, as_of: datetime) -> datetime:
     """The instant of a new batch. Offers of a batch are microseconds after it: two batches must be further apart."""
     cursor.execute("SELECT GREATEST(%s, max(as_of) + interval '1 second') FROM litgo.matching_batches", (as_of,))
     (instant,) = cursor.fetchone()
     return instant
 
 
-def ready_cases(cursor: Any, plan: Plan, instant: datetime) -> list[WaitingCase]:
+def ready_cases(cursor: Cursor, plan: Plan, instant: datetime) -> list[WaitingCase]:
     """As `waiting_cases`, without those whose vectors are on their way."""
     found = waiting_cases(cursor, plan, instant)
     late = store.not_embedded_yet(cursor, [case.case_id for case in found], instant, EMBEDDED_WITHIN)
@@ -74,7 +75,7 @@ def ready_cases(cursor: Any, plan: Plan, instant: datetime) -> list[WaitingCase]
 
 
 def claim_batch(
-    cursor: Any, plan: Plan, arms: Arms, as_of: datetime, found: Sequence[WaitingCase], run_id: str
+    cursor: Cursor, plan: Plan, arms: Arms, as_of: datetime, found: Sequence[WaitingCase], run_id: str
 ) -> Batch:
     case_ids, rounds, _ = (list(column) for column in zip(*found, strict=True))
     watermark = store.watermark(cursor)
@@ -117,7 +118,7 @@ def claim_batch(
     )
 
 
-def unmatched_cases(cursor: Any, batch: Batch) -> list[ClaimedCase]:
+def unmatched_cases(cursor: Cursor, batch: Batch) -> list[ClaimedCase]:
     """What is left of the batch: not matched, not failed and not put off in this batch, still pending."""
     cursor.execute(
         "SELECT b.turn, b.case_id::text, b.round "

@@ -57,7 +57,7 @@ class BatchResult:
     space: str = ""  # of the similarity; empty: there was none
     kept: list[float] = field(default_factory=list)  # share of the best five's relevance, per case
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, object]:
         """For logs and tables: numbers only."""
         figures = {name: value for name, value in asdict(self).items() if name not in ("failures", "kept", "problem")}
         kept = {"relevance_kept": round(float(np.mean(self.kept)), 4)} if self.kept else {}

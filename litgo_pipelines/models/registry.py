@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 if TYPE_CHECKING:
     import pandas as pd
     from lightgbm import Booster
+
+    from mlflow import MlflowClient
 
 MODEL_NAME = "litgo-ranker"
 _METRICS_PER_BATCH = 1000  # the server refuses more
@@ -200,7 +203,7 @@ def show(mlflow: MLflow, version: str, folder: str, stamp: str, files: Mapping[s
     return f"run {run_id}, {folder}"
 
 
-def _log_model(module: Any, booster: "Booster", example: NDArray[np.float64]) -> Any:
+def _log_model(module: ModuleType, booster: "Booster", example: NDArray[np.float64]) -> Any:
     import lightgbm
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
@@ -237,7 +240,7 @@ def _parameters(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _log_metrics(client: Any, run_id: str, metrics: dict[str, Any]) -> None:
+def _log_metrics(client: "MlflowClient", run_id: str, metrics: dict[str, Any]) -> None:
     from mlflow.entities import Metric
 
     single = {

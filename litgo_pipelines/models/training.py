@@ -67,7 +67,7 @@ class Recipe:
         """Threads of one model. Below a quarter of a million rows a second one waits more than it works."""
         return min(self.max_threads, 1 + rows // 250_000)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """What decides the result: without the number of threads."""
         return {name: value for name, value in asdict(self).items() if name != "max_threads"}
 

@@ -291,7 +291,7 @@ class Deliverer:
             delivery = replace(delivery, in_doubt=channel, in_doubt_since=delivery.in_doubt_since or self.clock())
         self._settle(lambda cursor: self._failed(cursor, delivery, channel, reason, at_least=seconds, deltas=deltas))
 
-    def _settle(self, work: Callable[[Any], Counter[tuple[str, str]]]) -> None:
+    def _settle(self, work: Callable[[Cursor], Counter[tuple[str, str]]]) -> None:
         self.statuses.update(in_transaction(self.connection, work))
 
     def _sent(self, cursor: Cursor, delivery: Delivery, channel: str, provider_id: str) -> Counter[tuple[str, str]]:

@@ -12,7 +12,7 @@ none. Whatever comes of the group afterwards, by hand too, is not told again.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import dagster as dg
 
@@ -21,10 +21,16 @@ from litgo_pipelines.notifications.outbox import TEAMS, Message, put
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 
+if TYPE_CHECKING:
+    from dagster import RunRecord
+
 LOOK_BACK = timedelta(days=1)
 PATIENCE = timedelta(minutes=30)  # with a retry that is promised, or may still be
 NEWEST = 1_000  # failed runs looked at
 PROMISE = "dagster/will_retry"  # Dagster's tag on a run that failed: "true" or "false"; absent until it has decided
+
+
+TryStatus = Literal["running", "success", "failure", "canceled"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Try:
     """A run of a group. `ended_at` of one that is under way: None; `final`: Dagster says that no retry will follow."""
 
     run_id: str
-    status: Literal["running", "success", "failure", "canceled"]
+    status: TryStatus
     ended_at: datetime | None = None
     final: bool = False
 
@@ -91,13 +97,14 @@ def _message(instance: dg.DagsterInstance, root: str, owners: Mapping[str, str],
     return message(root, last, records[-1].dagster_run.job_name, len(records), _unfinished(instance, last), owners)
 
 
-def _try(record: Any) -> Try:
+def _try(record: "RunRecord") -> Try:
     run = record.dagster_run
     if not run.is_finished:
         return Try(run.run_id, "running")
     ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp
     ended = ended if ended.tzinfo else ended.replace(tzinfo=UTC)
-    return Try(run.run_id, run.status.value.lower(), ended, run.tags.get(PROMISE) == "false")
+    status = cast(TryStatus, run.status.value.lower())
+    return Try(run.run_id, status, ended, run.tags.get(PROMISE) == "false")
 
 
 def _unfinished(instance: dg.DagsterInstance, run: Try) -> list[str]:
