@@ -1,4 +1,4 @@
-"""Long proofs that run when their inputs change: killed daemons, a dead database, Dask's workers.
+"""Long proofs that run when their inputs change: killed daemons and runs, a dead database, Dask's workers.
 
     @pytest.mark.proof("litgo_pipelines/runtime", "dagster.yaml")     # files and folders it depends on
 

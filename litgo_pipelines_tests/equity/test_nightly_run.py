@@ -15,6 +15,14 @@ from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child, retry_at_once, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
+proof = pytest.mark.proof(
+    "litgo_pipelines/equity",
+    "litgo_pipelines/database",
+    "litgo_pipelines/marketplace",
+    "litgo_pipelines/steps.py",
+    "litgo_pipelines_tests/worlds",
+)
+
 pytestmark = pytest.mark.one_server
 
 KEYS = NIGHTS.get_partition_keys()[:3]
@@ -138,6 +146,7 @@ def succeed(url: str) -> None:
     assert run(url).success
 
 
+@proof
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["process", "connection"])
 @pytest.mark.parametrize("table", ["equity_history", "offer_distribution"])

@@ -16,6 +16,14 @@ from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child, retry_at_once, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
+proof = pytest.mark.proof(
+    "litgo_pipelines/evidence",
+    "litgo_pipelines/database",
+    "litgo_pipelines/marketplace",
+    "litgo_pipelines/steps.py",
+    "litgo_pipelines_tests/worlds",
+)
+
 pytestmark = pytest.mark.one_server
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
@@ -155,6 +163,7 @@ def succeed(url: str) -> None:
     assert run(url).success
 
 
+@proof
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["process", "connection"])
 @pytest.mark.parametrize("table", ["review_sentiment", "lawyer_evidence", "lawyer_subarea_evidence"])

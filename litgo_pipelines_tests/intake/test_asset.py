@@ -16,6 +16,14 @@ from litgo_pipelines_tests.worlds.intake import DISMISSED, add_case, rows
 from litgo_pipelines_tests.worlds.processes import Child, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
+proof = pytest.mark.proof(
+    "litgo_pipelines/intake",
+    "litgo_pipelines/database",
+    "litgo_pipelines/marketplace",
+    "litgo_pipelines/steps.py",
+    "litgo_pipelines_tests/worlds",
+)
+
 pytestmark = pytest.mark.one_server
 
 AS_OF = "2026-03-10T09:00:00-03:00"
@@ -93,6 +101,7 @@ def succeed(url: str) -> None:
     assert run(url).success
 
 
+@proof
 @pytest.mark.slow
 def test_killed_in_the_middle_a_second_run_finishes(database_url: str) -> None:
     """A trigger holds the run inside its third case; there the process is killed."""

@@ -33,6 +33,17 @@ from litgo_pipelines_tests.worlds.learning import AS_OF, Marketplace
 from litgo_pipelines_tests.worlds.processes import Child, kill_self
 from litgo_pipelines_tests.worlds.small_disk import fill, small_disk
 
+proof = pytest.mark.proof(
+    "litgo_pipelines/learning",
+    "litgo_pipelines/models",
+    "litgo_pipelines/lifecycle",
+    "litgo_pipelines/resources/mlflow.py",
+    "litgo_pipelines/database",
+    "litgo_pipelines/marketplace",
+    "litgo_pipelines/steps.py",
+    "litgo_pipelines_tests/worlds",
+)
+
 pytestmark = [pytest.mark.timeout(500), pytest.mark.one_server]
 CONFIG: dict[str, Any] = {"ops": {"training_snapshot": {"config": {"as_of": AS_OF.isoformat()}}}}
 
@@ -236,6 +247,7 @@ def test_a_re_execution_from_failure_goes_on_with_its_root_s_row(
     assert learnable_market.execute("SELECT count(*) FROM litgo.retrainings") == [(1,)]
 
 
+@proof
 @pytest.mark.slow
 def test_two_retrainings_at_once_make_one_version(learnable_market: Marketplace, mlflow_server: str) -> None:
     url = learnable_market.url
@@ -335,6 +347,7 @@ def succeed(url: str, tracking_uri: str) -> None:
     assert run(url, tracking_uri).success
 
 
+@proof
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "owner", "attribute"),

@@ -15,6 +15,16 @@ from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines_tests.support import free_port
 from litgo_pipelines_tests.worlds.lifecycle import Life
 
+proof = pytest.mark.proof(
+    "litgo_pipelines/lifecycle",
+    "litgo_pipelines/models/registry.py",
+    "litgo_pipelines/resources/mlflow.py",
+    "litgo_pipelines/database",
+    "litgo_pipelines/marketplace",
+    "litgo_pipelines/steps.py",
+    "litgo_pipelines_tests/worlds",
+)
+
 pytestmark = pytest.mark.one_server
 
 
@@ -198,6 +208,7 @@ print(kills)
 """
 
 
+@proof
 @pytest.mark.slow
 def test_killed_anywhere_and_run_again_ledger_and_mlflow_agree(life: Life, mlflow: MLflow) -> None:
     finished = subprocess.run(
