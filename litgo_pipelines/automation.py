@@ -12,7 +12,7 @@ import dagster as dg
 from litgo_pipelines import steps
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.equity.assets import NIGHTS
-from litgo_pipelines.jobs import AUTOMATIC, Job, run_tags
+from litgo_pipelines.jobs import AUTOMATIC, EXAMS, Job, run_tags
 from litgo_pipelines.learning import retrain, retrainings
 from litgo_pipelines.marketplace.schema import TABLES
 from litgo_pipelines.notifications.run_failures import failed_runs_sensor
@@ -36,6 +36,8 @@ def asset_job(job: Job) -> Any:
     selection: dg.AssetSelection = dg.AssetSelection.assets(*job.assets) | dg.AssetSelection.groups(*job.groups)
     if job.contract:
         selection |= dg.AssetSelection.checks_for_assets(*TABLES)
+    exams = dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(asset), check) for asset, check in EXAMS))
+    selection = selection | exams if job.exams else selection - exams
     return dg.define_asset_job(
         job.name, selection=selection, tags=run_tags(job), owners=[job.owner], description=job.description
     )
@@ -132,7 +134,7 @@ def missed_nights(
     job=_asset_jobs["nightly_equity"],
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests nights that are late or were missed, each at most once an hour until it is done.",
+    description="Requests late or missed nights, each at most once per hour until it is done.",
 )
 def missed_nights_sensor(
     context: dg.SensorEvaluationContext, postgres: Postgres
@@ -347,7 +349,7 @@ quality_sensor = request_when(
     job=_asset_jobs["embeddings"],
     minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Once OpenAI answers again, requests the vectors it missed, at most once an hour.",
+    description="Requests the vectors that OpenAI missed once it answers again, at most once per hour.",
 )
 def missed_vectors_sensor(
     context: dg.SensorEvaluationContext, postgres: Postgres, openai: OpenAI

@@ -16,6 +16,7 @@ HOUR = 3600.0
 class Job:
     """groups, assets: what it materialises. contract: the marketplace's schema is checked first. cron: in TIMEZONE.
 
+    exams: whether it runs the EXAMS; every other job leaves them out.
     pools: of its steps; a pool lets one run in at a time. late_after_hours: it is late without a success for longer;
     None: it runs when there is work.
     """
@@ -27,19 +28,22 @@ class Job:
     groups: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
     contract: bool = False
+    exams: bool = False
     max_minutes: int = 10
     cron: str | None = None
     late_after_hours: float | None = None
     by_hand: bool = False
 
 
+# (asset, check) that examine a model on known texts: once a night, never between a case and its offers.
+EXAMS = (("triaged_cases", "danger_is_recognised"), ("text_embeddings", "similarity_finds_the_area"))
 NIGHTLY, HOURLY, WEEKLY = 26.0, 2.5, 8 * 24.0  # hours until a job of that rhythm is late
 
 AUTOMATIC = (
     Job(
         "nightly_equity",
         Owner.DATA,
-        "Load of every lawyer and distribution of offers, for the day that ended at 02:00.",
+        "Load of every lawyer and distribution of offers for the day that ended at 02:00.",
         pools=("equity",),
         groups=("equity",),
         contract=True,
@@ -61,8 +65,9 @@ AUTOMATIC = (
     Job(
         "embeddings",
         Owner.DATA,
-        "Vectors of texts that have none yet.",
+        "Vectors of texts that have none yet; the models that read texts are examined on known ones.",
         groups=("embeddings",),
+        exams=True,
         max_minutes=180,
         cron="0 3 * * *",
         late_after_hours=NIGHTLY,
@@ -70,7 +75,7 @@ AUTOMATIC = (
     Job(
         "allocation_calibration",
         Owner.DATA,
-        "The smallest lambda that would have spread the last weeks' offers evenly enough.",
+        "Smallest lambda that would have spread the offers of the last weeks evenly enough.",
         pools=("calibration",),
         assets=("allocation_parameters",),
         max_minutes=120,
@@ -90,7 +95,7 @@ AUTOMATIC = (
     Job(
         "offer_expiry",
         Owner.DATA,
-        "Offers nobody answered in time expire; who has to know of what waits is told.",
+        "Expires offers that nobody answered in time, and notifies whoever has to know what is still waiting.",
         assets=("expired_offers", "parked_cases"),
         cron="5 * * * *",
         late_after_hours=HOURLY,
@@ -98,7 +103,7 @@ AUTOMATIC = (
     Job(
         "experiment_reports",
         Owner.LEARNING,
-        "The newest experiment for people; a job of its own because of its plots.",
+        "Report on the newest experiment; separate from the decision because plots take time.",
         assets=("experiment_report",),
         cron="40 * * * *",
         late_after_hours=HOURLY,
@@ -145,7 +150,7 @@ AUTOMATIC = (
     Job(
         "registry_reconciliation",
         Owner.LEARNING,
-        "Makes MLflow's aliases and tags say what the ledger says.",
+        "Brings MLflow's aliases and tags in line with the ledger.",
         pools=("lifecycle",),
         assets=("reconciled_registry",),
     ),
@@ -159,7 +164,7 @@ AUTOMATIC = (
     Job(
         "quality_checks",
         Owner.LEARNING,
-        "The champion's outcomes, errors and features against what they should be → a rollback if need be.",
+        "Checks the champion's outcomes, errors and features, and rolls it back if they degrade.",
         pools=("quality_monitor",),
         assets=("quality_monitor",),
     ),
@@ -168,13 +173,13 @@ BY_HAND = (
     Job(
         "record_signature",
         Owner.MARKETPLACE,
-        "Records a signature on paper. Contracts that wait: asset contract_requests, «to sign by hand».",
+        "Records a signature on paper. The contracts still waiting are listed by the asset contract_requests.",
         by_hand=True,
     ),
     Job(
         "promote_model",
         Owner.LEARNING,
-        "Makes a candidate or the challenger champion.",
+        "Promotes a candidate or the challenger to champion.",
         pools=("lifecycle",),
         by_hand=True,
     ),
@@ -182,24 +187,28 @@ BY_HAND = (
     Job(
         "lift_freeze",
         Owner.LEARNING,
-        "Lets promotions go on after they were frozen.",
+        "Resumes promotions after a freeze.",
         pools=("lifecycle",),
         by_hand=True,
     ),
     Job(
         "start_experiment",
         Owner.LEARNING,
-        "Tries the open challenger on clients.",
+        "Starts an experiment with the open challenger.",
         pools=("experiments",),
         by_hand=True,
     ),
     Job(
-        "ramp_experiment", Owner.LEARNING, "Treats another share of new clients.", pools=("experiments",), by_hand=True
+        "ramp_experiment",
+        Owner.LEARNING,
+        "Changes the share of new clients who get the challenger.",
+        pools=("experiments",),
+        by_hand=True,
     ),
     Job(
         "stop_experiment",
         Owner.LEARNING,
-        "Ends the running experiment; control stays.",
+        "Ends the running experiment; the champion stays.",
         pools=("experiments",),
         by_hand=True,
     ),

@@ -40,7 +40,9 @@ def nothing_stuck_in_sending(postgres: Postgres) -> dg.AssetCheckResult:
     return _warn(_count(postgres, query), f"contracts are «sending» for over {STUCK}: is the sensor on?")
 
 
-@dg.asset_check(asset=contract_requests, description="No contract is refused: each waits for somebody to mend it.")
+@dg.asset_check(
+    asset=contract_requests, description="No contract is refused; a refused one waits for a person to correct it."
+)
 def no_contract_is_refused(postgres: Postgres) -> dg.AssetCheckResult:
     query = "WHERE r.status = 'refused' AND c.status = 'pending-signature'"
     return _warn(_count(postgres, query), "contracts are refused; the reasons are in the asset's metadata")

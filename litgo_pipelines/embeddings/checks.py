@@ -13,7 +13,7 @@ LEAST_PRECISION = 0.45  # .52 when it was chosen (docs/similarity.md); random is
 
 @dg.asset_check(
     asset=text_embeddings,
-    description="Of 160 fixed questions in a layperson's words, how many are nearest to their area of law.",
+    description="Share of 160 fixed questions, in a layperson's words, whose nearest text is of their area of law.",
 )
 def similarity_finds_the_area() -> dg.AssetCheckResult:
     from litgo_pipelines.embeddings.models import USE, as_texts, load

@@ -10,7 +10,7 @@ from litgo_pipelines.resources.postgres import Postgres
 @dg.asset_check(
     asset=lawyer_evidence,
     blocking=True,
-    description="Every lawyer there was at the newest refresh has a row, and every value lies where it can.",
+    description="Every lawyer known at the newest refresh has a row, and every value is within its range.",
 )
 def every_lawyer_has_evidence(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:

@@ -44,7 +44,7 @@ class VersionConfig(DecisionConfig):
     deps=["model_evaluation"],
     pool=GROUP,
     retry_policy=RETRY,
-    description="Aliases and version tags in MLflow, made to say what the ledger says; what was changed is listed.",
+    description="Aliases and version tags in MLflow, brought in line with the ledger; lists what was changed.",
 )
 @permanent_fails_once
 def reconciled_registry(

@@ -12,7 +12,7 @@ DESCRIPTIONS = {
     "cases": "Clients' cases with area, place and urgency.",
     "case_matches": "Scores and features of a case and lawyer, as they were when the offer was made.",
     "offers": "Offers of a case to a lawyer and the answer to them; 24 hours to answer.",
-    "contracts": "Contracts between client and lawyer; at most one open contract a case.",
+    "contracts": "Contracts between client and lawyer; at most one open contract per case.",
     "reviews": "Clients' reviews after a contract: 1 to 5 stars and the outcome.",
 }
 

@@ -49,7 +49,7 @@ def champion_ranks(postgres: Postgres) -> dg.AssetCheckResult:
 
 @dg.asset_check(
     asset=case_offers,
-    description="No case failed three times to be matched; what nobody can be offered now is no failure.",
+    description="No case failed three times in matching; a case that nobody can be offered right now is not a failure.",
 )
 def no_dead_letters(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:

@@ -63,7 +63,7 @@ def message(
 @dg.sensor(
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells the owner of what failed, once, when a run and its retries have failed.",
+    description="Notifies the owner once when a run and all its retries have failed.",
 )
 def failed_runs_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) -> dg.SkipReason:
     tick, instance = steps.now(), context.instance
