@@ -31,8 +31,8 @@ AS_OF = "as of"
     kinds={"postgres", "python"},
     pool="retention",
     retry_policy=RETRY,
-    description="Deletes what is older than its retention term: runs, messages, snapshots, model files. What is in use, "
-    "or needed to replay a decision, is kept: docs/retention.md.",
+    description="Deletes what is older than its retention term: runs, messages, snapshots, model files. What is in "
+    "use, or needed to replay a decision, is kept: docs/retention.md.",
 )
 @permanent_fails_once
 def pruned_storage(
