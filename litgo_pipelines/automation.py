@@ -270,10 +270,10 @@ pending_cases_sensor = request_when(
 
 
 def _contracts_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: datetime) -> dict[str, int]:
-    from litgo_pipelines.contracts.requests import waiting
+    from litgo_pipelines.contracts import paper, requests
 
-    new, due = waiting(cursor, tick)
-    return {"new": new, "due": due}
+    new, due = requests.waiting(cursor, tick)
+    return {"new": new, "due": due, "to tell": paper.to_tell(cursor, tick)}
 
 
 contracts_sensor = request_when(

@@ -78,7 +78,8 @@ def contract_requests(
     pool="contracts",
     retry_policy=RETRY,
     description="Open envelopes are looked at, the longest due first: signed by both, the contract is active; declined "
-    "or voided, it is canceled. An envelope of a contract that is signed by hand is voided.",
+    "or voided by a person, it is canceled; unsigned at its due date, or impossible to sign, it goes on on paper. "
+    "Parties are reminded before a due date. An envelope of a contract that is signed by hand is voided.",
     metadata={"dagster/table_name": "litgo.contract_events"},
 )
 @permanent_fails_once
@@ -89,14 +90,21 @@ def contract_signatures(
 
     as_of = config.instant()
     with postgres.session() as connection:
-        result = signatures.look_at_envelopes(connection, docusign, as_of, limit=config.limit, warn=context.log.warning)
+        result = signatures.look_at_envelopes(
+            connection,
+            docusign,
+            as_of,
+            limit=config.limit,
+            signing_days=settings().contract_signing_days,
+            warn=context.log.warning,
+        )
         with connection, connection.cursor() as cursor:
             pending = requests.pending_contracts(cursor)
             _, due = requests.waiting(cursor, as_of)
     log_json(context.log, "contract_signatures", run_id=context.run.run_id, **result.outcomes)
     return dg.MaterializeResult(
         metadata={
-            **_figures(result, ("signed", "partly", "open", "declined", "voided", "failed")),
+            **_figures(result, ("signed", "partly", "open", "declined", "voided", "paper", "failed")),
             "still due": due,
             "pending_contracts_count": pending,
         }

@@ -3,18 +3,29 @@
 Belongs here: words, figures and layout. Pure: the same terms give the same bytes, so that the hash of a document stays.
 """
 
-import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
+
+from litgo_pipelines.marketplace.fees import FeeError, fee
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 ZONE = ZoneInfo("America/Sao_Paulo")
 ENCODING = "cp1252"  # of the fonts every PDF reader has: all of Portuguese
+BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u2800\u3164\uffa0"  # letters that show nothing
+MANY_MARKS = re.compile(r"([\u0300-\u036f]{2})[\u0300-\u036f]+")
+INNER_MARKS = str.maketrans('“”„‟"«»', "‘’‘‘'‹›")
 
 
 class NotRenderable(ValueError):
@@ -51,37 +62,24 @@ def brl(value: Decimal) -> str:
 
 def fee_text(fee_model: object) -> str:
     """The clause on fees. Raises NotRenderable for a model we do not know, or figures that make no sense."""
-    if not isinstance(fee_model, Mapping):
-        raise NotRenderable("fee_model_unknown")
+    try:
+        agreed = fee(fee_model)
+    except FeeError as error:
+        raise NotRenderable(error.reason) from None
     pays = "O(A) CONTRATANTE pagará ao(à) CONTRATADO(A)"
-    match fee_model.get("type"):
+    match agreed.kind:
         case "success":
-            share = f"{_number(fee_model.get('percent'), 100):f}".rstrip("0").rstrip(".").replace(".", ",")
+            share = f"{agreed.figure:f}".rstrip("0").rstrip(".").replace(".", ",")
             return (
                 f"{pays} {share}% do êxito, isto é, do proveito econômico obtido no caso. Sem êxito, não são devidos "
                 "honorários contratuais."
             )
         case "fixed":
-            return f"{pays} honorários fixos de {brl(_number(fee_model.get('value')))}."
+            return f"{pays} honorários fixos de {brl(agreed.figure)}."
         case "hourly":
-            rate = brl(_number(fee_model.get("rate")))
-            return f"{pays} {rate} por hora trabalhada, mediante relatório mensal das horas."
-    raise NotRenderable("fee_model_unknown")
-
-
-def _number(value: object, most: float = 1e9) -> Decimal:
-    """A positive figure with at most two decimals."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or not 0 < value <= most
-    ):
-        raise NotRenderable("fee_value_invalid")
-    figure = Decimal(str(value))
-    if figure != round(figure, 2):
-        raise NotRenderable("fee_value_invalid")
-    return round(figure, 2)
+            return f"{pays} {brl(agreed.figure)} por hora trabalhada, mediante relatório mensal das horas."
+        case "pro_bono":
+            return "O(A) CONTRATADO(A) atuará pro bono: não são devidos honorários contratuais."
 
 
 def placeholders(terms: Terms) -> dict[str, str]:
@@ -91,26 +89,80 @@ def placeholders(terms: Terms) -> dict[str, str]:
     values = {
         "contract_id": terms.contract_id,
         "date": f"{terms.at.astimezone(ZONE):%d/%m/%Y}",
-        "client": _clean(terms.client),
-        "lawyer": _clean(terms.lawyer),
-        "oab": _clean(terms.oab).removeprefix("OAB").lstrip("/ ").strip(),
-        "case": _clean(terms.title, 300) or "caso descrito pelo(a) CONTRATANTE na plataforma",
-        "area": _clean(terms.area) or "a definir",
+        "client": name(terms.client),
+        "lawyer": name(terms.lawyer),
+        "oab": shown(terms.oab, 40).removeprefix("OAB").lstrip("/ ").strip(),
+        "case": shown(terms.title, 300) or "sem título",
+        "area": shown(terms.area) or "a definir",
     }
-    for name in ("client", "lawyer", "oab"):
-        if not values[name]:
-            raise NotRenderable(f"{name}_missing")
-    return {**values, "fee": fee_text(terms.fee_model)}
+    for party in ("client", "lawyer", "oab"):
+        if not values[party]:
+            raise NotRenderable(f"{party}_missing")
+    quoted = {f"{key}_quoted": quote(values[key]) for key in ("client", "lawyer", "case", "area")}
+    return {**values, **quoted, "fee": fee_text(terms.fee_model)}
 
 
-def _clean(value: str | None, longest: int = 200) -> str:
-    """One line of printable text. Raises NotRenderable for letters our fonts do not have."""
-    text = " ".join(unicodedata.normalize("NFC", value or "").split())[:longest].rstrip()
+def visible(value: str | None) -> str:
+    """One line without what nobody sees: characters of no width, direction marks, control and private characters, emoji
+    with their variants, and marks piled on one letter."""
+    text = unicodedata.normalize("NFC", value or "")
+    kept = (" " if letter.isspace() else letter for letter in text if letter.isspace() or not _unseen(letter))
+    return " ".join(MANY_MARKS.sub(r"\1", "".join(kept)).split())
+
+
+def _unseen(letter: str) -> bool:
+    if letter in BLANKS or "\ufe00" <= letter <= "\ufe0f" or "\U000e0100" <= letter <= "\U000e01ef":
+        return True
+    category = unicodedata.category(letter)
+    return category[0] == "C" or (category == "So" and ord(letter) > 0x2000) or "\U0001f3fb" <= letter <= "\U0001f3ff"
+
+
+def shown(value: str | None, longest: int = 200) -> str:
+    """A text without what the wide font lacks."""
+    return " ".join("".join(letter for letter in visible(value) if _has(letter)).split())[:longest].rstrip()
+
+
+def name(value: str | None) -> str:
+    """A person's name. Raises NotRenderable for letters the wide font lacks: half a name is another one."""
+    text = visible(value)
+    if any(unicodedata.category(letter)[0] in "LM" and not _has(letter) for letter in text):
+        raise NotRenderable("letters_not_printable")
+    return shown(text)
+
+
+def quote(text: str) -> str:
+    """Between quotation marks that the text cannot close."""
+    return f"“{text.translate(INNER_MARKS)}”"
+
+
+@cache
+def _letters() -> frozenset[int]:
+    from fontTools.ttLib import TTFont
+
+    with TTFont(_font(""), lazy=True) as font:
+        return frozenset(font.getBestCmap())
+
+
+def _has(letter: str) -> bool:
+    return letter.isascii() or ord(letter) in _letters()
+
+
+def _font(style: str) -> str:
+    """DejaVu Serif, free and wide: Latin, Greek, Cyrillic. It comes with matplotlib, which is not imported for it."""
+    spec = find_spec("matplotlib")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("matplotlib, which brings the wide font, is not installed: run `make`")
+    file = f"DejaVuSerif{'-Bold' if style else ''}.ttf"
+    return str(Path(spec.submodule_search_locations[0], "mpl-data", "fonts", "ttf", file))
+
+
+def _is_plain(values: Mapping[str, str]) -> bool:
+    """Do the fonts that every PDF reader has show all of it?"""
     try:
-        text.encode(ENCODING)
+        "".join(values.values()).encode(ENCODING)
     except UnicodeEncodeError:
-        raise NotRenderable("letters_not_printable") from None
-    return "".join(letter for letter in text if letter.isprintable())
+        return False
+    return True
 
 
 def render(terms: Terms) -> bytes:
@@ -119,21 +171,47 @@ def render(terms: Terms) -> bytes:
 
     values = placeholders(terms)
     template = files("litgo_pipelines.contracts").joinpath("contrato.txt").read_text(encoding="utf-8")
+    contract, annex = template.strip().split("\n\n---\n\n")
     pdf = FPDF(format="A4")
     pdf.core_fonts_encoding = ENCODING
+    family = "Times"
+    if not _is_plain(values):
+        family = "DejaVu"
+        for style in ("", "B"):
+            pdf.add_font(family, style, _font(style))
     pdf.set_creation_date(terms.at)
     pdf.set_lang("pt-BR")
     pdf.set_title(f"Contrato {terms.contract_id}")
     pdf.set_margin(25)
     pdf.set_auto_page_break(True, margin=25)
     pdf.add_page()
-    for block in template.strip().split("\n\n"):
+    _write(pdf, family, contract, values)
+    roles = ("CONTRATANTE", "CONTRATADO(A)")
+    names = (values["client"], f"{values['lawyer']} – OAB {values['oab']}")
+    for role, who, anchor in zip(roles, names, anchors(terms.contract_id), strict=True):
+        with pdf.unbreakable() as part:
+            part.ln(6)
+            part.set_font(family, "", 6)
+            part.set_text_color(255)
+            part.cell(0, 14, anchor, new_x="LMARGIN", new_y="NEXT")
+            part.set_text_color(0)
+            part.set_font(family, "", 11)
+            part.cell(0, 5, "_" * 42 + "     Data: ____/____/________", new_x="LMARGIN", new_y="NEXT")
+            part.multi_cell(0, 5, f"{role}: {who}", align="L", new_x="LMARGIN", new_y="NEXT")
+    pdf.add_page()
+    _write(pdf, family, annex, values)
+    return bytes(pdf.output())
+
+
+def _write(pdf: "FPDF", family: str, template: str, values: Mapping[str, str]) -> None:
+    """Blocks of the template: headings begin with # or ##."""
+    for block in template.split("\n\n"):
         style, size, text = "", 11, block
         if block.startswith("# "):
             style, size, text = "B", 14, block[2:]
         elif block.startswith("## "):
             style, size, text = "B", 11, block[3:]
-        pdf.set_font("Times", style, size)
+        pdf.set_font(family, style, size)
         pdf.multi_cell(
             0,
             5.5,
@@ -143,16 +221,3 @@ def render(terms: Terms) -> bytes:
             new_y="NEXT",
         )
         pdf.ln(2 if style else 3)
-    roles = ("CONTRATANTE", "CONTRATADO(A)")
-    names = (values["client"], f"{values['lawyer']} – OAB {values['oab']}")
-    for role, name, anchor in zip(roles, names, anchors(terms.contract_id), strict=True):
-        with pdf.unbreakable() as part:
-            part.ln(6)
-            part.set_font("Times", "", 6)
-            part.set_text_color(255)
-            part.cell(0, 14, anchor, new_x="LMARGIN", new_y="NEXT")
-            part.set_text_color(0)
-            part.set_font("Times", "", 11)
-            part.cell(0, 5, "_" * 42 + "     Data: ____/____/________", new_x="LMARGIN", new_y="NEXT")
-            part.multi_cell(0, 5, f"{role}: {name}", align="L", new_x="LMARGIN", new_y="NEXT")
-    return bytes(pdf.output())

@@ -119,7 +119,7 @@ def record_signature(
         if instant < contract.created_at:
             raise SignatureError("signed_at: a assinatura é anterior ao contrato")
         for party in missing:
-            records.event(cursor, contract_id, f"signed:{party}", as_of, who, **details)
+            records.event(cursor, contract_id, _event(cursor, contract_id, party), as_of, who, **details)
         active = records.sign(cursor, contract, dict.fromkeys(missing, instant), as_of)
         names = " e ".join(NAMES[party] for party in missing)
         return f"contrato {contract_id}: assinatura registrada ({names})" + (
@@ -132,12 +132,21 @@ def record_signature(
 def _recorded(cursor: Cursor, contract_id: str, party: str, details: dict[str, str]) -> bool:
     cursor.execute(
         "SELECT details FROM litgo.contract_events WHERE contract_id = %s AND event = %s",
-        (contract_id, f"signed:{party}"),
+        (contract_id, _event(cursor, contract_id, party)),
     )
     row = cursor.fetchone()
     if row and row[0] != details:
         raise SignatureError(f"a assinatura de {NAMES[party]} já está registrada, com outros dados")
     return row is not None
+
+
+def _event(cursor: Cursor, contract_id: str, party: str) -> str:
+    """What a party's signature on paper is called: not what one in an envelope was that came to nothing."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM litgo.contract_events WHERE contract_id = %s AND event LIKE 'paper:%%')",
+        (contract_id,),
+    )
+    return f"signed_on_paper:{party}" if cursor.fetchone()[0] else f"signed:{party}"
 
 
 def _contract(contract_id: str) -> str:

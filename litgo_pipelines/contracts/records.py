@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from litgo_pipelines.database import Cursor
-from litgo_pipelines.notifications.outbox import Kind, Message, put
+from litgo_pipelines.notifications.outbox import TEAM, Kind, Message, put
 from litgo_pipelines.observability.metrics import add, count
+from litgo_pipelines.settings import TIMEZONE
 
+ZONE = ZoneInfo(TIMEZONE)
 Party = Literal["client", "lawyer"]
 PARTIES: tuple[Party, Party] = ("client", "lawyer")  # in the order in which they sign
 PIPELINES = "pipelines"
@@ -48,12 +51,28 @@ def event(cursor: Cursor, contract_id: str, name: str, at: datetime, actor: str 
     return cursor.rowcount == 1
 
 
-def tell(cursor: Cursor, kind: Kind, contract_id: str, recipients: Iterable[str], at: datetime, **payload: str) -> None:
-    """A message to each recipient, once."""
+def tell(
+    cursor: Cursor,
+    kind: Kind,
+    contract_id: str,
+    recipients: Iterable[str],
+    at: datetime,
+    *,
+    about: str | None = None,
+    **payload: str,
+) -> None:
+    """A message to each recipient, once. `about`: once for each of these; None: once for the contract."""
     messages = [
-        Message(kind, who, f"{kind}:{contract_id}:{who}", {"contract_id": contract_id, **payload}) for who in recipients
+        Message(kind, who, f"{kind}:{about or contract_id}:{who}", {"contract_id": contract_id, **payload})
+        for who in recipients
     ]
     put(cursor, messages, at)
+
+
+def docusign_fails(cursor: Cursor, code: str, at: datetime) -> None:
+    """The team hears once a day that DocuSign cannot be asked, and by which of its words."""
+    day = f"{at.astimezone(ZONE):%Y-%m-%d}"
+    put(cursor, [Message("docusign_fails", TEAM, f"docusign_fails:{code}:{day}", {"code": code})], at)
 
 
 def sign(cursor: Cursor, contract: Contract, signed: Mapping[Party, datetime], at: datetime) -> bool:
@@ -81,13 +100,14 @@ def sign(cursor: Cursor, contract: Contract, signed: Mapping[Party, datetime], a
 
 
 def cancel(cursor: Cursor, contract: Contract, reason: str, at: datetime) -> None:
-    """DocuSign's envelope was declined or voided: so is the contract, and both parties hear of it."""
+    """A person declined or voided DocuSign's envelope: the contract ends, both parties and the team hear of it."""
     cursor.execute(
         "UPDATE contracts SET status = 'canceled' WHERE id = %s AND status = 'pending-signature'",
         (contract.contract_id,),
     )
     if cursor.rowcount:
-        tell(cursor, "contract_voided", contract.contract_id, (contract.client_id, contract.lawyer_id), at)
+        people = (contract.client_id, contract.lawyer_id, TEAM)
+        tell(cursor, "contract_voided", contract.contract_id, people, at, reason=reason)
     cursor.execute(
         "UPDATE litgo.contract_requests SET status = 'canceled', reason = %s, next_check_at = NULL "
         "WHERE contract_id = %s",

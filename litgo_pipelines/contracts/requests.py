@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 
-from litgo_pipelines.contracts import records
+from litgo_pipelines.contracts import parties, records
 from litgo_pipelines.contracts.document import ZONE, NotRenderable, Terms, anchors, render
 from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
 from litgo_pipelines.notifications.outbox import TEAM
@@ -25,6 +25,7 @@ PACKAGE = "litgo_pipelines.contracts"
 OLDEST = timedelta(days=30)  # an older contract that nobody handled is not sent by surprise
 LEASE_SLACK = 30.0  # seconds after the client's deadline
 FIRST_CHECK = timedelta(minutes=5)
+LASTS_LONGER = 3  # days beyond the due date, then DocuSign ends an envelope by itself
 REASONS = {
     "no_offer": "sem oferta aceita por este(a) advogado(a) para o caso",
     "too_old": f"criado há mais de {OLDEST.days} dias",
@@ -33,7 +34,7 @@ REASONS = {
     "client_missing": "nome do cliente não informado",
     "lawyer_missing": "nome do(a) advogado(a) não informado",
     "oab_missing": "número da OAB não informado",
-    "letters_not_printable": "texto com letras que o documento não aceita",
+    "letters_not_printable": "nome com letras que o documento não mostra",
     "failed": "erro ao preparar o documento",
 }
 
@@ -189,6 +190,11 @@ class _Work:
             )
             if cursor.rowcount:
                 records.event(cursor, each.contract_id, f"refused:{reason}", self.result.as_of)
+                people = (each.client_id, each.lawyer_id, TEAM)
+                about = f"{each.contract_id}:{reason}"
+                records.tell(
+                    cursor, "contract_refused", each.contract_id, people, self.result.as_of, about=about, reason=reason
+                )
 
         in_transaction(self.connection, write)
         return "refused"
@@ -228,10 +234,11 @@ class _Work:
             document_name=f"contrato-{at.astimezone(ZONE):%d-%m-%Y}.pdf",
             pdf=pdf,
             signers=[
-                Signer(name or "", email or "", anchor)
+                Signer(parties.name(name), email or "", anchor)
                 for (name, email), anchor in zip(people, anchors(each.contract_id), strict=True)
             ],
             since=at,
+            lasts_days=self.signing.days + LASTS_LONGER,
         )
 
     def _finish(self, each: Pending, token: str, envelope: str | None, reason: str | None) -> str:
@@ -244,7 +251,7 @@ class _Work:
             contract = records.locked(cursor, each.contract_id)
             wanted = contract is not None and contract.status == "pending-signature"
             outcome, status = ("docusign", "sent") if envelope else ("manual",) * 2 if wanted else ("canceled",) * 2
-            due = as_of + self.signing if outcome == "manual" else None
+            due = as_of + self.signing
             cursor.execute(
                 FINISH,
                 {
@@ -254,21 +261,35 @@ class _Work:
                     "reason": reason,
                     "method": None if outcome == "canceled" else outcome,
                     "envelope": envelope,
-                    "due": due,
+                    "due": None if outcome == "canceled" else due,
+                    "signers": _digests(each) if envelope else None,
                     "look": look,
                 },
             )
             if not cursor.rowcount:
                 return "elsewhere"
             records.event(cursor, each.contract_id, status, as_of, reason=reason, envelope_id=envelope)
-            parties = (each.client_id, each.lawyer_id)
+            people = (each.client_id, each.lawyer_id)
             if outcome != "canceled":
                 add(cursor, [count("contract_creation_method_total", method=outcome)])
             if outcome == "docusign" and wanted:
-                records.tell(cursor, "contract_to_sign", each.contract_id, parties, as_of)
-            elif due:
                 records.tell(
-                    cursor, "contract_manual", each.contract_id, (*parties, TEAM), as_of, due_at=due.isoformat()
+                    cursor,
+                    "contract_to_sign",
+                    each.contract_id,
+                    people,
+                    as_of,
+                    due_at=due.isoformat(),
+                )
+            elif outcome == "manual":
+                records.tell(
+                    cursor,
+                    "contract_manual",
+                    each.contract_id,
+                    (*people, TEAM),
+                    as_of,
+                    due_at=due.isoformat(),
+                    reason=reason or "",
                 )
             return outcome
 
@@ -287,6 +308,11 @@ def _refusal(each: Pending, as_of: datetime) -> str | None:
     if each.created_at < as_of - OLDEST:
         return "too_old"
     return None
+
+
+def _digests(each: Pending) -> list[str]:
+    people = ((each.client_name, each.client_email), (each.lawyer_name, each.lawyer_email))
+    return [parties.digest(each.contract_id, name or "", email or "") for name, email in people]
 
 
 def _kind(error: Exception) -> str:
@@ -309,7 +335,7 @@ INSERT INTO litgo.contract_requests AS r (contract_id, transaction_id, status, r
 SELECT id, %(transaction)s, 'sending', %(at)s, %(claim)s, clock_timestamp() + %(lease)s * interval '1 second'
 FROM (SELECT id FROM contracts WHERE id = %(contract)s AND status = 'pending-signature' AND doc_url IS NULL FOR SHARE) c
 ON CONFLICT (contract_id) DO UPDATE SET status = 'sending', reason = NULL, requested_at = excluded.requested_at,
-    claim = excluded.claim, claimed_until = excluded.claimed_until, checks = 0, next_check_at = NULL
+    claim = excluded.claim, claimed_until = excluded.claimed_until, checks = 0, next_check_at = NULL, reminded_at = NULL
 WHERE r.status = 'refused'
 """
 CLAIM_AGAIN = """
@@ -321,6 +347,6 @@ WHERE contract_id = %(contract)s AND status = 'sending'
 FINISH = """
 UPDATE litgo.contract_requests
 SET status = %(status)s, method = %(method)s, reason = %(reason)s, envelope_id = %(envelope)s, due_at = %(due)s,
-    claim = NULL, claimed_until = NULL, checks = 0, next_check_at = %(look)s
+    signers = %(signers)s, claim = NULL, claimed_until = NULL, checks = 0, next_check_at = %(look)s
 WHERE contract_id = %(contract)s AND claim = %(claim)s
 """

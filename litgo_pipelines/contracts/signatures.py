@@ -1,24 +1,34 @@
 """Envelope outcomes: signed, declined or voided; and envelopes that must not be signed any more.
 
 Knows the database and the client, not Dagster. Each envelope is looked at by itself and its news written in one
-transaction; a look that fails changes nothing and is repeated.
+transaction; a look that fails is repeated after a growing pause. What cannot be signed in DocuSign any more, or was not
+by its due date, is signed on paper.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 
-from litgo_pipelines.contracts import records
+from litgo_pipelines.contracts import paper, parties, records
 from litgo_pipelines.database import Connection, Cursor, in_transaction
-from litgo_pipelines.resources.docusign import ENDED, DocuSign, Envelope
-from litgo_pipelines.resources.external_service import CircuitOpen, ServiceFailure
+from litgo_pipelines.resources.docusign import ENDED, DocuSign, Envelope, EnvelopeGone
+from litgo_pipelines.resources.external_service import (
+    CircuitOpen,
+    PermanentFailure,
+    ServiceFailure,
+    TransientFailure,
+)
 
+T = TypeVar("T")
 # DocuSign asks for at most one look at an envelope in 15 minutes.
 INTERVALS = (timedelta(minutes=15), timedelta(minutes=30), timedelta(hours=1))  # after the first look, the second …
+LONGEST_PAUSE = timedelta(hours=24)  # between looks that fail
+FAILS_TOLD = 4  # failed looks in a row, then the team is told; at once where only a person can help
+UNREACHABLE = timedelta(days=1)  # after the due date, when DocuSign cannot even be asked
 VOIDED_FOR_MANUAL = "Contrato em assinatura manual: este envelope foi substituído."
 VOIDED_FOR_CANCELED = "Contrato cancelado na plataforma LITGO."
 VOIDED_SURPLUS = "Envelope duplicado: assine o outro envelope deste contrato."
@@ -33,16 +43,25 @@ class Due:
     envelope_id: str | None  # None: one may have been created without our knowing
     requested_at: datetime
     checks: int
+    failed_looks: int
+    due_at: datetime | None  # None: of before there was one
+    reminded: bool
+    signers: list[str] | None  # digests, by place
+
+    def due(self, signing: timedelta) -> datetime:
+        return self.due_at or self.requested_at + signing
 
 
 @dataclass
 class Result:
-    """What a run came to. `outcomes`: signed, partly, open, declined, voided, canceled, none (to void), failed."""
+    """What a run came to. `outcomes`: signed, partly, open, declined, voided, canceled, paper, none (to void), failed;
+    `signing`: how long an envelope, or a signature on paper, may take."""
 
     as_of: datetime
+    signing: timedelta = timedelta(days=7)
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: dict[str, str] = field(default_factory=dict)  # contract → kind of failure
-    stopped: bool = False  # the breaker is open
+    stopped: bool = False  # the breaker is open, or a limit reached
 
 
 def look_at_envelopes(
@@ -51,6 +70,7 @@ def look_at_envelopes(
     as_of: datetime,
     *,
     limit: int,
+    signing_days: int = 7,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Result:
     """Look at what is due as of the instant, longest due first, at most `limit`. `connection`: in no transaction.
@@ -59,25 +79,27 @@ def look_at_envelopes(
     """
     if as_of.tzinfo is None:
         raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
-    result = Result(as_of)
+    result = Result(as_of, timedelta(days=signing_days))
+    work = _Look(connection, docusign, result, warn)
     for _ in range(limit):
         due = in_transaction(connection, lambda cursor: _next(cursor, as_of))
         if due is None:
             break
         try:
-            outcome = _look(connection, docusign, due, as_of, warn)
+            outcome = work.at(due)
         except ServiceFailure as failure:
-            result.failures[due.contract_id], outcome = failure.reason, "failed"
             warn(f"contract {due.contract_id}: {failure}")
-            result.stopped = isinstance(failure, CircuitOpen)
+            result.failures[due.contract_id], outcome = failure.reason, work.failed(due, failure)
+            result.stopped = isinstance(failure, CircuitOpen) or failure.limit_reached
         except Exception as error:
             if connection.closed or isinstance(error, psycopg2.InterfaceError):
                 raise
-            result.failures[due.contract_id], outcome = type(error).__name__, "failed"
             warn(f"contract {due.contract_id}: {type(error).__name__}")
+            result.failures[due.contract_id], outcome = type(error).__name__, work.failed(due, None)
         result.outcomes[outcome] += 1
         if result.stopped:
             break
+    in_transaction(connection, lambda cursor: paper.remind(cursor, as_of))
     return result
 
 
@@ -88,84 +110,180 @@ def _next(cursor: Cursor, as_of: datetime) -> Due | None:
     return row and Due(*row)
 
 
-def _look(connection: Connection, docusign: DocuSign, due: Due, as_of: datetime, warn: Callable[[str], None]) -> str:
-    if due.envelope_id is None:
-        return _look_for_lost(connection, docusign, due, as_of, warn)
-    if due.checks == 0:
-        _void_surplus(connection, docusign, due, as_of)
-    envelope = docusign.read(due.envelope_id)
-    with connection, connection.cursor() as cursor:
-        contract = records.locked(cursor, due.contract_id)
-    if (contract is None or contract.status == "canceled") and envelope.status not in (*ENDED, "completed"):
-        _void(connection, docusign, due, due.envelope_id, VOIDED_FOR_CANCELED, as_of)
-        in_transaction(connection, lambda cursor: _settle(cursor, due, as_of, True, "canceled"))
-        return "canceled"
-    return _write(connection, due, envelope, as_of, warn)
+@dataclass
+class _Look:
+    connection: Connection
+    docusign: DocuSign
+    result: Result
+    warn: Callable[[str], None]
 
+    def at(self, due: Due) -> str:
+        """Look at one envelope, and write what it came to. Raises ServiceFailure."""
+        if due.envelope_id is None:
+            return self._for_lost(due)
+        if due.checks == 0:
+            self._void_surplus(due)
+        try:
+            envelope = self.docusign.read(due.envelope_id)
+        except EnvelopeGone as gone:
+            return self._missing(due, gone)
+        with self.connection, self.connection.cursor() as cursor:
+            contract = records.locked(cursor, due.contract_id)
+            replaced = parties.replaced(cursor, due.contract_id, envelope.signers, due.signers)
+        open_ = envelope.status not in (*ENDED, "completed")
+        if (contract is None or contract.status == "canceled") and open_:
+            self._void(due, due.envelope_id, VOIDED_FOR_CANCELED)
+            self._write(lambda cursor: _settle(cursor, due, self.result.as_of, True, "canceled"))
+            return "canceled"
+        why = trouble(envelope, replaced, overdue=paper.day_end(due.due(self.result.signing)) <= self.result.as_of)
+        if why and contract and contract.status == "pending-signature":
+            if open_:
+                self._void(due, due.envelope_id, VOIDED_FOR_MANUAL)
+            return self._to_paper(due, why, envelope=envelope)
+        return self._write(lambda cursor: self._apply(cursor, due, envelope))
 
-def _write(connection: Connection, due: Due, envelope: Envelope, as_of: datetime, warn: Callable[[str], None]) -> str:
-    return in_transaction(connection, lambda cursor: _apply(cursor, due, envelope, as_of, warn))
+    def failed(self, due: Due, failure: ServiceFailure | None) -> str:
+        """A look that came to nothing: repeated after a growing pause, told, and long after the due date on paper."""
+        as_of = self.result.as_of
+        waited = timedelta(seconds=(failure.retry_after or 0.0) if failure else 0.0)
+        pause = max(INTERVALS[0] * 2 ** min(due.failed_looks, 10), waited)
+        if isinstance(failure, CircuitOpen) or (failure and failure.limit_reached):
+            pause = max(INTERVALS[0], waited)  # says nothing of this envelope
 
+        def write(cursor: Cursor) -> None:
+            next_look = as_of + min(pause, LONGEST_PAUSE)
+            cursor.execute(FAILED, {"contract": due.contract_id, "next": next_look})
+            if isinstance(failure, PermanentFailure) or due.failed_looks + 1 >= FAILS_TOLD:
+                code = (failure.code or failure.reason) if failure else "error"
+                records.docusign_fails(cursor, code, as_of)
 
-def _apply(cursor: Cursor, due: Due, envelope: Envelope, as_of: datetime, warn: Callable[[str], None]) -> str:
-    """Write an envelope's news, if the contract still waits for them."""
-    contract = records.locked(cursor, due.contract_id)
-    over = envelope.status in (*ENDED, "completed")
-    if contract is None or contract.status != "pending-signature":
+        self._write(write)
+        if due.envelope_id and due.due(self.result.signing) + UNREACHABLE <= as_of:
+            return self._to_paper(due, "docusign_unreachable", look=as_of + INTERVALS[-1])
+        return "failed"
+
+    def _missing(self, due: Due, gone: EnvelopeGone) -> str:
+        """DocuSign does not know the envelope. That it knows none of the contract's says that it was asked rightly."""
+        listed = self.docusign.find(due.transaction_id, due.requested_at)
+        if any(each.envelope_id == due.envelope_id for each in listed):
+            raise TransientFailure("invalid", "an envelope that is listed, and yet is not there", status=gone.status)
+        for each in listed:
+            if each.status not in (*ENDED, "completed"):
+                self._void(due, each.envelope_id, VOIDED_FOR_MANUAL)
+        return self._to_paper(due, "envelope_missing")
+
+    def _to_paper(self, due: Due, why: str, *, envelope: Envelope | None = None, look: datetime | None = None) -> str:
+        """From now on it is signed by hand. `look`: when to look for an envelope that may be signed all the same."""
+
+        def write(cursor: Cursor) -> str:
+            contract = records.locked(cursor, due.contract_id)
+            if contract is None or contract.status != "pending-signature":
+                return self._apply(cursor, due, envelope) if envelope else "canceled"
+            until = self.result.as_of + self.result.signing
+            paper.move(cursor, contract, why, self.result.as_of, until=until, envelope=due.envelope_id, look=look)
+            return "paper"
+
+        return self._write(write)
+
+    def _write(self, work: Callable[[Cursor], T]) -> T:
+        return in_transaction(self.connection, work)
+
+    def _apply(self, cursor: Cursor, due: Due, envelope: Envelope) -> str:
+        """Write an envelope's news, if the contract still waits for them."""
+        as_of, contract = self.result.as_of, records.locked(cursor, due.contract_id)
+        over = envelope.status in (*ENDED, "completed")
+        if contract is None or contract.status != "pending-signature":
+            return self._afterwards(cursor, due, envelope, contract)
+        if envelope.status in ENDED:
+            records.cancel(cursor, contract, envelope.status, as_of)
+            records.event(cursor, due.contract_id, envelope.status, as_of, "docusign", envelope_id=envelope.envelope_id)
+            return envelope.status
+        signed = {
+            party: envelope.signed[place] for place, party in enumerate(records.PARTIES, 1) if place in envelope.signed
+        }
+        for party, instant in signed.items():
+            details = {"signed_at": instant.isoformat(), "envelope_id": envelope.envelope_id}
+            records.event(cursor, due.contract_id, f"signed:{party}", as_of, "docusign", **details)
+        active = records.sign(cursor, contract, signed, as_of)
+        _settle(cursor, due, as_of, active or over)
+        due_at = due.due(self.result.signing)
+        if due.envelope_id and not active and not due.reminded and paper.is_near(due.requested_at, due_at, as_of):
+            missing = [party for party in records.PARTIES if party not in signed]
+            paper.remind_of_envelope(cursor, contract, missing, due_at, as_of)
+        return "signed" if active else "partly" if signed else "open"
+
+    def _afterwards(self, cursor: Cursor, due: Due, envelope: Envelope, contract: records.Contract | None) -> str:
+        """News of an envelope whose contract waits for none any more."""
+        as_of, over = self.result.as_of, envelope.status in (*ENDED, "completed")
         status = "signed" if contract and contract.status in ("active", "closed") else "canceled"
         if over:
             event = f"{envelope.status}_meanwhile:{envelope.envelope_id}"
             records.event(cursor, due.contract_id, event, as_of, "docusign", contract=contract and contract.status)
             if envelope.status == "completed":
-                warn(f"contract {due.contract_id} was signed in DocuSign although it is {status}: tell both parties")
+                self.warn(
+                    f"contract {due.contract_id} was signed in DocuSign although it is {status}: tell both parties"
+                )
         _settle(cursor, due, as_of, over or status == "signed", status)
         return status
-    if envelope.status in ENDED:
-        records.cancel(cursor, contract, envelope.status, as_of)
-        records.event(cursor, due.contract_id, envelope.status, as_of, "docusign", envelope_id=envelope.envelope_id)
-        return envelope.status
-    signed = {
-        party: envelope.signed[place] for place, party in enumerate(records.PARTIES, 1) if place in envelope.signed
-    }
-    for party, instant in signed.items():
-        details = {"signed_at": instant.isoformat(), "envelope_id": envelope.envelope_id}
-        records.event(cursor, due.contract_id, f"signed:{party}", as_of, "docusign", **details)
-    active = records.sign(cursor, contract, signed, as_of)
-    _settle(cursor, due, as_of, active)
-    return "signed" if active else "partly" if signed else "open"
+
+    def _for_lost(self, due: Due) -> str:
+        """A contract that is not DocuSign's: whatever envelope was created for it all the same is voided.
+
+        Unless both have signed it by then: then that counts, where nothing else was signed before.
+        """
+        outcome = "none"
+        for envelope in self.docusign.find(due.transaction_id, due.requested_at):
+            if envelope.status == "completed":
+                outcome = self._completed_meanwhile(due, self.docusign.read(envelope.envelope_id))
+            elif envelope.status not in ENDED:
+                self._void(due, envelope.envelope_id, VOIDED_FOR_MANUAL)
+                outcome = "voided"
+        self._write(lambda cursor: _settle(cursor, due, self.result.as_of, True))
+        return outcome
+
+    def _completed_meanwhile(self, due: Due, envelope: Envelope) -> str:
+        def write(cursor: Cursor) -> str:
+            if parties.replaced(cursor, due.contract_id, envelope.signers, due.signers):
+                event = f"completed_by_others:{envelope.envelope_id}"
+                records.event(cursor, due.contract_id, event, self.result.as_of, "docusign")
+                return "none"
+            return self._apply(cursor, due, envelope)
+
+        return self._write(write)
+
+    def _void_surplus(self, due: Due) -> None:
+        """Two senders may have been at work when a claim ran out: of their envelopes only the one we know is signed."""
+        for envelope in self.docusign.find(due.transaction_id, due.requested_at):
+            if envelope.envelope_id != due.envelope_id and envelope.status not in (*ENDED, "completed"):
+                self._void(due, envelope.envelope_id, VOIDED_SURPLUS)
+
+    def _void(self, due: Due, envelope_id: str, reason: str) -> None:
+        try:
+            self.docusign.void(envelope_id, reason)
+        except EnvelopeGone:
+            return  # nobody can sign it, which is what was wanted
+        event, as_of = f"envelope_voided:{envelope_id}", self.result.as_of
+        self._write(lambda cursor: records.event(cursor, due.contract_id, event, as_of, reason=reason))
 
 
-def _look_for_lost(
-    connection: Connection, docusign: DocuSign, due: Due, as_of: datetime, warn: Callable[[str], None]
-) -> str:
-    """A contract that is not DocuSign's: whatever envelope was created for it all the same is voided.
-
-    Unless both have signed it by then: then that counts, where nothing else was signed before.
-    """
-    outcome = "none"
-    for envelope in docusign.find(due.transaction_id, due.requested_at):
-        if envelope.status == "completed":
-            outcome = _write(connection, due, docusign.read(envelope.envelope_id), as_of, warn)
-        elif envelope.status not in ENDED:
-            _void(connection, docusign, due, envelope.envelope_id, VOIDED_FOR_MANUAL, as_of)
-            outcome = "voided"
-    in_transaction(connection, lambda cursor: _settle(cursor, due, as_of, True))
-    return outcome
-
-
-def _void_surplus(connection: Connection, docusign: DocuSign, due: Due, as_of: datetime) -> None:
-    """Two senders may have been at work when a claim ran out: of their envelopes only the one we know is signed."""
-    for envelope in docusign.find(due.transaction_id, due.requested_at):
-        if envelope.envelope_id != due.envelope_id and envelope.status not in (*ENDED, "completed"):
-            _void(connection, docusign, due, envelope.envelope_id, VOIDED_SURPLUS, as_of)
-
-
-def _void(connection: Connection, docusign: DocuSign, due: Due, envelope_id: str, reason: str, as_of: datetime) -> None:
-    docusign.void(envelope_id, reason)
-    in_transaction(
-        connection,
-        lambda cursor: records.event(cursor, due.contract_id, f"envelope_voided:{envelope_id}", as_of, reason=reason),
-    )
+def trouble(envelope: Envelope, replaced: bool, *, overdue: bool) -> str | None:
+    """Why the contract is to be signed on paper instead, one of PAPER_REASONS; None: it is not. Pure."""
+    bounced = any(signer.bounced for signer in envelope.signers.values())
+    declined = any(signer.declined for signer in envelope.signers.values())
+    match envelope.status:
+        case "completed":
+            return "recipients_replaced" if replaced else None
+        case "declined":
+            return "email_bounced" if bounced and not declined else None
+        case "deleted":
+            return "envelope_deleted"
+        case "voided" | "timedout":
+            return "not_signed" if envelope.expired else None
+    if bounced:
+        return "email_bounced"
+    if replaced:
+        return "recipients_replaced"
+    return "not_signed" if overdue else None
 
 
 def _settle(cursor: Cursor, due: Due, as_of: datetime, over: bool, status: str | None = None) -> None:
@@ -185,10 +303,15 @@ WHERE contract_id = (
     WHERE (next_check_at <= %(as_of)s OR next_check_at > %(as_of)s + interval '25 hours') AND status <> 'refused'
     ORDER BY next_check_at, contract_id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-RETURNING contract_id::text, transaction_id::text, envelope_id, requested_at, checks
+RETURNING contract_id::text, transaction_id::text, envelope_id, requested_at, checks, failed_looks, due_at,
+    reminded_at IS NOT NULL, signers
 """
 SETTLE = """
 UPDATE litgo.contract_requests
-SET checks = checks + 1, next_check_at = %(next)s, status = coalesce(%(status)s, status)
+SET checks = checks + 1, failed_looks = 0, next_check_at = %(next)s, status = coalesce(%(status)s, status)
+WHERE contract_id = %(contract)s
+"""
+FAILED = """
+UPDATE litgo.contract_requests SET failed_looks = failed_looks + 1, next_check_at = %(next)s
 WHERE contract_id = %(contract)s
 """

@@ -50,7 +50,7 @@ TO litgo_exporter;
 GRANT SELECT (message_id, kind, recipient_id, status, created_at, settled_at, retried_at) ON litgo.outbox
     TO litgo_exporter;
 GRANT SELECT (recipient_id, status, next_attempt_at, finished_at) ON litgo.deliveries TO litgo_exporter;
-GRANT SELECT (contract_id, status, method, requested_at, due_at, next_check_at, claimed_until)
+GRANT SELECT (contract_id, status, method, requested_at, due_at, next_check_at, claimed_until, overdue_told_at)
     ON litgo.contract_requests TO litgo_exporter;
 GRANT SELECT (case_id, status, as_of) ON litgo.triage TO litgo_exporter;
 GRANT INSERT ON litgo.job_runs TO litgo_exporter;

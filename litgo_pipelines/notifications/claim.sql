@@ -14,9 +14,17 @@ WHERE o.status = 'pending'
            WHERE f.id = (o.payload ->> 'offer_id')::uuid AND f.status = 'pending' AND f.expires_at > %(as_of)s)
        OR o.kind = 'case_waits' AND NOT EXISTS (
            SELECT FROM litgo.case_waits v WHERE v.case_id = (o.payload ->> 'case_id')::uuid)
-       OR o.kind IN ('contract_to_sign', 'contract_manual') AND NOT EXISTS (
+       OR o.kind IN ('contract_to_sign', 'contract_manual', 'contract_reminder', 'contract_overdue', 'contract_refused')
+          AND NOT EXISTS (
            SELECT FROM contracts c
-           WHERE c.id = (o.payload ->> 'contract_id')::uuid AND c.status = 'pending-signature'))
+           WHERE c.id = (o.payload ->> 'contract_id')::uuid AND c.status = 'pending-signature')
+       OR (o.kind = 'contract_to_sign' OR o.kind = 'contract_reminder' AND o.payload ->> 'method' = 'docusign')
+          AND EXISTS (  -- it is signed on paper by now
+           SELECT FROM litgo.contract_requests r
+           WHERE r.contract_id = (o.payload ->> 'contract_id')::uuid AND r.status = 'manual')
+       OR o.kind = 'contract_refused' AND EXISTS (  -- mended
+           SELECT FROM litgo.contract_requests r
+           WHERE r.contract_id = (o.payload ->> 'contract_id')::uuid AND r.status <> 'refused'))
   AND NOT EXISTS (
       SELECT FROM litgo.deliveries d WHERE d.delivery_id = o.delivery_id AND d.lease_until > clock_timestamp());
 

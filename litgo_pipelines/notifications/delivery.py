@@ -18,6 +18,7 @@ from typing import Any
 from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, sql
 from litgo_pipelines.notifications.messages import Item, Words, ttl_seconds, words
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS
+from litgo_pipelines.notifications.zones import of_reader
 from litgo_pipelines.observability.metrics import Delta, add, count, observe
 from litgo_pipelines.resources.external_service import LONGEST_PAUSE, CircuitOpen, PermanentFailure, ServiceFailure
 from litgo_pipelines.resources.onesignal import OneSignal
@@ -45,6 +46,9 @@ class Delivery:
     push_token: str | None
     email: str | None
     name: str | None
+    lat: float | None  # of the reader, whose clock is meant
+    lng: float | None
+    oab: str | None
     message_ids: list[int]
     created: list[datetime]
     messages: list[dict[str, Any]]
@@ -223,7 +227,8 @@ class Deliverer:
 
     def _words(self, delivery: Delivery) -> Words:
         try:
-            return words(delivery.items, delivery.name, team=delivery.to_team)
+            zone = of_reader(delivery.lat, delivery.lng, delivery.oab)
+            return words(delivery.items, delivery.name, team=delivery.to_team, zone=zone)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise NotReady(f"cannot be put into words ({type(error).__name__})") from error
 

@@ -1,6 +1,7 @@
 -- The claimed deliveries with what it takes to write and address them: one row each, its messages in order.
 SELECT d.delivery_id::text, d.recipient_id::text, d.attempts, d.in_doubt, d.in_doubt_since,
-       nullif(p.push_token, ''), nullif(p.email, ''), p.full_name,
+       nullif(btrim(p.push_token), ''), nullif(btrim(p.email), ''), p.full_name,
+       coalesce(l.place[1], max(own.place[1])), coalesce(l.place[0], max(own.place[0])), l.oab_number,
        array_agg(o.message_id ORDER BY o.message_id),
        array_agg(o.created_at ORDER BY o.message_id),
        jsonb_agg(jsonb_build_object(
@@ -12,8 +13,16 @@ SELECT d.delivery_id::text, d.recipient_id::text, d.attempts, d.in_doubt, d.in_d
 FROM litgo.deliveries d
 JOIN litgo.outbox o ON o.delivery_id = d.delivery_id AND o.status = 'pending'
 LEFT JOIN profiles p ON p.id = d.recipient_id
+LEFT JOIN LATERAL (  -- where the reader is: a lawyer's place, a client's case
+    SELECT litgo.placed(coalesce(x.geo_latlon, point(x.lng::float8, x.lat::float8))) AS place, x.oab_number
+    FROM lawyers x WHERE x.id = d.recipient_id
+) l ON true
 LEFT JOIN contracts c ON c.id = (o.payload ->> 'contract_id')::uuid
 LEFT JOIN cases k ON k.id = (o.payload ->> 'case_id')::uuid
+LEFT JOIN LATERAL (
+    SELECT litgo.placed(coalesce(k.coords, point(k.lng::float8, k.lat::float8))) AS place
+    WHERE k.client_id = d.recipient_id
+) own ON true
 WHERE d.claimed_by = %(token)s::uuid AND d.status = 'open'
-GROUP BY d.delivery_id, p.push_token, p.email, p.full_name
+GROUP BY d.delivery_id, p.push_token, p.email, p.full_name, l.place[0], l.place[1], l.oab_number
 ORDER BY d.next_attempt_at, d.delivery_id

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from litgo_pipelines.marketplace.public_numbers import help_text, numbers
+from litgo_pipelines.notifications import contract_words
+from litgo_pipelines.notifications.wording import hours, moment, until
+from litgo_pipelines.notifications.zones import BRASILIA, Zone
 
-ZONE = ZoneInfo("America/Sao_Paulo")
 LONGEST_PUSH = 170  # characters; phones cut what is longer
 COMPLEXITY = {"LOW": "baixa", "MEDIUM": "média", "HIGH": "alta"}
 # kind → one, several
@@ -22,6 +23,10 @@ TITLES = {
     "offer": ("Nova oferta de caso", "novas ofertas de casos"),
     "contract_to_sign": ("Contrato pronto para assinar", "contratos prontos para assinar"),
     "contract_manual": ("Contrato para assinatura manual", "contratos para assinatura manual"),
+    "contract_reminder": ("Contrato: falta a sua assinatura", "contratos sem a sua assinatura"),
+    "contract_overdue": ("Contrato em papel vencido", "contratos em papel vencidos"),
+    "contract_refused": ("Contrato com dados a corrigir", "contratos com dados a corrigir"),
+    "docusign_fails": ("DocuSign sem resposta útil", "avisos sobre o DocuSign"),
     "contract_signed": ("Contrato assinado", "contratos assinados"),
     "contract_voided": ("Contrato cancelado", "contratos cancelados"),
     "model_promoted": ("Novo modelo em uso", "novos modelos em uso"),
@@ -59,17 +64,17 @@ class Words:
     html: str
 
 
-def words(items: Sequence[Item], name: str | None = None, *, team: bool = False) -> Words:
-    """What to say of `items`, in their order, to one person of this name, or to the team.
+def words(items: Sequence[Item], name: str | None = None, *, team: bool = False, zone: Zone = BRASILIA) -> Words:
+    """What to say of `items`, in their order, to one person of this name, or to the team. `zone`: the reader's.
 
     Raises LookupError, TypeError or ValueError for a message that cannot be put into words.
     """
-    sentences = [sentence(item, team=team) for item in items]
+    sentences = [sentence(item, team=team, zone=zone) for item in items]
     if len(items) == 1:
         title, push = TITLES[items[0].kind][0], sentences[0]
     elif {item.kind for item in items} == {"offer"}:
         title = f"{len(items)} {TITLES['offer'][1]}"
-        push = f"{title} esperam sua resposta, a primeira até {instant(min(_expiry(item) for item in items))}."
+        push = f"{title} esperam sua resposta, a primeira até {until(min(_expiry(item) for item in items), zone)}."
     else:
         counts = Counter(item.kind for item in items)
         title = f"{len(items)} novidades na LITGO"
@@ -93,43 +98,18 @@ def words(items: Sequence[Item], name: str | None = None, *, team: bool = False)
     )
 
 
-def sentence(item: Item, *, team: bool = False) -> str:
+def sentence(item: Item, *, team: bool = False, zone: Zone = BRASILIA) -> str:
     """One message in a sentence or two. Raises as `words`."""
     payload, facts = item.payload, item.facts
+    if item.kind.startswith(("contract_", "docusign_")):
+        return contract_words.sentence(item.kind, payload, facts, team=team)
     match item.kind:
         case "offer":
-            area, subarea = facts.get("area"), facts.get("subarea")
-            matter = f"Área: {area}{f' ({subarea})' if subarea else ''}. " if area else ""
-            urgency = facts.get("urgency_h")
-            complexity = COMPLEXITY.get(facts.get("complexity") or "")
-            return (
-                "Um caso espera sua resposta. "
-                + matter
-                + (f"Urgência: {hours(urgency)}. " if urgency else "")
-                + (f"Complexidade {complexity}. " if complexity else "")
-                + f"Responda até {instant(_expiry(item))}."
-            )
-        case "contract_to_sign":
-            return "O contrato está pronto. O DocuSign envia por e-mail o link para assinar." + _fee(facts)
-        case "contract_manual":
-            until = day(datetime.fromisoformat(payload["due_at"]))
-            if team:
-                return (
-                    f"O contrato {payload['contract_id']} será assinado sem o DocuSign. "
-                    f"Acompanhe as assinaturas e registre-as até {until}."
-                )
-            return (
-                "O contrato será assinado sem o DocuSign. Assine o documento e devolva-o à equipe da LITGO "
-                f"até {until}." + _fee(facts)
-            )
-        case "contract_signed":
-            return "O contrato foi assinado pelas duas partes e está em vigor."
-        case "contract_voided":
-            return "O contrato que esperava assinatura foi cancelado."
+            return _offer(item, zone)
         case "public_numbers":
             return f"Recebemos o seu caso e ele tem prioridade. {help_text()}"
         case "case_waits":
-            return _waits(payload, facts, team=team)
+            return _waits(payload, facts, zone, team=team)
         case "case_review":
             return f"O caso {payload['case_id']} espera a decisão de uma pessoa: `litgo triagem fila` mostra por quê."
         case "case_without_contract":
@@ -147,7 +127,7 @@ def sentence(item: Item, *, team: bool = False) -> str:
         case "case_failed":
             return (
                 f"O caso {payload['case_id']} não pôde ser oferecido: houve um erro em todas as tentativas desde "
-                f"{instant(datetime.fromisoformat(payload['since']))}. Ele é tentado de novo uma vez por dia; "
+                f"{moment(datetime.fromisoformat(payload['since']), zone)}. Ele é tentado de novo uma vez por dia; "
                 "`litgo casos parados` mostra o motivo."
             )
         case "model_promoted" | "model_rolled_back":
@@ -174,31 +154,21 @@ def ttl_seconds(items: Sequence[Item], now: datetime) -> int | None:
     return max(60, int((max(_expiry(item) for item in items) - now).total_seconds()))
 
 
-def instant(at: datetime) -> str:
-    """dd/mm/yyyy HH:MM in São Paulo. Raises ValueError without a zone."""
-    if at.tzinfo is None:
-        raise ValueError("an instant without a zone")
-    return f"{at.astimezone(ZONE):%d/%m/%Y %H:%M}"
+def _offer(item: Item, zone: Zone) -> str:
+    facts = item.facts
+    area, subarea, urgency = facts.get("area"), facts.get("subarea"), facts.get("urgency_h")
+    matter = f"Área: {area}{f' ({subarea})' if subarea else ''}. " if area else ""
+    complexity = COMPLEXITY.get(facts.get("complexity") or "")
+    return (
+        "Um caso espera sua resposta. "
+        + matter
+        + (f"Urgência: {hours(urgency)}. " if urgency else "")
+        + (f"Complexidade {complexity}. " if complexity else "")
+        + f"Responda até {until(_expiry(item), zone)}."
+    )
 
 
-def day(at: datetime) -> str:
-    """dd/mm/yyyy in São Paulo. Raises as `instant`."""
-    return instant(at).split()[0]
-
-
-def hours(value: float) -> str:
-    """8 horas, 3 dias."""
-    if value >= 48 and value % 24 == 0:
-        return f"{value / 24:g} dias"
-    return f"{value:g} hora{'' if value == 1 else 's'}".replace(".", ",")
-
-
-def money(value: float) -> str:
-    """Reais as Brazil writes them: R$ 1.234,50."""
-    return "R$ " + f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
-
-
-def _waits(payload: Mapping[str, Any], facts: Mapping[str, Any], *, team: bool) -> str:
+def _waits(payload: Mapping[str, Any], facts: Mapping[str, Any], zone: Zone, *, team: bool) -> str:
     over = {"nobody": False, "rounds_over": True}[payload["reason"]]
     if not team:
         if over:
@@ -212,8 +182,9 @@ def _waits(payload: Mapping[str, Any], facts: Mapping[str, Any], *, team: bool) 
         )
     area = f" ({facts['area']})" if facts.get("area") else ""
     why = "nenhum(a) advogado(a) aceitou em todas as rodadas" if over else "nenhum(a) advogado(a) está disponível"
+    since = moment(datetime.fromisoformat(payload["since"]), zone)
     return (
-        f"O caso {payload['case_id']}{area} espera desde {instant(datetime.fromisoformat(payload['since']))}: {why}. "
+        f"O caso {payload['case_id']}{area} espera desde {since}: {why}. "
         "O cliente foi ou será avisado. `litgo casos parados` mostra todos."
     )
 
@@ -230,13 +201,3 @@ def _instead_of(previous: str | None) -> str:
 
 def _why(payload: Mapping[str, Any]) -> str:
     return f"Motivo: {str(payload['reason']).rstrip('.')}."
-
-
-def _fee(facts: Mapping[str, Any]) -> str:
-    """The fee, where it is one of the two plain forms; the contract itself has all of them."""
-    model = facts.get("fee_model") or {}
-    if model.get("type") == "fixed" and isinstance(model.get("value"), int | float):
-        return f" Honorários: {money(model['value'])}."
-    if model.get("type") == "success" and isinstance(model.get("percent"), int | float):
-        return f" Honorários: {model['percent']:g}".replace(".", ",") + " % do resultado."
-    return ""

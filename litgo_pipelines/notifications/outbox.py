@@ -16,10 +16,14 @@ from litgo_pipelines.owners import Owner
 # kind → payload keys, all of them ids, instants as ISO 8601, or figures
 Kind = Literal[
     "offer",  # to a lawyer: offer_id, case_id, expires_at
-    "contract_to_sign",  # to both parties, DocuSign sends its own e-mail: contract_id
-    "contract_manual",  # to both parties and the team, with the PDF attached: contract_id, due_at
+    "contract_to_sign",  # to both parties, DocuSign sends its own e-mail: contract_id, due_at
+    "contract_manual",  # to both parties and the team, with the PDF attached: contract_id, due_at, reason
+    "contract_reminder",  # to who has not signed: contract_id, due_at, method
+    "contract_overdue",  # to the team, of a signature by hand: contract_id, due_at
+    "contract_refused",  # to both parties and the team: contract_id, reason
     "contract_signed",  # to both parties: contract_id
-    "contract_voided",  # to both parties: contract_id
+    "contract_voided",  # to both parties and the team: contract_id, reason
+    "docusign_fails",  # to the team: code
     "model_promoted",  # to the team: version, previous, reason
     "model_rolled_back",  # to the team: version, previous, reason
     "promotion_frozen",  # to the team: reason

@@ -83,10 +83,21 @@ METRICS |= {
 }
 
 
+PAPER_REASONS = (
+    "email_bounced",
+    "envelope_missing",
+    "envelope_deleted",
+    "recipients_replaced",
+    "not_signed",
+    "docusign_unreachable",
+)
 METRICS |= {
     "embedding_source_total": Metric("Texts embedded, by where.", {"source": ("local", "openai")}),
     "contract_creation_method_total": Metric(
         "Contracts brought to signature, by how.", {"method": ("docusign", "manual")}
+    ),
+    "contract_envelopes_abandoned_total": Metric(
+        "Envelopes given up for a signature on paper, by why.", {"reason": PAPER_REASONS}
     ),
     "contracts_signed_total": Metric("Contracts that both parties have signed.", {}),
     "notifications_sent_total": Metric(

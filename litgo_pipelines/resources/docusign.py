@@ -5,11 +5,14 @@ looked up before another one is created. What an envelope means for a contract i
 """
 
 import base64
+import math
 import os
 import random
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -24,6 +27,7 @@ from litgo_pipelines.resources.external_service import (
     CircuitOpen,
     ExternalService,
     PermanentFailure,
+    Refusal,
     TransientFailure,
     json_of,
 )
@@ -32,6 +36,17 @@ T = TypeVar("T")
 CUSTOM_FIELD = "litgo_transaction"
 TRANSACTION_ID_LASTS = timedelta(days=6)  # DocuSign forgets it after seven
 ENDED = ("declined", "voided", "deleted", "timedout")
+# Told with status 400. Whoever asks again before the limit's hour is over makes it longer.
+LIMITS = {
+    "HOURLY_APIINVOCATION_LIMIT_EXCEEDED": 3600.0,
+    "BURST_APIINVOCATION_LIMIT_EXCEEDED": 30.0,
+    "POLLING_APIINVOCATION_LIMIT_EXCEEDED": 900.0,
+    "MAXIMUM_CONCURRENT_REQUESTS_EXCEEDED": 30.0,
+}
+GONE = ("ENVELOPE_DOES_NOT_EXIST", "ENVELOPE_NOT_FOUND", "INVALID_ENVELOPE_ID")
+# An e-mail that did not arrive, told as if its addressee had declined.
+BOUNCE = re.compile(r"\b(bounc|undeliver|not deliver|auto.?respon|mailbox|unknown (user|address)|5\.\d\.\d)", re.I)
+CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,79}")
 TOKEN_REFUSED = (
     "the JWT grant was refused. Either consent is required: an administrator opens "
     "DOCUSIGN_AUTH_URL/oauth/auth?response_type=code&scope=signature%20impersonation&client_id=INTEGRATION_KEY"
@@ -51,7 +66,8 @@ class Signer:
 
 @dataclass(frozen=True)
 class Draft:
-    """An envelope to be sent; the signers sign in this order. `since`: an instant before it can have been created."""
+    """An envelope to be sent; the signers sign in this order. `since`: an instant before it can have been created;
+    `lasts_days`: DocuSign ends it by itself after them."""
 
     transaction_id: str
     subject: str
@@ -60,15 +76,33 @@ class Draft:
     pdf: bytes
     signers: Sequence[Signer]
     since: datetime
+    lasts_days: int = 30
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """A signer as DocuSign has them now, who may have been replaced. `bounced`: the e-mail did not reach them."""
+
+    name: str
+    email: str
+    bounced: bool
+    declined: bool
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """`signed`: place among the signers, from 1 → when they signed, by DocuSign's clock."""
+    """`signed`: place among the signers, from 1 → when they signed, by DocuSign's clock; `signers`: by place, empty
+    in a list; `expired`: voided by DocuSign itself, because its days were over."""
 
     envelope_id: str
     status: str
     signed: Mapping[int, datetime]
+    signers: Mapping[int, Recipient] = field(default_factory=dict)
+    expired: bool = False
+
+
+class EnvelopeGone(PermanentFailure):
+    """There is no such envelope, or it is not this account's: nobody will sign it."""
 
 
 class DocuSign(dg.ConfigurableResource):
@@ -101,7 +135,12 @@ class DocuSign(dg.ConfigurableResource):
     def service(self) -> ExternalService:
         if self._service is None:
             self._service = ExternalService(
-                "docusign", self.timeout_seconds, self.deadline_seconds, self.database_url, self.fallback_enabled
+                "docusign",
+                self.timeout_seconds,
+                self.deadline_seconds,
+                self.database_url,
+                self.fallback_enabled,
+                refusal=refusal,
             )
         return self._service
 
@@ -136,12 +175,13 @@ class DocuSign(dg.ConfigurableResource):
         return self._find(transaction_id, since, time.monotonic() + self.deadline_seconds)
 
     def read(self, envelope_id: str) -> Envelope:
-        """One envelope with who has signed when."""
+        """One envelope with who has signed when. Raises EnvelopeGone too."""
         path = f"/envelopes/{quote(envelope_id, safe='')}?include=recipients"
-        return self._call("read_envelope", "GET", path, _envelope, time.monotonic() + self.deadline_seconds)
+        with _gone():
+            return self._call("read_envelope", "GET", path, _envelope, time.monotonic() + self.deadline_seconds)
 
     def void(self, envelope_id: str, reason: str) -> None:
-        """Nobody can sign it any more. One that has ended or is complete is refused: PermanentFailure."""
+        """Nobody can sign it any more. One that has ended or is complete is refused: PermanentFailure; EnvelopeGone."""
 
         def read(answer: Answer) -> None:
             if _uuid(json_of(answer)["envelopeId"]) != _uuid(envelope_id):
@@ -149,7 +189,8 @@ class DocuSign(dg.ConfigurableResource):
 
         body = {"status": "voided", "voidedReason": reason}
         path = f"/envelopes/{quote(envelope_id, safe='')}"
-        self._call("void_envelope", "PUT", path, read, time.monotonic() + self.deadline_seconds, body=body)
+        with _gone():
+            self._call("void_envelope", "PUT", path, read, time.monotonic() + self.deadline_seconds, body=body)
 
     def _existing(self, draft: Draft, until: float) -> str | None:
         found = self._find(draft.transaction_id, draft.since, until)
@@ -210,7 +251,9 @@ class DocuSign(dg.ConfigurableResource):
         except PermanentFailure as failure:
             if failure.status != 400:
                 raise
-            refused = PermanentFailure("rejected", f"docusign token: HTTP 400, {TOKEN_REFUSED}", status=400)
+            refused = PermanentFailure(
+                "rejected", f"docusign token: HTTP 400, {TOKEN_REFUSED}", status=400, code=failure.code
+            )
             refused.attempts = failure.attempts
             raise refused from None
         return self._token[0]
@@ -271,12 +314,53 @@ def definition(draft: Draft) -> dict[str, Any]:
         ],
         "recipients": {"signers": signers},
         "allowReassign": "false",
+        "notification": {
+            "useAccountDefaults": "false",
+            "expirations": {"expireEnabled": "true", "expireAfter": str(draft.lasts_days), "expireWarn": "0"},
+        },
         "customFields": {
             "textCustomFields": [
                 {"name": CUSTOM_FIELD, "value": draft.transaction_id, "required": "false", "show": "false"}
             ]
         },
     }
+
+
+def refusal(answer: Answer) -> Refusal:
+    """DocuSign's `errorCode`, or the `error` of its token endpoint; a limit with the seconds until it is over."""
+    try:
+        found = json_of(answer)
+        code = found.get("errorCode") or found.get("error")
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return Refusal()
+    if not isinstance(code, str) or not CODE.fullmatch(code):
+        return Refusal()
+    limit = next((seconds for name, seconds in LIMITS.items() if name == code.upper()), None)
+    if limit is None and "LIMIT_EXCEEDED" not in code.upper():
+        return Refusal(code)
+    return Refusal(code, limit_reached=True, retry_after=_until_reset(answer.headers, limit or 60.0))
+
+
+def _until_reset(headers: Mapping[str, str], otherwise: float) -> float:
+    """Seconds until the instant of X-RateLimit-Reset (Unix time), at most the hour it can be."""
+    value = headers.get("x-ratelimit-reset", "").strip()
+    if not (value.isascii() and value.isdigit()):
+        return otherwise
+    return float(min(3600, max(1, math.ceil(int(value[:12]) - time.time()))))
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    """Turns the answer that there is no such envelope into EnvelopeGone."""
+    try:
+        yield
+    except PermanentFailure as failure:
+        known = (failure.code or "").upper()
+        if known in GONE or (failure.status == 404 and not known):
+            gone = EnvelopeGone("rejected", str(failure), status=failure.status, code=failure.code)
+            gone.attempts = failure.attempts
+            raise gone from None
+        raise
 
 
 def _uuid(value: object) -> str:
@@ -292,14 +376,26 @@ def _envelope_id(answer: Answer) -> str:
 def _envelope(answer: Answer) -> Envelope:
     found = json_of(answer)
     status = found["status"].lower()
+    signers = found["recipients"]["signers"]
     signed = {
         int(signer["recipientId"]): _instant(signer["signedDateTime"])
-        for signer in found["recipients"]["signers"]
-        if signer["status"] in ("signed", "completed")
+        for signer in signers
+        if signer["status"].lower() in ("signed", "completed")
     }
-    if status == "completed" and len(signed) < len(found["recipients"]["signers"]):
+    if status == "completed" and len(signed) < len(signers):
         raise ValueError("complete, and yet somebody has not signed")
-    return Envelope(_uuid(found["envelopeId"]), status, signed)
+    people = {int(signer["recipientId"]): _recipient(signer) for signer in signers}
+    expired = status == "timedout" or (status == "voided" and "expired" in str(found.get("voidedReason", "")).lower())
+    return Envelope(_uuid(found["envelopeId"]), status, signed, people, expired)
+
+
+def _recipient(signer: Mapping[str, Any]) -> Recipient:
+    status, why = signer["status"].lower(), str(signer.get("declinedReason") or "")
+    bounced = status == "autoresponded" or (status == "declined" and bool(BOUNCE.search(why)))
+    name, email = signer.get("name") or "", signer.get("email") or ""
+    if not isinstance(name, str) or not isinstance(email, str):
+        raise ValueError("a name or an address that is no text")
+    return Recipient(name, email, bounced, status == "declined" and not bounced)
 
 
 def _envelopes(answer: Answer) -> list[Envelope]:

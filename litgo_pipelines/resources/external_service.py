@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -46,15 +46,25 @@ WHAT_TO_DO = {
 
 class ServiceFailure(RuntimeError):
     """A call that came to nothing. `attempts`: requests that were sent; `status`: of the answer, where there was one;
-    `retry_after`: seconds the service, or its breaker, wants us to wait."""
+    `retry_after`: seconds the service, or its breaker, wants us to wait; `code`: the service's own name of the error;
+    `limit_reached`: nobody is to ask before that, so that the breaker opens at once."""
 
     def __init__(
-        self, reason: Reason, message: str, *, status: int | None = None, retry_after: float | None = None
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        code: str | None = None,
+        limit_reached: bool = False,
     ) -> None:
         super().__init__(message)
         self.reason: Reason = reason
         self.status = status
         self.retry_after = retry_after
+        self.code = code
+        self.limit_reached = limit_reached
         self.attempts = 0
 
 
@@ -70,10 +80,21 @@ class PermanentFailure(ServiceFailure):
     """The same request will fail again until somebody acts; the message says how."""
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """What a client reads in an answer that is no success. `code`: a word of the service's, never its prose;
+    `limit_reached`: asked too often, whatever the status; `retry_after`: seconds, where the answer says so."""
+
+    code: str | None = None
+    limit_reached: bool = False
+    retry_after: float | None = None
+
+
 @dataclass
 class ExternalService:
     """One external service under the policy. `deadline_seconds` bounds a call with its retries and waits;
-    `database_url`: None, without breaker and metrics. The other figures are for tests."""
+    `database_url`: None, without breaker and metrics; `refusal`: how the service names its errors. The other figures
+    are for tests."""
 
     service: str
     timeout_seconds: float
@@ -84,6 +105,7 @@ class ExternalService:
     backoff_seconds: float = 0.2
     breaker_threshold: int = 5
     breaker_pause_seconds: float = 30.0
+    refusal: Callable[[Answer], Refusal] = lambda answer: Refusal()
     log: Any = field(default_factory=lambda: logging.getLogger(__name__))
 
     def call(
@@ -116,7 +138,7 @@ class ExternalService:
             admission = self._admit()
             seconds = min(self.timeout_seconds, started + self.deadline_seconds - time.monotonic())
             try:
-                answer = _ask(method, url, seconds, most_bytes, all_headers, content, read)
+                answer = _ask(method, url, seconds, most_bytes, all_headers, content, read, self.refusal)
             except ServiceFailure as failure:
                 outcomes.append(failure.reason)
                 self._report(admission, failure)
@@ -194,8 +216,10 @@ class ExternalService:
             if failure is None or failure.reason == "rejected" or failure.status == 409:
                 if self._breaker.succeeded(admission):
                     self._warn("circuit_breaker_closed")
-            elif self._breaker.failed(admission, failure.reason, min(failure.retry_after or 0.0, LONGEST_PAUSE)):
-                self._warn("circuit_breaker_opened", reason=failure.reason)
+            else:
+                breaker = replace(self._breaker, threshold=1) if failure.limit_reached else self._breaker
+                if breaker.failed(admission, failure.reason, min(failure.retry_after or 0.0, LONGEST_PAUSE)):
+                    self._warn("circuit_breaker_opened", reason=failure.reason)
         except DatabaseUnavailable as error:
             self._warn("circuit_breaker_unavailable", error=str(error))
 
@@ -246,6 +270,7 @@ def _ask(
     headers: Mapping[str, str],
     content: bytes | None,
     read: Callable[[Answer], T],
+    refusal: Callable[[Answer], Refusal],
 ) -> T:
     """One attempt. Raises TransientFailure and PermanentFailure."""
     try:
@@ -259,19 +284,36 @@ def _ask(
         raise TransientFailure("unavailable", f"no connection or one that broke ({error})") from error
     except AnswerTooLarge as error:
         raise TransientFailure("invalid", str(error)) from error
-    status, wait = answer.status, retry_after(answer.headers)
-    if status in RETRIED_STATUS or status >= 500:
-        reason: Reason = "rate_limited" if status == 429 else "unavailable"
-        asked = "" if wait is None else f", asks to wait {wait:.0f} s"
-        raise TransientFailure(reason, f"HTTP {status}{asked}", status=status, retry_after=wait)
-    if not 200 <= status < 300:
-        message = WHAT_TO_DO.get(status, "a redirect, check the base URL" if 300 <= status < 400 else "not accepted")
-        raise PermanentFailure("rejected", f"HTTP {status}, {message}", status=status)
+    if not 200 <= answer.status < 300:
+        raise _failure(answer, refusal(answer))
     try:
         return read(answer)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         # from None: the error quotes the answer
-        raise TransientFailure("invalid", f"an answer we cannot read ({type(error).__name__})", status=status) from None
+        raise TransientFailure(
+            "invalid", f"an answer we cannot read ({type(error).__name__})", status=answer.status
+        ) from None
+
+
+def _failure(answer: Answer, said: Refusal) -> ServiceFailure:
+    """What an answer that is no success comes to."""
+    status, wait = answer.status, retry_after(answer.headers)
+    code = said.code
+    if said.limit_reached or status in RETRIED_STATUS or status >= 500:
+        limited = said.limit_reached or status == 429
+        wait = said.retry_after if wait is None else wait
+        asked = f"{f' {code}' if code else ''}" + ("" if wait is None else f", asks to wait {wait:.0f} s")
+        return TransientFailure(
+            "rate_limited" if limited else "unavailable",
+            f"HTTP {status}{asked}",
+            status=status,
+            retry_after=wait,
+            code=code,
+            limit_reached=said.limit_reached,
+        )
+    message = WHAT_TO_DO.get(status, "a redirect, check the base URL" if 300 <= status < 400 else "not accepted")
+    named = f"HTTP {status}{f' {code}' if code else ''}, {message}"
+    return PermanentFailure("rejected", named, status=status, code=code)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -112,13 +112,14 @@ class FakeDocuSign(FaultServer):
         envelope = self.envelopes.get(urlsplit(request.path).path.rsplit("/", 1)[1])
         if envelope is None:
             return status(404)
-        return json_answer({key: envelope[key] for key in ("envelopeId", "status", "recipients")})
+        told = ("envelopeId", "status", "recipients", "voidedReason")
+        return json_answer({key: envelope[key] for key in told if key in envelope})
 
     def _void_envelope(self, request: Request) -> Fault:
         envelope = self.envelopes[request.path.rsplit("/", 1)[1]]
         if envelope["status"] != "sent" or request.json()["status"] != "voided" or not request.json()["voidedReason"]:
             return json_answer({"errorCode": "ENVELOPE_CANNOT_VOID_INVALID_STATE"}, 400)
-        envelope["status"] = "voided"
+        envelope |= {"status": "voided", "voidedReason": request.json()["voidedReason"]}
         return json_answer({"envelopeId": envelope["envelopeId"]})
 
 

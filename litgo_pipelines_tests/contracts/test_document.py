@@ -27,7 +27,8 @@ def test_the_document_says_who_what_how_much_and_when() -> None:
     for part in (
         "CONTRATO DE PRESTAÇÃO DE SERVIÇOS ADVOCATÍCIOS", f"Contrato nº {ID}, de 09/03/2026.",  # in São Paulo
         "CONTRATANTE: José João da Conceição.", "CONTRATADO(A): Ângela Müller, advogado(a) inscrito(a)",
-        "sob o nº SP 123.456", "Demissão sem justa causa – “verbas”. Área do direito: Trabalhista", "20% do êxito",
+        "sob o nº SP 123.456", "CONTRATANTE: “Demissão sem justa causa – ‘verbas’”", "direito: “Trabalhista”",
+        "20% do êxito", "não têm força contratual",
         *anchors(ID),
     ):  # fmt: skip
         assert said.count(part) == 1, part
@@ -49,6 +50,23 @@ def test_the_same_terms_give_the_same_bytes_and_others_do_not() -> None:
         ({"type": "fixed", "value": 5000}, "honorários fixos de R$ 5.000,00."),
         ({"type": "fixed", "value": 1234567.8}, "R$ 1.234.567,80"),
         ({"type": "hourly", "rate": 350}, "R$ 350,00 por hora"),
+        ({"type": "success", "percent": "20"}, " 20% do êxito"),
+        ({"type": "success", "percent": " 33,333 % "}, " 33,33% do êxito"),
+        ({"type": "success", "percent": 33.333}, " 33,33% do êxito"),
+        ({"type": "success", "percent": "33.335"}, " 33,34% do êxito"),
+        ({"type": " Success ", "percent": "12.5"}, " 12,5% do êxito"),
+        ({"type": "fixed", "value": "5000"}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": "R$ 5.000,00"}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": "R$\u00a05.000"}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": "5,000.00"}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": "1.234.567,8"}, "fixos de R$ 1.234.567,80."),
+        ({"type": "fixed", "value": "33.333"}, "fixos de R$ 33.333,00."),
+        ({"type": "fixed", "value": 33.333}, "fixos de R$ 33,33."),
+        ({"type": "fixed", "value": "1500.5"}, "fixos de R$ 1.500,50."),
+        ({"type": "hourly", "rate": "350 reais por hora"}, "R$ 350,00 por hora"),
+        ({"type": "success", "percent": 0}, "pro bono: não são devidos honorários"),
+        ({"type": "fixed", "value": "0"}, "pro bono: não são devidos honorários"),
+        ({"type": "pro_bono"}, "pro bono: não são devidos honorários"),
     ],
 )
 def test_fees_in_words_and_brl(fee: Any, said: str) -> None:
@@ -64,8 +82,23 @@ def test_fees_in_words_and_brl(fee: Any, said: str) -> None:
         ({"type": "barter", "percent": 20}, "fee_model_unknown"),
         *(
             ({"type": "success", "percent": value}, "fee_value_invalid")
-            for value in (None, "20", True, 0, -5, 100.5, float("nan"), 33.333)
+            for value in (
+                None,
+                "",
+                "vinte",
+                "-20",
+                True,
+                -5,
+                100.5,
+                float("nan"),
+                float("inf"),
+                "1e2",
+                "2.0.0",
+                [20],
+                0.001,
+            )
         ),
+        *(({"type": "fixed", "value": value}, "fee_value_invalid") for value in ("5,000", "a combinar", "5.00.000,00")),
         ({"type": "fixed", "value": 1e12}, "fee_value_invalid"),
         ({"type": "fixed", "percent": 20}, "fee_value_invalid"),
     ],
@@ -92,13 +125,56 @@ def test_a_party_without_a_name_we_can_print_is_refused(changes: Any, reason: st
 
 
 def test_what_people_write_stays_text() -> None:
-    """No placeholder, no line of its own, no place to sign; decomposed accents are put together."""
+    """No placeholder, no line of its own, no place to sign, no end of a quotation; accents are put together."""
     title = "{client}\n## CLÁUSULA 9ª\x00 **x** " + "a" * 400
     values = placeholders(replace(TERMS, title=title, client="Joa\u0303o"))
     assert values["case"].startswith("{client} ## CLÁUSULA 9ª **x** aaa")
     assert len(values["case"]) <= 300
     assert values["client"] == "João"
     assert "{client} ## CLÁUSULA 9ª **x**" in words(render(replace(TERMS, title=title)))
-    assert "caso descrito pelo(a) CONTRATANTE" in words(render(replace(TERMS, title=None)))
+    assert "CONTRATANTE: “sem título”" in words(render(replace(TERMS, title=None)))
+    closing = words(render(replace(TERMS, title='Dívida”. CLÁUSULA 8ª: "nada" é «devido»')))
+    assert "“Dívida’. CLÁUSULA 8ª: 'nada' é ‹devido›”" in closing
     with pytest.raises(ValueError, match="zone"):
         render(replace(TERMS, at=datetime(2026, 3, 10)))  # noqa: DTZ001
+
+
+UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u202a\u202e\u2060\u2066\ufeff\u00ad\u034f\u061c\u3164\x00\x07\x1b\x7f\x85"
+
+
+def test_what_nobody_sees_is_dropped() -> None:
+    hidden = UNSEEN.join("Ana Lima")
+    assert placeholders(replace(TERMS, client=hidden))["client"].replace(" ", "") == "AnaLima"
+    with_marks = placeholders(
+        replace(TERMS, title="di\u200bvór\u00adcio \u202eodnuges\u202c\ufeff", client="J\u200bosé")
+    )
+    assert (with_marks["case"], with_marks["client"]) == ("divórcio odnuges", "José")
+    assert render(replace(TERMS, client="Jo\u200bão")) == render(replace(TERMS, client="João"))
+    with pytest.raises(NotRenderable) as caught:
+        render(replace(TERMS, client=UNSEEN))
+    assert caught.value.reason == "client_missing"
+
+
+@pytest.mark.parametrize(
+    "name", ["Żaneta Łukasiewicz", "Đặng Thị Hương", "Ioana Ștefănescu", "Şükrü Ağaoğlu", "Κώστας", "Иван Петров"]
+)
+def test_names_beyond_western_europe_are_shown_as_they_are(name: str) -> None:
+    pdf = render(replace(TERMS, client=name, lawyer=name))
+    assert words(pdf).count(name) == 6
+    assert pdf == render(replace(TERMS, client=name, lawyer=name))
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("🔥🔥 Demissão 👩🏽‍⚖️ injusta ❤️", "Demissão injusta"),
+        ("山田", "sem título"),
+        ("🙏", "sem título"),
+        ("Acordo 山 urgente", "Acordo urgente"),
+        ("Z\u0351\u036b\u0343\u032a\u0302\u036balgo", "Zalgo"),
+        ("Preço ≥ € 5", "Preço ≥ € 5"),
+    ],
+)
+def test_no_contract_is_refused_for_its_title(title: str, shown: str) -> None:
+    said = words(render(replace(TERMS, title=title)))
+    assert shown in "".join(letter for letter in said if not "\u0300" <= letter <= "\u036f")

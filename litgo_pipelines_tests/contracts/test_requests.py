@@ -83,7 +83,7 @@ def test_an_envelope_that_came_to_nothing_cancels_the_contract(
     fake.set(fake.only(), ending)
     assert look(connection, docusign, 5) == {ending: 1}
     assert request_row(database_url, contract) == ("canceled", "docusign", ending, "canceled")
-    assert messages(database_url) == ["contract_to_sign 2", "contract_voided 2"]
+    assert messages(database_url) == ["contract_to_sign 2", "contract_voided 3"]
 
 
 def test_a_contract_canceled_in_the_marketplace_is_not_left_to_sign(
@@ -140,7 +140,7 @@ def test_what_must_not_be_sent_is_refused_aloud_until_it_is_mended(
     assert not run(connection, docusign).outcomes
     assert run(connection, docusign, NOW + timedelta(hours=1)).outcomes == {"refused": 1}
     assert not run(connection, docusign, NOW + timedelta(hours=2)).outcomes
-    assert (fake.operations, messages(database_url), events(database_url)) == ([], [], ["refused"])
+    assert (fake.operations, messages(database_url), events(database_url)) == ([], ["contract_refused 3"], ["refused"])
     rows(database_url, 'UPDATE contracts SET fee_model = \'{"type": "fixed", "value": 2500}\', created_at = %s', NOW)
     rows(database_url, "UPDATE lawyers SET oab_number = 'SP 1'")
     rows(database_url, "UPDATE profiles SET full_name = 'Ana' WHERE full_name IS NULL")
@@ -283,7 +283,8 @@ def test_docusign_returns_and_nobody_signs_two(
     assert request_row(database_url, contract)[3] == ("active" if signed_by_hand else "pending-signature")
     assert events(database_url)[-1] == "envelope_voided"
     assert look(connection, docusign, 9999) == {}
-    assert messages(database_url) == ["contract_manual 3"]
+    reminded = [] if signed_by_hand else ["contract_reminder 2"]
+    assert messages(database_url) == ["contract_manual 3", *reminded]
 
 
 def test_an_envelope_both_have_signed_meanwhile_counts(

@@ -10,13 +10,11 @@ from litgo_pipelines.notifications.messages import (
     LONGEST_PUSH,
     TITLES,
     Item,
-    day,
-    instant,
-    money,
     sentence,
     ttl_seconds,
     words,
 )
+from litgo_pipelines.notifications.wording import day, instant, money
 
 NOON = datetime(2026, 1, 31, 15, tzinfo=UTC)  # 12:00 in São Paulo
 CASE = {"area": "Família", "subarea": "Guarda", "complexity": "HIGH"}
@@ -31,7 +29,11 @@ EVERY = [
     Item("contract_to_sign", {"contract_id": "c1"}, {"fee_model": {"type": "fixed", "value": 5000}}),
     Item("contract_manual", {"contract_id": "c1", "due_at": NOON.isoformat()}, {}),
     Item("contract_signed", {"contract_id": "c1"}, {}),
-    Item("contract_voided", {"contract_id": "c1"}, {}),
+    Item("contract_voided", {"contract_id": "c1", "reason": "declined"}, {}),
+    Item("contract_reminder", {"contract_id": "c1", "due_at": NOON.isoformat(), "method": "docusign"}, {}),
+    Item("contract_overdue", {"contract_id": "c1", "due_at": NOON.isoformat()}, {}),
+    Item("contract_refused", {"contract_id": "c1", "reason": "fee_value_invalid"}, {}),
+    Item("docusign_fails", {"code": "consent_required"}, {}),
     Item("model_promoted", {"version": "7", "previous": "6", "reason": "NDCG@10 +6,1 %"}, {}),
     Item("model_rolled_back", {"version": "6", "previous": "7", "reason": "menos aceites"}, {}),
     Item("promotion_frozen", {"reason": "duas reversões em uma semana."}, {}),
@@ -56,7 +58,8 @@ def test_an_offer() -> None:
     said = words([offer()], "Ana Souza")
     assert said.title == "Nova oferta de caso"
     assert said.push == (
-        "Um caso espera sua resposta. Área: Família (Guarda). Complexidade alta. Responda até 31/01/2026 12:00."
+        "Um caso espera sua resposta. Área: Família (Guarda). Complexidade alta. Responda até "
+        "31/01/2026 12:00 (horário de Brasília)."
     )
     assert said.subject == "LITGO: nova oferta de caso"
     assert said.text.startswith("Olá, Ana!\n\nUm caso espera sua resposta.")
@@ -65,13 +68,16 @@ def test_an_offer() -> None:
 
 def test_an_offer_of_which_little_is_known() -> None:
     found = sentence(offer(area=None, subarea=None, complexity=None))
-    assert found == "Um caso espera sua resposta. Responda até 31/01/2026 12:00."
+    assert found == "Um caso espera sua resposta. Responda até 31/01/2026 12:00 (horário de Brasília)."
 
 
 def test_several_offers_are_one_message_with_the_first_term() -> None:
     said = words([offer(5), offer(2), offer(9)])
     assert said.title == "3 novas ofertas de casos"
-    assert said.push == "3 novas ofertas de casos esperam sua resposta, a primeira até 31/01/2026 14:00."
+    assert (
+        said.push
+        == "3 novas ofertas de casos esperam sua resposta, a primeira até 31/01/2026 14:00 (horário de Brasília)."
+    )
     assert said.text.count("Responda até") == 3
 
 
@@ -93,7 +99,7 @@ def test_the_team_is_told_which_contract_and_the_parties_are_not() -> None:
     manual = EVERY[2]
     assert "c1" in words([manual], team=True).text
     assert "c1" not in words([manual], "Ana").text
-    assert "até 31/01/2026" in words([manual], "Ana").text
+    assert "até o fim do dia 31/01/2026" in words([manual], "Ana").text
 
 
 def test_html_is_escaped() -> None:

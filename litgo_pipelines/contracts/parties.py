@@ -1,0 +1,60 @@
+"""Parties of an envelope: are those who sign it the ones it was sent to?
+
+Knows the database, not DocuSign's client. What was sent is kept as digests, for a name or an address is personal data.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Mapping
+
+from litgo_pipelines.database import Cursor
+from litgo_pipelines.resources.docusign import Recipient
+
+LONGEST_NAME = 100  # characters DocuSign keeps of a name
+
+
+def name(value: str | None) -> str:
+    """A party's name as it is sent to DocuSign."""
+    return " ".join((value or "").split())[:LONGEST_NAME].rstrip()
+
+
+def digest(contract_id: str, who: str, email: str) -> str:
+    """Of one party; case, accents and blanks do not count. The contract's id keeps digests from being compared."""
+    parts = (contract_id, _folded(name(who)), _folded(email))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def replaced(cursor: Cursor, contract_id: str, signers: Mapping[int, Recipient], sent: list[str] | None) -> bool:
+    """Is anybody among the signers who is neither as the envelope was sent nor as the profiles are now?
+
+    `sent`: digests by place; None: of before they were kept.
+    """
+    if set(signers) != {1, 2}:
+        return True
+    there = [digest(contract_id, signers[place].name, signers[place].email) for place in (1, 2)]
+    if there == sent:
+        return False
+    cursor.execute(NOW, (contract_id,))
+    row = cursor.fetchone()
+    if row is None:
+        return sent is not None
+    known = [digest(contract_id, who or "", (email or "").strip()) for who, email in (row[:2], row[2:])]
+    return any(
+        each != now and (sent is None or each != before)
+        for each, now, before in zip(there, known, sent or known, strict=True)
+    )
+
+
+def _folded(value: str) -> str:
+    marks = unicodedata.normalize("NFKD", value.casefold())
+    return " ".join("".join(letter for letter in marks if not unicodedata.combining(letter)).split())
+
+
+NOW = """
+SELECT p.full_name, p.email, l.name, lp.email
+FROM contracts c
+LEFT JOIN profiles p ON p.id = c.client_id
+LEFT JOIN lawyers l ON l.id = c.lawyer_id
+LEFT JOIN profiles lp ON lp.id = c.lawyer_id
+WHERE c.id = %s
+"""
