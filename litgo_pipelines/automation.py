@@ -36,8 +36,10 @@ def asset_job(job: Job) -> Any:
     selection: dg.AssetSelection = dg.AssetSelection.assets(*job.assets) | dg.AssetSelection.groups(*job.groups)
     if job.contract:
         selection |= dg.AssetSelection.checks_for_assets(*TABLES)
-    exams = dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(asset), check) for asset, check in EXAMS))
-    selection = selection | exams if job.exams else selection - exams
+    exams = [dg.AssetCheckKey(dg.AssetKey(asset), check) for asset, check in EXAMS if job.exams or asset in job.assets]
+    if exams:
+        chosen = dg.AssetSelection.checks(*exams)
+        selection = selection | chosen if job.exams else selection - chosen
     return dg.define_asset_job(
         job.name, selection=selection, tags=run_tags(job), owners=[job.owner], description=job.description
     )

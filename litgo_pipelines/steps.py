@@ -1,7 +1,7 @@
 """Shared by steps of several stages: which failures are worth another try, and the instant a step works for."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
@@ -39,6 +39,14 @@ def permanent_fails_once(compute: Callable[P, R]) -> Callable[P, R]:
             raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
 
     return step
+
+
+def table_metadata(columns: Sequence[str], rows: Iterable[Sequence[int | float | str | None]]) -> dg.TableMetadataValue:
+    """A small table of an asset, with its columns' types as Dagster shows them; `rows` as long as `columns`."""
+    records = [dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows]
+    kinds = {name: {type(record.data[name]) for record in records} for name in columns}
+    named = {name: "int" if kind == {int} else "float" if kind == {float} else "string" for name, kind in kinds.items()}
+    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name, kind) for name, kind in named.items()]))
 
 
 def now() -> datetime:

@@ -9,8 +9,9 @@ from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once, table_metadata
 
+COLUMNS = ("model", "dimensions", "new", "without words", "refused", "texts per second", "stored")
 PATIENCE = 5.0  # seconds a case that waits for offers gives OpenAI
 
 
@@ -99,19 +100,22 @@ def text_embeddings(
 
 def pictures(found: list[Any], stored: dict[str, int]) -> dict[str, Any]:
     """What a run came to, by model; `stored`: model → vectors there are."""
-    head = [
-        "| model | dimensions | new | without words | refused | texts/s | stored |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
     rows = [
-        f"| {f.model} | {f.dimension} | {f.texts:,} | {f.without_words:,} | {f.refused:,} | "
-        f"{f.as_dict()['texts_per_second']} | {stored.get(f.model, 0):,} |"
+        (
+            f.model,
+            f.dimension,
+            f.texts,
+            f.without_words,
+            f.refused,
+            f.as_dict()["texts_per_second"],
+            stored.get(f.model, 0),
+        )
         for f in found
     ]
     metadata: dict[str, Any] = {
         "texts": sum(f.texts for f in found),
         "seconds": round(sum(f.seconds for f in found), 3),
-        "models": dg.MetadataValue.md("\n".join([*head, *rows])),
+        "models": table_metadata(COLUMNS, rows),
     }
     for stopped in (f.stopped for f in found if f.stopped):
         metadata["OpenAI was not asked for the rest"] = stopped

@@ -12,7 +12,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once, table_metadata
 
 if TYPE_CHECKING:
     from litgo_pipelines.intake.batch import TriageResult
@@ -56,14 +56,14 @@ def run_pictures(result: "TriageResult", threshold: float) -> dict[str, Any]:
     """Counts by status and area, and how sure the classifier was."""
     from litgo_pipelines.observability.plots import figure, markdown_image
 
-    rows = [f"| {status} | {area} | {number:,} |" for (status, area), number in sorted(result.areas.items())]
+    rows = [(status, area, number) for (status, area), number in sorted(result.areas.items())]
     metadata: dict[str, Any] = {
         **{name: result.statuses[name] for name in ("classified", "review", "failed")},
         "changed meanwhile": result.statuses["changed"],
         "as of": result.as_of.isoformat(),
         "classifier": result.classifier,
         "seconds": round(result.seconds, 3),
-        "by area": dg.MetadataValue.md("\n".join(["| status | area | cases |", "|---|---|--:|", *rows])),
+        "by area": table_metadata(("status", "area", "cases"), rows),
         "decided by": dg.MetadataValue.json(dict(result.sources)),
     }
     if result.fallbacks:

@@ -12,7 +12,6 @@ from pydantic import Field
 from litgo_pipelines import steps
 from litgo_pipelines.database import Connection
 from litgo_pipelines.jobs import JOBS, run_tags
-from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
@@ -161,5 +160,5 @@ def _reconcile(
         "changed": dg.MetadataValue.md("\n".join(f"- {change}" for change in done.changes) or "nothing"),
         "missing in the registry": dg.MetadataValue.md("\n".join(f"- version {v}" for v in done.missing) or "nothing"),
         "not in the ledger": ", ".join(done.unknown) or "none",
-        "versions": dg.MetadataValue.md(markdown_table(("version", "state", "since entry"), rows)),
+        "versions": steps.table_metadata(("version", "stage", "since entry"), rows),
     }

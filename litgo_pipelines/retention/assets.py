@@ -10,7 +10,6 @@ import dagster as dg
 
 from litgo_pipelines import steps
 from litgo_pipelines.observability.logs import log_json
-from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
@@ -88,10 +87,8 @@ def pruned_storage(
                 later[kind] = str(error)
     log_json(context.log, "retention", run_id=context.run.run_id, as_of=as_of, **gone)
     lines = [(kind, days[why.term], gone.get(kind, later.get(kind, "")), why.what) for kind, why in POLICY.items()]
-    table = markdown_table(("kind", "days", "gone", "what"), lines, right=(1, 2))
-    return dg.MaterializeResult(
-        metadata={"deleted": dg.MetadataValue.md(table), "in all": sum(gone.values()), AS_OF: as_of.isoformat()}
-    )
+    table = steps.table_metadata(("kind", "days", "gone", "what"), lines)
+    return dg.MaterializeResult(metadata={"deleted": table, "in all": sum(gone.values()), AS_OF: as_of.isoformat()})
 
 
 def _previous(context: dg.AssetExecutionContext) -> datetime | None:

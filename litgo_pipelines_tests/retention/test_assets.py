@@ -230,7 +230,7 @@ def test_without_mlflow_the_rest_is_done(life: Life, home: Path) -> None:
     life.do(lambda c: c.execute("INSERT INTO litgo.metric_state (name, labels, value) VALUES ('gone_total', '{}', 3)"))
     found = prune(life, MLflow(tracking_uri="http://127.0.0.1:1"), life.at + 500 * DAY)
     assert found["in all"] == 1
-    assert "does not answer" in found["deleted"]
+    assert "does not answer" in str(found["deleted"])
 
 
 def store_with_two_versions(mlflow: MLflow, folder: Path) -> Any:
