@@ -59,17 +59,6 @@ _ASSETS: list[Any] = [
 
 def build_defs(**overrides: Any) -> dg.Definitions:
     """The whole project as Dagster definitions; `overrides` replace resources by name (tests, other deployments)."""
-    values = settings()
-    url = dg.EnvVar("LITGO_DATABASE_URL")
-
-    def policy(timeout_seconds: float) -> dict[str, Any]:
-        """What all clients of external services share."""
-        return {
-            "timeout_seconds": timeout_seconds,
-            "deadline_seconds": timeout_seconds * values.service_deadline_factor,
-            "database_url": url,
-        }
-
     return dg.Definitions(
         assets=dg.map_asset_specs(_with_freshness, _ASSETS),
         asset_checks=[
@@ -92,39 +81,54 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         ],
         schedules=automation.schedules,
         sensors=automation.sensors,
-        executor=_executor(values.litgo_executor),
-        resources={
-            "postgres": Postgres(url=url),
-            "mlflow": MLflow(tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI")),
-            "local_embeddings": embeddings_assets.LocalEmbeddings(model=values.local_embedding_model),
-            "openai": OpenAI(
-                model=values.openai_triage_model,
-                embedding_model=values.openai_embedding_model,
-                base_url=values.openai_base_url,
-                fallback_enabled=values.fallback_enabled,
-                **policy(values.openai_timeout),
-            ),
-            "docusign": DocuSign(
-                base_url=values.docusign_base_url,
-                auth_url=values.docusign_auth_url,
-                account_id=values.docusign_account_id,
-                user_id=values.docusign_user_id,
-                integration_key=values.docusign_integration_key,
-                fallback_enabled=values.fallback_enabled,
-                **policy(values.docusign_timeout),
-            ),
-            "onesignal": OneSignal(
-                app_id=values.onesignal_app_id,
-                base_url=values.onesignal_base_url,
-                fallback_enabled=values.fallback_enabled,
-                **policy(values.onesignal_timeout),
-            ),
-            "sendgrid": SendGrid(
-                sender=values.mail_from, base_url=values.sendgrid_base_url, **policy(values.sendgrid_timeout)
-            ),
-            **overrides,
-        },
+        executor=_executor(settings().litgo_executor),
+        resources={**_resources(), **overrides},
     )
+
+
+def _resources() -> dict[str, dg.ConfigurableResource]:
+    """Databases, MLflow, and the clients of external services, as the settings say."""
+    values = settings()
+    url = dg.EnvVar("LITGO_DATABASE_URL")
+
+    def policy(timeout_seconds: float) -> dict[str, Any]:
+        """What all clients of external services share."""
+        return {
+            "timeout_seconds": timeout_seconds,
+            "deadline_seconds": timeout_seconds * values.service_deadline_factor,
+            "database_url": url,
+        }
+
+    return {
+        "postgres": Postgres(url=url),
+        "mlflow": MLflow(tracking_uri=dg.EnvVar("MLFLOW_TRACKING_URI")),
+        "local_embeddings": embeddings_assets.LocalEmbeddings(model=values.local_embedding_model),
+        "openai": OpenAI(
+            model=values.openai_triage_model,
+            embedding_model=values.openai_embedding_model,
+            base_url=values.openai_base_url,
+            fallback_enabled=values.fallback_enabled,
+            **policy(values.openai_timeout),
+        ),
+        "docusign": DocuSign(
+            base_url=values.docusign_base_url,
+            auth_url=values.docusign_auth_url,
+            account_id=values.docusign_account_id,
+            user_id=values.docusign_user_id,
+            integration_key=values.docusign_integration_key,
+            fallback_enabled=values.fallback_enabled,
+            **policy(values.docusign_timeout),
+        ),
+        "onesignal": OneSignal(
+            app_id=values.onesignal_app_id,
+            base_url=values.onesignal_base_url,
+            fallback_enabled=values.fallback_enabled,
+            **policy(values.onesignal_timeout),
+        ),
+        "sendgrid": SendGrid(
+            sender=values.mail_from, base_url=values.sendgrid_base_url, **policy(values.sendgrid_timeout)
+        ),
+    }
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:

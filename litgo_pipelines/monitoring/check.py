@@ -234,25 +234,31 @@ def _check(cursor: Cursor, as_of: datetime, limits: Limits, run_id: str) -> Qual
         reference,
         incident if decision == "roll_back" else None,
     )
-    new = seen.new
+    _record(cursor, now.sequence, as_of, check, broken, run_id)
+    return check
+
+
+def _record(cursor: Cursor, episode: int, as_of: datetime, check: QualityCheck, broken: float, run_id: str) -> None:
+    """The check's row, and the incident it opened."""
+    new = check.seen.new
     cursor.execute(
         "INSERT INTO litgo.quality_checks (episode, checked_at, version, outcomes, successes, control_outcomes, "
         "control_successes, cusum_before, cusum, observation, state, alarms, decision, broken_batches, run_id) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
-            now.sequence,
+            episode,
             as_of,
-            now.version,
+            check.version,
             new.outcomes,
             new.successes,
             new.control_outcomes or 0,
             new.control_successes or 0,
-            memory.alone.cusum,
-            after.alone.cusum,
-            json.dumps({**asdict(seen), "at": as_of.isoformat()}),
-            json.dumps(after.as_dict()),
-            json.dumps([asdict(alarm) for alarm in alarms]),
-            decision,
+            check.before.alone.cusum,
+            check.after.alone.cusum,
+            json.dumps({**asdict(check.seen), "at": as_of.isoformat()}),
+            json.dumps(check.after.as_dict()),
+            json.dumps([asdict(alarm) for alarm in check.alarms]),
+            check.decision,
             broken,
             run_id,
         ),
@@ -261,9 +267,15 @@ def _check(cursor: Cursor, as_of: datetime, limits: Limits, run_id: str) -> Qual
         cursor.execute(
             "INSERT INTO litgo.quality_incidents (incident, episode, version, kind, reason, opened_at) "
             "VALUES (%s, %s, %s, %s, %s, %s)",
-            (incident, now.sequence, now.version, alarms[0].kind, "; ".join(a.reason for a in alarms), as_of),
+            (
+                check.incident,
+                episode,
+                check.version,
+                check.alarms[0].kind,
+                "; ".join(alarm.reason for alarm in check.alarms),
+                as_of,
+            ),
         )
-    return check
 
 
 def _episode(cursor: Cursor) -> Episode | None:

@@ -108,7 +108,6 @@ def advance(state: MonitorState, seen: Observation, rules: QualityRules) -> tupl
     """
     if seen.at.tzinfo is None or (state.at is not None and seen.at <= state.at):
         raise ValueError("checks need a timezone and follow one another")
-    controlled = seen.new.control_outcomes is not None
     slow = seen.latency_seconds is not None and seen.latency_seconds > rules.max_latency_seconds
     nulls = seen.null_share is not None and seen.null_share > rules.max_null_share
     after = MonitorState(
@@ -117,6 +116,12 @@ def advance(state: MonitorState, seen: Observation, rules: QualityRules) -> tupl
         state.slow_checks + 1 if slow else 0,
         state.null_checks + 1 if nulls else 0,
     )
+    return after, (*_outcome_alarms(after, seen, rules), *_service_alarms(after, seen, rules))
+
+
+def _outcome_alarms(after: MonitorState, seen: Observation, rules: QualityRules) -> list[Alarm]:
+    """Whether fewer offers succeed than should."""
+    controlled = seen.new.control_outcomes is not None
     alarms = []
     against = "the control" if controlled else f"the reference {rules.reference_rate:.1%}"
     if after.cusum >= rules.cusum_limit:
@@ -144,6 +149,12 @@ def advance(state: MonitorState, seen: Observation, rules: QualityRules) -> tupl
                     f"{against}: p {p:.1e}, limit {rules.floor_p:g}",
                 )
             )
+    return alarms
+
+
+def _service_alarms(after: MonitorState, seen: Observation, rules: QualityRules) -> list[Alarm]:
+    """Whether the model fails, is slow, or lacks its features."""
+    alarms = []
     if seen.requests >= rules.min_requests:
         p = float(window_p(1 - rules.max_error_rate, seen.requests, seen.requests - seen.errors))
         if p < rules.error_p:
@@ -166,7 +177,7 @@ def advance(state: MonitorState, seen: Observation, rules: QualityRules) -> tupl
                 f"{after.null_checks} checks in a row",
             )
         )
-    return after, tuple(alarms)
+    return alarms
 
 
 def _columns(counts: Counts) -> tuple[int, ...]:
