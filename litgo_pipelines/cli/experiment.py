@@ -23,8 +23,10 @@ def start_experiment(version: str, who: Who, why: Why) -> None:
     """Try the open challenger VERSION against what serves."""
     from litgo_pipelines.experiments import store
     from litgo_pipelines.experiments.assets import plan
+    from litgo_pipelines.experiments.report import outlook_text
 
-    _try(who, why, lambda cursor, actor: store.start(cursor, version, plan(settings()), actor))
+    started = _try(who, why, lambda cursor, actor: store.start(cursor, version, plan(settings()), actor))
+    typer.echo(f"expected: {outlook_text(started.spec['outlook'])}")
 
 
 @experiment.command("ramp")
@@ -43,9 +45,10 @@ def stop_experiment(who: Who, why: Why) -> None:
     _try(who, why, store.stop)
 
 
-def _try(who: str, why: str, decide: "Callable[[Cursor, Actor], RunningExperiment]") -> None:
+def _try(who: str, why: str, decide: "Callable[[Cursor, Actor], RunningExperiment]") -> "RunningExperiment":
     from litgo_pipelines.lifecycle.ledger import Actor
 
     with marketplace() as cursor:
         now = decide(cursor, Actor(who, why, datetime.now(UTC), "", by_hand=True))
     typer.echo(f"{now.experiment}: version {now.treatment}, {now.treatment_points / 100:g} % of the clients")
+    return now

@@ -72,6 +72,8 @@ def experiment_cutoffs(
     metadata: dict[str, Any] = {"as of": at.isoformat()}
     if started:
         metadata["started"] = f"{started.experiment}: {started.treatment_points / 100:g} % of the clients"
+        metadata["expected"] = report.outlook_text(started.spec["outlook"])
+        context.log.info(f"{started.experiment} started: {metadata['expected']}")
     if closed is None:
         return dg.MaterializeResult(metadata={**metadata, "closed": "nothing: no cutoff is due"})
     context.log.info(f"{closed.experiment}: {closed.decision.outcome}: {'; '.join(closed.decision.reasons)}")

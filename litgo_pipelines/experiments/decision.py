@@ -68,6 +68,7 @@ class ExperimentRules:
     min_sample_size: int = 1000  # clients whose outcome is final
     min_conversions: int = 25  # an arm
     min_clients_harm: int = 100  # an arm
+    early_harm_margins: float = 0.0  # before min_days a guardrail takes back beyond so many margins; 0: at any loss
     mismatch_limit: float = 100
     mismatch_concentration: float = srm.CONCENTRATION
     gini_margin: float | None = 0.02  # None: offers' distribution is no part of this experiment
@@ -270,8 +271,8 @@ def decide_experiment(cutoff: Cutoff, rules: ExperimentRules) -> ExperimentDecis
         harm += [
             f"{result.name} is worse: difference {result.difference:+.4g}, "
             f"interval {result.low:+.4g} to {result.high:+.4g}"
-            for result in results
-            if result.worse
+            for guardrail, result in zip(rules.guardrails, results, strict=True)
+            if result.worse and (days >= rules.min_days or _grave(guardrail, result, rules))
         ]
         if rules.gini_margin is not None:
             harm += [
@@ -347,6 +348,11 @@ def _guardrail(guardrail: Guardrail, phases: tuple[Phase, ...], rules: Experimen
         worse=high < 0 if guardrail.higher_is_better else low > 0,
         inside_margin=sign * bound > -guardrail.margin,
     )
+
+
+def _grave(guardrail: Guardrail, result: GuardrailResult, rules: ExperimentRules) -> bool:
+    """A loss that cannot wait for `min_days`: half of the smaller ones seen early are gone at the end."""
+    return abs(result.difference or 0.0) > rules.early_harm_margins * guardrail.margin
 
 
 def _sums(arm: Arm, name: str) -> Moments:

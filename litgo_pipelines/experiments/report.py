@@ -3,7 +3,7 @@
 Everything shown comes from stored cutoffs, so that a report of an old experiment is the same later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import log
 from typing import Any
@@ -58,6 +58,13 @@ def _arm_row(number: int, share: str, name: str, arm: Arm) -> tuple[object, ...]
 
 def _mean(moments: Moments) -> str:
     return f"{moments.y / moments.x:.2f}" if moments.x else "–"
+
+
+def outlook_text(outlook: Mapping[str, Any]) -> str:
+    """What an experiment may be expected to show, in a sentence; as stored with its specification."""
+    chances = ", ".join(f"{float(lift):+.0%}: {power:.0%}" for lift, power in outlook["power"].items())
+    days = "at an unknown pace" if outlook["days"] is None else f"in about {outlook['days']:.0f} days"
+    return f"{outlook['clients']:,} clients {days}; chance to show a lift of {chances}"
 
 
 def guardrails_table(decision: ExperimentDecision, rules: ExperimentRules) -> str:

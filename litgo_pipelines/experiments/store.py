@@ -15,6 +15,8 @@ from litgo_pipelines.database import Cursor, advisory_lock, sql
 from litgo_pipelines.experiments import assignment
 from litgo_pipelines.experiments.assignment import BUCKETS, Experiment
 from litgo_pipelines.experiments.decision import ExperimentRules, Guardrail
+from litgo_pipelines.experiments.e_process import sd_for
+from litgo_pipelines.experiments.outlook import outlook
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.ledger import Actor, Refused
 from litgo_pipelines.lifecycle.states import LedgerState, refusal
@@ -26,6 +28,7 @@ WINDOW_DAYS = 14  # from a client's first exposure until its outcome is final
 HOURS, RATING = "hours_to_accept", "rating"
 # Margins are about a tenth of the hours' and a third of the stars' standard deviation, as in benchmarks/experiments.py.
 GUARDRAILS = (Guardrail(HOURS, 14.0, higher_is_better=False, cap=24.0 * WINDOW_DAYS), Guardrail(RATING, 0.3))
+EARLY_HARM_MARGINS = 2.0  # of a guardrail, before min_days
 BASELINE_DAYS = 60
 BASELINE_RATE = 0.3  # where nothing was offered before
 
@@ -136,9 +139,12 @@ def start(cursor: Cursor, version: str, plan: ExperimentPlan, actor: Actor) -> R
     experiment = experiment_name(version)
     highest = max(plan.treatment_points, plan.ramp_points)
     rate, clients = baseline(cursor, actor.at)
+    expected = min(max(rate, 0.02), 0.95 * _rate_limit(highest), 0.98)
     rules = ExperimentRules(
-        min(max(rate, 0.02), 0.95 * _rate_limit(highest), 0.98),
+        expected,
         plan.guardrails,
+        sd=sd_for(expected),
+        early_harm_margins=EARLY_HARM_MARGINS,
         min_sample_size=plan.min_sample_size,
         horizon=plan.horizon,
     )
@@ -150,6 +156,12 @@ def start(cursor: Cursor, version: str, plan: ExperimentPlan, actor: Actor) -> R
         "window_days": WINDOW_DAYS,
         "ramp": {"clients": plan.ramp_clients, "points": plan.ramp_points},
         "baseline": {"rate": rate, "clients": clients},
+        "outlook": outlook(
+            rules,
+            [(plan.ramp_clients, plan.treatment_points / BUCKETS), (None, plan.ramp_points / BUCKETS)],
+            clients / BASELINE_DAYS,
+            WINDOW_DAYS,
+        ).as_dict(),
     }
     cursor.execute(
         "INSERT INTO litgo.experiments (experiment, spec, spec_sha256, control_version, treatment_version, started_at, "

@@ -115,6 +115,17 @@ def test_a_surely_less_even_spread_is_harm():
     assert 1 / (1 + many.permutations) < many.gini_alpha  # so many shuffles that the level can be reached
 
 
+def test_a_guardrail_takes_back_early_only_what_is_grave() -> None:
+    rules = replace(RULES, early_harm_margins=2.0)
+    some, grave = (cutoff(arm(2000, 600, rating=4.0 - loss), arm(2000, 600), days=3) for loss in (0.25, 0.5))
+    assert 0.25 < 2 * RATING.margin < 0.5
+    assert decide_experiment(some, rules).outcome is ExperimentOutcome.KEEP_RUNNING
+    assert decide_experiment(grave, rules).outcome is ExperimentOutcome.ROLL_BACK
+    assert decide_experiment(some, RULES).outcome is ExperimentOutcome.ROLL_BACK  # as experiments before this rule
+    late = cutoff(arm(2000, 600, rating=3.75), arm(2000, 600), days=8)
+    assert decide_experiment(late, rules).outcome is ExperimentOutcome.ROLL_BACK
+
+
 def test_a_lower_is_better_guardrail_is_turned_around():
     rules = replace(RULES, guardrails=(Guardrail("rating", 0.2, higher_is_better=False),))
     assert (

@@ -1,0 +1,45 @@
+"""What an experiment may show, against simulated experiments, and the prior by baseline."""
+
+import json
+from math import log
+
+import numpy as np
+import pytest
+
+from litgo_pipelines.experiments import e_process
+from litgo_pipelines.experiments.decision import ExperimentRules
+from litgo_pipelines.experiments.outlook import outlook, power
+from litgo_pipelines.experiments.report import outlook_text
+
+
+def simulated(rate: float, lift: float, sd: float, clients: int = 20_000, runs: int = 4000) -> float:
+    """Share of experiments, half treated, whose e-value is at its limit at the end."""
+    draw = np.random.default_rng(5)
+    half = clients // 2
+    treated, control = draw.binomial(half, rate * (1 + lift), runs), draw.binomial(half, rate, runs)
+    counts = np.full((runs, 1), half)
+    found = e_process.log_e([0.5], counts, counts, treated[:, None], control[:, None], rate=rate, side=1, sd=sd)
+    return float((found >= log(20)).mean())
+
+
+@pytest.mark.parametrize(("rate", "lift"), [(0.3, 0.1), (0.3, 0.05), (0.1, 0.1), (0.02, 0.2)])
+def test_the_expected_power_is_that_of_simulated_experiments(rate: float, lift: float) -> None:
+    rules = ExperimentRules(rate, sd=e_process.sd_for(rate))
+    assert power(rules, [20_000], [0.5], lift) == pytest.approx(simulated(rate, lift, rules.sd), abs=0.03)
+
+
+def test_a_wider_prior_shows_more_where_conversions_are_rare_and_errs_no_more() -> None:
+    assert (e_process.sd_for(0.02), e_process.sd_for(0.1), e_process.sd_for(0.3)) == (0.2, 0.1, 0.1)
+    narrow, wide = (simulated(0.02, 0.2, sd) for sd in (0.1, 0.2))
+    assert wide > narrow + 0.1
+    assert simulated(0.02, 0.0, 0.2) < 0.025
+
+
+def test_what_is_expected_is_plain_json_and_a_sentence() -> None:
+    found = outlook(ExperimentRules(0.3), [(4000, 0.1), (None, 0.5)], clients_per_day=400, window_days=14)
+    stored = json.loads(json.dumps(found.as_dict()))
+    assert (stored["clients"], stored["days"]) == (20_000, 64)
+    assert stored["power"]["0.05"] < stored["power"]["0.1"] < stored["power"]["0.2"]
+    assert outlook_text(stored).startswith("20,000 clients in about 64 days; chance to show a lift of +5%")
+    assert outlook(ExperimentRules(0.3), [(None, 0.5)], 0, 14).days is None
+    assert "unknown pace" in outlook_text(outlook(ExperimentRules(0.3), [(None, 0.5)], 0, 14).as_dict())
