@@ -23,8 +23,9 @@ import numpy as np
 from benchmarks.lambdarank_reference import DEFAULT_FOLDER, load
 from litgo_pipelines.models.distributed import case_starts, fit, partitions, read_rows_between
 from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.learners import Recipe
 from litgo_pipelines.models.metrics import ndcg
-from litgo_pipelines.models.training import Recipe, dealt, train
+from litgo_pipelines.models.training import dealt, train
 from litgo_pipelines.models.training_data import file_schema
 
 ROUNDS = 20
@@ -81,16 +82,18 @@ def quality(folder: Path, seeds: range) -> bool:
     from distributed import Client
 
     rows, test = load(folder, "rank.train"), load(folder, "rank.test")
-    alone = train(rows, Recipe(), seeds, dealt(Recipe().folds))
+    alone = train(rows, Recipe(kinds=("lambdamart",)), seeds, dealt(Recipe().folds))
     halves = np.array_split(np.arange(len(rows.groups)), 2)
     with cluster() as workers, Client(workers) as client:
         addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
         parts = {a: client.scatter(rows.take(h), workers=[a]) for h, a in zip(halves, addresses, strict=True)}
-        together = [fit(client, parts, Recipe(), alone.rounds, seed) for seed in seeds]
+        together = [fit(client, parts, Recipe(), alone.rounds, seed, rows.features.shape[1]) for seed in seeds]
     found = []
     print(f"{len(rows.labels):,} rows, {alone.rounds} rounds, seeds {seeds.start} to {seeds.stop - 1}")
-    for name, boosters in (("one process", alone.boosters), ("two workers", together)):
-        values = [np.nanmean(ndcg(test.labels, b.predict(test.features), test.groups, (10,))) for b in boosters]
+    single = [lambda given, one=one: one.scores(test.columns(one.names).features) for one in alone.scorers]
+    shared = [booster.predict for booster in together]
+    for name, scores in (("one process", single), ("two workers", shared)):
+        values = [np.nanmean(ndcg(test.labels, score(test.features), test.groups, (10,))) for score in scores]
         found.append((np.mean(values), np.std(values, ddof=1)))
         print(f"NDCG@10, {name}: {found[-1][0]:.4f}, sd {found[-1][1]:.4f}; {', '.join(f'{v:.4f}' for v in values)}")
     (one, one_sd), (two, two_sd) = found
@@ -129,7 +132,7 @@ def write_snapshot(path: Path, rows: int, block: int = 250_000) -> None:
     import pyarrow.parquet as pq
 
     draw = np.random.default_rng(1)
-    schema = file_schema()
+    schema = file_schema(1)
     with pq.ParquetWriter(path, schema) as writer:
         for start in range(0, rows, block):
             count = min(block, rows - start)

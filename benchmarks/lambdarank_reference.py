@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from litgo_pipelines.models.metrics import KS, ndcg
-from litgo_pipelines.models.training import Recipe, Rows, dealt, train
+from litgo_pipelines.models.learners import Recipe, Rows
+from litgo_pipelines.models.metrics import KS
+from litgo_pipelines.models.training import Trained, dealt, seed_averaged_ndcg, train
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "lightgbm_lambdarank"
 FEATURES = 301  # columns 0-300 of the example
@@ -31,15 +32,15 @@ def load(folder: Path, name: str) -> Rows:
             column, value = pair.split(":")
             features[row, int(column)] = float(value)
     groups = np.loadtxt(folder / f"{name}.query", dtype=np.int64)
-    return Rows(features, labels, groups)
+    return Rows(features, labels, groups, None, tuple(f"column {number}" for number in range(FEATURES)))
 
 
-def measure(folder: Path, seeds: int = 5) -> tuple[int, np.ndarray]:
-    """(rounds, mean NDCG at KS of each seed, shape (seeds, 4)) on rank.test."""
+def measure(folder: Path, seeds: int = 5) -> tuple[Trained, np.ndarray]:
+    """(what was trained, mean NDCG at KS of each seed, shape (seeds, 4)) on rank.test."""
     trained = train(load(folder, "rank.train"), Recipe(), range(seeds), dealt(5))
     test = load(folder, "rank.test")
-    values = [np.nanmean(ndcg(test.labels, b.predict(test.features), test.groups), axis=0) for b in trained.boosters]
-    return trained.rounds, np.array(values)
+    values = [np.nanmean(seed_averaged_ndcg([one], test, KS), axis=0) for one in trained.scorers]
+    return trained, np.array(values)
 
 
 def main() -> int:
@@ -47,8 +48,10 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT_FOLDER)
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
-    rounds, values = measure(options.folder, options.seeds)
-    print(f"rounds by grouped cross-validation: {rounds}; {options.seeds} seeds")
+    trained, values = measure(options.folder, options.seeds)
+    for name, tried in trained.field.items():
+        print(f"{name:24} {tried.as_dict()}")
+    print(f"chosen by grouped cross-validation: {trained.chosen}, {trained.rounds} rounds; {options.seeds} seeds")
     print("| NDCG | mean | sd |\n|---|---|---|")
     for k, mean, deviation in zip(KS, values.mean(axis=0), values.std(axis=0), strict=True):
         print(f"| @{k} | {mean:.3f} | {deviation:.3f} |")

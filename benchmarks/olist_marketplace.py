@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.matching import momentum
+from litgo_pipelines.models.features import FEATURES, KEYS, with_ranks
 from litgo_pipelines.models.heuristic import score
 
 TIMEZONE = "America/Sao_Paulo"  # the files have local times without a zone
@@ -30,6 +31,8 @@ RADIUS_KM = 2000.0  # G: parcels travel the whole country
 RESPONSE_SECONDS = 7 * DAY  # U: a week from approval to the carrier counts as no responsiveness
 FULL_TRUST_REVIEWS = 5  # R
 EXPERIENCED_ORDERS, EXPERIENCED_SECONDS = 200, 365 * DAY  # Q: from here on experience is complete
+RECENT_DAYS = 30  # half-life of the rule to beat
+NIGHT = "2h30min"
 NEW_TO_CATEGORY = "the seller had no sale in the category in the 180 days before"
 
 Ints = NDArray[np.int64]
@@ -50,7 +53,8 @@ class Olist:
 @dataclass(frozen=True)
 class Candidates:
     """`pairs`: one row per case (row number of `orders`) and candidate (seller code), ordered by both: the features,
-    raw_score by the heuristic ranker, `bought`, and `popularity` (the candidate's earlier sales in the category).
+    raw_score by the heuristic ranker, `bought`, and two rules of one line: `popularity` (the candidate's earlier sales
+    in the category) and `recent` (the same, each weighed by 2^(−age / 30 days)).
     `dropped`: why orders have no candidates.
     """
 
@@ -226,11 +230,62 @@ def candidates(olist: Olist, progress: bool = True) -> Candidates:
     pairs = pd.DataFrame({"case": case, "seller": seller, "bought": bought})
     area_key = _seller_area(seller, orders["area"].to_numpy()[case], olist)
     pairs["popularity"] = in_area.count(area_key, purchased[case])
-    columns = features(olist, case, seller, pairs["popularity"].to_numpy())
-    for position, name in enumerate(FEATURES):
-        pairs[name] = columns[:, position]
-    pairs["raw_score"] = score(columns).round(6)
+    recent = momentum.Past(_seller_area(sales["seller"], sales["area"], olist), sold_at)
+    pairs["recent"] = recent.decayed(area_key, purchased[case], RECENT_DAYS)
+    eight = features(olist, case, seller, pairs["popularity"].to_numpy())
+    base = np.column_stack([eight, lately(olist, pairs)])
+    columns = with_ranks(base, np.bincount(case)[np.unique(case)])
+    pairs = pd.concat([pairs, pd.DataFrame(columns, columns=list(KEYS))], axis=1)
+    pairs["raw_score"] = score(eight).round(6)
     return Candidates(pairs, dropped)
+
+
+def lately(olist: Olist, pairs: pd.DataFrame) -> NDArray[np.float64]:
+    """What the eight do not hold, (pairs, len(BASE) − 8): what matching would have logged with the case.
+
+    By the pipelines' own code from the rows that are loaded: every list is offers, the seller who was bought from
+    accepted when the payment was approved, the purchase is a contract from then on. Known as of the night before.
+    """
+    orders = olist.orders
+    case, seller = pairs["case"].to_numpy(), pairs["seller"].to_numpy(dtype=np.int64)
+    area, bought = orders["area"].to_numpy(dtype=np.int64)[case], pairs["bought"].to_numpy()
+    purchased, approved = seconds(orders["purchased"]), seconds(orders["approved"])
+    accepted = bought & (approved > 0)[case]
+    signed = contracts(orders)
+    everything = momentum.Momentum(
+        momentum.Happened(seller, area, purchased[case]),
+        momentum.Happened(seller[accepted], area[accepted], approved[case][accepted]),
+        momentum.Signed(
+            signed["seller"].to_numpy(dtype=np.int64),
+            signed["area"].to_numpy(dtype=np.int64),
+            seconds(signed["signed"]),
+            np.full(len(signed), np.nan),
+            np.full(len(signed), -1),
+        ),
+        len(olist.areas),
+    )
+    nights = seconds(night_before(orders["purchased"]))[case]
+    clients = pd.Index(orders["client"].unique())
+    pair = Past(
+        clients.get_indexer(signed["client"]) * len(olist.sellers) + signed["seller"].to_numpy(),
+        seconds(signed["signed"]),
+    )
+    known = pair.count(clients.get_indexer(orders["client"])[case] * len(olist.sellers) + seller, purchased[case]) > 0
+    days = (purchased[case] - seconds(olist.sellers["first_sale"])[seller]) / DAY
+    return np.column_stack([everything.features(seller, area, nights), known, momentum.tenure(days)])
+
+
+def contracts(orders: pd.DataFrame) -> pd.DataFrame:
+    """Orders with a seller that were signed, with the instant: of approval, or of purchase where only that is known."""
+    signed = orders["approved"].fillna(orders["purchased"])
+    signed = signed.where(orders["approved"].notna() | (orders["status"] == "delivered"))
+    return orders.assign(signed=signed)[(orders["seller"] >= 0) & signed.notna()]
+
+
+def night_before(instants: pd.Series) -> pd.Series:
+    """The newest 02:30 in São Paulo before each instant: when the night's figures are computed."""
+    local = (instants - pd.Timedelta(NIGHT)).dt.tz_convert(TIMEZONE).dt.tz_localize(None).dt.normalize()
+    return utc(local + pd.Timedelta(NIGHT))
 
 
 def _seller_area(seller: NDArray, area: NDArray | int, olist: Olist) -> Ints:

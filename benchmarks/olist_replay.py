@@ -35,10 +35,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 from benchmarks import olist_allocation
 from benchmarks.olist_allocation import DEFAULT_FOLDER, PROJECT
 from benchmarks.olist_marketplace import TIMEZONE, Candidates, Olist, candidates, read
-from benchmarks.olist_report import MODEL, POPULARITY, WITH_POPULARITY, Replay, write_report
+from benchmarks.olist_report import MODEL, POPULARITY, RECENT, Replay, write_report
 from litgo_pipelines.database import Cursor, connect, libpq, normalise
 from litgo_pipelines.marketplace.migrate import migrate
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.features import FEATURES, KEYS
 from litgo_pipelines.models.heuristic import score
 from litgo_pipelines.models.metrics import ndcg
 
@@ -166,7 +166,7 @@ def _points(frame: pd.DataFrame) -> pd.Series:
 
 def _features_json(pairs: pd.DataFrame) -> pd.api.extensions.ExtensionArray:
     parts: list[Any] = []
-    for name in FEATURES:
+    for name in KEYS:
         values = pa.array(pairs[name], pa.float64(), from_pandas=True).cast(pa.string())
         parts += [f'{"," if parts else "{"}"{name}":', pc.fill_null(values, "null")]
     return pd.arrays.ArrowExtensionArray(pc.binary_join_element_wise(*parts, "}", ""))
@@ -290,51 +290,38 @@ def _frame(cursor: Cursor, query: str) -> pd.DataFrame:
 
 
 def compare(replay: Replay, home: Path) -> None:
-    """NDCG of every ranker on the snapshot's held-out cases, on exactly the same rows.
-
-    WITH_POPULARITY is the model's own recipe and at most as many rounds, with popularity as a ninth feature: it tells a
-    limit of the features from a limit of the training. It is neither registered nor served.
-    """
+    """NDCG of every ranker on the snapshot's held-out cases, on exactly the same rows."""
     from litgo_pipelines.models import bundle, training_data
-    from litgo_pipelines.models.training import Recipe, Rows, train
 
     path = home / replay.retraining["snapshot_path"]
     model = bundle.load_bundle(home / replay.retraining["bundle_path"])
     assert model is not None
-    split: dict[str, tuple[Rows, NDArray[np.float64]]] = {}
     for name in training_data.SPLITS:
         rows = training_data.read_rows(path, name)
-        split[name] = rows, popularity(replay, path, name).astype(float)
         replay.list_lengths[name] = float(rows.groups.mean())
-
-    def with_popularity(name: str) -> Rows:
-        rows, sales = split[name]
-        columns = np.column_stack([rows.features, np.log1p(sales)])
-        return Rows(columns, rows.labels, rows.groups, names=(*rows.names, "popularity"))
-
-    informed = train(with_popularity("train"), Recipe(max_rounds=model.metrics["rounds"]), model.seeds)
-    rows, sales = split["holdout"]
+    rules = own_columns(replay, path, training_data.TEST_SPLIT, ["recent", "popularity"])
     scores = {
-        MODEL: [np.asarray(booster.predict(rows.features)) for booster in model.boosters()],
-        "heuristic ranker": [score(rows.features)],
-        POPULARITY: [sales],
-        "random": [np.zeros(len(sales))],
-        WITH_POPULARITY: [np.asarray(b.predict(with_popularity("holdout").features)) for b in informed.boosters],
+        MODEL: [one.scores(rows.columns(one.names).features) for one in model.scorers()],
+        RECENT: [rules["recent"].to_numpy()],
+        POPULARITY: [rules["popularity"].to_numpy(dtype=float)],
+        "heuristic ranker": [score(rows.columns(FEATURES).features)],
+        "random": [np.zeros(len(rows.labels))],
     }
     for name, by_seed in tqdm(scores.items(), desc="rankers"):
         replay.rankers[name] = np.mean([ndcg(rows.labels, values, rows.groups) for values in by_seed], axis=0)
         replay.tied[name] = float(np.mean([tied_share(rows.labels, values, rows.groups) for values in by_seed]))
+    replay.tried = model.metrics["field"]
 
 
-def popularity(replay: Replay, snapshot: Path, split: str) -> NDArray[np.int64]:
-    """Earlier sales of the lawyer in the case's category, for the rows of one split of a snapshot, in their order."""
+def own_columns(replay: Replay, snapshot: Path, split: str, columns: list[str]) -> pd.DataFrame:
+    """Columns of the reconstructed pairs for the rows of one split of a snapshot, in their order."""
     import pyarrow.parquet as pq
 
     keys = pq.read_table(snapshot, columns=["case_id", "lawyer_id"], filters=[("split", "=", split)]).to_pandas()
     case = pd.Index(ids("order", replay.olist.orders["order_id"])).get_indexer(keys["case_id"])
     seller = pd.Index(ids("seller", replay.olist.sellers["id"])).get_indexer(keys["lawyer_id"])
-    known = replay.found.pairs.set_index(["case", "seller"])["popularity"]
-    return known.loc[pd.MultiIndex.from_arrays([case, seller])].to_numpy()
+    known = replay.found.pairs.set_index(["case", "seller"])[columns]
+    return known.loc[pd.MultiIndex.from_arrays([case, seller])]
 
 
 def tied_share(labels: NDArray, scores: NDArray, groups: NDArray) -> float:

@@ -3,9 +3,9 @@
     python -m benchmarks.retraining [CASES]
 
 Measured: the step `candidate_model` of a Dagster run: reading the snapshot, training, metrics, plots, files. Floor:
-LightGBM's own calls doing the same recipe on the same arrays, which are in memory already: the same folds, the same
-search for the best round with and without position, a refit for each seed, with as many threads per model. Both are
-taken in turn, each in a fresh process; the figures are medians.
+LightGBM's own calls for LambdaMART alone on the same arrays, which are in memory already: the same folds, a search for
+the best round with and without position, a refit for each seed, with as many threads per model. The step tries
+a field of kinds. Both are taken in turn, each in a fresh process; the figures are medians.
 """
 
 import argparse
@@ -54,14 +54,17 @@ import json, sys, time
 from pathlib import Path
 import lightgbm as lgb
 import numpy as np
-from litgo_pipelines.models.training import Recipe
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.learners import Recipe
 from litgo_pipelines.models.training_data import read_rows
 from litgo_pipelines.settings import settings
-rows, recipe, seeds = read_rows(Path(sys.argv[1]), "train"), Recipe(), range(settings().learning_train_seeds)
+rows = read_rows(Path(sys.argv[1]), "train").columns(FEATURES)
+recipe, seeds = Recipe(), range(settings().learning_train_seeds)
 X, y, groups, position = rows.features, rows.labels, rows.groups, rows.position
 
 started = time.perf_counter()
-parameters = recipe.parameters(0, len(y))
+lean = {"feature_fraction": 0.3}  # of the eight columns
+parameters = recipe.parameters(0, len(y)) | lean
 edges = np.linspace(0, len(groups), recipe.folds + 2).astype(int)
 ends = np.r_[0, np.cumsum(groups)]
 best = {}
@@ -85,7 +88,7 @@ for name, shown in (("without", None), ("with", position)):
 shown, rounds = (position, best["with"][1]) if best["with"][0] > best["without"][0] else (None, best["without"][1])
 everything = lgb.Dataset(X, y, group=groups, position=shown, params=parameters)
 for seed in seeds:
-    lgb.train(recipe.parameters(seed, len(y)), everything, rounds)
+    lgb.train(recipe.parameters(seed, len(y)) | lean, everything, rounds)
 print(json.dumps({"seconds": time.perf_counter() - started, "rounds": rounds, "rows": len(y)}))
 """
 
@@ -133,10 +136,10 @@ def measured(code: str, home: str, *arguments: str) -> dict:
 
 def report(rows: int, rounds: set[int], bare: list[float], asset: list[float]) -> None:
     floor, step = statistics.median(bare), statistics.median(asset)
-    limit = 1.15 * floor + 10
+    limit = 2 * floor + 10
     print(f"{rows:,} training rows; {', '.join(map(str, sorted(rounds)))} rounds; median of {len(bare)}")
     print(f"bare LightGBM   {floor:8.1f} s")
-    print(f"candidate_model {step:8.1f} s   {step / floor:.2f} x (at most 1.15 x + 10 s = {limit:.1f} s)")
+    print(f"candidate_model {step:8.1f} s   {step / floor:.2f} x (at most 2 x + 10 s = {limit:.1f} s)")
     print(f"  each          {', '.join(f'{a:.1f} / {b:.1f} s' for a, b in zip(asset, bare, strict=True))}")
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
 

@@ -244,12 +244,14 @@ class Scenario:
         from litgo_pipelines.lifecycle import actions
         from litgo_pipelines.models import bundle, heuristic, training_data
         from litgo_pipelines.models import training as ranker
+        from litgo_pipelines.models.features import FEATURES
+        from litgo_pipelines.models.learners import Recipe
 
         with self._connection() as connection, connection.cursor() as cursor:
             early = START - timedelta(days=HISTORY_DAYS - 10)
             written = snapshot.write_snapshot(cursor, early, 0.2, self.folder / "snapshots")
-        recipe, seeds = ranker.Recipe(max_rounds=60), [0]
-        rows = [training_data.read_rows(written.path, part) for part in ("train", "holdout")]
+        recipe, seeds = Recipe(kinds=("lambdamart",), max_rounds=60), [0]
+        rows = [training_data.read_rows(written.path, part).columns(FEATURES) for part in ("train", "holdout")]
         key = bundle.candidate_key(written.sha256, recipe, seeds)
         scores = heuristic.score(np.nan_to_num(rows[0].features, nan=0.5))
         copied = replace(rows[0], labels=np.digitize(scores, np.quantile(scores, [0.25, 0.5, 0.75])), position=None)
@@ -268,7 +270,7 @@ class Scenario:
             seeds,
             {"as_of": early.isoformat(), "git_sha": None, "dagster_run_id": "", "snapshot": about},
         )
-        self.first = self._enter(poor, rows[0].features[:5])
+        self.first = self._enter(poor)
         with closing(open_connection(self.url)) as connection:
             actor = self._actor("the only model there is")
             actions.promote(connection, self.mlflow, self.folder / "models" / "served", self.first, actor)
@@ -290,7 +292,7 @@ class Scenario:
             self._broken_training(*trained)
         elif state.champion != self.first and quiet and "challenger" not in self.broken:
             actor = self._actor("looks fine to me")
-            version = self._enter(self._copy(self._bundle(trained[0]), "by hand", -1.0), np.full((5, 8), 0.5))
+            version = self._enter(self._copy(self._bundle(trained[0]), "by hand", -1.0))
             with self._connection() as connection, connection.cursor() as cursor:
                 transitions.challenge(cursor, version, {"by_hand": True}, actor)
             self.broken["challenger"], self.trained = version, str(state.champion)
@@ -329,28 +331,25 @@ class Scenario:
 
     def _copy(self, good: Any, name: str, factor: float) -> Any:
         """A copy of a bundle with every score multiplied."""
-        from litgo_pipelines.models import bundle
+        from litgo_pipelines.models import bundle, scorer
 
         key = hashlib.sha256(f"{good.key} {name}".encode()).hexdigest()[:16]
         folder = self.folder / "models" / key
         shutil.copytree(good.folder, folder)
         models = {}
-        for seed, booster in zip(good.seeds, good.boosters(), strict=True):
-            for tree, about in enumerate(booster.dump_model()["tree_info"]):
-                for leaf in range(about["num_leaves"]):
-                    booster.set_leaf_output(tree, leaf, factor * booster.get_leaf_output(tree, leaf))
-            text = booster.model_to_string()
-            (folder / f"model-{seed}.txt").write_text(text)
-            models[str(seed)] = hashlib.sha256(text.encode()).hexdigest()
+        for seed, one in zip(good.seeds, good.scorers(), strict=True):
+            text = scorer.dumps(scorer.Blend(one, one, (0.0, 0.0), (1 / factor, 1 / factor)))
+            (folder / f"model-{seed}.json").write_text(text)
+            models[str(seed)] = scorer.digest(text)
         (folder / "metrics.json").write_text(json.dumps({**good.metrics, "key": key, "models": models}))
         return bundle.load_bundle(folder)
 
-    def _enter(self, found: Any, example: Any) -> str:
+    def _enter(self, found: Any) -> str:
         """Register a bundle and enter it as a candidate, as the retraining's steps do; its version."""
         from litgo_pipelines.lifecycle import transitions
         from litgo_pipelines.models import registry
 
-        version = registry.register(self.mlflow, found, example, {}).version
+        version = registry.register(self.mlflow, found, np.full((5, len(found.names)), 0.5), {}).version
         evidence = {"candidate_key": found.key, "snapshot_sha256": found.metrics["snapshot"]["sha256"]}
         with self._connection() as connection, connection.cursor() as cursor:
             transitions.enter(cursor, version, found.key, evidence, self._actor("registered by hand"))

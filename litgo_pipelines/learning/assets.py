@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -26,6 +26,9 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
 from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
+if TYPE_CHECKING:
+    from litgo_pipelines.models.learners import Recipe
+
 GROUP = "learning"
 POOL = "learning"
 
@@ -34,6 +37,40 @@ class StepConfig(dg.Config):
     """retraining: root run id of the retraining to continue, default this run's own."""
 
     retraining: str | None = None
+
+
+class TrainConfig(StepConfig):
+    """How the candidate is trained; what is not given is the recipe's own (`models/learners.py`) and the settings'.
+
+    kinds: of linear, regression, lambdamart, softmax; seeds: how many; features: keys of the contract.
+    """
+
+    kinds: list[str] | None = None
+    features: list[str] | None = None
+    seeds: int | None = None
+    folds: int | None = None
+    learning_rate: float | None = None
+    num_leaves: int | None = None
+    min_data_in_leaf: int | None = None
+    lambda_l2: float | None = None
+    linear_l2: float | None = None
+    min_rounds: int | None = None
+    max_rounds: int | None = None
+
+    def recipe(self) -> "Recipe":
+        """Raises dagster.Failure naming a value that cannot be."""
+        from litgo_pipelines.models.learners import Recipe
+
+        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        for name in ("retraining", "seeds"):
+            given.pop(name, None)
+        for name in ("kinds", "features"):
+            if name in given:
+                given[name] = tuple(given[name])
+        try:
+            return Recipe(**given).checked()
+        except ValueError as error:
+            raise dg.Failure(f"the training's configuration cannot be used: {error}", allow_retries=False) from error
 
 
 def root_run_id(run: dg.DagsterRun) -> str:
@@ -104,17 +141,17 @@ def training_snapshot(
 @dg.asset(
     group_name=GROUP,
     owners=[Owner.LEARNING],
-    kinds={"lightgbm"},
+    kinds={"lightgbm", "python"},
     deps=[training_snapshot],
     pool=POOL,
-    description="LambdaMART rankers trained on the snapshot, one per seed, with metrics on the test cases, plots and a "
-    "model card, complete on disk before anything is uploaded.",
+    description="The best of a small field of rankers by cross-validation on the snapshot, refitted per seed, with "
+    "metrics on the test cases, plots and a model card, complete on disk before anything is uploaded.",
 )
 def candidate_model(
-    context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres
+    context: dg.AssetExecutionContext, config: TrainConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
     from litgo_pipelines.models import bundle, distributed, training_data
-    from litgo_pipelines.models.training import NothingToLearn, Recipe, train
+    from litgo_pipelines.models.training import NothingToLearn, train
 
     root = config.retraining or root_run_id(context.run)
     row = _row(postgres, root, "snapshot_path", "snapshot_sha256", "snapshot")
@@ -122,7 +159,7 @@ def candidate_model(
     path = home / _text(row.snapshot_path)
     if not path.exists() or training_data.file_sha256(path) != row.snapshot_sha256:
         raise dg.Failure(f"{row.snapshot_path} is missing or was changed: run training_snapshot again")
-    recipe, seeds = Recipe(), list(range(settings().learning_train_seeds))
+    recipe, seeds = config.recipe(), list(range(config.seeds or settings().learning_train_seeds))
     scheduler = settings().learning_dask_scheduler
     key = bundle.candidate_key(_text(row.snapshot_sha256), recipe, seeds)
     candidate = bundle.load_bundle(home / "models" / key)
@@ -156,12 +193,17 @@ def candidate_model(
             root,
             candidate_key=key,
             bundle_path=str(candidate.folder.relative_to(home)),
-            candidate={name: metrics[name] for name in ("rounds", "uses_position", "seeds", "holdout")},
+            candidate={
+                name: metrics[name]
+                for name in ("kind", "chosen", "field", "rounds", "uses_position", "seeds", "holdout")
+            },
         )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(key),
         metadata={
             "candidate key": key,
+            "kind": metrics["kind"],
+            "field": dg.MetadataValue.md(bundle.field_table(metrics)),
             "rounds": metrics["rounds"],
             "uses shown position": metrics["uses_position"],
             "held-out NDCG, mean over seeds": dg.MetadataValue.md(bundle.ndcg_table(metrics["holdout"]["ndcg"])),
@@ -200,7 +242,8 @@ def registered_model(
     candidate = bundle.load_bundle(settings().home / _text(row.bundle_path))
     if candidate is None:
         raise dg.Failure(f"{row.bundle_path} is gone: run candidate_model again", allow_retries=False)
-    example = training_data.read_rows(settings().home / _text(row.snapshot_path), "train").features[:5]
+    rows = training_data.read_rows(settings().home / _text(row.snapshot_path), "train")
+    example = rows.columns(candidate.names).features[:5]
     dagster = settings().dagster_url or f"http://127.0.0.1:{settings().dagster_port}"
     dagster_link = f"{dagster.rstrip('/')}/runs/{context.run.run_id}"
     at = steps.now()
@@ -287,6 +330,7 @@ def model_evaluation(
             "champion now": f"{registry.MODEL_NAME}/{serving}" if serving else "none: the heuristic ranker serves",
             "candidate and baseline": dg.MetadataValue.md(evaluation.comparison_table(result)),
             "fairness": dg.MetadataValue.md(evaluation.fairness_table(result.get("fairness"))),
+            "rules without learning": dg.MetadataValue.md(evaluation.rival_table(decision.get("rivals", []))),
             "slices": dg.MetadataValue.md(evaluation.slice_table(decision["slices"])),
             "drift (PSI, training against held-out)": dg.MetadataValue.md(
                 _two_columns("feature", "PSI", result["drift"])

@@ -7,7 +7,7 @@ held-out cases (a snapshot as of an earlier instant), it is favoured, and a wors
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,16 @@ from litgo_pipelines.lifecycle.states import LedgerState, refusal
 from litgo_pipelines.matching import calibration
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.plan import read_plan
-from litgo_pipelines.models import bundle, heuristic, plots, registry, training_data
+from litgo_pipelines.models import bundle, heuristic, plots, registry, rules, training_data
 from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.learners import Rows
 from litgo_pipelines.models.metrics import KS, LONG, headline_k, ndcg
 from litgo_pipelines.models.ranking import Ranker
-from litgo_pipelines.models.training import Rows, seed_averaged_ndcg
+from litgo_pipelines.models.scorer import Scorer, ScorerDamaged
+from litgo_pipelines.models.training import seed_averaged_ndcg
 from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
-
-if TYPE_CHECKING:
-    from lightgbm import Booster
 
 HEURISTIC = "hand weights"  # as stored in evaluations, retrainings and ledger keys
 
@@ -48,13 +47,14 @@ def evaluate(
     if candidate is None:
         raise bundle.BundleDamaged(f"{row.bundle_path} is gone: run candidate_model again")
     test_set = training_data.read_rows(path, training_data.TEST_SPLIT)
-    boosters = candidate.boosters()
-    reloaded, problems = _reload_candidate(mlflow, row.mlflow_version, boosters[0], test_set)
-    own = seed_averaged_ndcg(boosters, test_set, KS)
+    scorers = candidate.scorers()
+    reloaded, problems = _reload_candidate(mlflow, row.mlflow_version, scorers[0], test_set)
+    own = seed_averaged_ndcg(scorers, test_set, KS)
     baseline = _score_heuristic(test_set) if champion is None else _score_champion(mlflow, champion.version, test_set)
     fairness = None
     if not problems and baseline.ndcg is not None:
-        fairness = _replay_fairness(cursor, at, (baseline.ranker, Ranker(reloaded, row.mlflow_version)), settings)
+        ranker = Ranker(reloaded, row.mlflow_version, scorers[0].names)
+        fairness = _replay_fairness(cursor, at, (baseline.ranker, ranker), settings)
     k = headline_k(test_set.groups)
     column = KS.index(k)
     decision = judge_candidate(
@@ -65,6 +65,7 @@ def evaluate(
         reload_problems=problems,
         evenness=Evenness(fairness["candidate"]["gini"], fairness["baseline"]["gini"]) if fairness else None,
         k=k,
+        rivals=_rivals(scorers[0], test_set, k),
     ).as_dict()
     if baseline.missing:
         decision["reasons"].append(baseline.missing)
@@ -73,7 +74,8 @@ def evaluate(
         "baseline": baseline.name,
         "candidate_ndcg": _means(own),
         "baseline_ndcg": None if baseline.ndcg is None else _means(baseline.ndcg),
-        "drift": _drift(training_data.read_rows(path, "train").features, test_set.features),
+        "kind": scorers[0].kind,
+        "drift": _drift(training_data.read_rows(path, "train").columns(scorers[0].names), test_set),
         "snapshot_sha256": row.snapshot_sha256,
         "candidate_key": row.candidate_key,
         "version": row.mlflow_version,
@@ -93,19 +95,31 @@ class _Baseline:
 
 
 def _reload_candidate(
-    mlflow: MLflow, version: str, served: "Booster", test_set: Rows
+    mlflow: MLflow, version: str, served: Scorer, test_set: Rows
 ) -> tuple[object | None, tuple[str, ...]]:
-    """(the registered model, what is wrong with it); a version that is missing is a problem, not an error."""
-    expected = np.asarray(served.predict(test_set.features))
+    """(the registered model, what is wrong with it); one that is missing or damaged is a problem, not an error."""
     try:
         reloaded = registry.load_model(mlflow, version)
-    except registry.VersionMissing as error:
+    except (registry.VersionMissing, ScorerDamaged) as error:
         return None, (str(error),)
-    return reloaded, registry.reload_problems(reloaded, test_set.features, expected)
+    return reloaded, _reload_problems(reloaded, served, test_set)
+
+
+def _reload_problems(model: object, trained: Scorer, test_set: Rows) -> tuple[str, ...]:
+    given = test_set.columns(trained.names).features
+    return registry.reload_problems(model, trained.names, given, trained.scores(given))
+
+
+def _rivals(served: Scorer, test_set: Rows, k: int) -> dict[str, NDArray[np.float64]]:
+    """NDCG@k per case of every rule without learning; of a candidate that is a rule, of what it is not."""
+    scores = {HEURISTIC: heuristic.score(test_set.columns(FEATURES).features), **rules.rivals(test_set)}
+    if served.kind == "rule":
+        scores = {name: scores[name] for name in (rules.AT_RANDOM,)}
+    return {name: ndcg(test_set.labels, values, test_set.groups, (k,))[:, 0] for name, values in scores.items()}
 
 
 def _score_heuristic(test_set: Rows) -> _Baseline:
-    scores = heuristic.score(test_set.features)
+    scores = heuristic.score(test_set.columns(FEATURES).features)
     return _Baseline(HEURISTIC, Ranker(), ndcg(test_set.labels, scores, test_set.groups, KS))
 
 
@@ -114,13 +128,12 @@ def _score_champion(mlflow: MLflow, version: str, test_set: Rows) -> _Baseline:
     name = f"{registry.MODEL_NAME}/{version}"
     try:
         model = registry.load_model(mlflow, version)
-        seeds = registry.seed_boosters(mlflow, version)
-    except registry.VersionMissing as error:
+        seeds = registry.seed_scorers(mlflow, version)
+    except (registry.VersionMissing, ScorerDamaged, bundle.BundleDamaged) as error:
         return _Baseline(name, Ranker(), None, str(error))
-    expected = np.asarray(seeds[0].predict(test_set.features))
-    if changed := registry.reload_problems(model, test_set.features, expected):
+    if changed := _reload_problems(model, seeds[0], test_set):
         return _Baseline(name, Ranker(), None, f"the champion is not what was trained: {'; '.join(changed)}")
-    return _Baseline(name, Ranker(model, version), seed_averaged_ndcg(seeds, test_set, KS))
+    return _Baseline(name, Ranker(model, version, seeds[0].names), seed_averaged_ndcg(seeds, test_set, KS))
 
 
 def _replay_fairness(
@@ -134,11 +147,12 @@ def _replay_fairness(
     return _fairness(window, [plan.rule_of(ranker) for ranker in rankers])
 
 
-def _drift(training: NDArray[np.float64], test: NDArray[np.float64]) -> dict[str, float]:
-    """PSI of each feature, training rows against test rows."""
+def _drift(training: Rows, test: Rows) -> dict[str, float]:
+    """PSI of each feature the candidate uses, training rows against test rows."""
+    there = test.columns(training.names).features
     return {
-        name: round(population_stability(training[:, number], test[:, number]), 4)
-        for number, name in enumerate(FEATURES)
+        name: round(population_stability(training.features[:, number], there[:, number]), 4)
+        for number, name in enumerate(training.names)
     }
 
 
@@ -264,6 +278,15 @@ def comparison_table(result: dict[str, Any]) -> str:
     other = result["baseline_ndcg"] or {}
     rows = [(f"@{k}", _number(value), _number(other.get(k))) for k, value in result["candidate_ndcg"].items()]
     return markdown_table(("NDCG", "candidate", result["baseline"]), rows)
+
+
+def rival_table(rivals: list[dict[str, Any]]) -> str:
+    """Markdown: the headline NDCG of the rules without learning, and how far the candidate is ahead of each."""
+    rows = [
+        (r["name"], _number(r["mean"]), f"{r['difference']['low']:+.4f} – {r['difference']['high']:+.4f}")
+        for r in rivals
+    ]
+    return markdown_table(("rule", "NDCG", "candidate − rule"), rows, right=(1,))
 
 
 def slice_table(slices: list[dict[str, Any]]) -> str:

@@ -53,6 +53,15 @@ class SliceResult:
 
 
 @dataclass(frozen=True)
+class RivalResult:
+    """A rule without learning on the same cases. difference: candidate − rule."""
+
+    name: str
+    mean: float
+    difference: Interval
+
+
+@dataclass(frozen=True)
 class GateDecision:
     outcome: GateOutcome
     reasons: list[str]
@@ -63,6 +72,7 @@ class GateDecision:
     difference: Interval | None = None
     slices: tuple[SliceResult, ...] = ()
     k: int = 10  # ranks that the NDCG looks at
+    rivals: tuple[RivalResult, ...] = ()
 
     @property
     def lift(self) -> float | None:
@@ -81,6 +91,7 @@ class GateDecision:
             "baseline_ndcg": self.baseline,
             "lift": self.lift,
             "difference": _interval(self.difference),
+            "rivals": [{**vars(rival), "difference": _interval(rival.difference)} for rival in self.rivals],
             "slices": [{**vars(result), "difference": _interval(result.difference)} for result in self.slices],
         }
 
@@ -94,6 +105,7 @@ def judge_candidate(
     reload_problems: tuple[str, ...] = (),
     evenness: Evenness | None = None,
     k: int = 10,
+    rivals: Mapping[str, ArrayLike] | None = None,
 ) -> GateDecision:
     """Compare NDCG@k per query, both (queries,) with NaN for a query that tells no rankers apart.
 
@@ -101,6 +113,9 @@ def judge_candidate(
     the baseline's, the lower bound of the paired bootstrap difference is above 0, no slice vetoes, offers are spread as
     evenly (Gini at most `max_gini_increase` higher; None: too few cases for a replay, not judged), and the model came
     back from the registry as it went in (`reload_problems` is empty). No baseline result: rejected, never passed.
+
+    `rivals`: name → NDCG of the same queries by a rule without learning (one line, the heuristic ranker). A candidate
+    that does not beat the best of them by the interval is rejected: it is not worth its trouble.
 
     A slice (`slices`: name → (queries,) mask) vetoes when it has at least `slice_min_queries` scored queries and the
     candidate is significantly worse in it: the upper bound of its difference is below 0. The level is divided by the
@@ -131,6 +146,13 @@ def judge_candidate(
         reasons.append(f"NDCG@{k} {mean:.4f} is below {1 + rules.min_lift:g} × {reference_mean:.4f}")
     if not difference.low > 0:
         reasons.append(f"the gain may be chance: lower bound of the difference {difference.low:+.4f}")
+    held_against = _rivals(values, rivals or {}, rules)
+    if held_against and not held_against[0].difference.low > 0:
+        best = held_against[0]
+        reasons.append(
+            f"no better than the rule «{best.name}»: {mean:.4f} against {best.mean:.4f}, lower bound of the difference "
+            f"{best.difference.low:+.4f}"
+        )
     reasons += [
         f"worse in slice {r.name}: {r.candidate:.4f} against {r.baseline:.4f} on {r.queries} cases"
         for r in results
@@ -147,7 +169,17 @@ def judge_candidate(
             f"NDCG@{k} {mean:.4f} against {reference_mean:.4f} on {queries} cases, "
             f"difference {difference.low:+.4f} to {difference.high:+.4f}"
         ]
-    return GateDecision(outcome, reasons, queries, skipped, mean, reference_mean, difference, results, k)
+    return GateDecision(outcome, reasons, queries, skipped, mean, reference_mean, difference, results, k, held_against)
+
+
+def _rivals(values: NDArray[np.float64], rivals: Mapping[str, ArrayLike], rules: GateRules) -> tuple[RivalResult, ...]:
+    """The rules, the best first."""
+    found = []
+    for name, given in rivals.items():
+        other = np.asarray(given, dtype=np.float64)
+        difference = paired_difference(values, other, confidence=rules.confidence)
+        found.append(RivalResult(name, float(np.nanmean(other)), difference))
+    return tuple(sorted(found, key=lambda rival: -rival.mean))
 
 
 def population_stability(expected: ArrayLike, actual: ArrayLike, bins: int = 10) -> float:

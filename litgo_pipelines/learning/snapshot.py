@@ -17,7 +17,7 @@ from typing import Any
 from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.database.arrow import stream
 from litgo_pipelines.learning.retrain import matured_reviews
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.features import KEYS
 from litgo_pipelines.models.training_data import SCHEMA_VERSION, file_schema, file_sha256
 
 PACKAGE = "litgo_pipelines.learning"
@@ -62,7 +62,7 @@ def prepare(cursor: Cursor, as_of: datetime, holdout_share: float) -> tuple[str,
     features = ", ".join(
         # A value that is not a number is missing, not a reason to lose the whole snapshot.
         f"CASE jsonb_typeof(features -> '{key}') WHEN 'number' THEN (features ->> '{key}')::float8 END AS \"{key}\""
-        for key in FEATURES
+        for key in KEYS
     )
     query = cursor.mogrify(
         sql(PACKAGE, "snapshot_rows.sql").replace("{features}", features),

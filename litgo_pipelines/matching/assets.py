@@ -6,6 +6,7 @@ import dagster as dg
 
 from litgo_pipelines.database import Connection, sql
 from litgo_pipelines.observability.logs import log_json
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
@@ -25,6 +26,7 @@ BATCHES_PER_RUN = 20
         "offers",
         "contracts",
         "lawyer_evidence",
+        "lawyer_momentum",
         "allocation_parameters",
     ],
     group_name=GROUP,
@@ -161,7 +163,7 @@ def parked_cases(context: dg.AssetExecutionContext, config: AsOfConfig, postgres
 
 
 @dg.asset(
-    deps=["cases", "lawyers", "lawyer_evidence"],
+    deps=["cases", "lawyers", "lawyer_evidence", "lawyer_momentum"],
     group_name=GROUP,
     owners=[Owner.DATA],
     kinds={"postgres", "python"},
@@ -234,4 +236,35 @@ def calibration_pictures(window: Any, rules: list[Any], fits: list[Any]) -> dict
     }
 
 
-assets = [case_offers, expired_offers, parked_cases, allocation_parameters]
+@dg.asset(
+    deps=["cases", "offers", "contracts"],
+    group_name="evidence",
+    owners=[Owner.DATA],
+    kinds={"postgres", "python"},
+    pool="evidence",
+    retry_policy=RETRY,
+    description="What each lawyer did lately in each area: acceptances and contracts per offer by half-life, days "
+    "since the last one, share of the work, price level. From events before the instant; matching logs what it used.",
+    metadata={"dagster/table_name": "litgo.lawyer_momentum"},
+)
+@permanent_fails_once
+def lawyer_momentum(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
+    from litgo_pipelines.matching import momentum_night
+    from litgo_pipelines.models.features import BY_KEY
+
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        night = momentum_night.refresh(cursor, config.instant())
+    log_json(context.log, "lawyer_momentum", run_id=context.run.run_id, as_of=night.as_of, rows=len(night.lawyers),
+             events=night.events)  # fmt: skip
+    rows = [(key, BY_KEY[key].meaning, f"{count:,}") for key, count in night.known().items()]
+    return dg.MaterializeResult(
+        metadata={
+            "as of": night.as_of.isoformat(),
+            "dagster/row_count": len(night.lawyers),
+            "events": night.events,
+            "features": dg.MetadataValue.md(markdown_table(("feature", "meaning", "rows with it"), rows, right=(2,))),
+        }
+    )
+
+
+assets = [case_offers, expired_offers, parked_cases, allocation_parameters, lawyer_momentum]

@@ -128,6 +128,7 @@ def read_window(
         lawyers,
         members=members,
         qualification=[q[kept_lawyers[m]] for q, m in zip(lawyers.qualification, lawyers.members, strict=True)],
+        momentum=[values[kept_lawyers[m]] for values, m in zip(lawyers.momentum, lawyers.members, strict=True)],
     )
     cases, at, radius = all_cases.take(kept_cases), at[kept_cases], radius[kept_cases]
     joined = as_of.timestamp() - np.where(lawyers.active_share < 1, lawyers.active_share * WINDOW, np.inf)

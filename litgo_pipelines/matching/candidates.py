@@ -20,8 +20,9 @@ from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
 from litgo_pipelines.matching import features
 from litgo_pipelines.matching.allocation import NEVER, OFFERS_PER_CASE
+from litgo_pipelines.matching.momentum import tenure
 from litgo_pipelines.matching.statements import PACKAGE, statement
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.features import BASE, FEATURES, MOMENTUM_KEYS
 
 TILE_DEGREES = 1.0  # cases of one tile share a region of the query
 KM_PER_DEGREE = 111.0  # of latitude, at least: boxes must not be too small
@@ -77,6 +78,9 @@ class Lawyers:
     members: list[Ints]  # area number → its lawyers by latitude
     qualification: list[Floats]  # area number → Q of its members
     success_in: dict[int, Floats]  # subarea number → T there, NaN without evidence
+    momentum: list[Floats]  # area number → what its members did lately in it, (members, len(MOMENTUM_KEYS))
+    tenure: Floats
+    clients: dict[str, Ints]  # client → lawyers who had a contract with them before
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Pairs:
 
     starts: Ints  # (cases + 1,)
     lawyer: Ints
-    features: Floats  # (pairs, 8), NaN where there is no evidence
+    features: Floats  # (pairs, len(BASE)), NaN where there is no evidence
 
 
 def read_cases(cursor: Cursor, case_ids: Sequence[str], rounds: Sequence[int], preset: str) -> Cases:
@@ -123,11 +127,11 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
 
     names = ["area", "degree", "lng", "lat", "capacity", "cases_30d", "active_share", "offers_30d", "last_offered",
              "concluded", "won", "years", "publications", "response_h", "stars", "reviews", "softskill",
-             "twin", "account"]  # fmt: skip
+             "twin", "account", "tenure_days", *MOMENTUM_KEYS]  # fmt: skip
     regions, anywhere = _regions(cases, radius_km)
     rows = read(
         cursor,
-        statement("candidates.sql"),
+        statement("candidates.sql").replace("{momentum}", ", ".join(f"lately.{key}" for key in MOMENTUM_KEYS)),
         {
             "regions": json.dumps(regions),
             "anywhere": anywhere,
@@ -147,12 +151,13 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
     number = np.cumsum(first) - 1
     ids = identity[first].tolist()
     one = {name: values[first] for name, values in c.items()}
-    members, qualification = [], []
+    members, qualification, momentum = [], [], []
     for area in range(1, len(cases.area_names) + 1):
         (here,) = np.nonzero(c["area"] == area)
         here = here[np.argsort(c["lat"][here], kind="stable")]  # NaN last
         members.append(number[here])
         qualification.append(features.qualification(c["years"][here], c["degree"][here], c["publications"][here]))
+        momentum.append(np.column_stack([c[key][here] for key in MOMENTUM_KEYS]))
     return Lawyers(
         ids=ids,
         position=unit_vectors(one["lat"], one["lng"]),
@@ -169,7 +174,25 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
         members=members,
         qualification=qualification,
         success_in=_success_in_subareas(cursor, cases, ids),
+        momentum=momentum,
+        tenure=tenure(one["tenure_days"]),
+        clients=_known_clients(cursor, cases, ids, as_of),
     )
+
+
+def _known_clients(cursor: Any, cases: Cases, ids: list[str], as_of: datetime) -> dict[str, Ints]:
+    """Client of a case → lawyers (row numbers) who had a contract with them before the instant."""
+    cursor.execute(
+        "SELECT DISTINCT client_id::text, lawyer_id::text FROM contracts "
+        "WHERE client_id = ANY(%s::uuid[]) AND created_at < %s",
+        (sorted(set(cases.clients)), as_of),
+    )
+    found: dict[str, list[int]] = {}
+    lawyer_row = {lawyer: row for row, lawyer in enumerate(ids)} if cursor.rowcount else {}
+    for client, lawyer in cursor.fetchall():
+        if lawyer in lawyer_row:
+            found.setdefault(client, []).append(lawyer_row[lawyer])
+    return {client: np.array(rows) for client, rows in found.items()}
 
 
 def _one_account(twin: Floats, area: Floats, account: Floats) -> NDArray[np.bool_]:
@@ -257,7 +280,7 @@ def pairs(
     of_case = np.repeat(np.arange(len(rows)), sizes)
     lawyer = np.concatenate([lawyers.members[a][positions] for a, (positions, _) in zip(areas, found, strict=True)])
     radius = np.minimum(reach.radius_km, features.COUNTRY_KM)[list(rows)]
-    matrix = np.empty((len(lawyer), len(FEATURES)))
+    matrix = np.empty((len(lawyer), len(BASE)))
     matrix[:, 0] = 1.0  # A: who is eligible works in the area
     matrix[:, 1] = np.nan  # S
     if similarity is not None:
@@ -275,6 +298,15 @@ def pairs(
     matrix[:, 5] = features.urgency_capacity(lawyers.response_h[lawyer], cases.urgency_h[list(rows)][of_case])
     matrix[:, 6] = lawyers.reviews[lawyer]
     matrix[:, 7] = lawyers.softskill[lawyer]
+    lately = slice(len(FEATURES), len(FEATURES) + len(MOMENTUM_KEYS))
+    matrix[:, lately] = np.concatenate(
+        [lawyers.momentum[a][positions] for a, (positions, _) in zip(areas, found, strict=True)]
+    )
+    known = [lawyers.clients.get(cases.clients[case], np.empty(0, np.int64)) for case in rows]
+    matrix[:, -2] = np.concatenate(
+        [np.isin(lawyer[starts[k] : starts[k + 1]], before) for k, before in enumerate(known)]
+    )
+    matrix[:, -1] = lawyers.tenure[lawyer]
     return Pairs(starts, lawyer, matrix)
 
 

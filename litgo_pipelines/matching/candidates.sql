@@ -62,7 +62,10 @@ SELECT l.id::text AS lawyer_id, area.number AS area, coalesce((e.degrees ->> are
        coalesce(e.concluded, 0)::float8 AS concluded, coalesce(e.won, 0)::float8 AS won, e.years::float8,
        coalesce(e.publications, 0)::float8 AS publications, e.response_h::float8, e.stars::float8,
        coalesce(e.reviews, 0)::float8 AS reviews, e.softskill::float8,
-       twin.number::float8 AS twin, twin.place::float8 AS account
+       twin.number::float8 AS twin, twin.place::float8 AS account,
+       CASE WHEN isfinite(l.created_at) AND l.created_at <= %(as_of)s
+            THEN extract(epoch FROM %(as_of)s - l.created_at) / 86400 END::float8 AS tenure_days,
+       {momentum}
 FROM works_in area
 JOIN lawyers l ON l.id = area.id
 CROSS JOIN LATERAL (SELECT {lawyer_place} AS at) place
@@ -72,5 +75,6 @@ LEFT JOIN litgo.equity_history h ON h.lawyer_id = l.id
 LEFT JOIN open_cases p ON p.lawyer_id = l.id
 LEFT JOIN litgo.lawyer_evidence e ON e.lawyer_id = l.id
 LEFT JOIN twin ON twin.id = l.id
+LEFT JOIN litgo.lawyer_momentum lately ON lately.lawyer_id = l.id AND lately.area = area.name AND lately.as_of <= %(as_of)s
 WHERE {available}
 ORDER BY l.id

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.matching.allocation import Choice
 from litgo_pipelines.matching.features import COUNTRY_KM
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.features import BASE, FEATURES, KEYS
 from litgo_pipelines.observability.tables import markdown_table
 
 Floats = NDArray[np.float64]
@@ -58,7 +58,8 @@ def considered(
     """What `matchings.considered` says of the offered lawyers, in the order shown, and of the next best.
 
     rows: the offered, then the next, as indices into the pool's arrays (relevance, load, …); lawyer_ids: of these
-    rows; propensity, by_chance: of the offered; nearest: who is offered it for being near, into the pool's arrays.
+    rows; features (rows, len(KEYS)), imputed: of these rows; propensity, by_chance: of the offered; nearest: who is
+    offered it for being near, into the pool's arrays.
     offered_at_load: at which load a lawyer would have been offered it.
     """
     entries = []
@@ -74,9 +75,9 @@ def considered(
             "load": round(float(load[i]), 4),
             "features": {
                 key: None if np.isnan(value) else value
-                for key, value in zip(FEATURES, features[i].tolist(), strict=True)
+                for key, value in zip(KEYS, features[place].tolist(), strict=True)
             },
-            "imputed": [key for key, flag in zip(FEATURES, imputed[i].tolist(), strict=True) if flag],
+            "imputed": [key for key, flag in zip(BASE, imputed[place].tolist(), strict=True) if flag],
         }
         if is_offered:
             entry |= {"propensity": round(float(propensity[place]), 6), "by_chance": bool(by_chance[place])}
@@ -133,24 +134,31 @@ def read_matchings(cursor: Cursor, case_id: str) -> list[Explained]:
     raise NotMatched(f"case {case_id} ({status}) was not matched by these pipelines")
 
 
-Parts = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # features (n, 8) → what each adds to the log-odds, (n, 8)
+@dataclass(frozen=True)
+class Parts:
+    """What explains a version's scores. names: the features it was made with; of(features (n, len(names))) → what each
+    adds to the score, of the same shape."""
+
+    names: tuple[str, ...]
+    of: Callable[[Floats], Floats]
 
 
 def contributions(e: Explained, model_parts: Parts | None = None) -> list[dict[str, float]]:
     """What each feature adds, for each of the considered; empty for a model whose `model_parts` are not given.
 
-    The heuristic's sum to the relevance. A model's are SHAP values (Lundberg et al. 2018) and sum, with a
-    constant, to the log-odds of the relevance.
+    The heuristic's sum to the relevance. A model's (SHAP values of trees, Lundberg et al. 2018; terms of a linear
+    score) sum, with a constant, to the log-odds of the relevance. A feature not logged yet counts as missing.
     """
     if e.ranker == "model":
         if model_parts is None:
             return []
-        values = [[entry["features"][key] for key in FEATURES] for entry in e.considered]
-        parts = model_parts(np.array(values, dtype=float))
-        return [dict(zip(FEATURES, row, strict=True)) for row in parts.tolist()]
+        names = model_parts.names
+        values = [[entry["features"].get(key) for key in names] for entry in e.considered]
+        parts = model_parts.of(np.array(values, dtype=float).reshape(len(values), len(names)))
+        return [dict(zip(names, row, strict=True)) for row in parts.tolist()]
     found = []
     for entry in e.considered:
-        known = {key: value for key, value in entry["features"].items() if value is not None}
+        known = {key: entry["features"][key] for key in FEATURES if entry["features"].get(key) is not None}
         total = sum(e.weights_used[key] for key in known)
         found.append({key: e.weights_used[key] * value / total for key, value in known.items()} if total else {})
     return found
@@ -177,7 +185,19 @@ def sentences(e: Explained) -> list[str]:
     return lines
 
 
-HEADER = ("lawyer", "offered", "relevance", "rank by it", "equity term", "score", "load / pool", "note", *FEATURES)
+HEADER = (
+    "lawyer",
+    "offered",
+    "relevance",
+    "rank by it",
+    "equity term",
+    "score",
+    "load / pool",
+    "note",
+    *FEATURES,
+    "lately",
+)
+MOST_OTHERS = 4  # features beyond the eight that are shown per lawyer: those that add most
 
 
 def table(e: Explained, parts: Sequence[dict[str, float]]) -> list[Sequence[str]]:
@@ -205,8 +225,15 @@ def _row(entry: dict[str, Any], added: dict[str, float]) -> Sequence[str]:
     return (
         entry["lawyer_id"], "yes" if entry["offered"] else "", f"{entry['relevance']:.3f}",
         str(entry["rank_by_relevance"]), f"{entry['equity_term']:+.3f}", f"{entry['score']:.3f}",
-        f"{entry['load']:.3f}", note, *values,
+        f"{entry['load']:.3f}", note, *values, _others(entry, added),
     )  # fmt: skip
+
+
+def _others(entry: dict[str, Any], added: dict[str, float]) -> str:
+    """The features beyond the eight that add most to the score."""
+    known = [key for key in added if key not in FEATURES and entry["features"].get(key) is not None and added[key]]
+    most = sorted(known, key=lambda key: -abs(added[key]))[:MOST_OTHERS]
+    return ", ".join(f"{key} {entry['features'][key]:.2f} ({added[key]:+.3f})" for key in most)
 
 
 def legend(e: Explained, parts: Sequence[dict[str, float]]) -> str:

@@ -1,11 +1,15 @@
 """The eight ranking features, each in [0, 1], NaN without evidence. Pure; the only place that computes them.
 
+What a lawyer did lately is `momentum.py`; what each feature means, `models/features.py`.
+
 Matching, the simulator and replays call these functions; training reads what was logged. Values are rounded to
 DECIMALS before anything uses them, so that a logged feature is exactly what the ranker saw.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+from litgo_pipelines.models.features import FEATURES
 
 DECIMALS = 3
 FULL_TRUST_REVIEWS = 5
@@ -53,18 +57,22 @@ def soft_skills(softskill: Floats) -> Floats:
 
 
 def impute(features: Floats, starts: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Missing values become the mean of the case's pool: (features without gaps, where a value was imputed).
+    """Missing values of the eight become the mean of the case's pool: (features, where a value was imputed).
 
-    features: (pairs, 8), the pairs of a case side by side; starts: first row of each case, ascending, no case empty.
-    A feature nobody in the pool has stays NaN: rankers leave it out. It is flagged all the same.
+    features: (pairs, 8 or more), the pairs of a case side by side; starts: first row of each case, ascending, no case
+    empty. A feature nobody in the pool has stays NaN: rankers leave it out. It is flagged all the same. Columns beyond
+    the eight stay as they are: there, missing says something.
     """
-    missing = np.isnan(features)
+    eight = features[:, : len(FEATURES)]
+    missing = np.zeros(features.shape, dtype=bool)
+    np.isnan(eight, out=missing[:, : len(FEATURES)])
     if not missing.any():
         return features, missing
-    sums = np.add.reduceat(np.where(missing, 0.0, features), starts)
-    known = np.add.reduceat((~missing).astype(np.float64), starts)
+    gaps = missing[:, : len(FEATURES)]
+    sums = np.add.reduceat(np.where(gaps, 0.0, eight), starts)
+    known = np.add.reduceat((~gaps).astype(np.float64), starts)
     mean = np.round(np.divide(sums, known, out=np.full(sums.shape, np.nan), where=known > 0), DECIMALS)
-    row, column = np.nonzero(missing)
+    row, column = np.nonzero(gaps)
     filled = features.copy()
     filled[row, column] = mean[np.searchsorted(starts, row, side="right") - 1, column]
     return filled, missing

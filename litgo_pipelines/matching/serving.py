@@ -16,7 +16,7 @@ from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.matching.explain import Parts
 from litgo_pipelines.matching.plan import HOLDOUT, Arms, Batch
 from litgo_pipelines.models import registry
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.features import BASE
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
@@ -85,8 +85,9 @@ class Rankers:
 
     def _load(self, version: str) -> Ranker:
         try:
-            ranker = Ranker(registry.load_kept(self._mlflow, version, self._folder), version)
-            two = np.array([np.zeros(len(FEATURES)), np.ones(len(FEATURES))])
+            model = registry.load_kept(self._mlflow, version, self._folder)
+            ranker = Ranker(model, version, registry.names_of(model))
+            two = np.array([np.zeros(len(BASE)), np.ones(len(BASE))])
             ranker.relevance(two, ["balanced"], ["MEDIUM"], np.array([2]))
         except MLflowUnavailable as error:
             return Ranker(fallback="unavailable", problem=str(error))
@@ -96,8 +97,7 @@ class Rankers:
 
     def parts(self, version: str | None) -> Parts | None:
         """What explains a version's relevances (`explain.contributions`); None for the heuristic ranker."""
-        model = self.version(version).model
-        if model is None:
+        ranker = self.version(version)
+        if ranker.model is None:
             return None
-        booster = model.get_raw_model()
-        return lambda features: np.asarray(booster.predict(features, pred_contrib=True))[:, :-1]
+        return Parts(ranker.names, registry.parts(ranker.model))

@@ -28,6 +28,7 @@ from litgo_pipelines.matching.arm_loads import ArmLoads
 from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, pairs
 from litgo_pipelines.matching.features import impute
 from litgo_pipelines.matching.plan import HOLDOUT, Arms, Batch, offer_term
+from litgo_pipelines.models.features import ranks_of
 from litgo_pipelines.models.ranking import ModelBroken, Ranker
 from litgo_pipelines.observability.metrics import add, count, observe
 
@@ -164,15 +165,16 @@ class BatchWork:
         )  # fmt: skip
         choice, offered, by_chance = found.choice, found.rows, found.by_chance
         others = next_best(choice, relevance, load, last, tie, rule, EXPLAINED_BEYOND, besides=offered)
+        rows = np.concatenate([offered, others]).astype(np.int64)
         considered = explain.considered(
-            lawyer_ids=[lawyers.ids[k] for k in who[np.concatenate([offered, others])]],
-            rows=[*offered.tolist(), *others.tolist()],
+            lawyer_ids=[lawyers.ids[k] for k in who[rows]],
+            rows=rows.tolist(),
             choice=choice,
             relevance=relevance,
             load=load,
             equity_terms=equity_term(load, rule),
-            features=features,
-            imputed=imputed,
+            features=np.column_stack([features[rows], ranks_of(features, rows)]),
+            imputed=imputed[rows],
             propensity=found.propensity,
             nearest=found.nearest,
             by_chance=by_chance,

@@ -16,20 +16,29 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from litgo_pipelines.models import plots
+from litgo_pipelines.models import plots, scorer
 from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.learners import Recipe, Rows
 from litgo_pipelines.models.metrics import KS, bootstrap, headline_k, judged
-from litgo_pipelines.models.training import Recipe, Rows, Trained, seed_averaged_ndcg
+from litgo_pipelines.models.scorer import Scorer
+from litgo_pipelines.models.training import Trained, seed_averaged_ndcg
 from litgo_pipelines.observability.tables import markdown_table
 
-if TYPE_CHECKING:
-    from lightgbm import Booster
-
 _EXPLAINED_ROWS = 2000
+_DECIDES = (
+    "metrics.py",
+    "features.py",
+    "learners.py",
+    "rules.py",
+    "scorer.py",
+    "training.py",
+    "training_data.py",
+    "bundle.py",
+)
 _ABANDONED_SECONDS = 24 * 3600
 
 
@@ -41,7 +50,7 @@ class BundleDamaged(RuntimeError):
 def code_version() -> str:
     """Changes when the code that decides the result does: ranker, metrics and reader, and LightGBM's own version."""
     digest = hashlib.sha256(version("lightgbm").encode())
-    for name in ("metrics.py", "training.py", "training_data.py", "bundle.py"):
+    for name in _DECIDES:
         digest.update(files("litgo_pipelines.models").joinpath(name).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -54,7 +63,7 @@ def candidate_key(snapshot_sha256: str, recipe: Recipe, seeds: Sequence[int]) ->
 
 @dataclass(frozen=True)
 class Bundle:
-    """`metrics` is the content of metrics.json. The first seed's booster is the one that is served."""
+    """`metrics` is the content of metrics.json. The first seed's scorer is the one that is served."""
 
     key: str
     folder: Path
@@ -64,19 +73,26 @@ class Bundle:
     def seeds(self) -> list[int]:
         return list(self.metrics["seeds"])
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features the candidate was made with; bundles of earlier code know the eight only."""
+        return tuple(self.metrics.get("features", FEATURES))
+
+    @property
+    def _earlier(self) -> bool:
+        return "features" not in self.metrics
+
     def model_path(self, seed: int) -> Path:
-        return self.folder / f"model-{seed}.txt"
+        return self.folder / f"model-{seed}.{'txt' if self._earlier else 'json'}"
 
-    def boosters(self) -> list["Booster"]:
-        """One booster per seed, the served one first. Raises BundleDamaged when a file changed."""
-        import lightgbm as lgb
-
-        loaded = []
+    def scorers(self) -> list[Scorer]:
+        """One scorer per seed, the served one first. Raises BundleDamaged when a file changed."""
+        loaded: list[Scorer] = []
         for seed in self.seeds:
             text = self.model_path(seed).read_text()
-            if hashlib.sha256(text.encode()).hexdigest() != self.metrics["models"][str(seed)]:
+            if scorer.digest(text) != self.metrics["models"][str(seed)]:
                 raise BundleDamaged(f"{self.model_path(seed)} was changed after training")
-            loaded.append(lgb.Booster(model_str=text))
+            loaded.append(scorer.earlier_trees(text, FEATURES) if self._earlier else scorer.loads(text))
         return loaded
 
 
@@ -103,21 +119,31 @@ def write_bundle(
     partial.mkdir()
     try:
         models = {}
-        for seed, booster in zip(seeds, trained.boosters, strict=True):
-            text = booster.model_to_string()
-            (partial / f"model-{seed}.txt").write_text(text)
-            models[str(seed)] = hashlib.sha256(text.encode()).hexdigest()
+        for seed, one in zip(seeds, trained.scorers, strict=True):
+            text = scorer.dumps(one)
+            (partial / f"model-{seed}.json").write_text(text, encoding="utf-8")
+            models[str(seed)] = scorer.digest(text)
         metrics = {
             "key": folder.name,
             "recipe": recipe.as_dict(),
             "seeds": list(seeds),
             "models": models,
+            "kind": trained.kind,
+            "chosen": trained.chosen,
+            "features": list(trained.names),
             "rounds": trained.rounds,
             "uses_position": trained.uses_position,
-            "cross_validation": {name: curve.best for name, curve in trained.curves.items()},
+            "field": {name: tried.as_dict() for name, tried in trained.field.items()},
             "headline_k": trained.k,
-            "learning_curve": [float(value) for value in trained.curves[_chosen(trained)].mean],
-            "holdout": holdout_metrics(trained.boosters, holdout),
+            "learning_curve": {
+                int(number): float(value)
+                for number, value in zip(trained.curve.rounds, trained.curve.mean, strict=True)
+                if np.isfinite(value)
+            },
+            "holdout": {
+                **holdout_metrics(trained.scorers, holdout),
+                "by_seed": _by_seed(trained.scorers, seeds, holdout),
+            },
             "code_version": code_version(),
             **about,
         }
@@ -137,9 +163,9 @@ def write_bundle(
     return finished
 
 
-def holdout_metrics(boosters: Sequence["Booster"], holdout: Rows) -> dict[str, Any]:
+def holdout_metrics(scorers: Sequence[Scorer], holdout: Rows) -> dict[str, Any]:
     """NDCG at KS averaged over seeds, with bootstrap intervals over cases, and how many cases could be scored."""
-    values = seed_averaged_ndcg(boosters, holdout, KS)
+    values = seed_averaged_ndcg(scorers, holdout, KS)
     counts = judged(holdout.labels, holdout.groups)
     return {
         **vars(counts),
@@ -150,6 +176,17 @@ def holdout_metrics(boosters: Sequence["Booster"], holdout: Rows) -> dict[str, A
             for k, interval in zip(KS, bootstrap(values), strict=True)
         },
     }
+
+
+def _by_seed(scorers: Sequence[Scorer], seeds: Sequence[int], holdout: Rows) -> dict[str, float | None]:
+    """The headline NDCG of each seed on the held-out cases."""
+    k = headline_k(holdout.groups)
+    found: dict[str, float | None] = {}
+    for seed, one in zip(seeds, scorers, strict=True):
+        values = seed_averaged_ndcg([one], holdout, (k,))
+        scored = values[np.isfinite(values)]
+        found[str(seed)] = float(scored.mean()) if len(scored) else None
+    return found
 
 
 def ndcg_table(ndcg: dict[str, Any]) -> str:
@@ -164,7 +201,6 @@ def ndcg_table(ndcg: dict[str, Any]) -> str:
 def model_card(metrics: dict[str, Any]) -> str:
     """One page for people: what the model is for, what it learned from, how good it is, its limits."""
     snapshot, holdout, recipe = metrics["snapshot"], metrics["holdout"], metrics["recipe"]
-    variants = ", ".join(f"{name} {value:.4f}" for name, value in metrics["cross_validation"].items())
     return f"""# litgo-ranker, candidate {metrics["key"]}
 
 **Use.** Orders the lawyers who may take a case by the relevance expected for the client. Its score feeds the
@@ -180,10 +216,15 @@ Labels: 0 no positive response, 1 interested, 2 contract signed, 3 closed with 4
 
 Missing values by feature: {_shares(snapshot["missing_feature_share"])}.
 
-**Training.** LightGBM LambdaMART, {metrics["rounds"]} rounds chosen by {recipe["folds"]}-fold expanding-window
-cross-validation over whole cases; seeds {", ".join(map(str, metrics["seeds"]))}, the first is served.
-Best cross-validated NDCG@{metrics["headline_k"]}: {variants}.
-Shown position used to explain the logs: {"yes" if metrics["uses_position"] else "no"}.
+**Training.** Kind: **{metrics["kind"]}** ({metrics["chosen"]}), the best of a field by {recipe["folds"]}-fold
+expanding-window cross-validation over whole cases; rounds: {metrics["rounds"]}; seeds
+{", ".join(map(str, metrics["seeds"]))}, the first is served. Shown position used to explain the logs:
+{"yes" if metrics["uses_position"] else "no"}. A blend has to beat its better half, and what was learned the best rule,
+by more than a standard error of the difference.
+
+{field_table(metrics)}
+
+Features: {", ".join(metrics["features"])}.
 
 **Held-out cases**, mean over seeds: the newest {holdout["cases"]} cases. {holdout["one_lawyer"]} with one lawyer and
 {holdout["equal_labels"]} whose lawyers have one label count nowhere. The headline is NDCG@{holdout["headline_k"]}.
@@ -209,28 +250,42 @@ def _shares(shares: dict[str, float]) -> str:
     return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
 
 
-def _chosen(trained: Trained) -> str:
-    return "with position" if trained.uses_position else "without position"
+def field_table(metrics: dict[str, Any]) -> str:
+    """Markdown: what was tried, with the cross-validated headline and its standard error over cases."""
+    rows = [
+        (
+            f"**{name}**" if name == metrics["chosen"] else name,
+            *("–" if tried[of] is None else f"{tried[of]:.4f}" for of in ("mean", "standard_error")),
+            tried["rounds"] or "–",
+            f"{tried['seconds']:.1f} s",
+        )
+        for name, tried in metrics["field"].items()
+    ]
+    head = ("field", f"NDCG@{metrics['headline_k']}", "standard error", "rounds", "time")
+    return markdown_table(head, rows, right=(1, 2, 3, 4))
 
 
 def _pictures(trained: Trained, holdout: Rows) -> dict[str, bytes]:
-    served = trained.boosters[0]
-    curves = {name: (curve.mean, curve.deviation) for name, curve in trained.curves.items()}
-    pictures = {
-        "learning_curve": plots.learning_curve(curves, _chosen(trained), trained.rounds, trained.k),
-        "importance": plots.bars(
-            "Importance by gain", FEATURES, served.feature_importance("gain").tolist(), "total gain"
-        ),
+    served, names = trained.scorers[0], trained.names
+    curves = {
+        name: (tried.curve.rounds, tried.curve.mean, tried.curve.deviation)
+        for name, tried in trained.field.items()
+        if len(tried.curve.rounds) > 1
     }
-    if len(holdout.labels):
-        some = np.linspace(0, len(holdout.labels) - 1, min(_EXPLAINED_ROWS, len(holdout.labels))).astype(int)
-        sample = holdout.features[some]
-        contributions = np.asarray(served.predict(sample, pred_contrib=True))[:, :-1]  # the last column is the base
-        pictures["shap"] = plots.bars(
-            "Mean absolute SHAP value", FEATURES, np.abs(contributions).mean(axis=0).tolist(), "score"
+    pictures = {"importance": plots.bars("Importance", names, served.importance().tolist(), "gain or weight")}
+    if curves:
+        pictures["learning_curve"] = plots.learning_curve(
+            curves, {name: trained.field[name].curve.best_round for name in curves}, trained.k
         )
-        pictures["shap_by_value"] = plots.shap_dependence(FEATURES, sample, contributions)
-        pictures["calibration"] = plots.calibration(np.asarray(served.predict(holdout.features)), holdout.labels)
+    if len(holdout.labels):
+        given = holdout.columns(names).features
+        some = np.linspace(0, len(holdout.labels) - 1, min(_EXPLAINED_ROWS, len(holdout.labels))).astype(int)
+        parts = served.parts(given[some])
+        pictures["shap"] = plots.bars(
+            "Mean absolute part in the score", names, np.abs(parts).mean(axis=0).tolist(), "score"
+        )
+        pictures["shap_by_value"] = plots.shap_dependence(names, given[some], parts)
+        pictures["calibration"] = plots.calibration(served.scores(given), holdout.labels)
     return pictures
 
 

@@ -17,17 +17,16 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.learners import Recipe, Rows, dataset
 from litgo_pipelines.models.metrics import headline_k
+from litgo_pipelines.models.scorer import Scorer, Trees
 from litgo_pipelines.models.training import (
-    Recipe,
-    Rows,
     Trained,
     cross_validate,
     expanding_window,
     require_preferences,
 )
-from litgo_pipelines.models.training import _dataset as dataset
+from litgo_pipelines.models.training_data import features_of
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -57,8 +56,10 @@ def train_distributed(
     starts = case_starts(path)
     cut = np.searchsorted(starts[:-1], starts[-1] - sample_rows)
     sample = read_rows_between(path, int(starts[cut]), int(starts[-1])).without_position()
+    names = (sample.columns(recipe.features) if recipe.features else sample).usable()
+    sample = sample.columns(names)
     require_preferences(sample, recipe)
-    curve, k = cross_validate(sample, recipe, expanding_window(recipe.folds), seeds[0]), headline_k(sample.groups)
+    tried, k = cross_validate(sample, recipe, expanding_window(recipe.folds), seeds[0]), headline_k(sample.groups)
     del sample
     with Client(scheduler, timeout=30, set_as_default=False) as client:
         try:
@@ -67,14 +68,15 @@ def train_distributed(
             raise ClusterTooSmall(f"{scheduler} has fewer than {workers} workers") from error
         addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
         parts = {
-            address: client.submit(read_rows_between, path, start, stop, workers=[address], pure=False)
+            address: client.submit(read_rows_between, path, start, stop, names, workers=[address], pure=False)
             for address, (start, stop) in zip(addresses, partitions(starts, len(addresses)), strict=False)
         }
-        boosters = [fit(client, parts, recipe, curve.best_round, seed) for seed in seeds]
-    return Trained(boosters, curve.best_round, uses_position=False, curves={"without position": curve}, k=k)
+        boosters = [fit(client, parts, recipe, tried.curve.best_round, seed, len(names)) for seed in seeds]
+    scorers: list[Scorer] = [Trees("lambdamart", names, booster.model_to_string()) for booster in boosters]
+    return Trained(scorers, tried.name, {tried.name: tried}, tried.curve.best_round, uses_position=False, k=k)
 
 
-def fit(client: Any, parts: Mapping[str, Any], recipe: Recipe, rounds: int, seed: int) -> "Booster":
+def fit(client: Any, parts: Mapping[str, Any], recipe: Recipe, rounds: int, seed: int, columns: int = 0) -> "Booster":
     """One booster on `parts`: worker's address → future of Rows, whole cases, which is on that worker and trains there.
 
     The same parts give the same trees. LightGBM's workers speak to each other unencrypted on ports they choose.
@@ -97,7 +99,7 @@ def fit(client: Any, parts: Mapping[str, Any], recipe: Recipe, rounds: int, seed
     futures = []
     for address, part in parts.items():
         own = {"local_listen_port": ports[address], "num_threads": threads[address]}
-        parameters = recipe.parameters(seed) | network | own
+        parameters = recipe.parameters(seed, columns=columns) | network | own
         futures.append(client.submit(_train_part, part, parameters, rounds, workers=[address], pure=False))
     model = client.gather(futures)[0]  # all have the same
     return lgb.Booster(model_str=_NETWORK.sub("", model))
@@ -143,11 +145,13 @@ def partitions(starts: NDArray[np.int64], count: int) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in pairwise(edges)]
 
 
-def read_rows_between(path: Path, start: int, stop: int) -> Rows:
-    """Rows `start` to `stop` of a snapshot. One row group is read at a time, so that memory holds the result only."""
+def read_rows_between(path: Path, start: int, stop: int, names: tuple[str, ...] | None = None) -> Rows:
+    """Rows `start` to `stop` of a snapshot, its features or the named ones. One row group is read at a time, so that
+    memory holds the result only."""
     import pyarrow.parquet as pq
 
-    features = np.empty((stop - start, len(FEATURES)))
+    names = names or features_of(path)
+    features = np.empty((stop - start, len(names)))
     labels, position = np.empty((2, stop - start), dtype=np.int64)
     begins = np.empty(stop - start, dtype=bool)
     row, last = 0, None
@@ -156,16 +160,16 @@ def read_rows_between(path: Path, start: int, stop: int) -> Rows:
             size = file.metadata.row_group(number).num_rows
             low, high = max(start, row), min(stop, row + size)
             if low < high:
-                table = file.read_row_group(number, columns=["case_id", *FEATURES, "label", "position"])
+                table = file.read_row_group(number, columns=["case_id", *names, "label", "position"])
                 table = table.slice(low - row, high - low)
                 to = slice(low - start, high - start)
-                for column, name in enumerate(FEATURES):
+                for column, name in enumerate(names):
                     features[to, column] = table.column(name).to_numpy()
                 labels[to], position[to] = table.column("label").to_numpy(), table.column("position").to_numpy()
                 begins[to], last = _begins(table, last)
             row += size
     groups = np.diff(np.r_[np.flatnonzero(begins), stop - start])
-    return Rows(features, labels, groups, position - 1, FEATURES)  # LightGBM takes positions from 0
+    return Rows(features, labels, groups, position - 1, names)  # LightGBM takes positions from 0
 
 
 def _begins(table: Any, last: str | None) -> tuple[NDArray[np.bool_], str | None]:

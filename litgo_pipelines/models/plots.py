@@ -7,18 +7,17 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.observability.plots import canvas, figure, png
 
+Column = NDArray[np.float64] | NDArray[np.int64]
 
-def learning_curve(
-    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], chosen: str, rounds: int, k: int
-) -> bytes:
-    """Cross-validated NDCG@k by round, one line per variant (mean, deviation over folds), the chosen point marked."""
-    drawn, axes = figure(f"Cross-validated NDCG@{k} by round", "round", f"NDCG@{k}, mean of folds")
-    for name, (mean, deviation) in curves.items():
-        steps = np.arange(1, len(mean) + 1)
-        (line,) = axes.plot(steps, mean, label=name)
-        if name == chosen:
-            axes.fill_between(steps, mean - deviation, mean + deviation, alpha=0.15, color=line.get_color())
-            axes.plot([rounds], [mean[rounds - 1]], "o", color=line.get_color(), label=f"chosen: {rounds} rounds")
+
+def learning_curve(curves: Mapping[str, tuple[Column, Column, Column]], rounds: Mapping[str, int], k: int) -> bytes:
+    """Cross-validated NDCG@k by round, one line per entry of the field (rounds, mean, standard error), its chosen
+    rounds marked."""
+    drawn, axes = figure(f"Cross-validated NDCG@{k} by round", "round", f"NDCG@{k}, mean over cases")
+    for name, (steps, mean, error) in curves.items():
+        (line,) = axes.plot(steps, mean, label=f"{name}: {rounds[name]} rounds")
+        axes.fill_between(steps, mean - error, mean + error, alpha=0.1, color=line.get_color())
+        axes.plot([rounds[name]], mean[np.asarray(steps) == rounds[name]][:1], "o", color=line.get_color())
     axes.legend()
     return png(drawn)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.models import heuristic
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.features import FEATURES, select
 
 Floats = NDArray[np.float64]
 
@@ -25,10 +25,14 @@ class ModelBroken(RuntimeError):
 
 @dataclass(frozen=True)
 class Ranker:
-    """`model`: a pyfunc model, None for the heuristic; `fallback`: why a champion does not rank (metric label)."""
+    """`model`: a pyfunc model, None for the heuristic; `fallback`: why a champion does not rank (metric label).
+
+    `names`: the features the version was made with (`registry.names_of`); it is given those and no others.
+    """
 
     model: Any = None
     version: str | None = None
+    names: tuple[str, ...] = FEATURES
     fallback: str | None = None
     problem: str = field(default="", compare=False)  # what a person should know about the fallback
 
@@ -39,18 +43,18 @@ class Ranker:
     def relevance(
         self, features: Floats, presets: Sequence[str], complexity: Sequence[str], sizes: NDArray[np.int64]
     ) -> Floats:
-        """Relevance of each pair, shape (pairs,), in [0, 1]; features (pairs, 8), case by case `sizes` rows each.
+        """Relevance of each pair, (pairs,), in [0, 1]; features (pairs, len(BASE)), case by case `sizes` rows each.
 
         LambdaRank's scores are log-odds of being preferred (RankNet, Burges et al. 2005), so the logistic function of a
         score is the probability to be preferred to a lawyer of score 0. Raises ModelBroken.
         """
         if self.model is None:
             weights = np.array([heuristic.weights(p, c) for p, c in zip(presets, complexity, strict=True)])
-            return heuristic.score(features, np.repeat(weights, sizes, axis=0))
+            return heuristic.score(features[:, : len(FEATURES)], np.repeat(weights, sizes, axis=0))
         import pandas as pd
 
-        frame = pd.DataFrame(features, columns=list(FEATURES))
         try:
+            frame = pd.DataFrame(select(features, sizes, self.names), columns=list(self.names))
             score = np.asarray(self.model.predict(frame), dtype=float)
         except Exception as error:
             raise ModelBroken(f"model version {self.version} cannot score: {type(error).__name__}: {error}") from error

@@ -5,8 +5,9 @@ Which version serves is the ledger's business; this module only moves models.
 
 import contextlib
 import hashlib
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.models import scorer as scoring
 from litgo_pipelines.models.bundle import Bundle
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.scorer import Scorer, Trees
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 if TYPE_CHECKING:
     import pandas as pd
-    from lightgbm import Booster
 
     from mlflow import MlflowClient
 
@@ -51,7 +52,7 @@ def find(mlflow: MLflow, candidate_key: str) -> Version | None:
 def register(mlflow: MLflow, bundle: Bundle, example: NDArray[np.float64], tags: dict[str, str]) -> Version:
     """Upload the bundle as one MLflow run and register its served model; a candidate already there is only returned.
 
-    example: a few rows of features, shape (n, 8), shown with the model. Callers hold a lock on the candidate key: of
+    example: a few rows of the bundle's features, shown with the model. Callers hold a lock on the candidate key: of
     two at once, both would upload. Remains of an upload that was cut off are closed as killed.
     """
     if existing := find(mlflow, bundle.key):
@@ -74,7 +75,8 @@ def register(mlflow: MLflow, bundle: Bundle, example: NDArray[np.float64], tags:
         _log_metrics(client, run_id, metrics)
         module.log_artifacts(str(bundle.folder), "bundle")
         module.set_tag("mlflow.note.content", (bundle.folder / "model_card.md").read_text(encoding="utf-8"))
-        logged = _log_model(module, bundle.boosters()[0], example)
+        _log_field(client, experiment_id, run_id, metrics)
+        logged = log_scorer(module, bundle.scorers()[0], example)
         # Inside the run: a run that finished has its version, and one that was cut off is seen to be.
         created = module.register_model(logged.model_uri, MODEL_NAME, tags=tags)
     client.update_model_version(
@@ -83,11 +85,24 @@ def register(mlflow: MLflow, bundle: Bundle, example: NDArray[np.float64], tags:
     return Version(str(created.version), run_id)
 
 
-def frame(features: NDArray[np.float64]) -> "pd.DataFrame":
-    """Features (rows, 8) with the names the signature asks for."""
+def frame(features: NDArray[np.float64], names: Sequence[str]) -> "pd.DataFrame":
+    """Features (rows, len(names)) with the names the signature asks for."""
     import pandas as pd
 
-    return pd.DataFrame(features, columns=list(FEATURES))
+    return pd.DataFrame(features, columns=list(names))
+
+
+def names_of(model: Any) -> tuple[str, ...]:
+    """The features a loaded version asks for; empty without a signature."""
+    signature = model.metadata.signature
+    return () if signature is None else tuple(signature.inputs.input_names())
+
+
+def parts(model: Any) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """What each feature adds to a loaded version's score; versions of earlier code are LightGBM's own model."""
+    raw = model.get_raw_model()
+    own: Scorer = raw if hasattr(raw, "parts") else Trees("lambdamart", names_of(model), raw.model_to_string())
+    return own.parts
 
 
 def load_model(mlflow: MLflow, version: str) -> Any:
@@ -133,9 +148,9 @@ def load_kept(mlflow: MLflow, version: str, folder: Path) -> Any:
 def loadable(mlflow: MLflow, version: str, folder: Path) -> bool | None:
     """Whether a version ranks two rows as it would in service; None when nobody can say, for the registry is down."""
     try:
-        scores = load_kept(mlflow, version, folder).predict(
-            frame(np.array([[0.0], [1.0]]).repeat(len(FEATURES), axis=1))
-        )
+        model = load_kept(mlflow, version, folder)
+        names = names_of(model)
+        scores = model.predict(frame(np.array([[0.0], [1.0]]).repeat(len(names), axis=1), names))
     except MLflowUnavailable:
         return None
     except Exception:  # whatever is wrong with a model, it cannot serve
@@ -143,8 +158,8 @@ def loadable(mlflow: MLflow, version: str, folder: Path) -> bool | None:
     return bool(np.shape(scores) == (2,) and np.isfinite(scores).all())
 
 
-def seed_boosters(mlflow: MLflow, version: str) -> list["Booster"]:
-    """All seeds' boosters of a version, the served one first, from the run that registered it.
+def seed_scorers(mlflow: MLflow, version: str) -> list[Scorer]:
+    """All seeds' scorers of a version, the served one first, from the run that registered it.
 
     Raises VersionMissing when the run or its files are gone.
     """
@@ -157,27 +172,28 @@ def seed_boosters(mlflow: MLflow, version: str) -> list["Booster"]:
             local = bundle.load_bundle(Path(client.download_artifacts(run_id, "bundle", folder)))
             if local is None:
                 raise VersionMissing(f"{MODEL_NAME} version {version}: its run holds no metrics")
-            return local.boosters()
+            return local.scorers()
     except (module.exceptions.MlflowException, OSError) as error:
         mlflow.probe()
         raise VersionMissing(f"{MODEL_NAME} version {version}: the files of its run are gone ({error})") from error
 
 
-def reload_problems(model: Any, features: NDArray[np.float64], expected: NDArray[np.float64]) -> tuple[str, ...]:
+def reload_problems(
+    model: Any, names: Sequence[str], features: NDArray[np.float64], expected: NDArray[np.float64]
+) -> tuple[str, ...]:
     """What is wrong with a model that came back from the registry; empty when it is the one that went in.
 
     Its signature must name the features in order, and it must give `expected`, bit for bit, also when the caller's
     columns come in another order.
     """
-    signature = model.metadata.signature
-    if signature is None:
+    if model.metadata.signature is None:
         return ("the registered model has no signature",)
-    if tuple(signature.inputs.input_names()) != FEATURES:
-        return (f"the signature names {signature.inputs.input_names()}, expected {list(FEATURES)}",)
-    given = frame(features)
+    if names_of(model) != tuple(names):
+        return (f"the signature names {list(names_of(model))}, expected {list(names)}",)
+    given = frame(features, names)
     if not np.array_equal(np.asarray(model.predict(given)), expected):
         return ("the reloaded model predicts something else than the trained one",)
-    if not np.array_equal(np.asarray(model.predict(given[list(reversed(FEATURES))])), expected):
+    if not np.array_equal(np.asarray(model.predict(given[list(reversed(names))])), expected):
         return ("the reloaded model depends on the order of the caller's columns",)
     return ()
 
@@ -203,28 +219,37 @@ def show(mlflow: MLflow, version: str, folder: str, stamp: str, files: Mapping[s
     return f"run {run_id}, {folder}"
 
 
-def _log_model(module: ModuleType, booster: "Booster", example: NDArray[np.float64]) -> Any:
+def log_scorer(module: ModuleType, served: Scorer, example: NDArray[np.float64]) -> Any:
+    """The scorer as the model of the run that is open: one file, named by its SHA-256, that `scorer.py` reads."""
     import lightgbm
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    return module.lightgbm.log_model(
-        booster,
-        name="model",
-        signature=ModelSignature(
-            inputs=Schema([ColSpec("double", name) for name in FEATURES]),
-            outputs=Schema([TensorSpec(np.dtype(np.float64), (-1,))]),
-        ),
-        input_example=frame(example),
-        # Given, not inferred: inference loads the model in a second process.
-        pip_requirements=[f"lightgbm=={lightgbm.__version__}", f"mlflow=={module.__version__}"],
-    )
+    text = scoring.dumps(served)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / scoring.file_name(text)
+        file.write_text(text, encoding="utf-8")
+        return module.pyfunc.log_model(
+            name="model",
+            loader_module=scoring.__name__,
+            data_path=str(file),
+            signature=ModelSignature(
+                inputs=Schema([ColSpec("double", name) for name in served.names]),
+                outputs=Schema([TensorSpec(np.dtype(np.float64), (-1,))]),
+            ),
+            input_example=frame(example, served.names),
+            # Given, not inferred: inference loads the model in a second process.
+            pip_requirements=[f"lightgbm=={lightgbm.__version__}", f"mlflow=={module.__version__}"],
+        )
 
 
 def _parameters(metrics: dict[str, Any]) -> dict[str, Any]:
     snapshot = metrics["snapshot"]
     return {
         **metrics["recipe"],
+        "kind": metrics["kind"],
+        "chosen": metrics["chosen"],
+        "features": " ".join(metrics["features"]),
         "rounds": metrics["rounds"],
         "uses_position": metrics["uses_position"],
         "seeds": ",".join(map(str, metrics["seeds"])),
@@ -240,6 +265,35 @@ def _parameters(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _log_field(client: "MlflowClient", experiment_id: str, run_id: str, metrics: dict[str, Any]) -> None:
+    """A child run per entry of the field and per seed, under the candidate's."""
+    for name, tried in metrics["field"].items():
+        child = client.create_run(
+            experiment_id,
+            run_name=name,
+            tags={"mlflow.parentRunId": run_id, "field": name, "chosen": str(name == metrics["chosen"]).lower()},
+        )
+        client.log_param(child.info.run_id, "kind", tried["kind"])
+        client.log_param(child.info.run_id, "rounds", tried["rounds"])
+        for of in ("mean", "standard_error", "seconds"):
+            if tried[of] is not None:
+                client.log_metric(child.info.run_id, f"cv_{of}", tried[of])
+        client.set_terminated(child.info.run_id)
+    for seed, held_out in metrics["holdout"].get("by_seed", {}).items():
+        child = client.create_run(
+            experiment_id, run_name=f"seed {seed}", tags={"mlflow.parentRunId": run_id, "seed": str(seed)}
+        )
+        client.log_param(child.info.run_id, "seed", seed)
+        if held_out is not None:
+            client.log_metric(child.info.run_id, f"holdout_ndcg_{metrics['holdout']['headline_k']}", held_out)
+        client.set_terminated(child.info.run_id)
+
+
+def _plain(name: str) -> str:
+    """A name as MLflow takes it for a metric."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
 def _log_metrics(client: "MlflowClient", run_id: str, metrics: dict[str, Any]) -> None:
     from mlflow.entities import Metric
 
@@ -252,8 +306,14 @@ def _log_metrics(client: "MlflowClient", run_id: str, metrics: dict[str, Any]) -
     single["holdout_cases_scored"] = metrics["holdout"]["scored"]
     batch = [Metric(name, float(value), 0, 0) for name, value in single.items()]
     batch += [
-        Metric(f"cv_ndcg_{metrics['headline_k']}", value, 0, step)
-        for step, value in enumerate(metrics["learning_curve"], start=1)
+        Metric(f"cv_ndcg_{metrics['headline_k']}", value, 0, int(step))
+        for step, value in metrics["learning_curve"].items()
+    ]
+    batch += [
+        Metric(f"field_{_plain(name)}{suffix}", tried[of], 0, 0)
+        for name, tried in metrics["field"].items()
+        for suffix, of in (("", "mean"), ("_se", "standard_error"))
+        if tried[of] is not None
     ]
     for start in range(0, len(batch), _METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=batch[start : start + _METRICS_PER_BATCH])

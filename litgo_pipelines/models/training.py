@@ -1,23 +1,27 @@
-"""Training recipe: LightGBM LambdaMART with rounds chosen by grouped cross-validation.
+"""Training: the best of a small, honest field, chosen by grouped, time-ordered cross-validation. Pure.
 
-Pure: arrays in, boosters out; numpy and LightGBM only. Where the rows come from and where the boosters go is
+Arrays in, scorers out; how each kind learns is `learners.py`. Where the rows come from and where the scorers go is
 elsewhere. Rows of one query stand together; queries are in order of time wherever time exists.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.models.learners import Learner, Recipe, Rows, hush, learner
 from litgo_pipelines.models.metrics import LONG, group_starts, headline_k, ndcg, tells_apart
+from litgo_pipelines.models.rules import RULES, Ruled
+from litgo_pipelines.models.scorer import Blend, Scorer
 
-if TYPE_CHECKING:
-    from lightgbm import Booster
-
+WITH_POSITION = ", position"
+BLENDED = " + "
+RULE = "rule: "
 # number of queries → (training queries, validation queries) of each fold
 Folds = Callable[[int], Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]]
 
@@ -27,103 +31,105 @@ class NothingToLearn(ValueError):
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a ranker is trained. The defaults are measured: `benchmarks/lambdarank_reference.py`."""
-
-    learning_rate: float = 0.03
-    num_leaves: int = 15
-    min_data_in_leaf: int = 50
-    feature_fraction: float = 0.3
-    lambda_l2: float = 10.0
-    truncation: int = 10
-    folds: int = 5
-    max_rounds: int = 1000
-    patience: int = 100  # rounds without a better mean before the search for the best round ends
-    max_threads: int = 2
-
-    def parameters(self, seed: int, rows: int = 0, k: int = LONG) -> dict[str, Any]:
-        """LightGBM parameters. The same seed gives the same trees, with any number of threads; bins have no seed."""
-        return {
-            "objective": "lambdarank",
-            "metric": "ndcg",
-            "eval_at": [k],
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.num_leaves,
-            "min_data_in_leaf": self.min_data_in_leaf,
-            "feature_fraction": self.feature_fraction,
-            "lambda_l2": self.lambda_l2,
-            "lambdarank_truncation_level": self.truncation,
-            "lambdarank_position_bias_regularization": 0.0,  # anything else undoes the correction
-            "label_gain": [2**grade - 1 for grade in range(31)],
-            "seed": seed,
-            "data_random_seed": 1,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": self.threads(rows),
-            "verbosity": -1,
-        }
-
-    def threads(self, rows: int) -> int:
-        """Threads of one model. Below a quarter of a million rows a second one waits more than it works."""
-        return min(self.max_threads, 1 + rows // 250_000)
-
-    def as_dict(self) -> dict[str, object]:
-        """What decides the result: without the number of threads."""
-        return {name: value for name, value in asdict(self).items() if name != "max_threads"}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Features (rows, F) with NaN for missing, labels (rows,), groups (queries,); position (rows,) counts from 0."""
-
-    features: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    groups: NDArray[np.int64]
-    position: NDArray[np.int64] | None = None
-    names: tuple[str, ...] = ()
-
-    def take(self, queries: NDArray[np.int64]) -> "Rows":
-        """The rows of some queries, ascending."""
-        wanted = np.zeros(len(self.groups), dtype=bool)
-        wanted[queries] = True
-        # A prefix (every expanding-window fold trains on one) is a view, not a copy.
-        count = int(wanted.sum())
-        if wanted[:count].all():
-            rows: Any = slice(0, int(self.groups[:count].sum()))
-        else:
-            rows = np.repeat(wanted, self.groups)
-        position = None if self.position is None else self.position[rows]
-        return Rows(self.features[rows], self.labels[rows], self.groups[wanted], position, self.names)
-
-    def without_position(self) -> "Rows":
-        return replace(self, position=None)
-
-
-@dataclass(frozen=True)
 class Curve:
-    """Validation NDCG (LightGBM's own) after each round: mean and standard deviation over folds, shape (rounds,)."""
+    """NDCG of the validation cases at some rounds. rounds: (looks,), ascending; values: (looks, cases), without NaN."""
 
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
+    rounds: NDArray[np.int64]
+    values: NDArray[np.float64]
+    min_rounds: int = 0
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        return np.asarray(self.values.mean(axis=1))
+
+    @property
+    def deviation(self) -> NDArray[np.float64]:
+        """Standard error of each mean over cases."""
+        return np.asarray(self.values.std(axis=1) / np.sqrt(max(self.values.shape[1], 1)))
+
+    @property
+    def chosen(self) -> int:
+        """The look with the fewest rounds, not below the minimum, that is within one standard error of the highest.
+
+        The error is that of the difference case by case: that of the mean itself is mostly the cases' own variety.
+        """
+        if not self.values.shape[1]:
+            return len(self.rounds) - 1
+        best = int(np.argmax(self.mean))
+        for look in range(best):
+            if self.rounds[look] >= self.min_rounds:
+                loss = self.values[best] - self.values[look]
+                if loss.mean() <= standard_error(loss):
+                    return look
+        enough = np.flatnonzero(self.rounds >= self.min_rounds)
+        return max(best, int(enough[0]) if len(enough) else len(self.rounds) - 1)
 
     @property
     def best_round(self) -> int:
-        return int(np.argmax(self.mean)) + 1
+        return int(self.rounds[self.chosen])
 
     @property
     def best(self) -> float:
-        return float(self.mean.max())
+        """Mean NDCG at the chosen rounds; NaN without a case to validate on."""
+        return float(self.mean[self.chosen]) if self.values.shape[1] else float("nan")
+
+
+def standard_error(values: NDArray[np.float64]) -> float:
+    return float(values.std() / np.sqrt(max(len(values), 1)))
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One entry of the field: its curve, and its scores of the validation cases' rows at the chosen rounds, by fold."""
+
+    name: str
+    kind: str
+    curve: Curve
+    scores: list[NDArray[np.float64]]
+    seconds: float
+
+    @property
+    def seeded(self) -> bool:
+        return self.kind not in ("linear", "rule")
+
+    @property
+    def cases(self) -> NDArray[np.float64]:
+        return np.asarray(self.curve.values[self.curve.chosen])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values; figures are None without a case to validate on."""
+        known = len(self.cases) > 0
+        return {
+            "kind": self.kind,
+            "mean": self.curve.best if known else None,
+            "standard_error": standard_error(self.cases) if known else None,
+            "rounds": self.curve.best_round,
+            "seconds": round(self.seconds, 2),
+        }
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One booster per seed, in the order of the seeds, and how rounds and position were chosen."""
+    """One scorer per seed, in the order of the seeds, and how kind, rounds and position were chosen."""
 
-    boosters: list["Booster"]
+    scorers: list[Scorer]
+    chosen: str  # name of the field's entry
+    field: dict[str, Tried]
     rounds: int
     uses_position: bool
-    curves: dict[str, Curve] = field(default_factory=dict)
     k: int = LONG  # of the NDCG that chose
+
+    @property
+    def kind(self) -> str:
+        return self.scorers[0].kind
+
+    @property
+    def curve(self) -> Curve:
+        return self.field[self.chosen].curve
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.scorers[0].names
 
 
 def expanding_window(folds: int) -> Folds:
@@ -156,66 +162,175 @@ def require_preferences(rows: Rows, recipe: Recipe) -> None:
         raise NothingToLearn("no case holds two lawyers with different labels: there is no preference to learn")
 
 
-def cross_validate(rows: Rows, recipe: Recipe, folds: Folds, seed: int) -> Curve:
-    """Train all folds in step and record their validation NDCG at the headline rank until its mean stops growing."""
+def newest(rows: Rows, most_rows: int) -> Rows:
+    """The newest whole cases of at most so many rows."""
+    if len(rows.labels) <= most_rows:
+        return rows
+    ends = np.cumsum(rows.groups)
+    first = int(np.searchsorted(ends, ends[-1] - most_rows))
+    return rows.take(np.arange(first + 1, len(rows.groups)))
 
-    def another_round(booster: "Booster") -> float:
-        booster.update()
-        return booster.eval_valid()[0][2]
 
-    import lightgbm as lgb
+def cross_validate(rows: Rows, recipe: Recipe, folds: Folds, seed: int, name: str = "lambdamart") -> Tried:
+    """Train all folds of one entry of the field in step, and look at the validation cases every few rounds.
 
-    parameters = recipe.parameters(seed, len(rows.labels), headline_k(rows.groups))
+    Position explains the logs only: what is served, and so what is validated, has none.
+    """
+    started = time.monotonic()
+    k = headline_k(rows.groups)
     told = tells_apart(rows.labels, rows.groups)
-    boosters = []
+    learners, futures = [], []
     for training, validation in folds(len(rows.groups)):
         past, future = rows.take(training), rows.take(validation[told[validation]])
-        booster = lgb.Booster(parameters, _dataset(past, parameters))
-        # Position explains the logs only; what is served, and so what is validated, has none.
-        validation_set = _dataset(future.without_position(), parameters, reference=booster.train_set)
-        booster.add_valid(validation_set, "validation")
-        boosters.append(booster)
-    history: list[list[float]] = []
-    best, best_round = -np.inf, 0
+        if len(future.groups):
+            learners.append(_entrant(name, past, recipe, seed, len(rows.labels)))
+            futures.append(future)
+    if not learners:
+        return Tried(
+            name, _kind(name), Curve(np.array([recipe.min_rounds]), np.empty((1, 0)), recipe.min_rounds), [], 0.0
+        )
+    pairs = list(zip(learners, futures, strict=True))
+
+    def advance(pair: tuple[Learner, Rows]) -> NDArray[np.float64]:
+        own, future = pair
+        own.advance(recipe.step)
+        return ndcg(future.labels, own.score(future.features), future.groups, (k,))[:, 0]
+
+    rounds: list[int] = []
+    looks: list[NDArray[np.float64]] = []
+    best = 0
     with _side_by_side(recipe, len(rows.labels)) as each:
-        for number in range(recipe.max_rounds):
-            history.append(list(each(another_round, boosters)))
-            mean = float(np.mean(history[-1]))
-            if mean > best:
-                best, best_round = mean, number
-            elif number - best_round >= recipe.patience:
+        for number in range(max(recipe.max_rounds // recipe.step, 1)):
+            looks.append(np.concatenate(list(each(advance, pairs))))
+            rounds.append((number + 1) * recipe.step if learners[0].grows else 0)
+            if looks[-1].mean() > looks[best].mean():
+                best = number
+            if not learners[0].grows or number - best >= recipe.patience // recipe.step:
                 break
-    values = np.array(history)
-    return Curve(values.mean(axis=1), values.std(axis=1))
+    curve = Curve(np.array(rounds), np.array(looks), recipe.min_rounds)
+    scores = [own.score_at(future.features, curve.best_round) for own, future in pairs]
+    return Tried(name, _kind(name), curve, scores, time.monotonic() - started)
+
+
+def _kind(name: str) -> str:
+    return "rule" if name.startswith(RULE) else name.removesuffix(WITH_POSITION)
+
+
+def _entrant(name: str, rows: Rows, recipe: Recipe, seed: int, all_rows: int) -> Learner:
+    """A learner for an entry of the field; only «…, position» is told the position shown."""
+    if name.startswith(RULE):
+        return Ruled(name.removeprefix(RULE), rows)
+    given = rows if name.endswith(WITH_POSITION) else rows.without_position()
+    return learner(_kind(name), given, recipe, seed, all_rows)
 
 
 def train(rows: Rows, recipe: Recipe, seeds: Iterable[int], folds: Folds | None = None) -> Trained:
-    """Choose rounds (and whether position helps) by cross-validation with the first seed; refit on all rows, each seed.
+    """The best of the field by cross-validation with the first seed, refitted on all rows with each seed.
 
-    Raises NothingToLearn when the rows hold no preference.
+    Only features that tell rows apart are used; the scorers name them. Raises NothingToLearn when the rows hold no
+    preference, ValueError when their features have no names.
     """
-    import lightgbm as lgb
-
     seeds = list(seeds)
+    if len(rows.names) != rows.features.shape[1]:
+        raise ValueError(
+            f"{rows.features.shape[1]} features and {len(rows.names)} names: rows must name their features"
+        )
+    if recipe.features:
+        rows = rows.columns(recipe.features)
+    rows = rows.columns(rows.usable())
     require_preferences(rows, recipe)
     split = folds or expanding_window(recipe.folds)
-    curves = {"without position": cross_validate(rows.without_position(), recipe, split, seeds[0])}
-    if rows.position is not None and len(np.unique(rows.position)) > 1:
-        curves["with position"] = cross_validate(rows, recipe, split, seeds[0])
-    chosen = max(curves, key=lambda name: curves[name].best)  # a tie keeps the first: without position
-    uses_position = chosen == "with position"
-    rounds = curves[chosen].best_round
-    final = rows if uses_position else rows.without_position()
-    count = len(rows.labels)
-    dataset = _dataset(final, recipe.parameters(seeds[0], count)).construct()  # binned once for all seeds
-    with _side_by_side(recipe, count) as each:
-        boosters = list(each(lambda seed: lgb.train(recipe.parameters(seed, count), dataset, rounds), seeds))
-    return Trained(boosters, rounds, uses_position, curves, headline_k(rows.groups))
+    sample = newest(rows, recipe.cv_rows)
+    entries = [*(f"{RULE}{name}" for name, key in RULES.items() if key in rows.names), *recipe.kinds]
+    if "lambdamart" in entries and rows.position is not None and len(np.unique(rows.position)) > 1:
+        entries.insert(entries.index("lambdamart") + 1, f"lambdamart{WITH_POSITION}")
+    tried = {name: cross_validate(sample, recipe, split, seeds[0], name) for name in entries}
+    field, chosen = choose(tried, sample, split)
+    same = {name: _learn(name, field, rows, recipe, seeds[0]) for name in _members(chosen) if not field[name].seeded}
+    with _side_by_side(recipe, len(rows.labels)) as each:
+        scorers = list(each(lambda seed: _refit(chosen, field, rows, recipe, seed, same), seeds))
+    uses_position = any(name.endswith(WITH_POSITION) for name in _members(chosen))
+    rounds = max(field[name].curve.best_round for name in _members(chosen))
+    return Trained(scorers, chosen, field, rounds, uses_position, headline_k(rows.groups))
 
 
-def seed_averaged_ndcg(boosters: Iterable["Booster"], rows: Rows, ks: tuple[int, ...]) -> NDArray[np.float64]:
-    """Per-query NDCG@k averaged over boosters, shape (queries, len(ks)); NaN where a query has no relevant document."""
-    return np.mean([ndcg(rows.labels, booster.predict(rows.features), rows.groups, ks) for booster in boosters], axis=0)
+def choose(tried: dict[str, Tried], rows: Rows, split: Folds) -> tuple[dict[str, Tried], str]:
+    """(the field with the blend of its two best learned entries, the name of the best).
+
+    The highest mean of the same validation cases; a tie keeps the first. What is more to explain has to be better by
+    more than a standard error of the difference: a blend than its better half, whatever was learned than the best rule.
+    """
+    by_mean = sorted(tried, key=lambda name: -np.nan_to_num(tried[name].curve.best))
+    learned = [name for name in by_mean if tried[name].kind != "rule"]
+    if not learned or not tried[learned[0]].scores:
+        return tried, by_mean[0]
+    best = learned[0]
+    field = dict(tried)
+    second = next((name for name in learned[1:] if tried[name].kind != tried[best].kind), None)
+    if second is not None:
+        blended = _blend(tried[best], tried[second], rows, split)
+        field[blended.name] = blended
+        best = blended.name if _better(blended, tried[best]) else best
+    rule = next((name for name in by_mean if tried[name].kind == "rule"), None)
+    return field, best if rule is None or _better(field[best], tried[rule]) else rule
+
+
+def _better(one: Tried, other: Tried) -> bool:
+    """By more than a standard error of the difference, case by case."""
+    gain = one.cases - other.cases
+    return bool(gain.mean() > standard_error(gain))
+
+
+def _blend(first: Tried, second: Tried, rows: Rows, split: Folds) -> Tried:
+    """What the mean of both scores reaches on the validation cases."""
+    started = time.monotonic()
+    k, told = headline_k(rows.groups), tells_apart(rows.labels, rows.groups)
+    futures = [rows.take(validation[told[validation]]) for _, validation in split(len(rows.groups))]
+    futures = [future for future in futures if len(future.groups)]
+    scores = [_standard(a) + _standard(b) for a, b in zip(first.scores, second.scores, strict=True)]
+    values = [
+        ndcg(future.labels, score, future.groups, (k,))[:, 0] for future, score in zip(futures, scores, strict=True)
+    ]
+    curve = Curve(np.array([0]), np.concatenate(values)[None, :])
+    return Tried(f"{first.name}{BLENDED}{second.name}", "blend", curve, scores, time.monotonic() - started)
+
+
+def _members(name: str) -> list[str]:
+    return name.split(BLENDED)
+
+
+def _learn(name: str, field: dict[str, Tried], rows: Rows, recipe: Recipe, seed: int) -> Scorer:
+    """An entry of the field on all rows, with the rounds it was given."""
+    own = _entrant(name, rows, recipe, seed, len(rows.labels))
+    own.advance(field[name].curve.best_round)
+    return own.scorer()
+
+
+def _refit(
+    chosen: str, field: dict[str, Tried], rows: Rows, recipe: Recipe, seed: int, same: dict[str, Scorer]
+) -> Scorer:
+    """The chosen entry on all rows; same: members that no seed changes."""
+    parts = [same.get(name) or _learn(name, field, rows, recipe, seed) for name in _members(chosen)]
+    if len(parts) == 1:
+        return parts[0]
+    said = [part.scores(rows.features) for part in parts]
+    centers, spreads = ([float(f(values)) for values in said] for f in (np.mean, _spread))
+    return Blend(parts[0], parts[1], (centers[0], centers[1]), (spreads[0], spreads[1]))
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    return float(values.std()) or 1.0
+
+
+def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((values - values.mean()) / _spread(values))
+
+
+def seed_averaged_ndcg(scorers: Iterable[Scorer], rows: Rows, ks: tuple[int, ...]) -> NDArray[np.float64]:
+    """Per-query NDCG@k averaged over scorers, shape (queries, len(ks)); NaN where a query tells nothing apart."""
+    return np.mean(
+        [ndcg(rows.labels, s.scores(rows.columns(s.names).features), rows.groups, ks) for s in scorers], axis=0
+    )
 
 
 @contextmanager
@@ -225,22 +340,8 @@ def _side_by_side(recipe: Recipe, rows: int) -> Iterator[Any]:
     LightGBM works outside the interpreter's lock, and a model's trees depend on nothing but its own data and seed.
     """
     models = recipe.max_threads // recipe.threads(rows)
-    if models == 1:
+    if models <= 1:
         yield map
     else:
-        with ThreadPoolExecutor(models) as pool:
+        with ThreadPoolExecutor(models, initializer=hush) as pool:
             yield pool.map
-
-
-def _dataset(rows: Rows, parameters: dict[str, Any], reference: Any = None) -> Any:
-    import lightgbm as lgb
-
-    return lgb.Dataset(
-        rows.features,
-        rows.labels,
-        group=rows.groups,
-        position=rows.position,
-        feature_name=list(rows.names) or "auto",
-        params=parameters,
-        reference=reference,
-    )

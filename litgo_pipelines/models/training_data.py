@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.features import BY_KEY, FEATURES, KEYS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from litgo_pipelines.models.training import Rows
+    from litgo_pipelines.models.learners import Rows
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+FEATURES_OF = {1: FEATURES, SCHEMA_VERSION: KEYS}  # schema version → the features its files hold
 TEST_SPLIT = "holdout"  # the test set, as stored in snapshots
 SPLITS = ("train", TEST_SPLIT)
 LABELS = (0, 1, 2, 3)
@@ -34,8 +35,8 @@ class Soundness:
     counts: dict[str, Any] = field(default_factory=dict)
 
 
-def file_schema() -> "pa.Schema":
-    """The Arrow schema of a snapshot file, without metadata."""
+def file_schema(version: int = SCHEMA_VERSION) -> "pa.Schema":
+    """The Arrow schema of a snapshot file, without metadata. Files of earlier versions stay readable."""
     import pyarrow as pa
 
     instant = pa.timestamp("us", tz="UTC")
@@ -43,7 +44,7 @@ def file_schema() -> "pa.Schema":
         [
             ("case_id", pa.string()),
             ("lawyer_id", pa.string()),
-            *[(key, pa.float64()) for key in FEATURES],
+            *[(key, pa.float64()) for key in FEATURES_OF[version]],
             ("label", pa.int16()),
             ("position", pa.int16()),  # rank shown, from 1
             ("split", pa.string()),
@@ -75,9 +76,11 @@ def examine(path: Path, *, sha256: str | None = None, min_cases: int = 100) -> S
         return Soundness(["the file is not the one that was written: its SHA-256 differs"])
     file = pq.ParquetFile(path)
     metadata = {k.decode(): v.decode() for k, v in (file.schema_arrow.metadata or {}).items()}
-    if metadata.get("litgo.schema_version") != str(SCHEMA_VERSION):
-        return Soundness([f"schema version {metadata.get('litgo.schema_version')}, expected {SCHEMA_VERSION}"])
-    if not file.schema_arrow.equals(file_schema(), check_metadata=False):
+    version = metadata.get("litgo.schema_version")
+    if version not in {str(known) for known in FEATURES_OF}:
+        return Soundness([f"schema version {version}, expected {SCHEMA_VERSION}"])
+    names = FEATURES_OF[int(version)]
+    if not file.schema_arrow.equals(file_schema(int(version)), check_metadata=False):
         return Soundness(["the columns are not those of a training snapshot"])
     rows = file.metadata.num_rows
     if not rows:
@@ -89,7 +92,7 @@ def examine(path: Path, *, sha256: str | None = None, min_cases: int = 100) -> S
     if problems := [f"{missing} rows without {name}" for name in _REQUIRED if (missing := column(name).null_count)]:
         return Soundness(problems, {"rows": rows})
     keys = _read_keys(column, rows)
-    out_of_range, missing_share = _examine_features(column, rows)
+    out_of_range, missing_share = _examine_features(column, rows, names)
     problems = [
         *_size_problems(keys, column, min_cases),
         *_order_problems(keys, column),
@@ -175,16 +178,17 @@ def _order_problems(keys: _Keys, column: _ReadColumn) -> list[str]:
     return problems
 
 
-def _examine_features(column: _ReadColumn, rows: int) -> tuple[list[str], dict[str, float]]:
-    """(features with values outside [0, 1], share of missing values per feature)."""
+def _examine_features(column: _ReadColumn, rows: int, names: tuple[str, ...]) -> tuple[list[str], dict[str, float]]:
+    """(features with values outside their range, share of missing values per feature)."""
     problems, missing_share = [], {}
-    for name in FEATURES:
+    for name in names:
+        low, high = BY_KEY[name].low, BY_KEY[name].high
         values = column(name)
         missing_share[name] = round(values.null_count / rows, 4)
         known = values.drop_null().to_numpy()
         # Written so that NaN counts as out of range.
-        if outside := int((~((known >= 0) & (known <= 1))).sum()):
-            problems.append(f"feature {name}: {outside} values outside [0, 1]")
+        if outside := int((~((known >= low) & (known <= high))).sum()):
+            problems.append(f"feature {name}: {outside} values outside [{low:g}, {high:g}]")
     return problems, missing_share
 
 
@@ -230,12 +234,14 @@ def _counts(keys: _Keys, column: _ReadColumn, missing_share: dict[str, float]) -
 
 
 def read_rows(path: Path, split: str) -> "Rows":
-    """Features, labels, groups and position of one split, in the order of the file; missing features are NaN."""
-    from litgo_pipelines.models.training import Rows
+    """Features (those of its version), labels, groups and position of one split, in the order of the file; missing
+    features are NaN."""
+    from litgo_pipelines.models.learners import Rows
 
-    table = _read(path, split, ["case_id", *FEATURES, "label", "position"])
-    features = np.empty((table.num_rows, len(FEATURES)))
-    for number, name in enumerate(FEATURES):
+    names = features_of(path)
+    table = _read(path, split, ["case_id", *names, "label", "position"])
+    features = np.empty((table.num_rows, len(names)))
+    for number, name in enumerate(names):
         features[:, number] = table.column(name).to_numpy()
     return Rows(
         features=features,
@@ -243,8 +249,16 @@ def read_rows(path: Path, split: str) -> "Rows":
         groups=_groups(_codes(table.column("case_id"))),
         # LightGBM takes positions from 0.
         position=table.column("position").to_numpy().astype(np.int64) - 1,
-        names=FEATURES,
+        names=names,
     )
+
+
+def features_of(path: Path) -> tuple[str, ...]:
+    """The features a snapshot holds, in their order."""
+    import pyarrow.parquet as pq
+
+    there = set(pq.read_schema(path).names)
+    return tuple(key for key in KEYS if key in there)
 
 
 def read_slices(path: Path, split: str) -> dict[str, NDArray[np.bool_]]:

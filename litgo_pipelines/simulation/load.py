@@ -26,6 +26,7 @@ DERIVED = (
     "retrainings",
     "lawyer_evidence",
     "lawyer_subarea_evidence",
+    "lawyer_momentum",
     "evidence_refresh",
     "review_sentiment",
     "text_embeddings",

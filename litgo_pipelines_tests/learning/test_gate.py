@@ -108,3 +108,16 @@ def test_a_model_that_spreads_offers_less_evenly_is_rejected() -> None:
     assert (uneven.outcome, len(uneven.reasons)) == (GateOutcome.REJECTED, 1)
     assert "Gini 0.310 against 0.280" in uneven.reasons[0]
     assert judge_candidate(*better, RULES, evenness=Evenness(float("nan"), 0.28)).outcome == GateOutcome.REJECTED
+
+
+def test_a_candidate_no_better_than_the_best_rule_is_rejected_with_that_reason() -> None:
+    candidate, baseline = results(0.2, noise=0.02)
+    weak = {"nearest": baseline * 0.8, "at random": baseline * 0.7}
+    passed = judge_candidate(candidate, baseline, RULES, rivals=weak)
+    assert passed.outcome == GateOutcome.PASSED
+    assert [rival.name for rival in passed.rivals] == ["nearest", "at random"]  # the best first
+    as_good = candidate + np.random.default_rng(3).normal(0, 0.05, len(candidate))
+    decision = judge_candidate(candidate, baseline, RULES, rivals={**weak, "recent acceptances": as_good})
+    assert (decision.outcome, len(decision.reasons)) == (GateOutcome.REJECTED, 1)
+    assert "no better than the rule «recent acceptances»" in decision.reasons[0]
+    assert json.loads(json.dumps(decision.as_dict(), allow_nan=False))["rivals"][0]["name"] == "recent acceptances"

@@ -14,6 +14,7 @@ from litgo_pipelines.database import connect
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.learning import evaluation, retrainings
 from litgo_pipelines.learning.assets import (
+    TrainConfig,
     assets,
     candidate_model,
     model_evaluation,
@@ -24,6 +25,7 @@ from litgo_pipelines.learning.checks import checks
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.reconcile import reconcile
 from litgo_pipelines.models import bundle, registry
+from litgo_pipelines.models.learners import Recipe
 from litgo_pipelines.models.training_data import read_rows
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
@@ -122,8 +124,13 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
     for k in (1, 3, 5, 10):
         low, mean, high = (page.data.metrics[f"holdout_ndcg_{k}{end}"] for end in ("_low", "", "_high"))
         assert low <= mean <= high
+    children = client.search_runs([mlflow.experiment_id()], f"tags.`mlflow.parentRunId` = '{row.mlflow_run_id}'")
+    fields = {child.data.tags["field"] for child in children if "field" in child.data.tags}
+    assert {"linear", "regression", "lambdamart", "softmax", "rule: rating"} <= fields
+    assert {child.data.params["seed"] for child in children if "seed" in child.data.params} == {"0", "1"}
+    assert page.data.params["kind"] in str(page.data.tags["mlflow.note.content"])
     names = {file.path for file in client.list_artifacts(row.mlflow_run_id, "bundle")}
-    expected = ("learning_curve.png", "importance.png", "shap.png", "calibration.png", "model_card.md", "model-1.txt")
+    expected = ("learning_curve.png", "importance.png", "shap.png", "calibration.png", "model_card.md", "model-1.json")
     assert {f"bundle/{name}" for name in expected} <= names
     assert "evaluation.json" in {file.path for file in client.list_artifacts(row.mlflow_run_id)}
     assert len(client.list_artifacts(row.mlflow_run_id, "comparison")) == 1
@@ -134,14 +141,14 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
 
     # What comes back from the registry is what went in, whatever the order of the caller's columns.
     assert row.snapshot_path is not None
-    features = read_rows(settings().home / row.snapshot_path, "holdout").features
-    features[::3, 2] = np.nan
     model = registry.load_model(mlflow, row.mlflow_version)
     own = bundle.load_bundle(settings().home / str(row.bundle_path))
     assert own is not None
-    scores = np.asarray(own.boosters()[0].predict(features))
-    assert registry.reload_problems(model, features, scores) == ()
-    assert "predicts something else" in registry.reload_problems(model, features, scores + 1e-9)[0]
+    features = read_rows(settings().home / row.snapshot_path, "holdout").columns(own.names).features
+    features[::3, 2] = np.nan
+    scores = own.scorers()[0].scores(features)
+    assert registry.reload_problems(model, own.names, features, scores) == ()
+    assert "predicts something else" in registry.reload_problems(model, own.names, features, scores + 1e-9)[0]
 
     # The same data again: nothing is trained, uploaded or decided a second time.
     again = run(url, mlflow_server)
@@ -330,6 +337,28 @@ def test_an_instant_that_is_none_is_refused(market: Marketplace, as_of: str) -> 
     assert as_of in failure(run(market.url, "sqlite:///nowhere", [training_snapshot], config), "training_snapshot")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kinds": ["forest"]}, "kinds forest: there are linear, regression, lambdamart, softmax"),
+        ({"features": ["R", "mood"]}, "features mood: there are A, S, T"),
+        ({"max_rounds": 5}, "max_rounds must not be below min_rounds"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"kinds": []}, "at least one"),
+    ],
+)
+def test_a_training_configuration_that_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(dg.Failure, match=said):
+        TrainConfig(**given).recipe()
+
+
+def test_a_training_configuration_says_only_what_differs() -> None:
+    assert TrainConfig(seeds=3).recipe() == Recipe()
+    assert TrainConfig(kinds=["linear"], features=["R", "G"], folds=3).recipe() == Recipe(
+        kinds=("linear",), features=("R", "G"), folds=3
+    )
+
+
 def test_without_as_of_the_run_s_start_is_the_instant(market: Marketplace) -> None:
     result = run(market.url, "sqlite:///nowhere", [training_snapshot], {})
     ((began,),) = market.execute("SELECT as_of <= started_at AND as_of > started_at - interval '5 minutes' "
@@ -354,7 +383,7 @@ def succeed(url: str, tracking_uri: str) -> None:
     [
         ("litgo_pipelines.learning", "snapshot", "file_sha256"),  # the partial file is written, not yet named
         ("litgo_pipelines.models", "bundle", "model_card"),  # models written, the folder not complete
-        ("litgo_pipelines.models", "registry", "_log_model"),  # the MLflow run is open
+        ("litgo_pipelines.models", "registry", "log_scorer"),  # the MLflow run is open
         ("litgo_pipelines.learning", "retrainings", "pending_registrations"),  # never called: no kill, the control
         ("litgo_pipelines.lifecycle", "reconcile", "reconcile"),  # promoted in the ledger, the alias not set
     ],
@@ -383,5 +412,5 @@ def test_a_kill_at_any_step_and_a_rerun_end_the_same(
     ]
     runs = client.search_runs([mlflow.experiment_id()], filter_)
     assert sorted(r.info.status for r in runs) == (
-        ["FINISHED", "KILLED"] if attribute == "_log_model" else ["FINISHED"]
+        ["FINISHED", "KILLED"] if attribute == "log_scorer" else ["FINISHED"]
     )

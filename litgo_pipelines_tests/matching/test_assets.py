@@ -17,7 +17,9 @@ from litgo_pipelines.matching import explain
 from litgo_pipelines.matching.plan import read_plan
 from litgo_pipelines.matching.serving import Rankers
 from litgo_pipelines.models import registry
+from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.ranking import Ranker
+from litgo_pipelines.models.scorer import earlier_trees
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
@@ -103,7 +105,7 @@ def champion(database_url: str, home: Path) -> str:
     module = mlflow.module()
     experiment = module.create_experiment("e", artifact_location=(home / "artifacts").as_uri())
     with module.start_run(experiment_id=experiment):
-        logged = registry._log_model(module, booster, features[:2])
+        logged = registry.log_scorer(module, earlier_trees(booster.model_to_string(), FEATURES), features[:2])
         module.register_model(logged.model_uri, registry.MODEL_NAME)
     with connect(database_url) as connection, connection.cursor() as cursor:
         ledger.append(cursor, "champion", "k", "1", {}, "run", 0)

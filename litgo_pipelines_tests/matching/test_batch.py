@@ -11,6 +11,7 @@ import pytest
 from litgo_pipelines.database import connect
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.record import ATTEMPTS
+from litgo_pipelines.models.features import FEATURES, KEYS
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, killed_match, match, offers
 from litgo_pipelines_tests.worlds.processes import killed
@@ -80,9 +81,11 @@ def test_offers_are_shown_by_relevance_and_logged_as_the_ranker_saw_them(databas
             assert entry["features"]["S"] is None
             known = {key: value for key, value in entry["features"].items() if value is not None}
             assert all(0 <= value <= 1 for value in known.values())
-            assert set(known) == set("ATGQURC")  # what one lawyer lacks is the pool's mean
+            assert set(known) & set(FEATURES) == set("ATGQURC")  # what one lawyer lacks is the pool's mean
+            # nobody was offered anything lately: that is not known, and is no middling figure
+            assert set(known) - set(FEATURES) == {"repeat_client", "tenure", "rank_tenure"}
     everybody = ask(database_url, "SELECT features FROM case_matches")
-    assert all(set(features) == set("ASTGQURC") for (features,) in everybody)
+    assert all(set(features) == set(KEYS) for (features,) in everybody)
 
 
 def test_the_order_in_which_rows_were_written_changes_nothing(

@@ -27,14 +27,15 @@ from litgo_pipelines.models.distributed import (
     train_distributed,
 )
 from litgo_pipelines.models.features import FEATURES
-from litgo_pipelines.models.metrics import ndcg
-from litgo_pipelines.models.training import Recipe
+from litgo_pipelines.models.learners import Recipe
+from litgo_pipelines.models.scorer import Trees
 from litgo_pipelines.models.training_data import file_schema, read_rows
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.worlds.learning import AS_OF, Marketplace
 
 CASES, HELD_OUT = 1_500, 300
 RECIPE = Recipe(folds=2, max_rounds=60, patience=10, learning_rate=0.1)
+TREES = replace(RECIPE, kinds=("lambdamart",))
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 proof = pytest.mark.proof("litgo_pipelines/models", "litgo_pipelines/database/arrow.py")
 
@@ -63,7 +64,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "new_lawyer": [False] * count,
     }
     path = tmp_path_factory.mktemp("snapshot") / "snapshot.parquet"
-    pq.write_table(pa.table(columns, schema=file_schema()), path, row_group_size=997)
+    pq.write_table(pa.table(columns, schema=file_schema(1)), path, row_group_size=997)
     return path
 
 
@@ -89,19 +90,19 @@ def test_partitions_hold_every_training_row_once_and_split_no_case(snapshot: Pat
 def test_two_workers_learn_what_one_process_learns_and_the_same_each_time(snapshot: Path, scheduler: str) -> None:
     test = read_rows(snapshot, "holdout")
     seeds = [0, 1, 2]
-    alone = ranker.train(read_rows(snapshot, "train").without_position(), RECIPE, seeds)
+    alone = ranker.train(read_rows(snapshot, "train").without_position(), TREES, seeds)
     together = train_distributed(snapshot, RECIPE, seeds, scheduler)
     again = train_distributed(snapshot, RECIPE, seeds[:1], scheduler)
     assert together.rounds == alone.rounds  # the sample holds everything
-    assert together.boosters[0].model_to_string() == again.boosters[0].model_to_string()
-    text = together.boosters[0].model_to_string()
+    first, other = together.scorers[0], again.scorers[0]
+    assert isinstance(first, Trees)
+    assert isinstance(other, Trees)
+    assert first.text == other.text
+    text = first.text
     assert "[num_machines: 2]" in text
     assert "127.0.0.1" not in text
-    assert together.boosters[0].feature_name() == list(FEATURES)
-    means = [
-        np.nanmean([ndcg(test.labels, booster.predict(test.features), test.groups, (10,)) for booster in each.boosters])
-        for each in (alone, together)
-    ]
+    assert first.booster.feature_name() == list(FEATURES)
+    means = [np.nanmean(ranker.seed_averaged_ndcg(each.scorers, test, (10,))) for each in (alone, together)]
     assert means[0] > 0.85
     assert abs(means[1] - means[0]) < 0.01
 
@@ -109,12 +110,14 @@ def test_two_workers_learn_what_one_process_learns_and_the_same_each_time(snapsh
 @proof
 @pytest.mark.slow
 def test_rounds_are_chosen_on_the_newest_cases_and_every_row_is_trained_on(snapshot: Path, scheduler: str) -> None:
-    trained = train_distributed(snapshot, replace(RECIPE, max_rounds=5), [0], scheduler, sample_rows=2_000)
+    trained = train_distributed(snapshot, replace(TREES, max_rounds=10), [0], scheduler, sample_rows=2_000)
     starts = case_starts(snapshot)
     newest = read_rows_between(snapshot, int(starts[np.searchsorted(starts, starts[-1] - 2_000)]), int(starts[-1]))
-    chosen = ranker.train(newest.without_position(), replace(RECIPE, max_rounds=5), [0])
-    np.testing.assert_array_equal(trained.curves["without position"].mean, chosen.curves["without position"].mean)
-    roots = [tree["tree_structure"] for tree in trained.boosters[0].dump_model()["tree_info"]]
+    chosen = ranker.train(newest.without_position(), replace(TREES, max_rounds=10), [0])
+    np.testing.assert_array_equal(trained.curve.mean, chosen.curve.mean)
+    served = trained.scorers[0]
+    assert isinstance(served, Trees)
+    roots = [tree["tree_structure"] for tree in served.booster.dump_model()["tree_info"]]
     assert {root["internal_count"] for root in roots} == {starts[-1]}
 
 
@@ -125,7 +128,7 @@ def test_too_few_workers_are_said_to_be_too_few(
 ) -> None:
     monkeypatch.setattr("litgo_pipelines.models.distributed.SECONDS_FOR_WORKERS", 0.2)
     with pytest.raises(ClusterTooSmall, match="fewer than 3 workers"):
-        train_distributed(snapshot, replace(RECIPE, max_rounds=5), [0], scheduler, workers=3, sample_rows=500)
+        train_distributed(snapshot, replace(TREES, max_rounds=10), [0], scheduler, workers=3, sample_rows=500)
 
 
 @proof
@@ -161,4 +164,5 @@ def test_a_retraining_with_enough_rows_goes_over_the_workers(
     (made,) = result.asset_materializations_for_node("candidate_model")
     candidate = bundle.load_bundle(tmp_path / "models" / str(made.metadata["candidate key"].value))
     assert candidate is not None
-    assert f"[num_machines: {machines}]" in candidate.boosters()[0].model_to_string()
+    served = candidate.model_path(0).read_text()
+    assert f"[num_machines: {machines}]" in served or (machines == 1 and "[num_machines" not in served)

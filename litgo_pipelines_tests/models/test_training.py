@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from litgo_pipelines.models.learners import KINDS, Recipe, Rows, dataset
 from litgo_pipelines.models.metrics import ndcg
-from litgo_pipelines.models.training import NothingToLearn, Recipe, Rows, dealt, expanding_window, train
+from litgo_pipelines.models.training import Curve, NothingToLearn, dealt, expanding_window, newest, train
 
-SMALL = Recipe(folds=2, max_rounds=60, patience=10, min_data_in_leaf=10, feature_fraction=1.0, learning_rate=0.1)
+SMALL = Recipe(folds=2, max_rounds=60, patience=20, min_data_in_leaf=10, feature_fraction=1.0, learning_rate=0.1)
+POSITION = "lambdamart, position"
+NAMES = ("U", "Q")  # no rule goes by them
 
 
 def rows(queries: int = 150, size: int = 6, seed: int = 0) -> Rows:
@@ -17,25 +20,27 @@ def rows(queries: int = 150, size: int = 6, seed: int = 0) -> Rows:
     features = draw.random((queries * size, 2))
     labels = np.clip((features[:, 0] * 4 + draw.normal(0, 0.5, len(features))).astype(int), 0, 3)
     position = np.tile(np.arange(size), queries)
-    return Rows(features, labels, np.full(queries, size), position)
+    return Rows(features, labels, np.full(queries, size), position, NAMES)
 
 
 def test_learns_repeats_and_ignores_the_number_of_threads() -> None:
     data, test = rows(), rows(seed=1)
     first = train(data, SMALL, [0, 1])
     again = train(data, replace(SMALL, max_threads=1), [0, 1])
-    scores = [np.asarray(b.predict(test.features)) for b in first.boosters]
-    np.testing.assert_array_equal(scores[0], again.boosters[0].predict(test.features))
+    scores = [one.scores(test.features) for one in first.scorers]
+    np.testing.assert_array_equal(scores[0], again.scorers[0].scores(test.features))
     assert np.nanmean(ndcg(test.labels, scores[0], test.groups, (3,))) > 0.9
-    assert first.rounds == again.rounds == len(first.curves["without position"].mean[: first.rounds])
+    assert (first.chosen, first.rounds) == (again.chosen, again.rounds)
+    assert set(KINDS) < set(first.field)
 
 
 def test_position_is_kept_only_where_it_wins() -> None:
     data = rows(queries=300)
-    assert train(data.without_position(), SMALL, [0]).curves.keys() == {"without position"}
-    trained = train(data, SMALL, [0])
-    best = {name: curve.best for name, curve in trained.curves.items()}
-    assert trained.uses_position == (best["with position"] > best["without position"])
+    trees = replace(SMALL, kinds=("lambdamart",))
+    assert train(data.without_position(), trees, [0]).field.keys() == {"lambdamart"}
+    trained = train(data, trees, [0])
+    best = {name: tried.curve.best for name, tried in trained.field.items()}
+    assert trained.uses_position == (best[POSITION] > best["lambdamart"])
 
 
 def test_position_corrects_logs_that_a_bad_ranking_made() -> None:
@@ -49,13 +54,11 @@ def test_position_corrects_logs_that_a_bad_ranking_made() -> None:
     biased = Rows(features, labels, np.full(queries, size), np.tile(np.arange(size), queries))
     test = rows(seed=9)
 
-    from litgo_pipelines.models import training as ranker
-
     def truth(data: Rows) -> float:
         import lightgbm as lgb
 
         parameters = SMALL.parameters(0)
-        booster = lgb.train(parameters, ranker._dataset(data, parameters), 40)
+        booster = lgb.train(parameters, dataset(data, parameters), 40)
         return float(np.nanmean(ndcg(test.labels, booster.predict(test.features), test.groups, (3,))))
 
     assert truth(biased) > truth(biased.without_position()) + 0.05
@@ -64,9 +67,9 @@ def test_position_corrects_logs_that_a_bad_ranking_made() -> None:
 def test_a_query_with_one_document_is_no_problem() -> None:
     data = rows()
     single = Rows(
-        np.r_[data.features, [[0.5, 0.5]]], np.r_[data.labels, 3], np.r_[data.groups, 1], np.r_[data.position, 0]
+        np.r_[data.features, [[0.5, 0.5]]], np.r_[data.labels, 3], np.r_[data.groups, 1], np.r_[data.position, 0], NAMES
     )
-    assert train(single, SMALL, [0]).rounds >= 1
+    assert len(train(single, SMALL, [0]).scorers) == 1
 
 
 def test_nothing_to_learn_is_said_clearly() -> None:
@@ -91,6 +94,46 @@ def test_take_keeps_whole_queries() -> None:
     assert some.labels.tolist() == [0, 3, 4, 5]
     assert some.groups.tolist() == [1, 3]
     assert data.take(np.array([0, 1])).labels.tolist() == [0, 1, 2]
+
+
+def test_rounds_are_the_fewest_within_a_standard_error_and_not_below_the_minimum() -> None:
+    draw = np.random.default_rng(0)
+    easy = draw.random(400)
+    rounds = np.array([10, 20, 30, 40, 50])
+    level = np.array([0.2, 0.5, 0.7, 0.7004, 0.6])
+    curve = Curve(rounds, level[:, None] + easy + draw.normal(0, 0.02, (5, 400)), min_rounds=20)
+    assert int(np.argmax(curve.mean)) in (2, 3)
+    assert curve.best_round == 30
+    assert Curve(rounds, curve.values[::-1], min_rounds=40).best_round == 40  # the best is too early
+    assert Curve(rounds, np.empty((5, 0)), min_rounds=20).best_round == 50
+
+
+def test_a_rule_stays_where_nothing_learned_beats_it() -> None:
+    draw = np.random.default_rng(1)
+    features = draw.random((300 * 6, 2))
+    labels = (features[:, 0] * 4).astype(int).clip(0, 3)
+    data = Rows(features, labels, np.full(300, 6), None, ("R", "G"))
+    trained = train(data, SMALL, [0, 1])
+    assert (trained.kind, trained.chosen) == ("rule", "rule: rating")
+    assert trained.names == ("R",)
+    turned = replace(data, labels=3 - labels)  # the rule is wrong: what is learned wins
+    assert train(turned, SMALL, [0]).kind != "rule"
+
+
+def test_features_that_tell_nothing_are_left_out() -> None:
+    data = rows()
+    wide = np.column_stack([data.features, np.full(len(data.labels), np.nan), np.ones(len(data.labels))])
+    named = replace(data, features=wide, names=("U", "Q", "S", "A"))
+    assert named.usable() == ("U", "Q")
+    assert train(named, SMALL, [0]).names == ("U", "Q")
+    assert np.isnan(named.columns(("C", "U")).features[:, 0]).all()
+
+
+def test_a_large_set_is_chosen_on_its_newest_whole_cases() -> None:
+    data = rows(queries=50)
+    some = newest(data, 100)
+    assert (len(some.groups), some.labels.tolist()) == (16, data.labels[-96:].tolist())
+    assert newest(data, 300) is data
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -120,3 +121,16 @@ def test_groups_that_do_not_follow_row_order_are_never_read(tmp_path: Path) -> N
     swap(1, 2)(rows)
     with pytest.raises(ValueError, match="row order"):
         read_rows(save(rows, tmp_path / "x"), "train")
+
+
+def test_a_snapshot_of_the_eight_features_stays_readable(tmp_path: Path) -> None:
+    """Of an earlier version; what it does not hold is missing for whoever asks."""
+    metadata = {"litgo.schema_version": "1", "litgo.as_of": AS_OF.isoformat(), "litgo.watermark": ""}
+    path = tmp_path / "old.parquet"
+    pq.write_table(pa.Table.from_pylist(sound_rows(), schema=file_schema(1).with_metadata(metadata)), path)
+    assert examine(path, min_cases=1).problems == []
+    old = read_rows(path, "train")
+    assert old.names == FEATURES
+    assert np.isnan(old.columns(("R", "accepted_30d")).features).all(axis=0).tolist() == [False, True]
+    unknown = save(sound_rows(), tmp_path / "new.parquet", version=9)
+    assert examine(unknown).problems == ["schema version 9, expected 2"]

@@ -16,6 +16,8 @@ from litgo_pipelines.database import open_connection
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.models import registry
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.scorer import earlier_trees
 from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
@@ -246,7 +248,7 @@ def store_with_two_versions(mlflow: MLflow, folder: Path) -> Any:
     client.create_registered_model(registry.MODEL_NAME)
     for _ in range(2):
         with module.start_run(experiment_id=experiment) as run:
-            logged = registry._log_model(module, booster, features[:2])
+            logged = registry.log_scorer(module, earlier_trees(booster.model_to_string(), FEATURES), features[:2])
             module.log_metric("ndcg", 0.5)
             module.log_text("m", "bundle/model-1.txt")
             client.create_model_version(registry.MODEL_NAME, logged.model_uri, run.info.run_id)

@@ -13,6 +13,8 @@ from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.ledger import Actor
 from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.models import registry
+from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.scorer import earlier_trees
 from litgo_pipelines.resources.mlflow import MLflow
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -35,7 +37,7 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     experiment = module.create_experiment("e", artifact_location=(folder / "artifacts").as_uri())
     with module.start_run(experiment_id=experiment) as run:
-        logged = registry._log_model(module, booster, features[:2])
+        logged = registry.log_scorer(module, earlier_trees(booster.model_to_string(), FEATURES), features[:2])
         client.create_registered_model(registry.MODEL_NAME)
         for _ in range(VERSIONS):
             client.create_model_version(registry.MODEL_NAME, logged.model_uri, run.info.run_id)
