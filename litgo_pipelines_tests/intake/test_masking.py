@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litgo_pipelines.intake.masking import NAME, mask
+from litgo_pipelines.intake.masking import NAME, cover, mask
+from litgo_pipelines.intake.masking.forms import cnpj, cpf
+from litgo_pipelines.intake.masking.measure import GROUPS, HALVES, TARGETS, annotated, generated, measured, texts
 
 COURT_TEXTS = Path(__file__).parents[3] / "shared" / "data" / "tj_themes" / "tjrj.parquet"
 
@@ -18,6 +20,9 @@ COURT_TEXTS = Path(__file__).parents[3] / "shared" / "data" / "tj_themes" / "tjr
         ("cpf 123.456.789-09.", "cpf [CPF]."),
         ("cpf 12345678909", "cpf [CPF]"),
         ("cpf １２３.４５６.７８９-０９", "cpf [CPF]"),
+        ("caf&eacute; a 10&nbsp;% ﬁcou — ½", "caf&eacute; a 10&nbsp;% ﬁcou — ½"),
+        ("LEI 8078, GOL 2015, ABC 1234", "LEI 8078, GOL 2015, [PLACA]"),
+        ("cnpj 12.abc.345/01de-35 e o C.N.P.J. 12ABC34501DE35", "cnpj [CNPJ] e o C.N.P.J. [CNPJ]"),
         ("CNPJ 12.345.678/0001-95", "CNPJ [CNPJ]"),
         ("CNPJ 12.ABC.345/01DE-35", "CNPJ [CNPJ]"),
         ("minha OAB/SP 123.456 e", "minha [OAB] e"),
@@ -30,7 +35,7 @@ COURT_TEXTS = Path(__file__).parents[3] / "shared" / "data" / "tj_themes" / "tjr
         ("processo 0001234-56.2023.8.26.0100", "processo [PROCESSO]"),
         ("processo 00012345620238260100", "processo [PROCESSO]"),
         ("CEP 01310-100", "CEP [CEP]"),
-        ("RG 12.345.678-X", "RG [NÚMERO]"),
+        ("RG 12.345.678-X", "RG [RG]"),
         ("pix 123e4567-e89b-12d3-a456-426614174000", "pix [CHAVE]"),
         ("R$ 1.234.567,89 em 12/03/2024", "R$ 1.234.567,89 em 12/03/2024"),
         ("trabalhei 12 anos, art. 483 da CLT", "trabalhei 12 anos, art. 483 da CLT"),
@@ -43,8 +48,53 @@ def test_forms(text: str, masked: str) -> None:
 def test_names_whatever_their_accents_and_case() -> None:
     text = "Sou JOAO da silva e o João, filho da Conceição Dias, mora aqui há dias"
     assert mask(text, ["João da Silva", None, ""]) == (
-        f"Sou {NAME} da {NAME} e o {NAME}, filho da Conceição Dias, mora aqui há dias"
+        f"Sou {NAME} da {NAME} e o {NAME}, filho da {NAME}, mora aqui há dias"
     )
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_recall_by_kind_on_annotated_texts(half: str) -> None:
+    assert measured(texts(half)).misses() == []
+
+
+def test_recall_on_generated_spellings() -> None:
+    figures = measured(generated())
+    assert figures.recall("documents") >= TARGETS["documents"]
+    assert figures.recall("contact") >= TARGETS["contact"]
+
+
+def test_there_are_enough_texts_and_every_kind_is_among_them() -> None:
+    for half in HALVES:
+        assert len(texts(half)) >= 200
+        assert {kind for each in texts(half) for kind, _, _ in each.marks} == {
+            "ok", *(kind for kinds in GROUPS.values() for kind in kinds)
+        }  # fmt: skip
+    assert not {each.text for each in texts("building")} & {each.text for each in texts("held_out")}
+
+
+def test_a_figure_counts_what_is_left() -> None:
+    figures = measured([annotated("cpf {cpf|529.982.247-25} de {terceiro|Xyzw Qwrt} em {ok|2024} ontem")])
+    assert figures.kinds == {"cpf": (1, 1), "terceiro": (1, 0)}
+    assert (figures.kept, figures.words) == ((1, 0), (4, 0))
+    assert any("names" in miss for miss in figures.misses())
+
+
+@pytest.mark.parametrize("number", ["52998224725", "11144477735"])
+def test_check_digits_of_a_cpf(number: str) -> None:
+    assert cpf(number)
+    assert not cpf(number[:-1] + str((int(number[-1]) + 1) % 10))
+
+
+@pytest.mark.parametrize("number", ["11222333000181", "12ABC34501DE35"])
+def test_check_digits_of_a_cnpj(number: str) -> None:
+    assert cnpj(number)
+    assert not cnpj(number[:-1] + str((int(number[-1]) + 1) % 10))
+
+
+def test_spans_are_those_of_the_text_as_it_was_written() -> None:
+    text = "açúcar &#99;pf ５２９．９８２．２４７－２５​ fim"
+    ((start, end, placeholder),) = cover(text)
+    assert (text[start:end].strip("​"), placeholder) == ("５２９．９８２．２４７－２５", "[CPF]")
 
 
 digits = st.text("0123456789", min_size=11, max_size=11)
