@@ -14,6 +14,7 @@ app.add_typer(model.model, name="model")
 app.add_typer(experiment.experiment, name="experiment")
 app.add_typer(review.triagem, name="triagem")
 app.add_typer(review.casos, name="casos")
+app.add_typer(review.mascara, name="mascara")
 
 
 def main() -> None:

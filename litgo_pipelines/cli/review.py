@@ -82,6 +82,7 @@ def parked_cases() -> None:
     typer.echo(f"casos parados: {len(parked)}\n\n{waits.markdown(parked)}" if parked else "nenhum caso está parado")
 
 
+mascara = typer.Typer(no_args_is_help=True, help="O mascaramento de dados pessoais (docs/privacy.md).")
 triagem = typer.Typer(no_args_is_help=True, help="A fila de revisão da triagem (docs/triage.md).")
 app.add_typer(triagem, name="triagem")
 
@@ -101,6 +102,15 @@ def urgency_figures(arquivo: Path) -> None:
     from litgo_pipelines.intake import danger, measure
 
     typer.echo(measure.measured(danger.sentences(arquivo.read_text(encoding="utf-8"))).markdown())
+
+
+@mascara.command("medir")
+def masking_figures() -> None:
+    """Mede, por tipo, quanto dado pessoal é mascarado em textos inventados, e quanto texto inofensivo é alterado."""
+    from litgo_pipelines.intake.masking.measure import HALVES, generated, markdown, measured, texts
+
+    halves = {half: texts(half) for half in HALVES} | {"generated": tuple(generated())}
+    typer.echo(markdown({name: measured(given) for name, given in halves.items()}))
 
 
 @triagem.command("urgencia")

@@ -37,6 +37,7 @@ GRANT UPDATE (considered) ON litgo.matchings TO litgo_pipelines;   -- retention
 GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outbox, litgo.told TO litgo_pipelines;
 GRANT INSERT, DELETE ON litgo.case_duplicates, litgo.lawyer_momentum TO litgo_pipelines;
 GRANT INSERT, UPDATE, DELETE ON
+    litgo.withheld_texts,
     litgo.case_waits, litgo.equity_history, litgo.lawyer_evidence, litgo.lawyer_subarea_evidence, litgo.matching_failures,
     litgo.review_sentiment, litgo.triage_failures
 TO litgo_pipelines;

@@ -11,7 +11,7 @@ from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once, table_metadata
 
-COLUMNS = ("model", "dimensions", "new", "without words", "refused", "texts per second", "stored")
+COLUMNS = ("model", "dimensions", "new", "without words", "refused", "withheld", "texts per second", "stored")
 PATIENCE = 5.0  # seconds a case that waits for offers gives OpenAI
 
 
@@ -107,6 +107,7 @@ def pictures(found: list[Any], stored: dict[str, int]) -> dict[str, Any]:
             f.texts,
             f.without_words,
             f.refused,
+            f.withheld,
             f.as_dict()["texts_per_second"],
             stored.get(f.model, 0),
         )

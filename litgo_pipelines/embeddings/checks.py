@@ -50,4 +50,26 @@ def openai_has_every_text(postgres: Postgres, openai: OpenAI) -> dg.AssetCheckRe
     )
 
 
-checks = [similarity_finds_the_area, openai_has_every_text]
+@dg.asset_check(
+    asset=text_embeddings,
+    description="How much personal data in invented texts is masked, and how much harmless text: docs/privacy.md.",
+)
+def personal_data_is_masked() -> dg.AssetCheckResult:
+    from litgo_pipelines.intake.masking.measure import GROUPS, HALVES, markdown, measured, texts
+
+    figures = {half: measured(texts(half)) for half in HALVES}
+    misses = [f"{half}: {miss}" for half, found in figures.items() for miss in found.misses()]
+    unseen = figures["held_out"]
+    return dg.AssetCheckResult(
+        passed=not misses,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(misses) or "every kind is found as often as it should be, harmless text stays",
+        metadata={
+            **{f"{group} found": unseen.recall(group) for group in GROUPS},
+            "harmless changed": unseen.changed,
+            "by kind": dg.MetadataValue.md(markdown(figures)),
+        },
+    )
+
+
+checks = [similarity_finds_the_area, openai_has_every_text, personal_data_is_masked]

@@ -1,5 +1,5 @@
 -- Is everything that would be compared by the local model's vectors there in the better model's too? A lawyer's text that
--- its service refuses is left out of the comparison; a case's text cannot be.
+-- its service refuses, or that must not go there, is left out of the comparison; a case's text cannot be.
 SELECT NOT EXISTS (
     SELECT
     FROM (
@@ -20,5 +20,7 @@ SELECT NOT EXISTS (
       )
       AND NOT (s.kind = 'lawyer' AND EXISTS (
           SELECT FROM litgo.unembeddable_texts u WHERE u.text_hash = s.text_hash AND u.model = %(model)s
+          UNION ALL
+          SELECT FROM litgo.withheld_texts w WHERE w.text_hash = s.text_hash
       ))
 )

@@ -16,7 +16,19 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.database import Connection, sql
 from litgo_pipelines.embeddings.models import has_words
-from litgo_pipelines.embeddings.store import BATCH, KINDS, PACKAGE, Embedded, Text, missing_texts, still_missing, write
+from litgo_pipelines.embeddings.store import (
+    BATCH,
+    KINDS,
+    PACKAGE,
+    Embedded,
+    Text,
+    missing_texts,
+    still_missing,
+    withhold,
+    withhold_said,
+    write,
+)
+from litgo_pipelines.intake import sensitive
 from litgo_pipelines.intake.masking import mask
 from litgo_pipelines.resources.external_service import ExternalService, PermanentFailure
 
@@ -63,9 +75,11 @@ def embed_remote(
         if not alone:
             stopped = "another run is asking"
         else:
-            for texts, of in missing_texts(connection, model, dimension, as_of, kinds, batch):
-                kept = [text for text in texts if has_words(text.text)]
-                empty += len(texts) - len(kept)
+            asking.withheld += withhold(connection, as_of, kinds).total()
+            missing = missing_texts(connection, model, dimension, as_of, kinds, batch, remote=True)
+            for texts, of in missing:
+                kept = asking.leaving([text for text in texts if has_words(text.text)])
+                empty += sum(not has_words(text.text) for text in texts)
                 masked = asking.masked(still_missing(connection, model, kept))
 
                 def ask(masked: list[tuple[Text, str]] = masked) -> str:
@@ -75,7 +89,9 @@ def embed_remote(
                 if stopped := openai.service.with_fallback(ask, str):
                     break
                 progress(len(texts), of)
-    return Embedded(model, dimension, asking.done, empty, time.monotonic() - started, asking.refused, stopped)
+    return Embedded(
+        model, dimension, asking.done, empty, time.monotonic() - started, asking.refused, stopped, asking.withheld
+    )
 
 
 @dataclass
@@ -86,7 +102,14 @@ class _Asking:
     deadline_seconds: float | None
     done: int = 0
     refused: int = 0
+    withheld: int = 0
     answers: bool = False  # to a harmless text, since one was refused
+
+    def leaving(self, texts: list[Text]) -> list[Text]:
+        """Those that say nothing of family, crime or health; the others are recorded."""
+        staying = [text for text in texts if sensitive.speaks_of_it(text.text)]
+        self.withheld += withhold_said(self.connection, staying, self.as_of).total()
+        return [text for text in texts if text not in staying]
 
     def ask(self, texts: list[tuple[Text, str]]) -> None:
         """Embed (text, masked) pairs. Raises ServiceFailure for what is not the fault of one of them."""

@@ -4,6 +4,7 @@ Knows the database, not Dagster. What a similarity is, is `similarity`'s; what a
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_trans
 from litgo_pipelines.embeddings import lexicon
 from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder, has_words
 from litgo_pipelines.embeddings.similarity import Space, Texts, similarity
+from litgo_pipelines.intake import sensitive
 from litgo_pipelines.intake.text import clean
 from litgo_pipelines.observability.metrics import add, count
 
@@ -55,6 +57,7 @@ class Embedded:
     seconds: float
     refused: int = 0
     stopped: str = ""
+    withheld: int = 0  # new among those that stay here
 
     def as_dict(self) -> dict[str, Any]:
         rate = self.texts / self.seconds if self.texts else 0.0
@@ -101,15 +104,20 @@ def missing_texts(
     as_of: datetime,
     kinds: Sequence[str] = KINDS,
     batch: int = BATCH,
+    *,
+    remote: bool = False,
 ) -> Iterator[tuple[list[Text], int]]:
-    """(batch of texts without a vector of the model, how many there are in all), as of now and in no transaction."""
+    """(batch of texts without a vector of the model, how many there are in all), as of now and in no transaction.
+
+    `remote`: only those that may go to another company.
+    """
     if as_of.tzinfo is None:
         raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
     with connection, connection.cursor() as cursor:
         cursor.execute("CLOSE ALL")  # what an interrupted caller left
         cursor.execute(
             f"DECLARE missing_texts SCROLL CURSOR WITH HOLD FOR {_with_sources('missing.sql')}",
-            {"as_of": as_of, "model": model, "dimension": dimension, "kinds": list(kinds)},
+            {**_leaving(remote), "as_of": as_of, "model": model, "dimension": dimension, "kinds": list(kinds)},
         )
         cursor.execute("MOVE FORWARD ALL FROM missing_texts")
         total = int(cursor.statusmessage.split()[-1])
@@ -174,10 +182,10 @@ def write(
 
 
 def count_missing(cursor: Cursor, model: str, dimension: int, as_of: datetime) -> int:
-    """How many texts lack a vector of the model, without those its service refuses."""
+    """How many texts lack a vector of a service's model, without those it refuses or must not get."""
     cursor.execute(
         f"SELECT count(*) FROM ({_with_sources('missing.sql')}) m",
-        {"as_of": as_of, "model": model, "dimension": dimension, "kinds": list(KINDS)},
+        {**_leaving(remote=True), "as_of": as_of, "model": model, "dimension": dimension, "kinds": list(KINDS)},
     )
     return int(cursor.fetchone()[0])
 
@@ -297,4 +305,40 @@ def _read(connection: Connection, query: str, parameters: dict[str, Any]) -> tup
 
 
 def _with_sources(name: str) -> str:
-    return sql(PACKAGE, name).replace("{sources}", sql(PACKAGE, "sources.sql"))
+    text = sql(PACKAGE, name).replace("{sources}", sql(PACKAGE, "sources.sql"))
+    return text.replace("{may_leave}", sql(PACKAGE, "may_leave.sql"))
+
+
+def _leaving(remote: bool) -> dict[str, object]:
+    return {"remote": remote, "open": sorted(sensitive.open_keys())}
+
+
+def withhold(connection: Connection, as_of: datetime, kinds: Sequence[str] = KINDS) -> Counter[str]:
+    """Bring the list of texts that stay here up to date: reason → how many are new on it, counted."""
+
+    def work(cursor: Cursor) -> Counter[str]:
+        advisory_lock(cursor, f"{LOCK} withheld")
+        cursor.execute(_with_sources("withhold.sql"), {**_leaving(True), "as_of": as_of, "kinds": list(kinds)})
+        return _count_withheld(cursor, Counter(dict(cursor.fetchall())))
+
+    return in_transaction(connection, work)
+
+
+def withhold_said(connection: Connection, texts: Sequence[Text], as_of: datetime) -> Counter[str]:
+    """Put texts on that list for what they say, counted."""
+
+    def work(cursor: Cursor) -> Counter[str]:
+        execute_values(
+            cursor,
+            "INSERT INTO litgo.withheld_texts (text_hash, reason, as_of) VALUES %s ON CONFLICT DO NOTHING",
+            [(text.hashed, "text", as_of) for text in texts],
+            page_size=len(texts),
+        )
+        return _count_withheld(cursor, Counter({"text": int(cursor.rowcount)}))
+
+    return in_transaction(connection, work) if texts else Counter()
+
+
+def _count_withheld(cursor: Cursor, found: Counter[str]) -> Counter[str]:
+    add(cursor, [count("openai_withheld_total", n, use="embedding", reason=reason) for reason, n in found.items() if n])
+    return +found

@@ -68,6 +68,8 @@ def run_pictures(result: "TriageResult", threshold: float) -> dict[str, Any]:
     }
     if result.fallbacks:
         metadata["OpenAI did not decide"] = dg.MetadataValue.json(dict(result.fallbacks))
+    if result.withheld:
+        metadata["OpenAI was not asked"] = dg.MetadataValue.json(dict(result.withheld))
     if result.failures:
         metadata["failures"] = dg.MetadataValue.json(dict(list(result.failures.items())[:50]))
     if result.confidence:

@@ -17,13 +17,13 @@ from typing import Any, Protocol
 import psycopg2
 
 from litgo_pipelines.database import Connection, Cursor, in_transaction, session_lock, sql
-from litgo_pipelines.intake import remote, taxonomy
+from litgo_pipelines.intake import remote, sensitive, taxonomy
 from litgo_pipelines.intake.classifier import VERSION, Model, train
 from litgo_pipelines.intake.masking import mask
 from litgo_pipelines.intake.rules import COMPLEXITY, URGENCY_H
 from litgo_pipelines.intake.taxonomy import Subarea
 from litgo_pipelines.intake.text import LONGEST, clean
-from litgo_pipelines.intake.triage import Case, Decision, Opinion, decide, local_opinion
+from litgo_pipelines.intake.triage import Case, Decision, Opinion, decide, local_opinion, possible_subareas, spelled
 from litgo_pipelines.observability.metrics import Delta, add, count, observe
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.resources.openai import OpenAIFailed
@@ -61,6 +61,7 @@ class TriageResult:
     sources: Counter[str] = field(default_factory=Counter)
     areas: Counter[tuple[str, str]] = field(default_factory=Counter)  # (status, area)
     fallbacks: Counter[str] = field(default_factory=Counter)  # why OpenAI did not decide
+    withheld: Counter[str] = field(default_factory=Counter)  # why it was not asked
     confidence: list[float] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)  # case → kind of error
     seconds: float = 0.0
@@ -73,6 +74,7 @@ class TriageResult:
             **{name: self.statuses[name] for name in ("classified", "review", "failed", "changed")},
             "sources": dict(self.sources),
             "openai_fallbacks": dict(self.fallbacks),
+            "openai_withheld": dict(self.withheld),
             "seconds": round(self.seconds, 3),
         }
 
@@ -159,13 +161,14 @@ class _Work:
         started = time.monotonic()
         deltas: list[Delta] = []
         try:
-            decision = decide(case, self._classifier(case, deltas), self.threshold)
+            local_only = self._local_only(case)
+            decision = decide(case, self._classifier(case, local_only, deltas), self.threshold)
             source = decision.classified_by or ("client" if decision.status == "classified" else None)
             deltas.append(count("triage_requests_total", status=decision.status))
             if source in ("openai", "local", "client"):
                 deltas.append(count("triage_source_total", source=source))
             deltas += observe("triage_duration_seconds", time.monotonic() - started)
-            written = self._write(case, decision, deltas)
+            written = self._write(case, decision, local_only, deltas)
         except Exception as error:  # whatever a text brings about is that case's affair
             if self.connection.closed or isinstance(error, psycopg2.InterfaceError):
                 raise
@@ -180,9 +183,24 @@ class _Work:
             if decision.area_confidence is not None:
                 result.confidence.append(decision.area_confidence)
 
-    def _classifier(self, case: Case, deltas: list[Delta]) -> Callable[[str, list[Subarea]], Opinion]:
+    def _local_only(self, case: Case) -> str | None:
+        """Why the case's text stays here, whoever consents."""
+        case = spelled(case)
+        text = clean(case.title, case.description)
+        possible = possible_subareas(case) or taxonomy.subareas()
+        opinion = local_opinion(self.model.probabilities(text), possible)
+        return sensitive.reason(case.area, case.subarea, text, opinion.probabilities)
+
+    def _classifier(
+        self, case: Case, local_only: str | None, deltas: list[Delta]
+    ) -> Callable[[str, list[Subarea]], Opinion]:
         def classify(text: str, possible: list[Subarea]) -> Opinion:
-            found = self._ask(case, text, possible, deltas) if self.remote else None
+            found = None
+            if self.remote and (withheld := local_only if case.consents else "no_consent"):
+                deltas.append(count("openai_withheld_total", use="triage", reason=withheld))
+                self.result.withheld[withheld] += 1
+            elif self.remote:
+                found = self._ask(case, text, possible, deltas)
             return found or local_opinion(self.model.probabilities(text), possible)
 
         return classify
@@ -218,12 +236,12 @@ class _Work:
         self.result.fallbacks[reason] += 1
         return None
 
-    def _write(self, case: Case, decision: Decision, deltas: list[Delta]) -> bool:
+    def _write(self, case: Case, decision: Decision, local_only: str | None, deltas: list[Delta]) -> bool:
         parameters = {
             "case_id": case.case_id, "as_of": self.result.as_of, "status": decision.status, "area": decision.area,
             "subarea": decision.subarea, "urgency_h": decision.urgency_h,
             "urgency_source": decision.sources["urgency_h"], "danger": decision.danger.share,
-            "life_at_risk": decision.danger.life, "complexity": decision.complexity,
+            "life_at_risk": decision.danger.life, "complexity": decision.complexity, "local_only": local_only,
             "sources": json.dumps(decision.sources), "area_confidence": decision.area_confidence,
             "subarea_confidence": decision.subarea_confidence, "reason": decision.reason,
             "alternatives": json.dumps([

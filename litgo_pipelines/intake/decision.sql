@@ -12,11 +12,12 @@ WITH same AS (
 ), written AS (
     INSERT INTO litgo.triage (
         case_id, as_of, status, area, subarea, urgency_h, urgency_source, complexity, sources, area_confidence,
-        subarea_confidence, alternatives, classifier, reason, danger, life_at_risk
+        subarea_confidence, alternatives, classifier, reason, danger, life_at_risk,
+        local_only
     )
     SELECT id, %(as_of)s, %(status)s, %(area)s, %(subarea)s, %(urgency_h)s, %(urgency_source)s, %(complexity)s,
            %(sources)s::jsonb, %(area_confidence)s, %(subarea_confidence)s, %(alternatives)s::jsonb, %(classifier)s,
-           %(reason)s, %(danger)s, %(life_at_risk)s
+           %(reason)s, %(danger)s, %(life_at_risk)s, %(local_only)s
     FROM same
     ON CONFLICT (case_id) DO NOTHING
     RETURNING case_id, life_at_risk

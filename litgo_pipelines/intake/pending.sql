@@ -2,7 +2,7 @@
 -- everything, for a text may be more urgent than its client says. What has failed waits for its next try. What is missing
 -- decides, not a watermark: a row that becomes visible late is found like any other.
 SELECT c.id::text, c.title, c.description, litgo.chosen(c.area), litgo.chosen(c.subarea), c.urgency_h::float8,
-       c.complexity, CASE WHEN %(names)s THEN p.full_name END
+       c.complexity, CASE WHEN %(names)s THEN p.full_name END, coalesce(p.ai_consent, false)
 FROM cases c
 LEFT JOIN profiles p ON p.id = c.client_id
 WHERE c.status = 'pending_assignment' AND c.created_at <= %(as_of)s

@@ -29,6 +29,7 @@ class Case:
     urgency_h: float | None = None
     complexity: str | None = None
     client_name: str | None = None
+    consents: bool = False  # to an external service seeing the text, masked
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,21 @@ def possible_subareas(case: Case) -> list[Subarea]:
     ]
 
 
+def spelled(case: Case) -> Case:
+    """The case with the client's area and subarea as the taxonomy writes them."""
+    return replace(
+        case,
+        area=case.area and taxonomy.spelling(case.area, taxonomy.areas()),
+        subarea=case.subarea and taxonomy.spelling(case.subarea, (each.subarea for each in taxonomy.subareas())),
+    )
+
+
 def decide(case: Case, classify: Classifier, threshold: float, judge: Judge = danger.judge) -> Decision:
     """What the client chose stays; area and subarea are a classifier's where its confidence reaches the threshold, and
     a person's below it. The urgency is the shortest that any source names, the client among them; the complexity is the
     client's, else the rules', else the classifier's. Where nobody speaks, the defaults. Signs of danger that are too
     few to be sure of are a person's to look at, and urgent until then."""
-    case = replace(
-        case,
-        area=case.area and taxonomy.spelling(case.area, taxonomy.areas()),
-        subarea=case.subarea and taxonomy.spelling(case.subarea, (each.subarea for each in taxonomy.subareas())),
-    )
+    case = spelled(case)
     text = clean(case.title, case.description)
     found = _classified(case, text, classify, threshold)
     openai = found.opinion if found.opinion and found.opinion.source == "openai" else None

@@ -42,7 +42,7 @@ EQUITY_COLUMNS = {
 
 # table → column → family. Only what a statement of ours names.
 TABLES: dict[str, dict[str, str]] = {
-    "profiles": {"id": "uuid", "full_name": "text", "email": "text", "push_token": "text"},
+    "profiles": {"id": "uuid", "full_name": "text", "email": "text", "push_token": "text", "ai_consent": "boolean"},
     "lawyers": {
         "id": "uuid",
         "name": "text",
@@ -137,6 +137,7 @@ OPTIONAL = {
     "profiles.full_name": "messages and contracts address nobody by name",
     "profiles.email": "messages go by push alone, and nothing can be signed by e-mail",
     "profiles.push_token": "messages go by e-mail alone",
+    "profiles.ai_consent": "nobody has consented: no text goes to OpenAI",
     "lawyers.oab_number": "contracts name no registration number",
     "lawyers.primary_area": "a lawyer's areas are those of tags_expertise",
     "lawyers.geo_latlon": "a lawyer's place is that of lat and lng; without those there is none: closeness is imputed",

@@ -6,6 +6,7 @@ CREATE TABLE public.profiles (
     email text,
     full_name text,
     push_token text,
+    ai_consent boolean,                     -- null: not asked, which means no
     created_at timestamptz NOT NULL DEFAULT now()
 );
 

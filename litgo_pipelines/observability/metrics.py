@@ -35,6 +35,10 @@ METRICS: dict[str, Metric] = {
         "Cases the local classifier took because OpenAI gave no usable answer.",
         {"reason": ("timeout", "unavailable", "rejected", "refused", "invalid", "skipped")},
     ),
+    "openai_withheld_total": Metric(
+        "Texts kept from OpenAI: no consent, or a family, criminal or health matter by area or by what it says.",
+        {"use": ("triage", "embedding"), "reason": ("no_consent", "area", "text")},
+    ),
     "triage_duration_seconds": Metric("Seconds to triage one case.", {}, SECONDS),
     "matches_found_total": Metric("Cases for which at least one lawyer was found.", {}),
     "matching_failures_total": Metric("Tries to match a case that failed.", {"outcome": ("retried", "dead")}),

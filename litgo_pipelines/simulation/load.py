@@ -43,6 +43,7 @@ DERIVED = (
     "contract_requests",
     "contract_documents",
     "unembeddable_texts",
+    "withheld_texts",
 )
 ROWS_PER_COPY = 100_000
 

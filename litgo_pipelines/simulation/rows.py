@@ -98,6 +98,7 @@ def _people(
             "email": join(f"{kind}", number, "@example.com"),
             "full_name": full_name,
             "push_token": pc.if_else(pa.array(reachable), join(f"sim-{kind}-", number), pa.scalar(None, pa.string())),
+            "ai_consent": pa.repeat(True, len(ids)),  # what needs no consent is the same for the simulation
             "created_at": instants(created),
         }
     )

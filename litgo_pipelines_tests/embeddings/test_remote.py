@@ -27,6 +27,7 @@ from litgo_pipelines.resources.openai import INPUT_TOKENS, INPUTS, REQUEST_TOKEN
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import Fault, FaultServer, Handler
+from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds import specifications
 from litgo_pipelines_tests.worlds.embeddings import market
 from litgo_pipelines_tests.worlds.matching import AS_OF as MATCHED_AT
@@ -190,6 +191,7 @@ def test_nothing_that_names_a_person_leaves(database_url: str) -> None:
         market.offer(case, asked)
         market.contract(case, signed, status="closed")
         market.lawyer(name=names[3], curriculo_json={"resumo": f"{names[3].upper()}, trabalhista"})
+        market.everyone_consents()
     with FaultServer(vectors) as server:
         assert remote(database_url, openai(server)).texts == 2
         left = " ".join(sent(server))
@@ -213,13 +215,79 @@ def test_real_court_texts_leave_without_process_numbers_and_within_limits(databa
         client = market._insert("profiles", full_name="Iracema Quixotina")
         for text in texts:
             market.case(client_id=client, description=f"{text} Autora: IRACEMA QUIXOTINA, CPF 123.456.789-09")
+        market.everyone_consents()
     with FaultServer(vectors) as server:
         found = remote(database_url, openai(server, timeout_seconds=20, deadline_seconds=60))
         bodies, left = [len(r.json()["input"]) for r in server.requests], "\n".join(sent(server))
-    assert found.texts == len(set(texts)) == sum(bodies)
+    assert found.texts == sum(bodies)
+    assert found.texts + found.withheld == len(set(texts))
+    assert found.texts >= 10
+    assert {reason for (reason,) in rows(database_url, "SELECT reason FROM litgo.withheld_texts")} == {"text"}
     for form in (r"\d{7}-?\d{2}\.?\d{4}\.?\d\.?\d{2}\.?\d{4}", r"\d{3}\.\d{3}\.\d{3}-\d{2}", "(?i)iracema|quixotina"):
         assert not re.search(form, left)
     assert all(len(text.encode()) <= INPUT_TOKENS for text in sent(server))
+
+
+SECRETS = {
+    "no_consent": {"ai_consent": False},
+    "not_asked": {"ai_consent": None},
+    "area": {"area": "Família"},
+    "area_of_law": {"area": "Direito Penal"},
+    "subarea": {"area": "Consumidor", "subarea": "Plano de saúde"},
+    "doubt": {"area": "Trabalhista"},
+    "unknown_area": {"area": "Alienígena"},
+    "no_area": {"area": None},
+    "text": {"description": "o contrato acabou quando meu marido foi preso"},
+    "health": {"description": "contrato rescindido depois da quimioterapia"},
+}
+
+
+@pytest.mark.parametrize("why", SECRETS)
+def test_what_must_stay_never_leaves(database_url: str, why: str) -> None:
+    values = dict(SECRETS[why])
+    with connect(database_url) as connection:
+        market = Marketplace(connection, AS_OF)
+        consent = values.pop("ai_consent", True)
+        client = market._insert("profiles", ai_consent=consent)
+        lawyer = market.lawyer()
+        for status in ("pending_assignment", "closed"):
+            case = market.case(**{"client_id": client, "description": f"segredo {status}", "status": status, **values})
+            if status == "closed":
+                market.contract(case, lawyer, status="closed")
+        willing = market._insert("profiles", ai_consent=True)
+        market.case(client_id=willing, description="multa do contrato", subarea="Contratos")
+    with FaultServer(vectors) as server:
+        found = remote(database_url, openai(server))
+        assert sent(server) == ["multa do contrato"]
+        assert (found.texts, found.withheld) == (1, 1 if "description" in values else 2)
+        assert remote(database_url, openai(server)).withheld == 0
+        assert sent(server) == ["multa do contrato"]
+    connection = open_connection(database_url)
+    with connection, connection.cursor() as cursor:
+        assert count_missing(cursor, MODEL, DIMENSION, AS_OF) == 0
+    connection.close()
+    reasons = {"text": "text", "health": "text", "no_consent": "no_consent", "not_asked": "no_consent"}
+    assert counted_withheld(database_url) == {("embedding", reasons.get(why, "area")): found.withheld}
+
+
+def counted_withheld(url: str) -> dict[tuple[str, str], float]:
+    found = rows(url, "SELECT labels, value FROM litgo.metric_state WHERE name = 'openai_withheld_total'")
+    return {(labels["use"], labels["reason"]): value for labels, value in found}
+
+
+def test_consent_given_later_lets_a_text_go_and_a_text_of_two_needs_both(database_url: str) -> None:
+    with connect(database_url) as connection:
+        market = Marketplace(connection, AS_OF)
+        clients = [market._insert("profiles", ai_consent=given) for given in (True, None)]
+        for client in clients:
+            market.case(client_id=client, description="multa do contrato", subarea="Contratos")
+    give = "UPDATE profiles SET ai_consent = true"
+    with FaultServer(vectors) as server:
+        assert remote(database_url, openai(server)).texts == 0
+        assert rows(database_url, "SELECT reason FROM litgo.withheld_texts") == [("no_consent",)]
+        execute(database_url, give)
+        assert remote(database_url, openai(server)).texts == 1
+    assert rows(database_url, "SELECT reason FROM litgo.withheld_texts") == []
 
 
 def refuses(word: str) -> Fault:

@@ -309,6 +309,41 @@ def test_openai_is_offered_only_what_agrees_with_the_client(
 
 
 @pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"ai_consent": False}, "no_consent"),
+        ({"ai_consent": None}, "no_consent"),
+        ({"area": "Família"}, "area"),
+        ({"area": "direito CRIMINAL"}, "area"),
+        ({"area": "Consumidor", "description": "a operadora não autorizou o exame que pedi"}, "text"),
+        ({"subarea": "Guarda"}, None),  # the one that is possible: nobody is asked
+        ({"description": DISMISSED + " depois que contei que tenho câncer"}, "text"),
+        ({"description": "meu ex-marido levou as crianças e não devolve"}, "text"),
+        ({"description": "fui intimado a depor na delegacia sobre um furto"}, "text"),
+        ({"description": "boa tarde, preciso muito conversar sobre uma coisa"}, "text"),
+    ],
+)
+def test_what_must_stay_is_triaged_here(
+    database_url: str,
+    connection: Any,
+    model: Model,
+    openai: OpenAI,
+    loopback: Loopback,
+    values: Any,
+    reason: str | None,
+) -> None:
+    case = add_case(database_url, **{"description": DISMISSED, **values})
+    result = run(connection, model, openai=openai)
+    assert loopback.requests == []
+    assert result.withheld == ({reason: 1} if reason else {})
+    assert metrics(database_url).get("triage_openai_fallback_total skipped") is None
+    found = rows(database_url, "SELECT labels FROM litgo.metric_state WHERE name = 'openai_withheld_total'")
+    assert found == ([({"use": "triage", "reason": reason},)] if reason else [])
+    expected = None if reason == "no_consent" else reason or "area"
+    assert rows(database_url, "SELECT local_only FROM litgo.triage WHERE case_id = %s", case) == [(expected,)]
+
+
+@pytest.mark.parametrize(
     ("reply", "reason"),
     [
         (Loopback.answer(b"{}", 500), "unavailable"),

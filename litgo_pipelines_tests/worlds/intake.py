@@ -98,9 +98,13 @@ DISMISSED = "Fui demitido sem justa causa e a empresa não pagou as verbas resci
 
 
 def add_case(url: str, description: str | None, **values: Any) -> str:
+    """A new case whose client, unless told otherwise, consents to OpenAI seeing it."""
     with connect(url) as connection:
         market = Marketplace(connection, NOW)
-        return market.case(**{"area": None, "description": description, "created_at": NOW, **values})
+        client = values.pop("client_id", None) or market._insert("profiles", ai_consent=values.pop("ai_consent", True))
+        return market.case(
+            **{"client_id": client, "area": None, "description": description, "created_at": NOW, **values}
+        )
 
 
 def rows(url: str, query: str, *parameters: Any) -> list[tuple]:

@@ -41,6 +41,15 @@ class Marketplace:
         }  # fmt: skip
         return self._insert("cases", **{**defaults, **values})
 
+    def everyone_consents(self) -> None:
+        """Clients and lawyers let OpenAI see their texts."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("UPDATE public.profiles SET ai_consent = true")
+            cursor.execute(
+                "INSERT INTO public.profiles (id, ai_consent) SELECT id, true FROM public.lawyers "
+                "ON CONFLICT (id) DO UPDATE SET ai_consent = true"
+            )
+
     def offer(self, case: str, lawyer: str, **values: Any) -> str:
         sent = values.pop("sent_at", self.now - timedelta(days=9))
         defaults = {"case_id": case, "lawyer_id": lawyer, "sent_at": sent, "expires_at": sent + timedelta(hours=24)}

@@ -56,8 +56,9 @@ class Findings:
 
     @cached_property
     def numbers(self) -> list[int]:
-        """Of the text as it was: where a number begins, the word it stands in, a short word or a sign before it; in ascending order."""
-        low, places = self.low, set()
+        """Where a number begins in the text as it was, the word it stands in, a short word or a sign before it."""
+        low = self.low
+        places: set[int] = set()
         for found in _NUMBER.finditer(low):
             start = found.start()
             places.add(start)

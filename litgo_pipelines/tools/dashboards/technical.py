@@ -29,6 +29,7 @@ UNUSABLE = {name: FAILURES[name] for name in ("timeout", "unavailable", "rejecte
     "refused": "negada",
     "skipped": "não perguntada",
 }
+WITHHELD = {"no_consent": "sem consentimento", "area": "pela área", "text": "pelo texto"}
 UNSENT = {"failed": "tentativas que falharam", "dead": "desistências"}
 TIMEOUTS = 0.01
 OBJECTIVE = 0.001  # failures an objective of 99.9 % leaves
@@ -177,6 +178,15 @@ def build() -> Dashboard:
                     "útil, por motivo.",
                     PER_HOUR,
                     hourly("triage_openai_fallback_total", "reason", UNUSABLE),
+                    stacked=True,
+                    span=8,
+                ),
+                lines(
+                    "Textos que não vão à OpenAI",
+                    "Textos por hora que ficam aqui, por motivo: sem consentimento, ou matéria de família, penal ou de "
+                    "saúde, pela área ou pelo que dizem.",
+                    PER_HOUR,
+                    hourly("openai_withheld_total", "reason", WITHHELD),
                     stacked=True,
                     span=8,
                 ),
