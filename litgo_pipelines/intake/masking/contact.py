@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 from litgo_pipelines.intake.masking.findings import Findings
-from litgo_pipelines.intake.masking.vocabulary import words
+from litgo_pipelines.intake.masking.vocabulary import lists, words
 
 _PROVIDER = (
     r"(?:g\s?-?mail|hotmail|outlook|yahoo|uol|bol|icloud|terra|live|msn|globo|globomail|protonmail|proton|ig"
@@ -29,12 +29,12 @@ _PROVIDERS = (
 _DOT = r"(?:\s?[.,]\s?|\s?[(\[{<]\s?(?:dot|ponto|\.)\s?[)\]}>]\s?|\s(?:ponto|dot|pt|pto)\s)"
 _AT = re.compile(
     r"\s?(?:@|%40)\s?|\s?[(\[{<*_]{1,2}\s?(?:at|arroba|a|@)\s?[)\]}>*_]{1,2}\s?|\s?\b(?:arroba|arrouba|aroba)\b\s?"
-    rf"|\s(?:at|no|em|do)\s(?={_PROVIDER}{_DOT}com)|\b(?:arroba)(?={_PROVIDER})"
+    rf"|\s(?:at|no|em|do)\s(?={_PROVIDER}{_DOT}com)|\b(?:arroba)(?={_PROVIDER})|#(?={_PROVIDER}{_DOT})"
 )
 _TLD = r"(?:com|br|net|org|gov|edu|adv|jus|me|io|co|eu|pt|info|app|dev|online|tech|med|eng|ind|mil|us)"
 _DOMAIN = re.compile(
     rf"(?:[\w\-]+(?:{_DOT}[\w\-]+){{0,2}}{_DOT}{_TLD}(?:{_DOT}{_TLD})?"
-    rf"|{_PROVIDER}(?:\s?com)?(?:{_DOT}?\s?br)?)(?![^\W_])"
+    rf"|{_PROVIDER}(?:{_DOT}com|\s?com)?(?:{_DOT}?\s?br)?)(?![^\W_])"
 )
 _BARE = re.compile(r"[\w\-]+")
 _JOINT = (
@@ -75,7 +75,7 @@ _SHORT_KEY = re.compile(r"(?<!\w)(?:pix|chave)\b[^\d\x01]{0,25}?(?P<v>\d(?:[.\s\
 _IP = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 
 _STREET = (
-    r"(?:rua|r\.|r|avenida|av\.?|aven\.?|travessa|trav\.?|tv\.?|alameda|al\.|praca|pca\.?|rodovia|rod\."
+    r"(?:rua|r\.?(?=\s[a-z0-9]{2})|avenida|av\.?|aven\.?|travessa|trav\.?|tv\.?|alameda|al\.|praca|pca\.?|rodovia|rod\."
     r"|estrada|estr\.?|viela|beco|ladeira"
     r"|largo|servidao|vila|via|passagem|quadra|conjunto|loteamento|sitio|chacara|fazenda|condominio|residencial)"
 )
@@ -85,7 +85,7 @@ _STOPS = (
 )
 _NUMBER = (
     r"(?:[\s,.\-]{0,3}(?:n[.o]{0,2}|num\.?|numero|nr\.?|casa|lote|lt|bloco|apto|apt|km|prox\.?)?"
-    r"[\s.:,#]{0,3})\d{1,5}(?:-?[a-d]\b)?"
+    r"[\s.:,#]{0,3})(?:\d{1,2}\.\d{3}|\d{1,5})(?:-?[a-d]\b)?"
     r"(?![\d.,]*\d|\s?(?:reais|anos|dias|meses|horas|h\b|%|mil\b))"
 )
 _MORE = (
@@ -95,7 +95,7 @@ _MORE = (
 )
 _WORD = r"[a-z0-9'.ºª]{1,20}"
 _ADDRESS = re.compile(
-    rf"(?<![^\W_]){_STREET}\s(?:{_STOPS}{_WORD}\s?){{1,7}}?{_NUMBER}{_MORE}"
+    rf"(?<![^\W_]){_STREET}\s(?:{_STOPS}{_WORD}\s?){{1,7}}?(?:{_NUMBER}|[\s,]{{1,3}}s/?n\b){_MORE}"
     rf"|(?<![^\W_])(?:sq[ns]w?|q[neirs][a-z]?|sh[isc][a-z]?(?:\s?q[il])?|cl[ns]w?|qnm|qnn|qnl|qe|qi|ql)\s?\d{{1,3}}(?:"
     rf"[\s,]{{1,2}}(?:bloco|bl|conjunto|conj|cj|lote|casa|apto?|apartamento|ap|sala|lt)\.?\s?"
     rf"[a-z0-9]{{1,4}}\b){{1,5}}"
@@ -104,11 +104,11 @@ _ADDRESS = re.compile(
     r"|(?<![^\W_])(?:apto?|apartamento|bloco)\.?\s?(?:n\.?\s?)?\d{1,4}[a-z]?[\s,]{1,3}(?:bloco|bl|torre|apto?"
     r"|apartamento)\.?\s?[a-z0-9]{1,3}\b"
 )
-_DIGIT = re.compile(r"\d")
+_DIGIT = re.compile(r"\d|s/?n\b")
 _LIVES = re.compile(
     rf"(?<![^\W_])(?:mor[aoe](?:mos|m|ndo|va)?|morei|resid(?:o|e|em|imos|ente)|domiciliad[oa]|endereco"
     rf"|residencia)\b[^\d\x01.;!?]{{0,30}}?"
-    rf"(?P<v>{_STREET}\s(?:{_STOPS}{_WORD}\s?){{1,6}})"
+    rf"(?<![^\W_])(?P<v>{_STREET}(?:\s{_STOPS}{_WORD}){{1,6}})"
 )
 _STREET_SIGNS = re.compile(
     rf"(?<![^\W_])(?:{_STREET}|sq[ns]w?|q[a-z]{{0,2}}|sh[a-z]{{1,2}}|cl[ns]w?|qd|apto?|apartamento|bloco)(?![^\W\d_])"
@@ -126,12 +126,12 @@ def contact(findings: Findings) -> None:
         findings.take_at(findings.signs(("@",)), _HANDLE, "[PERFIL]")
     networks = findings.signs(_NETWORK_SIGNS)
     findings.take_at(networks, _NETWORK, "[PERFIL]")
-    findings.take_at(networks, _NETWORK_NAMED, "[PERFIL]", lambda found: found["v"] not in _NO_PROFILES)
+    findings.take_at(networks, _NETWORK_NAMED, "[PERFIL]", lambda found: found["v"] not in _NO_PROFILES | lists().any)
     if numbers := findings.numbers:
         findings.take_at(numbers, _IP, "[NÚMERO]", lambda found: all(int(part) < 256 for part in found[0].split(".")))
         findings.take(_KEY, "[CHAVE]")
         findings.take_at(findings.signs(("pix", "chave")), _SHORT_KEY, "[CHAVE]")
-        findings.take_at(_streets(findings.low), _ADDRESS, "[ENDEREÇO]")
+    findings.take_at(_streets(findings.low), _ADDRESS, "[ENDEREÇO]")
     findings.take_at(findings.signs(("mor", "resid", "domiciliad", "endereco")), _LIVES, "[ENDEREÇO]")
 
 
@@ -185,7 +185,7 @@ def _mail(findings: Findings) -> None:
 def _signs_of_mail(findings: Findings) -> list[int]:
     """Where an «@» of some sort may begin, with the blank before it."""
     low = findings.low
-    places = findings.signs(("@", "%40", "arroba", "arrouba", "aroba", "(", "[", "{", "<", "*", "_"))
+    places = findings.signs(("@", "%40", "arroba", "arrouba", "aroba", "#", "(", "[", "{", "<", "*", "_"))
     before = [place - 1 for place in places if place and low[place - 1].isspace()]
     if any(provider in low for provider in _PROVIDERS):
         before += findings.signs((" at ", " no ", " em ", " do "))

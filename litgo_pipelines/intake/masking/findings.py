@@ -35,7 +35,8 @@ class Findings:
     ) -> list[tuple[int, int]]:
         """Spans of matches that begin at one of the places, given in ascending order; they do not overlap."""
         group = "v" if "v" in pattern.groupindex else 0
-        spans, last, low = [], 0, self.low
+        spans: list[tuple[int, int]] = []
+        last, low = 0, self.low
         for place in places:
             if place >= last and (found := pattern.match(low, place)) and (accept is None or accept(found)):
                 start, end = found.span(group)
@@ -80,7 +81,8 @@ class Findings:
 
     def signs(self, signs: Iterable[str]) -> list[int]:
         """Where one of the signs stands, in ascending order."""
-        places, low = [], self.low
+        places: list[int] = []
+        low = self.low
         for sign in signs:
             if sign in self.absent:
                 continue
@@ -104,7 +106,9 @@ class Findings:
         if not spans:
             return
         for name in ("text", "low"):
-            text, pieces, last = getattr(self, name), [], 0
+            text: str = getattr(self, name)
+            pieces: list[str] = []
+            last = 0
             for start, end in spans:
                 pieces += [text[last:start], filler * (end - start)]
                 last = end

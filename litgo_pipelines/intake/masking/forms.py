@@ -25,7 +25,11 @@ _DIGIT = r"(?:\d|[oil](?=[\d.\-])|(?<=[\d.\-])[oil](?!\w))"  # o and l typed for
 _WORDS_OF_NUMBERS = rf"{NUMBER_WORD}(?:[\s,.;\-]{{1,3}}(?:e\s)?{NUMBER_WORD}){{2,29}}"
 
 
-def digits(least: int, most: int, sep: str = rf"{_SEP}{{0,4}}") -> str:
+_SPOKEN_SEP = r"\s(?:ponto|traco|tracinho|barra|hifen|digito)\s"
+_NO_SLASH = r"[\s.\-]{0,3}"
+
+
+def digits(least: int, most: int, sep: str = rf"(?:{_SEP}{{0,4}}|{_SPOKEN_SEP})") -> str:
     return rf"{_DIGIT}(?:{sep}{_DIGIT}){{{least - 1},{most - 1}}}(?!\d)"
 
 
@@ -40,8 +44,14 @@ def _year(text: str) -> bool:
     return bool(re.fullmatch(r"(?:19|20)\d\d", text))
 
 
+_MONEY_AFTER = re.compile(r",\d|\s?(?:reais|mil\b|anos|dias|meses|vezes|horas|%)")
+_DATE_ONLY = re.compile(r"\d{1,2}[/.\-]\d{1,2}[/.\-](?:\d{2}|(?:19|20)\d\d)|(?:0?[1-9]|1[0-2])/(?:19|20)\d\d")
+
+
 def _no_year(found: re.Match[str]) -> bool:
-    return not _year(found["v"].strip())
+    """Nor a date, nor money."""
+    value = found["v"].strip()
+    return not (_year(value) or _DATE_ONLY.fullmatch(value) or _MONEY_AFTER.match(found.string, found.end("v")))
 
 
 def cpf(number: str) -> bool:
@@ -100,6 +110,7 @@ _DATE = (
     rf"|(?:{_DAY}[oº]?|primeiro)\s?(?:de|do|/)?\s?{_MONTH}\b\.?(?:\s?(?:de|do ano de|,|/)?\s?(?:(?:19|20)\d\d"
     rf"|\d\.\d{{3}}|\d\d)\b)?"
     rf"|{_DAY}/(?:0?[1-9]|1[0-2])(?![\d/])"
+    rf"|{NUMBER_WORD}(?:\s(?:e\s)?{NUMBER_WORD}){{0,2}}\sd[eo]\s{NUMBER_WORD}\sde\s{NUMBER_WORD}(?:\s(?:e\s)?{NUMBER_WORD}){{0,8}}"
     rf"|{NUMBER_WORD}(?:\s(?:e\s)?{NUMBER_WORD}){{0,2}}\sde\s{_MONTH}\b(?:\sde\s{NUMBER_WORD}(?:\s(?:e\s)?{NUMBER_WORD}){{0,8}}"
     r"|\sde\s(?:19|20)\d\d)?)"
 )
@@ -127,7 +138,7 @@ KEYWORDED: tuple[Rule, ...] = (
         "[CPF]",
         "cpf|c.p.f|c p f|c. p. f|cic",
         rf"{_CPF}|cic",
-        rf"{digits(8, 11)}|[*x\d]{{3}}\.[*x\d]{{3}}\.[*x\d]{{3}}-[*x\d]{{2}}",
+        rf"{digits(9, 11)}|[*x\d]{{3}}\.[*x\d]{{3}}\.[*x\d]{{3}}-[*x\d]{{2}}",
     ),
     _words("[CPF]", "cpf|c.p.f|c p f", _CPF),
     _words("[CNPJ]", "cnpj", "cnpj"),
@@ -135,7 +146,7 @@ KEYWORDED: tuple[Rule, ...] = (
         "[CNH]",
         "cnh|c.n.h|habilitacao|carteira de motorista|renach",
         r"c\.?n\.?h\.?|habilitacao|carteira de motorista|renach",
-        rf"(?:{UF}\s?)?{digits(8, 12)}",
+        rf"(?:{UF}\s?)?{digits(9, 12, _NO_SLASH)}",
     ),
     _words("[CNH]", "cnh|habilitacao|carteira de motorista", "cnh|habilitacao|carteira de motorista"),
     Rule(
@@ -178,7 +189,8 @@ KEYWORDED: tuple[Rule, ...] = (
         "[TÍTULO]",
         "titulo|eleitor",
         r"titulos?(?:\s(?:de\s)?eleitor(?:al)?)?|eleitor(?:al)?",
-        rf"{digits(8, 13)}(?:[\s,;]{{0,3}}zona\s?:?\s?\d{{1,4}})?(?:[\s,;e]{{0,4}}sec(?:ao)?\.?\s?:?\s?\d{{1,4}})?",
+        rf"{digits(10, 13, _NO_SLASH)}(?:[\s,;]{{0,3}}zona\s?:?\s?\d{{1,4}})?"
+        rf"(?:[\s,;e]{{0,4}}sec(?:ao)?\.?\s?:?\s?\d{{1,4}})?",
     ),
     _words("[TÍTULO]", "titulo|eleitor", "titulo(?: de eleitor)?"),
     _keyword(
@@ -186,7 +198,7 @@ KEYWORDED: tuple[Rule, ...] = (
         "pis|pasep|nis|nit|ctps|carteira de trabalho|cns|cartao |cadunico|n.i.s",
         r"pis(?:/pasep)?|pasep|n\.?i\.?s\.?|nit|ctps|carteira de trabalho|cns|cartao (?:do )?sus"
         r"|cartao nacional de saude|cadunico",
-        rf"{digits(5, 15)}(?:[\s,/\-]{{0,3}}serie\s?:?\s?\d{{1,5}}(?:[\s/-]{{0,2}}{UF}\b)?)?",
+        rf"{digits(5, 15, _NO_SLASH)}(?:[\s,/\-]{{0,3}}serie\s?:?\s?\d{{1,5}}(?:[\s/-]{{0,2}}{UF}\b)?)?",
     ),
     _words("[PIS]", "pis|pasep|nis|nit", "pis|pasep|nis|nit"),
     _keyword("[BENEFÍCIO]", "beneficio|nb", r"(?:numero do )?beneficio|nb", rf"{digits(9, 11)}"),
@@ -225,7 +237,8 @@ KEYWORDED: tuple[Rule, ...] = (
     _keyword(
         "[CONTA]",
         "conta|c/c|cc|c.c.|poupanca|op",
-        r"conta(?:[\s-](?:corrente|poupanca|salario|bancaria))?|c/c|cc|c\.c\.|poupanca|op",
+        r"conta(?:[\s-](?:corrente|poupanca|salario|bancaria))?"
+        r"(?!\sd[aeo]\s(?:luz|agua|energia|gas|telef|inter|celu|condo))|c/c|cc|c\.c\.|poupanca|op",
         r"\d(?:[.\-]?\d){3,12}(?:\s?-\s?[\dx])?(?!\w)(?!\s?(?:reais|mil\b|anos|dias|meses|,\d))",
         14,
         years=False,
@@ -246,7 +259,7 @@ KEYWORDED: tuple[Rule, ...] = (
         "[PROCESSO]",
         "proc|autos|acao|execucao|protocolo|apelacao|agravo",
         r"processos?|proc\.?|autos|acao|execucao|protocolo|apelacao|agravo",
-        r"(?:n[.or]{0,3}\s?)?\d[\d.\-/\s]{3,30}\d(?!\w)",
+        r"(?:n[.or]{0,3}\s?)?\d[\d.\-/]{3,30}\d(?!\w)",
         25,
         years=False,
     ),
@@ -399,7 +412,7 @@ _LAW_SIGNS = (
 )
 _HARMLESS_NUMBER = re.compile(
     r"(?<![\d.,])" + _MONEY + r"\s?" + _UNIT + r"(?![^\W_])"
-    r"|(?<![\d.,])\d{1,3}(?:\.\d{3}){1,4},\d{2}(?!\d)"
+    r"|(?<![\d.,])\d{1,3}(?:\.\d{3}){1,4},\d{2}(?!\d)|(?<![\d./\-])\d{1,2}\.\d{3}/(?:19|20)?\d{2}(?![\d\-])"
     r"|(?<![\d/.\-])" + _DAY + r"\s?([/.\-])\s?(?:0?[1-9]|1[0-2])\s?[/.\-]\s?(?:(?:19|20)\d{2}|\d{2})(?![\d/\-])"
     r"|(?<![\d/.\-])(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?!\d)"
     r"|(?<![\d/.\-])(?:0?[1-9]|1[0-2])/(?:19|20)\d\d(?![\d/\-])"
@@ -429,7 +442,7 @@ AFTER_PHONE_WORD = _keyword(
     "[TELEFONE]",
     _PHONE_SIGNS,
     _PHONE,
-    r"(?:\+\s?)?\(?\d(?:[\s.\-()/xo*]{0,3}\d){7,14}(?![\d])",
+    r"(?!\d{1,2}/\d{1,2}/\d{2})(?:\+\s?)?\(?\d(?:[\s.\-()/xo*]{0,3}\d){7,14}(?![\d])",
 )
 SPOKEN_PHONE = _words("[TELEFONE]", _PHONE_SIGNS, _PHONE)
 SPOKEN_ALONE = re.compile(ALONE)

@@ -6,7 +6,7 @@
 
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -80,7 +80,8 @@ def annotated(line: str) -> Annotated:
     if found := _NAMES.match(line):
         names, line = tuple(found[1].split(";")), line[found.end() :]
     pieces: list[str] = []
-    marks, last, length = [], 0, 0
+    marks: list[tuple[str, int, int]] = []
+    last = length = 0
     for mark in _MARK.finditer(line):
         pieces += [line[last : mark.start()], mark[2]]
         start = length + mark.start() - last
@@ -147,7 +148,7 @@ def markdown(figures: dict[str, MaskingFigures]) -> str:
     """One table: kinds by row, halves by column."""
     head = "| kind | " + " | ".join(f"{name}: texts with it | found" for name in figures) + " |"
     rule = "|---|" + "--:|--:|" * len(figures)
-    rows = []
+    rows: list[str] = []
     for group, kinds in GROUPS.items():
         for kind in kinds:
             cells = [figure.kinds.get(kind, (0, 0)) for figure in figures.values()]
@@ -182,7 +183,7 @@ _BEFORE = {
 def generated(seed: int = 7) -> list[Annotated]:
     """Kinds × separators × digits of other scripts × words before them."""
     rng = random.Random(seed)
-    found = []
+    found: list[Annotated] = []
 
     def add(kind: str, value: str) -> None:
         for before in _BEFORE[kind]:
@@ -221,6 +222,6 @@ def _scripted(value: str, rng: random.Random) -> str:
     return "".join(chr(zero + int(each)) if each.isdigit() else each for each in value)
 
 
-def _with_check(rng: random.Random, length: int, right: object, letters: str = "") -> str:
+def _with_check(rng: random.Random, length: int, right: Callable[[str], bool], letters: str = "") -> str:
     base = "".join(rng.choice("0123456789" + letters) for _ in range(length - 1)) + str(rng.randrange(10))
-    return next(f"{base}{check:02}" for check in range(100) if right(f"{base}{check:02}"))  # type: ignore[operator]
+    return next(f"{base}{check:02}" for check in range(100) if right(f"{base}{check:02}"))

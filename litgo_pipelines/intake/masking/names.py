@@ -28,6 +28,7 @@ _ENDING = re.compile(
     r"leine|milson|idelson|inaldo|iane|yane|ienny|inete|ivania|ilene|rany|elly|ellen|ylson|welton|wilton"
     r"|clecio|cleia|neia|isson|ysson|yson)\Z"
 )
+_ARTICLES = frozenset(("a", "o", "da", "do", "pra", "pro", "pela", "pelo", "ao"))
 _TITLES = frozenset(("dr", "doutor", "doutora", "professor", "professora", "padre", "dom", "dona"))
 _NO_ENDING = frozenset(
     [
@@ -99,7 +100,7 @@ def known(findings: Findings, names: Iterable[str | None]) -> None:
 
 def _words_with(low: str, hidden: set[str]) -> list[tuple[int, int]]:
     """Spans of the words that hold one of the names."""
-    spans = set()
+    spans: set[tuple[int, int]] = set()
     for name in hidden:
         at = low.find(name)
         while at >= 0:
@@ -243,8 +244,15 @@ class _Others:
         return None
 
     def _likely(self, number: int, token: Token) -> bool:
-        """Whether an ambiguous given name is one here: followed by a surname or a sure name."""
+        """Whether an ambiguous given name is one here: after an article, or followed by a surname or a sure name."""
         after = number + 1
+        if (
+            self._capital(token)
+            and number
+            and self.tokens[number - 1].written in _ARTICLES
+            and self._near(number - 1, number)
+        ):
+            return True
         if not self._near(number, after):
             return False
         if self.tokens[after].low in PARTICLES and self._near(after, after + 1):

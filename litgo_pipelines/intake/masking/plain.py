@@ -35,7 +35,8 @@ class Plain(NamedTuple):
 
     def masked(self, original: str, spans: Sequence[tuple[int, int, str]]) -> str:
         """`original` with each span (start, end, placeholder) of the plain text replaced; spans do not overlap."""
-        pieces, last = [], 0
+        pieces: list[str] = []
+        last = 0
         for start, end, placeholder in sorted(spans):
             start, end = self.written(start, end)
             pieces += [original[last:start], placeholder]
