@@ -36,7 +36,11 @@ class Job:
 
 
 # (asset, check) that examine a model on known texts: once a night, never between a case and its offers.
-EXAMS = (("triaged_cases", "danger_is_recognised"), ("text_embeddings", "similarity_finds_the_area"))
+EXAMS = (
+    ("triaged_cases", "danger_is_recognised"),
+    ("text_embeddings", "similarity_finds_the_area"),
+    ("text_embeddings", "personal_data_is_masked"),
+)
 NIGHTLY, HOURLY, WEEKLY = 26.0, 2.5, 8 * 24.0  # hours until a job of that rhythm is late
 
 AUTOMATIC = (

@@ -9,8 +9,9 @@ import pytest
 from litgo_pipelines.database import connect
 from litgo_pipelines.embeddings import checks as embedding_checks
 from litgo_pipelines.embeddings.assets import LocalEmbeddings, text_embeddings
-from litgo_pipelines.embeddings.checks import checks
+from litgo_pipelines.embeddings.checks import checks, personal_data_is_masked
 from litgo_pipelines.embeddings.store import read_similarity
+from litgo_pipelines.intake.masking.measure import GROUPS
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.worlds.rows import Marketplace
@@ -88,3 +89,11 @@ def test_a_model_that_is_not_there_fails_at_once_and_says_how_to_get_it(database
     assert failure is not None
     assert "no-such-model" in str(failure)
     assert not any(event.is_step_up_for_retry for event in result.all_events)
+
+
+def test_the_check_on_masking_shows_every_kind() -> None:
+    found = personal_data_is_masked()
+    assert isinstance(found, dg.AssetCheckResult)
+    assert found.passed, found.description
+    table = str(found.metadata["by kind"].value)
+    assert all(f"| {kind} |" in table for kinds in GROUPS.values() for kind in kinds)

@@ -63,11 +63,11 @@ _HANDLE = re.compile(r"(?<![\w@])@\s?[a-z0-9_][\w.]{1,40}")
 _NETWORK = re.compile(
     r"(?<![^\W_])(?:insta(?:gram)?|face(?:book)?|fb|twitter|tik\s?tok|telegram|linkedin|skype|discord|kwai"
     r"|snap(?:chat)?|perfil|user(?:name)?"
-    r"|usuario|nick|arroba)\b[^\x01\n]{0,20}?(?<![\w])(?P<v>(?=[\w.]{0,40}[._\d])[a-z][\w.]{2,40}\w)(?!\w)"
+    r"|usuario|nick|arroba)\b[^\x01\n]{0,20}?(?<![\w])(?P<v>(?=[\w.]{0,40}(?:[._]\w|\d))[a-z][\w.]{2,40}\w)(?!\w)"
 )
 _NETWORK_NAMED = re.compile(
-    r"(?<![^\W_])(?:insta(?:gram)?|face(?:book)?|fb|twitter|tik\s?tok|telegram|skype|discord|kwai)\s?(?::|e\s"
-    r"|eh\s|dele e\s|dela e\s)\s?"
+    r"(?<![^\W_])(?:insta(?:gram)?|face(?:book)?|fb|twitter|tik\s?tok|telegram|skype|discord|kwai)\s?"
+    r"(?::|eh\s|d[eo]l[ea]\s(?:e|eh)\s|(?<=meu\sinsta\s)e\s|(?<=meu\sinstagram\s)e\s|(?<=meu\sface\s)e\s|(?<=meu\sfacebook\s)e\s)\s?"
     r"(?P<v>[a-z][\w.]{3,40})(?!\w)"
 )
 _KEY = re.compile(r"(?<![0-9a-z])[0-9a-f]{8}[\s\-]?(?:[0-9a-f]{4}[\s\-]?){3}[0-9a-f]{12}(?![0-9a-z])")
@@ -77,14 +77,14 @@ _IP = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _STREET = (
     r"(?:rua|r\.?(?=\s[a-z0-9]{2})|avenida|av\.?|aven\.?|travessa|trav\.?|tv\.?|alameda|al\.|praca|pca\.?|rodovia|rod\."
     r"|estrada|estr\.?|viela|beco|ladeira"
-    r"|largo|servidao|vila|via|passagem|quadra|conjunto|loteamento|sitio|chacara|fazenda|condominio|residencial)"
+    r"|largo|servidao|vila|passagem|quadra|conjunto|loteamento|sitio|chacara|fazenda|condominio|residencial)"
 )
 _STOPS = (
     r"(?!(?:desde|em|ha|por|com|que|as|no|na|para|pra|quando|dia|perto|e|eu|ele|ela|foi|fica|onde|onze"
     r"|tem|sem|ate|nao|ja|mas|br)\b)"
 )
 _NUMBER = (
-    r"(?:[\s,.\-]{0,3}(?:n[.o]{0,2}|num\.?|numero|nr\.?|casa|lote|lt|bloco|apto|apt|km|prox\.?)?"
+    r"(?:[\s,\-]{0,3}(?:n[.o]{0,2}|num\.?|numero|nr\.?|casa|lote|lt|bloco|apto|apt|km|prox\.?)?"
     r"[\s.:,#]{0,3})(?:\d{1,2}\.\d{3}|\d{1,5})(?:-?[a-d]\b)?"
     r"(?![\d.,]*\d|\s?(?:reais|anos|dias|meses|horas|h\b|%|mil\b))"
 )

@@ -155,14 +155,18 @@ def markdown(figures: dict[str, MaskingFigures]) -> str:
             rows.append(f"| {kind} | " + " | ".join(f"{n} | {k / n:.3f}" if n else "0 | –" for n, k in cells) + " |")
         shares = [(sum(f.kinds.get(kind, (0, 0))[0] for kind in kinds), f.recall(group)) for f in figures.values()]
         rows.append(
-            f"| **{group}** (≥ {TARGETS[group]:.2f}) | " + " | ".join(f"{n} | **{r:.3f}**" for n, r in shares) + " |"
+            f"| **{group}** (≥ {TARGETS[group]:.2f}) | "
+            + " | ".join(f"{n} | **{r:.3f}**" if n else "0 | –" for n, r in shares)
+            + " |"
         )
     for what, pairs in (
         ("harmless expressions changed", [(f.kept[0], f.changed) for f in figures.values()]),
         ("other words changed", [(f.words[0], f.words_changed) for f in figures.values()]),
     ):
         rows.append(
-            f"| **{what}** (≤ {MOST_CHANGED:.2f}) | " + " | ".join(f"{n} | **{s:.3f}**" for n, s in pairs) + " |"
+            f"| **{what}** (≤ {MOST_CHANGED:.2f}) | "
+            + " | ".join(f"{n} | **{s:.3f}**" if n else "0 | –" for n, s in pairs)
+            + " |"
         )
     return "\n".join([head, rule, *rows])
 

@@ -28,6 +28,10 @@ _ENDING = re.compile(
     r"leine|milson|idelson|inaldo|iane|yane|ienny|inete|ivania|ilene|rany|elly|ellen|ylson|welton|wilton"
     r"|clecio|cleia|neia|isson|ysson|yson)\Z"
 )
+_NOUN = re.compile(  # endings of nouns and participles that no name has which is in no list
+    r"(?:cao|coes|mentos?|dades?|ncias?|ivel|iveis|ario|ando|endo|indo|[aiu]d[oa]s?|tivos?|tivas?|ismo|ista|icos?|icas?|mente|ais)\Z"
+)
+_STOP = re.compile(r"[.!?;\n\d\x01\x02]")
 _ARTICLES = frozenset(("a", "o", "da", "do", "pra", "pro", "pela", "pelo", "ao"))
 _TITLES = frozenset(("dr", "doutor", "doutora", "professor", "professora", "padre", "dom", "dona"))
 _NO_ENDING = frozenset(
@@ -239,7 +243,8 @@ class _Others:
             if _ENDING.match(token.low) and token.low not in _NO_ENDING:
                 return number, self._end(number)
             after = self._end(number)
-            if after > number and any(self.tokens[each].low in lists.surnames for each in range(number + 1, after + 1)):
+            surnames = {each.low for each in self.tokens[number + 1 : after + 1]} & lists.sure_surnames
+            if surnames and not _NOUN.search(token.low):
                 return number, after
         return None
 
@@ -327,55 +332,64 @@ class _Others:
         return last
 
     def _after_word(self, number: int, token: Token) -> tuple[int, int] | None:
-        """The name after a word of kinship, role, employment or treatment, or after «chama», «nome»."""
-        naming = token.low in NAMING
-        at, steps = number + 1, 0
-        while at < len(self.tokens) and steps < 6:
-            between = self.findings.text[self.tokens[at - 1].end : self.tokens[at].start]
-            if len(between) > 4 or re.search(
-                r"[.!?;\n\d\x01\x02]",
-                between.strip(" ").removeprefix(".") if len(self.tokens[at - 1].low) <= 4 else between,
-            ):
-                return None
-            here = self.tokens[at]
-            if here.low in _CONNECTING and here.low not in self.lists.sure:
-                naming = naming or here.low in NAMING
-                at, steps = at + 1, steps + 1
-                continue
-            break
-        else:
+        """The name after a word of kinship, role, employment or treatment, or after «chama», «nome é»."""
+        place = self._value_place(number)
+        if place is None:
             return None
+        at, steps, naming = place
         here = self.tokens[at]
-        if at in self.kept and here.low not in self.lists.sure:
+        if (at in self.kept and here.low not in self.lists.sure) or (naming and here.low in _THINGS):
             return None
-        if naming and here.low in _THINGS:
+        listed = self.lists.either(here.low)
+        nameable = here.low not in _NO_NAME | TRIGGERS | _INSTITUTIONS
+        if self._capital(here) and nameable and (listed or not _NOUN.search(here.low)):
+            last = self._end(at)
+            loud = here.written.isupper() and len(here.written) > 1
+            if not loud or any(self.lists.either(each.low) for each in self.tokens[at : last + 1]):
+                return at, last
             return None
-        if (
-            self._capital(here)
-            and here.low not in _NO_NAME
-            and here.low not in TRIGGERS
-            and here.low not in _INSTITUTIONS
-        ):
-            if here.written.isupper() and 1 < len(here.written) <= 5 and not self.lists.either(here.low):
-                return None
+        if listed and here.low not in _NO_NAME and self._sure_here(token, at, steps, naming):
             return at, self._end(at)
-        if self.lists.either(here.low) and here.low not in _NO_NAME:
-            direct = steps == 0 or token.low in TREATMENT or naming or here.low in self.lists.sure
-            sure = here.low in self.lists.sure or here.low in self.lists.sure_surnames
-            if direct and (
-                sure or naming or token.low in TREATMENT or self._likely(at, here) or here.low in self.lists.given
-            ):
-                return at, self._end(at)
         if _ENDING.match(here.low) and here.low not in _NO_ENDING and steps <= 2:
             return at, self._end(at)
-        if naming and here.low not in _ENDS and here.low not in TRIGGERS:
-            last = at
-            while last - at < 3 and self._near(last, last + 1):
-                word = self.tokens[last + 1].low
-                if word in _ENDS and word not in PARTICLES:
-                    break
-                last += 1
-            while self.tokens[last].low in PARTICLES:
-                last -= 1
-            return at, max(last, at)
+        if naming and here.low not in _ENDS | TRIGGERS and not _NOUN.search(here.low):
+            return at, self._whatever(at)
         return None
+
+    def _value_place(self, number: int) -> tuple[int, int, bool] | None:
+        """(token that may begin the name said after a word, words between them, whether they say that it is a name)."""
+        first = self.tokens[number]
+        naming, copula = first.low in NAMING, first.low not in ("nome", "nomes")
+        at, steps = number + 1, 0
+        while at < len(self.tokens) and steps < 6:
+            before = self.tokens[at - 1]
+            between = self.findings.text[before.end : self.tokens[at].start]
+            copula = copula or ":" in between
+            if before.low in TREATMENT:
+                between = between.removeprefix(".")
+            if len(between) > 4 or _STOP.search(between):
+                return None
+            here = self.tokens[at]
+            if here.low not in _CONNECTING or here.low in self.lists.sure:
+                return at, steps, naming and copula
+            naming = naming or here.low in NAMING
+            copula = (copula and here.low not in ("nome", "nomes")) or here.low in ("e", "eh", "de")
+            at, steps = at + 1, steps + 1
+        return None
+
+    def _sure_here(self, token: Token, at: int, steps: int, naming: bool) -> bool:
+        """Whether a listed word is a name after this word."""
+        low = self.tokens[at].low
+        return naming or token.low in TREATMENT or low in self.lists.sure or (steps == 0 and low in self.lists.given)
+
+    def _whatever(self, at: int) -> int:
+        """The last of at most four words, up to one that ends a name."""
+        last = at
+        while last - at < 3 and self._near(last, last + 1):
+            word = self.tokens[last + 1].low
+            if word in _ENDS and word not in PARTICLES:
+                break
+            last += 1
+        while last > at and self.tokens[last].low in PARTICLES:
+            last -= 1
+        return last
