@@ -61,7 +61,9 @@ def test_a_run_embeds_with_both_models_and_who_did_such_cases_is_more_similar(
     assert result.success
     (materialization,) = result.asset_materializations_for_node("text_embeddings")
     assert materialization.metadata["texts"].value == 68
-    models = [tuple(record.data.values())[:5] for record in materialization.metadata["models"].records]
+    table = materialization.metadata["models"]
+    assert isinstance(table, dg.TableMetadataValue)
+    models = [tuple(record.data.values())[:5] for record in table.records]
     assert ("use-multilingual-v3", 512, 34, 0, 0) in models
     assert ("all-MiniLM-L6-v2", 384, 34, 0, 0) in models
     assert all(check.passed for check in result.get_asset_check_evaluations())

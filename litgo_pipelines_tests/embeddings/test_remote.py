@@ -228,7 +228,7 @@ def test_real_court_texts_leave_without_process_numbers_and_within_limits(databa
     assert all(len(text.encode()) <= INPUT_TOKENS for text in sent(server))
 
 
-SECRETS = {
+SECRETS: dict[str, dict[str, str | bool | None]] = {
     "no_consent": {"ai_consent": False},
     "not_asked": {"ai_consent": None},
     "area": {"area": "Família"},

@@ -57,8 +57,9 @@ def test_metadata_shows_counts_and_the_queue_but_no_text(database_url: str, capf
     assert result.success
     metadata = result.asset_materializations_for_node("triaged_cases")[0].metadata
     assert (metadata["classified"].value, metadata["review"].value) == (1, 1)
-    by_area = [tuple(record.data.values()) for record in metadata["by area"].records]
-    assert ("classified", "Trabalhista", 1) in by_area
+    table = metadata["by area"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert ("classified", "Trabalhista", 1) in [tuple(record.data.values()) for record in table.records]
     assert waiting in str(metadata["review queue"].value)
     assert "data:image/png;base64," in str(metadata["confidence"].value)
     printed = "".join(capfd.readouterr())
