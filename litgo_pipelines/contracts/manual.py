@@ -36,7 +36,8 @@ class Task:
 def open_tasks(cursor: Cursor, as_of: datetime, limit: int = 100) -> list[Task]:
     """What is to be signed by hand, the most urgent first."""
     cursor.execute(
-        "SELECT r.contract_id::text, r.due_at, r.due_at < %(as_of)s, c.signed_client IS NULL, c.signed_lawyer IS NULL, "
+        "SELECT r.contract_id::text, r.due_at, r.due_at < %(as_of)s, litgo.instant(c.signed_client) IS NULL, "
+        "litgo.instant(c.signed_lawyer) IS NULL, "
         "r.reason FROM litgo.contract_requests r JOIN contracts c ON c.id = r.contract_id "
         "WHERE r.status = 'manual' AND c.status = 'pending-signature' AND r.requested_at <= %(as_of)s "
         "ORDER BY r.due_at, r.contract_id LIMIT %(limit)s",
@@ -116,7 +117,7 @@ def record_signature(
             raise SignatureError(f"o contrato {contract_id} não está em assinatura manual")
         if contract.status != "pending-signature":
             raise SignatureError(f"o contrato {contract_id} não espera mais assinatura (status {contract.status})")
-        if instant < contract.created_at:
+        if contract.created_at is not None and instant < contract.created_at:
             raise SignatureError("signed_at: a assinatura é anterior ao contrato")
         for party in missing:
             records.event(cursor, contract_id, _event(cursor, contract_id, party), as_of, who, **details)

@@ -3,7 +3,7 @@
 WITH turn AS (
     SELECT c.id
     FROM contracts c LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id
-    WHERE c.status = 'pending-signature' AND c.doc_url IS NULL AND c.created_at <= %(as_of)s
+    WHERE c.status = 'pending-signature' AND c.doc_url IS NULL AND (c.created_at <= %(as_of)s OR litgo.instant(c.created_at) IS NULL)
       AND (r.contract_id IS NULL OR r.status = 'refused'
            AND (r.next_check_at <= %(as_of)s OR r.next_check_at > %(as_of)s + interval '25 hours'))
     UNION ALL

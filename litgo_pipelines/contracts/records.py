@@ -27,7 +27,7 @@ class Contract:
     client_id: str
     lawyer_id: str
     status: str
-    created_at: datetime
+    created_at: datetime | None
 
 
 def locked(cursor: Cursor, contract_id: str) -> Contract | None:
@@ -55,7 +55,7 @@ def tell(
     cursor: Cursor,
     kind: Kind,
     contract_id: str,
-    recipients: Iterable[str],
+    recipients: Iterable[str | None],
     at: datetime,
     *,
     about: str | None = None,
@@ -65,6 +65,7 @@ def tell(
     messages = [
         Message(kind, who, f"{kind}:{about or contract_id}:{who}", {"contract_id": contract_id, **payload})
         for who in recipients
+        if who
     ]
     put(cursor, messages, at)
 
@@ -117,7 +118,8 @@ def cancel(cursor: Cursor, contract: Contract, reason: str, at: datetime) -> Non
 
 SIGN = """
 UPDATE contracts c SET
-    signed_client = coalesce(signed_client, %(client)s), signed_lawyer = coalesce(signed_lawyer, %(lawyer)s)
+    signed_client = coalesce(litgo.instant(signed_client), %(client)s),
+    signed_lawyer = coalesce(litgo.instant(signed_lawyer), %(lawyer)s)
 WHERE c.id = %(contract)s AND c.status = 'pending-signature'
 RETURNING c.status, c.signed_client, c.signed_lawyer
 """

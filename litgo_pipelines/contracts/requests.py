@@ -15,7 +15,7 @@ import psycopg2
 
 from litgo_pipelines.contracts import parties, records
 from litgo_pipelines.contracts.document import ZONE, NotRenderable, Terms, anchors, render
-from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
+from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, sql
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.resources.docusign import DocuSign, Draft, Signer
@@ -28,6 +28,8 @@ FIRST_CHECK = timedelta(minutes=5)
 LASTS_LONGER = 3  # days beyond the due date, then DocuSign ends an envelope by itself
 REASONS = {
     "no_offer": "sem oferta aceita por este(a) advogado(a) para o caso",
+    "created_unknown": "data de criação inválida",
+    "own_case": "cliente e advogado(a) são a mesma pessoa",
     "too_old": f"criado há mais de {OLDEST.days} dias",
     "fee_model_unknown": "modelo de honorários desconhecido",
     "fee_value_invalid": "valor dos honorários inválido",
@@ -48,7 +50,7 @@ class Pending:
     lawyer_id: str
     status: str
     fee_model: Any
-    created_at: datetime
+    created_at: datetime | None
     client_name: str | None
     client_email: str | None
     lawyer_name: str | None
@@ -136,8 +138,8 @@ def request_signatures(
             if connection.closed or isinstance(error, psycopg2.InterfaceError):
                 raise
             outcome = "failed"
-            work.result.failures[each.contract_id] = _kind(error)
-            warn(f"contract {each.contract_id} failed: {_kind(error)}")
+            work.result.failures[each.contract_id] = error_kind(error)
+            warn(f"contract {each.contract_id} failed: {error_kind(error)}")
             work.refuse(each, "failed")
         work.result.outcomes[outcome] += 1
     return work.result
@@ -305,6 +307,10 @@ def terms(each: Pending, at: datetime) -> Terms:
 def _refusal(each: Pending, as_of: datetime) -> str | None:
     if each.offer_status not in ("interested", "closed"):
         return "no_offer"
+    if each.created_at is None:
+        return "created_unknown"
+    if each.client_id == each.lawyer_id:
+        return "own_case"
     if each.created_at < as_of - OLDEST:
         return "too_old"
     return None
@@ -313,13 +319,6 @@ def _refusal(each: Pending, as_of: datetime) -> str | None:
 def _digests(each: Pending) -> list[str]:
     people = ((each.client_name, each.client_email), (each.lawyer_name, each.lawyer_email))
     return [parties.digest(each.contract_id, name or "", email or "") for name, email in people]
-
-
-def _kind(error: Exception) -> str:
-    """What went wrong without a word of the text: the error's type, and what Postgres calls it."""
-    if isinstance(error, psycopg2.Error):
-        return " ".join(filter(None, (type(error).__name__, error.pgcode, error.diag.constraint_name)))
-    return type(error).__name__
 
 
 REFUSE = """

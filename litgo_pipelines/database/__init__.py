@@ -5,15 +5,19 @@ Belongs here: URL normalisation, connecting, locks. SQL of a stage stands beside
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import TypeVar
 
 import psycopg2
+from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
 from psycopg2.extensions import TransactionRollbackError
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+
+from litgo_pipelines.database import values
+from litgo_pipelines.database.errors import CleanConnection, error_kind
 
 SCHEMA = "litgo"
 # Whatever a role, a database or a pooler sets: built-in names mean the server's own, the marketplace's tables are the
@@ -31,6 +35,11 @@ KEEPALIVES = {
 }  # fmt: skip
 # Parameters of a URL that other programs read, and libpq would refuse.
 _FOREIGN = ("pgbouncer", "connection_limit", "pool_timeout", "supa")
+# What a trigger, a check or another session's lock says to a row.
+REFUSED = (
+    psycopg2.IntegrityError, psycopg2.InternalError, psycopg2.DataError, InsufficientPrivilege, LockNotAvailable
+)  # fmt: skip
+MOST_REFUSED = 5_000  # beyond that it is no matter of single rows
 T = TypeVar("T")
 
 
@@ -73,7 +82,12 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
     for attempt in range(1, attempts + 1):
         try:
             opened = psycopg2.connect(
-                libpq(url), application_name=application_name, connect_timeout=10, client_encoding="UTF8", **KEEPALIVES
+                libpq(url),
+                application_name=application_name,
+                connect_timeout=10,
+                client_encoding="UTF8",
+                connection_factory=CleanConnection,
+                **KEEPALIVES,
             )
             return _prepared(opened)
         except psycopg2.OperationalError as error:
@@ -87,9 +101,10 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
     raise ValueError("attempts must be at least 1")
 
 
-def _prepared(opened: Connection) -> Connection:
+def _prepared(opened: CleanConnection) -> Connection:
     """Settings are made after connecting: a pooler ignores or refuses those of a connection's start."""
     try:
+        values.register(opened)
         with opened.cursor() as cursor:
             cursor.execute(SESSION)
         opened.commit()
@@ -120,6 +135,37 @@ def in_transaction(connection: Connection, work: Callable[[Cursor], T], attempts
             if attempt == attempts:
                 raise
     raise ValueError("attempts must be at least 1")
+
+
+def piecewise(
+    cursor: Cursor, ids: Sequence[str], work: Callable[[Cursor, Sequence[str]], int], lock_seconds: float = 2
+) -> tuple[int, dict[str, str]]:
+    """`work(cursor, ids)` in the caller's transaction, in as few parts as the rows allow: (sum, id → why not).
+
+    What a trigger, a check or another session's lock refuses one row is that row's affair: the part is halved until
+    the row is alone. A connection that is gone raises.
+    """
+    done, refused = 0, {}
+    parts = [list(ids)] if ids else []
+    while parts:
+        part = parts.pop()
+        cursor.execute("SAVEPOINT part")
+        try:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{lock_seconds * 1000:.0f}",))
+            done += work(cursor, part)
+        except REFUSED as error:
+            cursor.execute("ROLLBACK TO SAVEPOINT part")
+            if len(part) == 1:
+                refused[part[0]] = error_kind(error)
+                if len(refused) > MOST_REFUSED:
+                    raise
+            else:
+                middle = len(part) // 2
+                parts += [part[middle:], part[:middle]]
+            lock_seconds = min(lock_seconds, 0.2)  # the others of a locked row's part must not wait long for it
+        cursor.execute("RELEASE SAVEPOINT part")
+    cursor.execute("SET LOCAL lock_timeout = 0")
+    return done, refused
 
 
 def advisory_lock(cursor: Cursor, name: str) -> None:

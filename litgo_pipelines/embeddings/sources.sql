@@ -21,6 +21,6 @@ FROM (
             CASE jsonb_typeof(l.curriculo_json -> 'pareceres') WHEN 'array' THEN l.curriculo_json -> 'pareceres' END
         ) AS opinion
     ) stated
-    WHERE l.created_at < %(as_of)s
+    WHERE litgo.joined(l.created_at) < %(as_of)s
 ) source
 WHERE text ~ '[[:alnum:]]'

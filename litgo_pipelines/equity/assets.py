@@ -63,6 +63,10 @@ def lawyer_load(context: dg.AssetExecutionContext, config: EquityConfig, postgre
         with postgres.connect() as connection:
             result = run_night(connection, night, as_of, rules)
         figures = result.as_dict()
+        if result.refused:
+            context.log.warning(
+                f"lawyers whose row the marketplace did not let change: {dict(list(result.refused.items())[:20])}"
+            )
         log_json(context.log, "lawyer_load", run_id=context.run.run_id, partition=key, as_of=as_of, **figures)
         context.add_asset_metadata(figures, partition_key=key)
         results.append(result)

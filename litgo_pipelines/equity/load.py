@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from psycopg2.extensions import AsIs
 
-from litgo_pipelines.database import Connection, advisory_lock, sql
+from litgo_pipelines.database import Connection, Cursor, advisory_lock, piecewise, sql
 from litgo_pipelines.database.arrow import read
 from litgo_pipelines.equity.capacity import steps_sql
 from litgo_pipelines.equity.distribution import Cases, Lawyers
+
+EVERYBODY = "everybody"
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,17 @@ class NightResult:
     rows_read: int  # lawyers computed
     rows_changed: int  # history rows written or dropped
     lawyers_changed: int  # rows of `lawyers` written back
+    refused: dict[str, str]  # lawyers whose row took nothing: why
     seconds: float
 
     def as_dict(self) -> dict[str, object]:
-        return {**asdict(self), "night": self.night.isoformat(), "seconds": round(self.seconds, 3)}
+        figures = {name: value for name, value in asdict(self).items() if name != "refused"}
+        return {
+            **figures,
+            "night": self.night.isoformat(),
+            "lawyers_refused": len(self.refused),
+            "seconds": round(self.seconds, 3),
+        }
 
 
 def run_night(connection: Connection, night: date, as_of: datetime, rules: Mapping[str, Any]) -> NightResult:
@@ -45,8 +54,28 @@ def run_night(connection: Connection, night: date, as_of: datetime, rules: Mappi
                 "firm_size": json.dumps(rules["firm_size"]),
             },
         )
-        lawyers, history, changed = cursor.fetchone()
-    return NightResult(night, lawyers, history, changed, time.monotonic() - started)
+        lawyers, history = cursor.fetchone()
+        changed, refused = write_back(cursor, night, as_of)
+    return NightResult(night, lawyers, history, changed, refused, time.monotonic() - started)
+
+
+def write_back(cursor: Cursor, night: date, as_of: datetime) -> tuple[int, dict[str, str]]:
+    """Show the night in the marketplace: (rows changed, lawyer → why the row was refused).
+
+    One statement for all. A row that a trigger or a check refuses, or that another session holds, stays as it is until
+    the next night; the history has its figures all the same.
+    """
+    statement, parameters = sql("litgo_pipelines.equity", "write_back.sql"), {"night": night, "as_of": as_of}
+
+    def write(cursor: Cursor, ids: Sequence[str]) -> int:
+        cursor.execute(statement, {**parameters, "ids": None if EVERYBODY in ids else list(ids)})
+        return cursor.rowcount
+
+    changed, refused = piecewise(cursor, [EVERYBODY], write)
+    if not refused:
+        return changed, {}
+    cursor.execute("SELECT lawyer_id::text FROM litgo.equity_history WHERE night = %s ORDER BY 1", (night,))
+    return piecewise(cursor, [lawyer for (lawyer,) in cursor.fetchall()], write)
 
 
 def read_window(connection: Connection, night: date, as_of: datetime) -> tuple[Lawyers, Cases]:

@@ -1,4 +1,4 @@
--- Equity of every lawyer for one night, computed and written in one statement.
+-- Equity of every lawyer for one night, computed and kept in one statement; write_back.sql shows it in the marketplace.
 -- years_points and success_rate_points are the steps of the capacity rules as CASE expressions (`capacity.py`).
 -- Reads the marketplace as of the instant as_of; a kill leaves nothing, a rerun changes nothing.
 WITH window_30d AS (
@@ -24,7 +24,7 @@ active_cases AS (
     GROUP BY lawyer_id
 ),
 offered AS (
-    SELECT o.lawyer_id, max(o.sent_at) AS last_offered_at,
+    SELECT o.lawyer_id, max(litgo.instant(o.sent_at)) AS last_offered_at,
            (count(*) FILTER (WHERE o.sent_at >= w.starts))::int AS offers
     FROM offers o, window_30d w
     WHERE o.sent_at < w.ends
@@ -32,15 +32,15 @@ offered AS (
 ),
 profile AS (
     -- absurd values are treated as absent, like missing ones
-    SELECT l.id, w.ends, l.oab_inscription_date::date AS inscribed,
+    SELECT l.id, w.ends, litgo.day(l.oab_inscription_date::date) AS inscribed,
            CASE WHEN jsonb_typeof(l.curriculo_json -> 'anos_experiencia') = 'number'
                 THEN (l.curriculo_json -> 'anos_experiencia')::numeric END AS stated_years,
            CASE WHEN jsonb_typeof(l.kpi -> 'success_rate') = 'number' AND (l.kpi -> 'success_rate')::numeric <= 1
                 THEN (l.kpi -> 'success_rate')::numeric END AS success_rate,
            lower(l.curriculo_json ->> 'porte_escritorio') AS firm_size,
-           CASE WHEN l.max_concurrent_cases > 0 THEN l.max_concurrent_cases END AS concurrent_limit
+           litgo.limit_of(l.max_concurrent_cases) AS concurrent_limit
     FROM lawyers l, window_30d w
-    WHERE l.created_at < w.ends
+    WHERE litgo.joined(l.created_at) < w.ends
 ),
 capacity AS MATERIALIZED (
     SELECT p.id,
@@ -78,19 +78,6 @@ forgotten AS (
     DELETE FROM litgo.equity_history h
     WHERE h.night = %(night)s AND NOT EXISTS (SELECT FROM computed c WHERE c.lawyer_id = h.lawyer_id)
     RETURNING 1
-),
-written_back AS (
-    -- the marketplace sees the newest night only, and only rows that change; an offer made since stays the last one
-    UPDATE lawyers l
-    SET cases_30d = c.cases_30d, capacidade_mensal = c.capacidade_mensal, equity_updated_at = %(as_of)s,
-        last_offered_at = CASE WHEN l.last_offered_at >= %(as_of)s THEN l.last_offered_at ELSE c.last_offered_at END
-    FROM computed c
-    WHERE l.id = c.lawyer_id
-      AND NOT EXISTS (SELECT FROM litgo.equity_history later WHERE later.night > %(night)s)
-      AND ((l.cases_30d, l.capacidade_mensal) IS DISTINCT FROM (c.cases_30d, c.capacidade_mensal)
-           OR (l.last_offered_at IS DISTINCT FROM c.last_offered_at AND l.last_offered_at >= %(as_of)s IS NOT TRUE))
-    RETURNING 1
 )
 SELECT (SELECT count(*) FROM computed) AS lawyers,
-       (SELECT count(*) FROM history) + (SELECT count(*) FROM forgotten) AS history_changed,
-       (SELECT count(*) FROM written_back) AS lawyers_changed
+       (SELECT count(*) FROM history) + (SELECT count(*) FROM forgotten) AS history_changed

@@ -4,7 +4,7 @@ WITH newest AS (
 )
 SELECT n.night, count(h.lawyer_id) AS lawyers,
        (SELECT count(*) FROM lawyers l
-        WHERE l.created_at < n.as_of
+        WHERE litgo.joined(l.created_at) < n.as_of
           AND NOT EXISTS (SELECT FROM litgo.equity_history x WHERE x.night = n.night AND x.lawyer_id = l.id)) AS missing,
        count(*) FILTER (WHERE h.cases_30d < 0
                            OR abs(h.load - h.cases_30d::float8 / h.capacidade_mensal) > 1e-9) AS wrong,

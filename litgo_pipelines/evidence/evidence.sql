@@ -2,7 +2,7 @@
 -- written. Reads events at or before as_of; profiles as they are now. A kill leaves nothing, a rerun changes nothing.
 WITH profile AS MATERIALIZED (
     -- absurd values are treated as absent, like missing ones; what is numeric in JSON may be too large for a double
-    SELECT l.id, array_append(l.tags_expertise, l.primary_area) AS areas, l.kpi_subarea, l.curriculo_json,
+    SELECT l.id, array_append(litgo.list(l.tags_expertise), l.primary_area) AS areas, l.kpi_subarea, l.curriculo_json,
            COALESCE((%(stated_cases)s::jsonb ->> upper(btrim(l.kpi ->> 'success_status')))::int, 0) AS stated_cases,
            jsonb_path_query_first(l.kpi, 'strict $.success_rate ? (@ >= 0 && @ <= 1)', '{}', true)::numeric AS rate,
            round(jsonb_path_query_first(
@@ -10,18 +10,18 @@ WITH profile AS MATERIALIZED (
            jsonb_typeof(l.curriculo_json) = 'object' AND l.curriculo_json <> '{}' AS has_curriculum,
            round(jsonb_path_query_first(
                l.curriculo_json, 'strict $.anos_experiencia ? (@ >= 0 && @ <= 80)', '{}', true)::numeric, 3) AS years,
-           (%(as_of)s::timestamptz::date - l.oab_inscription_date::date) / 365.25 AS inscribed_years,
+           (%(as_of)s::timestamptz::date - litgo.day(l.oab_inscription_date::date)) / 365.25 AS inscribed_years,
            round(jsonb_path_query_first(
                l.curriculo_json, 'strict $.num_publicacoes ? (@ >= 0 && @ <= 10000)', '{}', true)::numeric, 3)
                AS publications,
-           l.kpi_softskill::float8 AS softskill
+           litgo.number(l.kpi_softskill) AS softskill
     FROM lawyers l
-    WHERE l.created_at <= %(as_of)s
+    WHERE litgo.joined(l.created_at) <= %(as_of)s
 ),
 reviewed AS MATERIALIZED (
     SELECT c.lawyer_id, c.case_id, r.outcome IN ('won', 'settled') AS won,
            r.outcome IN ('won', 'settled', 'lost') AS concluded,
-           CASE WHEN r.rating BETWEEN 1 AND 5 THEN r.rating::numeric END AS stars, s.score
+           CASE WHEN r.rating BETWEEN 1 AND 5 THEN round(r.rating::numeric, 6) END AS stars, s.score
     FROM reviews r
     JOIN contracts c ON c.id = r.contract_id
     LEFT JOIN litgo.review_sentiment s ON s.review_id = r.id AND r.comment IS NOT NULL

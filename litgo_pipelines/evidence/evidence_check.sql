@@ -1,7 +1,7 @@
 -- What is wrong with the evidence as the newest refresh left it.
 SELECT f.as_of, (SELECT count(*) FROM litgo.lawyer_evidence) AS lawyers,
        (SELECT count(*) FROM lawyers l
-        WHERE l.created_at <= f.as_of
+        WHERE litgo.joined(l.created_at) <= f.as_of
           AND NOT EXISTS (SELECT FROM litgo.lawyer_evidence e WHERE e.lawyer_id = l.id)) AS missing,
        (SELECT count(*) FROM litgo.lawyer_evidence e
         -- a NaN is above every number

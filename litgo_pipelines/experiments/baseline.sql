@@ -10,7 +10,7 @@ first_ones AS (
 )
 SELECT count(*), count(*) FILTER (WHERE EXISTS (
     SELECT FROM offers o
-    WHERE o.case_id = f.id AND o.status IN ('interested', 'closed') AND o.responded_at <= f.sent_at + %(window)s
+    WHERE o.case_id = f.id AND o.status IN ('interested', 'closed') AND litgo.instant(o.responded_at) <= f.sent_at + %(window)s
 ))
 FROM first_ones f
 WHERE f.sent_at + %(window)s <= %(at)s

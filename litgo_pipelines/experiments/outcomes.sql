@@ -18,9 +18,9 @@ events AS (
       AND k.signed_lawyer BETWEEN a.first_exposed_at AND %(cutoff)s
     GROUP BY a.client_id
     UNION ALL
-    SELECT a.client_id, 'rating', min(r.created_at), (array_agg(r.rating ORDER BY r.created_at, r.id))[1]
+    SELECT a.client_id, 'rating', min(r.created_at), (array_agg(litgo.number(r.rating) ORDER BY r.created_at, r.id))[1]
     FROM clients a JOIN contracts k ON k.case_id = a.case_id JOIN reviews r ON r.contract_id = k.id
-    WHERE r.created_at BETWEEN a.first_exposed_at AND %(cutoff)s
+    WHERE r.rating BETWEEN 1 AND 5 AND r.created_at BETWEEN a.first_exposed_at AND %(cutoff)s
     GROUP BY a.client_id
 )
 INSERT INTO litgo.experiment_outcomes (experiment, client_id, kind, value, event_at, seen_at)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import psycopg2
 
-from litgo_pipelines.database import Connection, Cursor, in_transaction, session_lock, sql
+from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, session_lock, sql
 from litgo_pipelines.intake import remote, sensitive, taxonomy
 from litgo_pipelines.intake.classifier import VERSION, Model, train
 from litgo_pipelines.intake.masking import mask
@@ -172,7 +172,7 @@ class _Work:
         except Exception as error:  # whatever a text brings about is that case's affair
             if self.connection.closed or isinstance(error, psycopg2.InterfaceError):
                 raise
-            self._fail(case, kind(error))
+            self._fail(case, error_kind(error))
             return
         result = self.result
         result.statuses[decision.status if written else "changed"] += 1
@@ -275,13 +275,6 @@ class _Work:
         self.result.failures[case.case_id] = reason
 
 
-def kind(error: Exception) -> str:
-    """What went wrong without a word of the text: the error's type, and what Postgres calls it."""
-    if isinstance(error, psycopg2.Error):
-        return " ".join(filter(None, (type(error).__name__, error.pgcode, error.diag.constraint_name)))
-    return type(error).__name__
-
-
 FAILED = """
 INSERT INTO litgo.triage_failures AS f (case_id, attempts, reason, first_failed_at, last_failed_at, retry_at)
 VALUES (%(case)s, 1, %(reason)s, %(at)s, %(at)s, %(at)s + %(retry)s)
@@ -292,7 +285,7 @@ RETURNING attempts
 GIVEN_UP = f"""
 INSERT INTO litgo.triage
     (case_id, as_of, status, urgency_h, urgency_source, complexity, sources, alternatives, reason)
-SELECT id, %(at)s, 'review', CASE WHEN urgency_h > 0 THEN urgency_h ELSE {URGENCY_H} END,
+SELECT id, %(at)s, 'review', coalesce(CASE WHEN urgency_h > 0 THEN litgo.number(urgency_h) END, {URGENCY_H}),
        CASE WHEN urgency_h > 0 THEN 'client' ELSE 'default' END, coalesce(complexity, '{COMPLEXITY}'), '{{}}', '[]',
        'failed'
 FROM cases WHERE id = %(case)s

@@ -1,14 +1,14 @@
 -- Writes one decision: the triage row, and those columns of the case the client left open; an urgency only where it is
 -- shorter than the client's. Nothing when the case is no longer as it was read (the client chose something meanwhile, or
--- it is not pending): a later run sees it anew.
+-- it is not pending, or somebody holds its row): a later run sees it anew.
 WITH same AS (
     SELECT id FROM cases
     WHERE id = %(case_id)s AND status = 'pending_assignment'
       AND litgo.chosen(area) IS NOT DISTINCT FROM %(was_area)s::text
       AND litgo.chosen(subarea) IS NOT DISTINCT FROM %(was_subarea)s::text
-      AND urgency_h IS NOT DISTINCT FROM %(was_urgency_h)s::numeric
-      AND complexity IS NOT DISTINCT FROM %(was_complexity)s::text
-    FOR UPDATE
+      AND litgo.number(urgency_h) IS NOT DISTINCT FROM %(was_urgency_h)s::float8
+      AND CASE WHEN complexity IN ('LOW', 'MEDIUM', 'HIGH') THEN complexity END IS NOT DISTINCT FROM %(was_complexity)s::text
+    FOR UPDATE SKIP LOCKED
 ), written AS (
     INSERT INTO litgo.triage (
         case_id, as_of, status, area, subarea, urgency_h, urgency_source, complexity, sources, area_confidence,
@@ -25,7 +25,7 @@ WITH same AS (
     INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)
     SELECT 'public_numbers', c.client_id, 'public_numbers:' || c.id, jsonb_build_object('case_id', c.id), %(as_of)s
     FROM written w JOIN cases c ON c.id = w.case_id
-    WHERE w.life_at_risk
+    WHERE w.life_at_risk AND c.client_id IS NOT NULL
     ON CONFLICT DO NOTHING
 ), tried AS (
     DELETE FROM litgo.triage_failures WHERE case_id IN (SELECT case_id FROM written)
@@ -34,7 +34,7 @@ WITH same AS (
     SET area = coalesce(litgo.chosen(c.area), %(area)s, c.area),
         subarea = coalesce(litgo.chosen(c.subarea), %(subarea)s, c.subarea),
         urgency_h = LEAST(CASE WHEN c.urgency_h > 0 THEN c.urgency_h END, %(urgency_h)s),
-        complexity = coalesce(c.complexity, %(complexity)s)
+        complexity = CASE WHEN c.complexity IN ('LOW', 'MEDIUM', 'HIGH') THEN c.complexity ELSE %(complexity)s END
     FROM written w WHERE c.id = w.case_id
 )
 SELECT count(*) FROM written

@@ -61,7 +61,8 @@ def prepare(cursor: Cursor, as_of: datetime, holdout_share: float) -> tuple[str,
     _, watermark = matured_reviews(cursor, as_of)
     features = ", ".join(
         # A value that is not a number is missing, not a reason to lose the whole snapshot.
-        f"CASE jsonb_typeof(features -> '{key}') WHEN 'number' THEN (features ->> '{key}')::float8 END AS \"{key}\""
+        f"CASE jsonb_typeof(features -> '{key}') WHEN 'number' "
+        f"THEN litgo.number((features -> '{key}')::numeric) END AS \"{key}\""
         for key in KEYS
     )
     query = cursor.mogrify(

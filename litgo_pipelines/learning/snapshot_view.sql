@@ -11,11 +11,12 @@ WITH contract_events AS (
     SELECT
         c.case_id,
         c.lawyer_id,
-        min(greatest(c.signed_client, c.signed_lawyer)) FILTER (
-            WHERE c.status <> 'canceled' AND c.signed_client <= %(as_of)s AND c.signed_lawyer <= %(as_of)s
+        min(greatest(litgo.instant(c.signed_client), litgo.instant(c.signed_lawyer))) FILTER (
+            WHERE c.status <> 'canceled' AND litgo.instant(c.signed_client) <= %(as_of)s
+              AND litgo.instant(c.signed_lawyer) <= %(as_of)s
         ) AS signed_at,
-        min(r.created_at) FILTER (
-            WHERE c.status = 'closed' AND r.created_at <= %(as_of)s
+        min(litgo.instant(r.created_at)) FILTER (
+            WHERE c.status = 'closed' AND litgo.instant(r.created_at) <= %(as_of)s
               AND (r.rating BETWEEN 4 AND 5 OR r.outcome IN ('won', 'settled'))
         ) AS delivered_at
     FROM contracts AS c
@@ -27,28 +28,28 @@ labelled AS (
     SELECT
         o.case_id,
         o.lawyer_id,
-        o.sent_at,
+        litgo.instant(o.sent_at) AS sent_at,
         coalesce(o.raw_score, m.raw_score) AS raw_score,
         m.features,
-        m.created_at AS logged_at,
-        k.created_at AS case_created_at,
+        litgo.instant(m.created_at) AS logged_at,
+        litgo.instant(k.created_at) AS case_created_at,
         k.area,
-        k.coords,
-        l.created_at > o.sent_at - interval '60 days' AS new_lawyer,
-        o.status = 'interested' AND o.responded_at IS NULL AND e.signed_at IS NULL AND e.delivered_at IS NULL
+        CASE WHEN abs(k.coords[0]) <= 180 AND abs(k.coords[1]) <= 90 THEN k.coords END AS coords,
+        litgo.joined(l.created_at) > litgo.instant(o.sent_at) - interval '60 days' AS new_lawyer,
+        o.status = 'interested' AND litgo.instant(o.responded_at) IS NULL AND e.signed_at IS NULL AND e.delivered_at IS NULL
             AS answer_without_instant,
         CASE
             WHEN e.delivered_at IS NOT NULL THEN 3
             WHEN e.signed_at IS NOT NULL THEN 2
-            WHEN o.status IN ('interested', 'closed') AND o.responded_at <= %(as_of)s THEN 1
-            WHEN o.status = 'declined' AND o.responded_at <= %(as_of)s THEN 0
-            WHEN coalesce(o.expires_at, o.sent_at + interval '24 hours') <= %(as_of)s THEN 0
+            WHEN o.status IN ('interested', 'closed') AND litgo.instant(o.responded_at) <= %(as_of)s THEN 1
+            WHEN o.status = 'declined' AND litgo.instant(o.responded_at) <= %(as_of)s THEN 0
+            WHEN coalesce(litgo.instant(o.expires_at), litgo.instant(o.sent_at) + interval '24 hours') <= %(as_of)s THEN 0
         END AS label,
         CASE
             WHEN e.delivered_at IS NOT NULL THEN e.delivered_at
             WHEN e.signed_at IS NOT NULL THEN e.signed_at
-            WHEN o.status IN ('interested', 'closed', 'declined') AND o.responded_at <= %(as_of)s THEN o.responded_at
-            ELSE coalesce(o.expires_at, o.sent_at + interval '24 hours')
+            WHEN o.status IN ('interested', 'closed', 'declined') AND litgo.instant(o.responded_at) <= %(as_of)s THEN litgo.instant(o.responded_at)
+            ELSE coalesce(litgo.instant(o.expires_at), litgo.instant(o.sent_at) + interval '24 hours')
         END AS label_at
     FROM offers AS o
     JOIN cases AS k ON k.id = o.case_id
@@ -60,6 +61,7 @@ SELECT
     *,
     CASE
         WHEN sent_at > %(as_of)s OR case_created_at > %(as_of)s THEN 'after the instant'
+        WHEN sent_at IS NULL OR case_created_at IS NULL OR case_id IS NULL OR lawyer_id IS NULL THEN 'no usable instant or id'
         WHEN answer_without_instant THEN 'answered at an unknown time'
         WHEN label IS NULL THEN 'not resolved yet'
         WHEN features IS NULL OR jsonb_typeof(features) <> 'object' THEN 'no features logged'

@@ -3,7 +3,6 @@
 A trigger, a generated column, a check or a missing privilege says then what it would say at night. Knows the database.
 """
 
-import re
 from dataclasses import dataclass
 
 import psycopg2
@@ -112,10 +111,10 @@ def _try(cursor: Cursor, write: str, statement: str) -> Attempt:
 
 def said(error: psycopg2.Error) -> str:
     """The server's sentence, whose it is, and what to do; nothing of the row it is about."""
-    parts = [error.diag.message_primary or type(error).__name__]
-    function = re.search(r"(?:PL/pgSQL|SQL) function ([\w.\"]+)", error.diag.context or "")
-    if function and not function[1].startswith(f"{SOURCE_SCHEMA}."):
-        parts.append(f"in the function {function[1]}")
+    parts = [getattr(error, "primary", None) or type(error).__name__]
+    function = getattr(error, "function", None)
+    if function and not function.startswith(f"{SOURCE_SCHEMA}."):
+        parts.append(f"in the function {function}")
     if advice := _ADVICE.get(error.pgcode or ""):
         parts.append(advice)
     return "; ".join(parts)

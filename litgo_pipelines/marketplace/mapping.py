@@ -4,12 +4,14 @@ Read from YAML (`mappings/default.yaml` explains the forms), checked with line n
 several forms of a column a database has is found out by `views.py`.
 """
 
+from collections.abc import Iterable
 from collections.abc import Mapping as Mapped
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from litgo_pipelines.marketplace import usable
 from litgo_pipelines.marketplace.schema import OPTIONAL, SOURCE_SCHEMA, TABLES, TYPES, VALUES, WRITTEN
 
 # What a row that is written is found again by; every other table has an id.
@@ -70,6 +72,11 @@ class SourceTable:
     @property
     def quoted(self) -> str:
         return ".".join(quoted(part) for part in self.relation)
+
+    @property
+    def source(self) -> str:
+        """What follows FROM: the rows, each called t."""
+        return f"{self.quoted} AS t" + (f"\nWHERE {self.where}" if self.where else "")
 
 
 @dataclass(frozen=True)
@@ -230,14 +237,21 @@ def view_statements(table: SourceTable, chosen: Mapped[str, Form], types: Mapped
         f"    {f'NULL::{TYPES[TABLES[table.name][column]]}' if form.absent else form.expression()} AS {column}"
         for column, form in chosen.items()
     )
-    where = f"\nWHERE {table.where}" if table.where else ""
-    statements = [f"CREATE VIEW {SOURCE_SCHEMA}.{table.name} AS\nSELECT\n{columns}\nFROM {table.quoted} AS t{where}"]
+    statements = [f"CREATE VIEW {SOURCE_SCHEMA}.{table.name} AS\nSELECT\n{columns}\nFROM {table.source}"]
     keys = {column: quoted(chosen[column].column or "") for column in _KEYS.get(table.name, ("id",))}
     for verb, names in WRITTEN[table.name].items():
         if table.owner_writes or not all(chosen[column].plain for column in names):
             there = {column: chosen[column] for column in names if not chosen[column].absent}
             statements += _writing_trigger(table, verb, keys, there, types)
     return statements
+
+
+def unusable_view(tables: Iterable[tuple[SourceTable, Mapped[str, Form]]]) -> str:
+    """The statement that creates the view of what counts as absent."""
+    return usable.view_statement(
+        (table.name, table.source, {column: form.expression() for column, form in chosen.items() if not form.absent})
+        for table, chosen in tables
+    )
 
 
 def _writing_trigger(

@@ -191,6 +191,7 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
 VALUES = {
     "cases.status": ("pending_assignment", "assigned", "in_progress", "closed", "cancelled"),
     "cases.complexity": ("LOW", "MEDIUM", "HIGH"),
+    "cases.preset": ("balanced", "fast", "expert", "economic"),
     "offers.status": ("pending", "interested", "declined", "expired", "closed"),
     "contracts.status": ("pending-signature", "active", "closed", "canceled"),
     "reviews.outcome": ("won", "lost", "settled", "ongoing"),

@@ -14,8 +14,17 @@ from pathlib import Path
 import psycopg2
 
 from litgo_pipelines.database import Connection, Cursor
-from litgo_pipelines.marketplace.mapping import Form, MappingError, SourceMapping, SourceTable, parse, view_statements
+from litgo_pipelines.marketplace.mapping import (
+    Form,
+    MappingError,
+    SourceMapping,
+    SourceTable,
+    parse,
+    unusable_view,
+    view_statements,
+)
 from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, SOURCE_SCHEMA, TABLES
+from litgo_pipelines.marketplace.usable import UNUSABLE
 from litgo_pipelines.settings import settings
 
 DEFAULT = "default"
@@ -51,9 +60,18 @@ class Fit:
             if form.absent
         }
 
+    def of_tables(self) -> list[str]:
+        """What makes the views of the logical tables."""
+        return [statement for table in self.tables.values() for statement in table.statements()]
+
+    def statements(self) -> list[str]:
+        """All that make the views."""
+        unusable = unusable_view((table.table, table.chosen) for table in self.tables.values())
+        return [*self.of_tables(), unusable]
+
     def digest(self) -> str:
         """Of the views' statements: other ones mean that the views are made again."""
-        text = ";\n".join(statement for table in self.tables.values() for statement in table.statements())
+        text = ";\n".join(self.statements())
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -193,9 +211,9 @@ def up_to_date(cursor: Cursor, mapping: SourceMapping) -> bool:
     cursor.execute(
         "SELECT (SELECT text FROM litgo.source_mapping), (SELECT count(*) FROM pg_class WHERE relkind = 'v' "
         "AND relnamespace = to_regnamespace(%s) AND relname = ANY(%s))",
-        (SOURCE_SCHEMA, list(TABLES)),
+        (SOURCE_SCHEMA, [*TABLES, UNUSABLE.split(".")[1]]),
     )
-    return one(cursor) == (mapping.text, len(TABLES))
+    return one(cursor) == (mapping.text, len(TABLES) + 1)
 
 
 def create(cursor: Cursor, fitted: Fit) -> None:
@@ -212,13 +230,15 @@ def create(cursor: Cursor, fitted: Fit) -> None:
 def make(cursor: Cursor, fitted: Fit) -> None:
     """Make the views anew, in the caller's transaction."""
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
+    cursor.execute(f"DROP VIEW IF EXISTS {UNUSABLE}")
     for name in TABLES:
         cursor.execute(f"DROP VIEW IF EXISTS {SOURCE_SCHEMA}.{name} CASCADE")
         for verb in ("insert", "update"):
             cursor.execute(f"DROP FUNCTION IF EXISTS {SOURCE_SCHEMA}.{name}_{verb}()")
-    for table in fitted.tables.values():
-        for statement in table.statements():
-            cursor.execute(statement)
+    cursor.execute("SELECT to_regprocedure('litgo.instant(timestamptz)') IS NOT NULL")
+    migrated = one(cursor)[0]  # before that a trial makes the tables' views alone
+    for statement in fitted.statements() if migrated else fitted.of_tables():
+        cursor.execute(statement)
 
 
 def fitting(connection: Connection) -> list[str]:

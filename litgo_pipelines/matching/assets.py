@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.database import Connection, sql
+from litgo_pipelines.database import Connection
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
@@ -119,12 +119,21 @@ def offer_pictures(connection: Connection, results: list[Any], rankers: Any) -> 
 )
 @permanent_fails_once
 def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
+    from litgo_pipelines.matching import expiry
+
     as_of = config.instant()
     with postgres.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(sql("litgo_pipelines.matching", "expiry.sql"), {"as_of": as_of})
-        offers, cases = cursor.fetchone()
-    log_json(context.log, "expired_offers", run_id=context.run.run_id, as_of=as_of, offers=offers, cases=cases)
-    return dg.MaterializeResult(metadata={"offers expired": offers, "cases": cases, "as of": as_of.isoformat()})
+        offers, cases, refused = expiry.expire(cursor, as_of)
+    log_json(context.log, "expired_offers", run_id=context.run.run_id, as_of=as_of, offers=offers, cases=cases,
+             refused=len(refused))  # fmt: skip
+    return dg.MaterializeResult(
+        metadata={
+            "offers expired": offers,
+            "cases": cases,
+            "as of": as_of.isoformat(),
+            "offers the marketplace refused to change": dg.MetadataValue.json(dict(list(refused.items())[:50])),
+        }
+    )
 
 
 @dg.asset(
@@ -144,17 +153,19 @@ def parked_cases(context: dg.AssetExecutionContext, config: AsOfConfig, postgres
 
     as_of = config.instant()
     with postgres.connect() as connection, connection.cursor() as cursor:
+        aside = waits.put_aside(cursor, as_of)
         ended = waits.park(cursor, read_plan(cursor, settings()), as_of)
         told = waits.tell(cursor, as_of)
         returned = waits.record_availability(cursor, as_of)
         parked = waits.parked(cursor)
     counts = {reason: sum(case.reason == reason for case in parked) for reason in waits.REASONS}
-    log_json(context.log, "parked_cases", run_id=context.run.run_id, as_of=as_of, ended=ended, told=told,
+    log_json(context.log, "parked_cases", run_id=context.run.run_id, as_of=as_of, ended=ended, told=told, aside=aside,
              returned=returned, **counts)  # fmt: skip
     return dg.MaterializeResult(
         metadata={
             "people told": told,
             "rounds that ended": ended,
+            "cases put aside until their row is mended": aside,
             "lawyers who can be offered cases again": returned,
             **{f"cases: {waits.REASONS[reason]}": count for reason, count in counts.items()},
             "casos parados": dg.MetadataValue.md(waits.markdown(parked[:200])),

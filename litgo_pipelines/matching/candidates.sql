@@ -21,11 +21,11 @@ works_in AS (  -- each spelling is looked at once, not once a lawyer
     SELECT DISTINCT n.id, k.number, k.name
     FROM near n
     JOIN lawyers l ON l.id = n.id
-    CROSS JOIN LATERAL unnest(array_append(l.tags_expertise, l.primary_area)) AS said (label)
+    CROSS JOIN LATERAL unnest(array_append(litgo.list(l.tags_expertise), l.primary_area)) AS said (label)
     JOIN (
         SELECT d.label, w.number, w.name
         FROM (SELECT DISTINCT s.label FROM near m JOIN lawyers o ON o.id = m.id
-              CROSS JOIN LATERAL unnest(array_append(o.tags_expertise, o.primary_area)) AS s (label)) d
+              CROSS JOIN LATERAL unnest(array_append(litgo.list(o.tags_expertise), o.primary_area)) AS s (label)) d
         JOIN wanted w ON litgo.area_key(d.label) = ANY(w.keys)
     ) k USING (label)
 ),
@@ -39,7 +39,7 @@ offered AS (
 twin AS (  -- accounts of one person, the oldest first
     SELECT account.id, p.ids, p.number, account.place
     FROM (
-        SELECT array_agg(l.id ORDER BY l.created_at, l.id) AS ids, row_number() OVER () AS number
+        SELECT array_agg(l.id ORDER BY litgo.instant(l.created_at), l.id) AS ids, row_number() OVER () AS number
         FROM near n JOIN lawyers l ON l.id = n.id
         WHERE l.oab_number <> ''
         GROUP BY litgo.oab_key(l.oab_number)
@@ -53,8 +53,7 @@ SELECT l.id::text AS lawyer_id, area.number AS area, coalesce((e.degrees ->> are
        place.at[0] AS lng, place.at[1] AS lat,
        -- as the night computed it: what the marketplace shows of it may be changed there. No night has seen the newest yet
        coalesce(h.capacidade_mensal, %(base_capacity)s)::float8 AS capacity, coalesce(h.cases_30d, 0)::float8 AS cases_30d,
-       CASE WHEN isfinite(l.created_at)
-            THEN LEAST(1, extract(epoch FROM %(as_of)s - l.created_at) / 2592000) ELSE 1 END::float8 AS active_share,
+       LEAST(1, extract(epoch FROM %(as_of)s - litgo.joined(l.created_at)) / 2592000)::float8 AS active_share,
        CASE WHEN twin.id IS NULL THEN coalesce(o.offers, 0)
             ELSE (SELECT coalesce(sum(x.offers), 0) FROM offered x WHERE x.lawyer_id = ANY(twin.ids)) END::float8 AS offers_30d,
        -- in microseconds, which a double holds exactly; the night's figure may be older than the ledger's

@@ -1,5 +1,5 @@
 -- The cases of a batch in the order of their turn.
-SELECT c.id::text, c.client_id::text, litgo.area_name(c.area) AS area, coalesce(c.subarea, '') AS subarea, c.urgency_h::float8,
+SELECT c.id::text, c.client_id::text, litgo.area_name(c.area) AS area, coalesce(c.subarea, '') AS subarea, litgo.number(c.urgency_h),
        coalesce(c.complexity, 'MEDIUM') AS complexity, place.at[0] AS lng, place.at[1] AS lat,
        coalesce(c.preset, %(preset)s) AS preset,
        b.round

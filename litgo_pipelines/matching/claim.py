@@ -14,6 +14,7 @@ from litgo_pipelines.embeddings import store
 from litgo_pipelines.matching.plan import Arms, Batch, Plan
 from litgo_pipelines.matching.statements import statement
 
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # an earlier instant is none: `waits.put_aside`
 EMBEDDED_WITHIN = timedelta(minutes=2)  # a new case waits for its vector for so long
 
 
@@ -37,7 +38,7 @@ def waiting_cases(cursor: Cursor, plan: Plan, as_of: datetime, since: datetime |
         statement("pending.sql"),
         {
             "as_of": as_of,
-            "since": since or datetime.min.replace(tzinfo=UTC),
+            "since": since or EARLIEST,
             "rounds": plan.rounds,
             "round_days": plan.round_days,
             "limit": plan.limit,

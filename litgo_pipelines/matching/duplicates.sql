@@ -3,7 +3,7 @@
 WITH fresh AS (
     SELECT c.id, c.client_id, c.created_at, litgo.said(c.title, c.description) AS words
     FROM cases c
-    WHERE c.status = 'pending_assignment' AND c.created_at <= %(as_of)s AND %(minutes)s > 0
+    WHERE c.status = 'pending_assignment' AND c.created_at BETWEEN '1900-01-01' AND %(as_of)s AND %(minutes)s > 0
       AND litgo.said(c.title, c.description) <> ''
       AND NOT EXISTS (SELECT FROM litgo.case_duplicates d WHERE d.case_id = c.id)
       AND NOT EXISTS (SELECT FROM litgo.matchings WHERE case_id = c.id)

@@ -1,6 +1,15 @@
--- Offers nobody answered in time, as of an instant; counted in the same statement.
-WITH expired AS (
-    UPDATE offers SET status = 'expired' WHERE status = 'pending' AND expires_at <= %(as_of)s RETURNING case_id
+-- Offers nobody answered in time, as of an instant; counted in the same statement. A term that is no instant is the usual
+-- day. Of the offers with these ids, or of all; a row that another session holds waits for the next time.
+WITH due AS (
+    SELECT id FROM offers
+    WHERE status = 'pending' AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[]))
+      AND (expires_at BETWEEN '1900-01-01' AND %(as_of)s
+           OR litgo.instant(expires_at) IS NULL
+              AND coalesce(litgo.instant(sent_at), litgo.instant(created_at), '-infinity') + interval '24 hours' <= %(as_of)s)
+    FOR UPDATE SKIP LOCKED
+),
+expired AS (
+    UPDATE offers o SET status = 'expired' FROM due WHERE o.id = due.id RETURNING o.case_id
 ),
 counted AS (
     INSERT INTO litgo.metric_state AS s (name, labels, value)

@@ -20,7 +20,7 @@ WHERE c.status IN ('assigned', 'in_progress') AND c.created_at <= %(as_of)s
   AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
   AND NOT EXISTS (  -- who was chosen a moment ago has no contract yet
       SELECT FROM offers f WHERE f.case_id = c.id AND f.status = 'interested'
-          AND coalesce(f.responded_at, f.sent_at) > %(as_of)s::timestamptz - interval '3 days')
+          AND coalesce(litgo.instant(f.responded_at), f.sent_at) > %(as_of)s::timestamptz - interval '3 days')
   AND NOT EXISTS (SELECT FROM litgo.told o WHERE o.kind = 'case_without_contract' AND o.subject = c.id::text)
 UNION ALL
 SELECT 'message_dead', m.message_id::text, %(team)s::uuid, m.settled_at,

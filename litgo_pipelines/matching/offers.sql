@@ -17,7 +17,8 @@ WITH matched AS (
 chosen AS (
     SELECT m.case_id, l.id AS lawyer_id,
            -- not the lawyer's own column, which others may change
-           (SELECT max(o.sent_at) FROM offers o WHERE o.lawyer_id = l.id AND o.sent_at < $4) AS last_offered_at,
+           (SELECT max(o.sent_at) FROM offers o
+            WHERE o.lawyer_id = l.id AND o.sent_at >= '1900-01-01' AND o.sent_at < $4) AS last_offered_at,
            (e.entry ->> 'score')::float8 AS fair,
            (e.entry ->> 'equity_term')::float8 AS equity, (e.entry ->> 'relevance')::float8 AS raw,
            e.entry -> 'features' AS features,
@@ -47,7 +48,7 @@ offered AS (
     RETURNING id, case_id, lawyer_id
 ),
 stamped AS (
-    UPDATE lawyers l SET last_offered_at = GREATEST(l.last_offered_at, $4) FROM chosen c WHERE l.id = c.lawyer_id
+    UPDATE lawyers l SET last_offered_at = GREATEST(litgo.instant(l.last_offered_at), $4) FROM chosen c WHERE l.id = c.lawyer_id
 ),
 told AS (
     INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)

@@ -15,6 +15,7 @@ told AS (
            jsonb_build_object('case_id', p.case_id, 'reason', 'rounds_over', 'since', %(as_of)s::timestamptz), %(as_of)s
     FROM parked p JOIN over USING (case_id)
     CROSS JOIN LATERAL (VALUES (over.client_id), (%(team)s::uuid)) AS who (id)
+    WHERE who.id IS NOT NULL
     ON CONFLICT (dedup_key) DO NOTHING
 )
 SELECT count(*) FROM parked

@@ -1,7 +1,7 @@
 -- Cases that go no further by themselves for now, the most urgent first, with who knows of it.
 SELECT c.id::text, CASE WHEN d.case_id IS NOT NULL THEN 'duplicate' WHEN f.case_id IS NOT NULL THEN 'failed'
                         ELSE v.reason END AS reason, litgo.area_name(c.area),
-       CASE WHEN c.urgency_h > 0 AND c.urgency_h < 8760 THEN c.urgency_h END::float8 AS urgency_h,
+       CASE WHEN c.urgency_h > 0 AND c.urgency_h < 8760 THEN litgo.number(c.urgency_h) END AS urgency_h,
        coalesce(d.seen_at, f.first_failed_at, v.since) AS since,
        coalesce(f.retry_at, v.next_look_at) AS next_look_at, coalesce(d.of_case_id::text, left(f.reason, 200)),
        coalesce(f.dead, false) OR coalesce(v.reason = 'rounds_over', false) OR EXISTS (SELECT FROM litgo.outbox o WHERE o.dedup_key =

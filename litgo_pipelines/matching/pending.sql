@@ -45,6 +45,7 @@ woken AS (
     SELECT c.id, c.created_at, v.round
     FROM litgo.case_waits v
     JOIN cases c ON c.id = v.case_id AND c.status = 'pending_assignment' AND litgo.chosen(c.area) IS NOT NULL
+        AND litgo.instant(c.created_at) IS NOT NULL
     WHERE NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active')) AND (
        v.next_look_at <= %(as_of)s
        OR v.looked_at > %(as_of)s::timestamptz + interval '1 hour'  -- written while a clock was wrong

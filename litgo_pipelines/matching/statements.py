@@ -8,11 +8,11 @@ from litgo_pipelines.settings import settings
 
 PACKAGE = "litgo_pipelines.matching"
 _FILES = {"{over}": "over.sql", "{news}": "news.sql", "{available}": "available.sql", "{open_cases}": "open_cases.sql"}
-_NUMBERS = "litgo.placed(point(l.lng::float8, l.lat::float8))"
+_NUMBERS = "litgo.placed(point(litgo.number(l.lng), litgo.number(l.lat)))"
 _SHARED = {
     # the point, else latitude and longitude as numbers
     "{lawyer_place}": f"coalesce(litgo.placed(l.geo_latlon), {_NUMBERS})",
-    "{case_place}": "coalesce(litgo.placed(c.coords), litgo.placed(point(c.lng::float8, c.lat::float8)))",
+    "{case_place}": "coalesce(litgo.placed(c.coords), litgo.placed(point(litgo.number(c.lng), litgo.number(c.lat))))",
     "{near_by_numbers}": (
         "    UNION\n    SELECT l.id\n"
         f"    FROM region r JOIN lawyers l ON litgo.placed(l.geo_latlon) IS NULL AND {_NUMBERS} <@ r.box\n"

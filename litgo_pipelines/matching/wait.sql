@@ -2,7 +2,7 @@
 -- of the case's urgency (15 minutes to 6 hours), the client after a quarter (30 minutes to a day). Both are looked at then.
 WITH looked AS (
     SELECT c.id, c.client_id, {digest} AS digest,
-           CASE WHEN c.urgency_h > 0 AND c.urgency_h < 8760 THEN c.urgency_h ELSE 72 END::float8 AS urgency_h
+           CASE WHEN c.urgency_h > 0 AND c.urgency_h < 8760 THEN litgo.number(c.urgency_h) ELSE 72 END AS urgency_h
     FROM cases c WHERE c.id = %(case_id)s::uuid AND c.status = 'pending_assignment'
 ),
 waits AS (
@@ -31,7 +31,7 @@ told AS (
     CROSS JOIN LATERAL (VALUES
         (%(team)s::uuid, LEAST(6, GREATEST(0.25, urgency_h / 12)) * interval '1 hour'),
         (k.client_id, LEAST(24, GREATEST(0.5, urgency_h / 4)) * interval '1 hour')) AS who (id, after)
-    WHERE w.reason = 'nobody' AND w.looked_at - w.since >= who.after
+    WHERE w.reason = 'nobody' AND who.id IS NOT NULL AND w.looked_at - w.since >= who.after
     ON CONFLICT (dedup_key) DO NOTHING
 ),
 mended AS (

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines.matching.record import RETRY_TOLD, tell_failed
 from litgo_pipelines.matching.statements import statement
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS
 from litgo_pipelines.owners import Owner
@@ -65,6 +66,15 @@ def park(cursor: Cursor, plan: Plan, as_of: datetime) -> int:
     """Tell of the cases at the end of their rounds, and let them wait for a change."""
     cursor.execute(statement("park.sql"), {**_limits(plan, as_of), "team": TEAM})
     return int(cursor.fetchone()[0])
+
+
+def put_aside(cursor: Cursor, as_of: datetime) -> int:
+    """Cases whose row nothing can be decided on: parked as failed, told to the team, let go once mended. How many."""
+    cursor.execute(statement("aside.sql"), {"as_of": as_of, "again": RETRY_TOLD})
+    found = cursor.fetchall()
+    for case_id, since in found:
+        tell_failed(cursor, case_id, since, as_of)
+    return len(found)
 
 
 def _limits(plan: Plan, as_of: datetime) -> dict[str, Any]:

@@ -5,7 +5,7 @@ WITH finals AS (
     SELECT x.arm IS NOT DISTINCT FROM 'holdout' AS held, x.exposed_at + %(term)s AS final_at, EXISTS (
         SELECT FROM offers o
         WHERE o.case_id = x.case_id AND o.sent_at >= x.exposed_at AND o.status IN ('interested', 'closed')
-          AND o.responded_at <= x.exposed_at + %(term)s
+          AND litgo.instant(o.responded_at) <= x.exposed_at + %(term)s
     ) AS accepted
     FROM litgo.exposures x
     WHERE x.round = 1 AND (x.model_version = %(version)s OR x.arm = 'holdout')

@@ -9,7 +9,7 @@ before AS (
     SELECT x.case_id IS NOT NULL AND x.model_version = %(version)s AS own,
            x.model_version IS NOT DISTINCT FROM %(control)s AS controls, EXISTS (
                SELECT FROM offers o
-               WHERE o.case_id = b.case_id AND o.status IN ('interested', 'closed') AND o.responded_at <= b.sent_at + b.term
+               WHERE o.case_id = b.case_id AND o.status IN ('interested', 'closed') AND litgo.instant(o.responded_at) <= b.sent_at + b.term
            ) AS accepted
     FROM cases_before b LEFT JOIN litgo.exposures x ON x.case_id = b.case_id AND x.round = 1
 )

@@ -89,7 +89,7 @@ GAUGES: dict[str, Gauge] = {
     "case_queue_oldest_age_seconds": Gauge(
         "Age of the oldest case of the last two weeks that was never matched and waits for no person; 0 without one.",
         "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM cases c "
-        "WHERE c.status = 'pending_assignment' AND c.created_at > now() - interval '14 days' "
+        "WHERE c.status = 'pending_assignment' AND c.created_at > now() - interval '14 days' AND c.created_at <= now() "
         "AND NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = c.id) "
         "AND NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id) "  # of before the pipelines, by others
         "AND NOT EXISTS (SELECT FROM litgo.matching_failures f WHERE f.case_id = c.id AND f.dead) "
@@ -99,6 +99,7 @@ GAUGES: dict[str, Gauge] = {
         "Age of the oldest contract of the last 30 days that nobody has sent for signature yet; 0 without one.",
         "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM contracts c "
         "WHERE c.status = 'pending-signature' AND c.doc_url IS NULL AND c.created_at > now() - interval '30 days' "
+        "AND c.created_at <= now() "
         "AND NOT EXISTS (SELECT FROM litgo.contract_requests r WHERE r.contract_id = c.id)",
     ),
     "outbox_oldest_age_seconds": Gauge(

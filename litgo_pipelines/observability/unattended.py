@@ -3,12 +3,13 @@
 Belongs here: per kind one statement that lists what has none of these. Gauge and asset check read the same ones.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from litgo_pipelines.database import Cursor, sql
 
 PACKAGE = "litgo_pipelines.observability"
+EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 KINDS = ("case", "contract", "message", "batch", "review")
 
 
@@ -17,7 +18,7 @@ class Unattended(NamedTuple):
 
     kind: str
     id: str
-    due_at: datetime
+    due_at: datetime | None  # none that can be told
 
 
 def find(cursor: Cursor, as_of: datetime) -> list[Unattended]:
@@ -26,7 +27,7 @@ def find(cursor: Cursor, as_of: datetime) -> list[Unattended]:
     for kind in KINDS:
         cursor.execute(sql(PACKAGE, f"unattended_{kind}.sql"), {"as_of": as_of})
         found += [Unattended(kind, *row) for row in cursor.fetchall()]
-    return sorted(found, key=lambda each: each.due_at)
+    return sorted(found, key=lambda each: each.due_at or EARLIEST)
 
 
 def gauge_query() -> str:

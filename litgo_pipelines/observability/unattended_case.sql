@@ -27,8 +27,8 @@ known AS (
     FROM open_case c
     LEFT JOIN LATERAL (
         SELECT max(expires_at) FILTER (WHERE status = 'pending') AS expires_at,
-               max(coalesce(responded_at, sent_at)) FILTER (WHERE status = 'interested') AS interested_at,
-               max(coalesce(responded_at, LEAST(expires_at, %(as_of)s))) AS ended_at
+               max(coalesce(litgo.instant(responded_at), litgo.instant(sent_at))) FILTER (WHERE status = 'interested') AS interested_at,
+               max(coalesce(litgo.instant(responded_at), LEAST(expires_at, %(as_of)s))) AS ended_at
         FROM offers WHERE case_id = c.id
     ) o ON true
     LEFT JOIN litgo.triage t ON t.case_id = c.id

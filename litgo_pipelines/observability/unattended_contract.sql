@@ -5,8 +5,9 @@ SELECT c.id::text,
        coalesce(CASE WHEN r.status = 'manual' THEN r.due_at END, r.next_check_at, r.claimed_until, c.created_at) AS due_at
 FROM contracts c
 LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id
-WHERE c.status = 'pending-signature' AND c.created_at <= %(as_of)s AND CASE
-    WHEN r.contract_id IS NULL THEN c.doc_url IS NULL AND c.created_at < %(as_of)s::timestamptz - interval '2 hours'
+WHERE c.status = 'pending-signature' AND (c.created_at <= %(as_of)s OR litgo.instant(c.created_at) IS NULL) AND CASE
+    WHEN r.contract_id IS NULL THEN c.doc_url IS NULL
+        AND coalesce(litgo.instant(c.created_at), '-infinity') < %(as_of)s::timestamptz - interval '2 hours'
     WHEN r.status = 'manual' THEN r.overdue_told_at IS NULL
         AND litgo.day_end(r.due_at) < %(as_of)s::timestamptz - interval '2 hours'
     WHEN r.status = 'sending' THEN r.claimed_until < %(as_of)s::timestamptz - interval '2 hours'

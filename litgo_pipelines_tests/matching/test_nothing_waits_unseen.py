@@ -56,7 +56,7 @@ class Life:
 
     def run(self) -> None:
         at = self.now
-        self.ask(sql("litgo_pipelines.matching", "expiry.sql"), {"as_of": at})
+        self.ask(sql("litgo_pipelines.matching", "expiry.sql"), {"as_of": at, "ids": None})
         triage_pending(self.connection, at, limit=100, threshold=0.65, version="test", model=self.model)
         for _ in match_pending(self.connection, PLAN, lambda *_: Arms.alone(Ranker()), at, "life"):
             pass

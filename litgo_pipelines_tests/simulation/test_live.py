@@ -53,7 +53,7 @@ def ask(connection: Connection, query: str, parameters: Any = None) -> list[tupl
 
 def offer(connection: Connection, at: datetime) -> None:
     ask(connection, OFFER, {"at": at, "since": END})
-    ask(connection, sql("litgo_pipelines.matching", "expiry.sql"), {"as_of": at})
+    ask(connection, sql("litgo_pipelines.matching", "expiry.sql"), {"as_of": at, "ids": None})
 
 
 def digest(connection: Connection) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""Errors of the database without what its rows hold.
+
+Postgres' messages may quote a whole row (a failing check), a key, a value, the statement with its parameters, or what
+somebody's trigger wrote into them. All of that ends in logs and in Dagster's event log. Every error of our connections
+is raised anew here, of the same class: what it is, the objects it names, and what to do.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import psycopg2
+from psycopg2.extensions import connection as _Connection
+from psycopg2.extensions import cursor as _Cursor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Classes whose first line names objects, limits and states, never values.
+_NAMES_OBJECTS = ("08", "0A", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58")
+_QUOTES_INPUT = ("42601",)
+_TO_DO = {
+    "23": "a row breaks a rule of the marketplace: look at it, or at the rule",
+    "P0": "a trigger or function refused the row: look at what it demands",
+    "22": "a value does not fit: the contract check's page lists such columns",
+    "25006": "the database is read-only (a full disk, or a replica): make room, or use the primary",
+    "42501": "a right is missing: run `python -m litgo_pipelines.database.roles` as the owner of the tables",
+    "42": "the database is not what this version needs: run `litgo migrate`",
+    "40": "run it again",
+    "53": "the server is at a limit: connections, memory or disk",
+    "55P03": "another session holds the row or table: it is tried again",
+    "57014": "it took too long or was canceled: see what else the server does (pg_stat_activity)",
+    "57": "the server is going down or starting: it is tried again",
+    "08": "the connection is gone: it is tried again",
+}
+_FUNCTION = re.compile(r'(?:PL/\w+|SQL) function ([\w."]+)')
+_OURS = re.compile(r"PL/pgSQL function (litgo|litgo_source)\.")
+
+
+def without_rows(error: psycopg2.Error) -> psycopg2.Error:
+    """The same error, of the same class and SQLSTATE, with nothing of a row, a statement or a parameter."""
+    if getattr(error, "said", False):
+        return error
+    code, found = error.pgcode, error.diag
+    if code is None:  # the client's own: a connection that is gone, a cursor that is closed
+        text = str(error).strip() if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)) else ""
+        made = type(error)(text or f"{type(error).__name__}: a value that the client cannot send or read")
+    else:
+        made = type(error)(_text(type(error).__name__, code, found))
+        made.__setstate__({"pgcode": code, "pgerror": str(made)})  # type: ignore[attr-defined]
+    # For who shows them to the person at the terminal; no text of the error holds them.
+    raised = _FUNCTION.search(found.context or "")
+    made.__dict__.update(
+        constraint=found.constraint_name, primary=found.message_primary, function=raised and raised[1], said=True
+    )
+    return made
+
+
+def error_kind(error: BaseException) -> str:
+    """What went wrong without a word of any text: the error's type, and what Postgres calls it."""
+    if isinstance(error, psycopg2.Error):
+        constraint = getattr(error, "constraint", None) or error.diag.constraint_name
+        return " ".join(filter(None, (type(error).__name__, error.pgcode, constraint)))
+    return type(error).__name__
+
+
+def _text(name: str, code: str, found: psycopg2.extensions.Diagnostics) -> str:
+    context = found.context or ""
+    ours = not context or bool(_OURS.match(context))
+    quotable = code not in _QUOTES_INPUT and (code[:2] in _NAMES_OBJECTS or (code == "P0001" and bool(context)))
+    message = f": {found.message_primary}" if ours and quotable else ""
+    place = ".".join(filter(None, (found.schema_name, found.table_name, found.column_name)))
+    raised = _FUNCTION.search(context)
+    named = [
+        f"constraint {found.constraint_name}" if found.constraint_name else "",
+        f"at {place}" if place else "",
+        f"type {found.datatype_name}" if found.datatype_name else "",
+        f"raised in {raised[1]}" if raised and not ours else "",
+    ]
+    advice = _TO_DO.get(code) or _TO_DO.get(code[:2])
+    return (
+        f"{name} ({code}){message}" + "".join(f", {one}" for one in named if one) + (f" — {advice}" if advice else "")
+    )
+
+
+class CleanCursor(_Cursor):
+    """A cursor whose errors are `without_rows`."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        _clean(super().execute, query, vars)
+
+    def executemany(self, query: Any, vars_list: Any) -> None:
+        _clean(super().executemany, query, vars_list)
+
+    def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
+        _clean(super().copy_expert, sql, file, size)
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        return _clean(super().fetchone)
+
+    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+        return _clean(super().fetchmany, self.arraysize if size is None else size)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return _clean(super().fetchall)
+
+
+class CleanConnection(_Connection):
+    """A connection whose errors are `without_rows`; a deferred constraint speaks at the commit."""
+
+    def __init__(self, dsn: str, async_: int = 0) -> None:
+        super().__init__(dsn, async_)
+        self.cursor_factory = CleanCursor
+
+    def commit(self) -> None:
+        _clean(super().commit)
+
+
+def _clean(call: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    # Raised outside the handler: inside it the error with the row would follow as its context.
+    try:
+        return call(*arguments, **named)
+    except psycopg2.Error as error:
+        clean = without_rows(error)
+    raise clean
