@@ -5,6 +5,7 @@ Belongs here: every variable the project reads. Does not belong here: anything t
 
 import json
 import os
+from datetime import date
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -36,7 +37,7 @@ class Settings(BaseModel):
         default="in_process", description="who executes a run's steps; celery: docs/scaling.md"
     )
 
-    equity_first_night: str = Field(default="2026-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$")
+    equity_first_night: str = Field(default="2026-01-01", description="YYYY-MM-DD; no night before it is computed")
     equity_catch_up_nights: int = Field(default=30, ge=1, le=400)
     litgo_capacity_rules: Path | None = Field(default=None, description="JSON file overriding some capacity rules")
     litgo_public_numbers: Path | None = Field(
@@ -124,6 +125,17 @@ class Settings(BaseModel):
     retention_days: int = Field(default=90, ge=60, description="messages, snapshots, models on disk")
     retention_long_days: int = Field(default=400, ge=90, description="other runs, dead messages, explanations")
     exporter_refresh_seconds: float = Field(default=10, gt=0, le=300)
+
+    @field_validator("equity_first_night")
+    @classmethod
+    def _day(cls, value: str) -> str:
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("a day of the calendar, like 2026-01-31") from None
+        if value != day.isoformat() or not 2000 <= day.year < 2200:
+            raise ValueError("a day from 2000 on, written like 2026-01-31")
+        return value
 
     @field_validator("team_emails", mode="before")
     @classmethod

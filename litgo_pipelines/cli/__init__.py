@@ -1,5 +1,7 @@
 """The `litgo` command, used by people and service managers. One file per group of commands, no SQL in them."""
 
+import io
+import os
 import sys
 
 import typer
@@ -20,7 +22,7 @@ app.add_typer(review.mascara, name="mascara")
 def main() -> None:
     """The command's entry: an error whose message says what to do is shown as that message, others as they are."""
     from litgo_pipelines.contracts.manual import SignatureError
-    from litgo_pipelines.database import DatabaseUnavailable
+    from litgo_pipelines.database import DatabaseRefused, DatabaseUnavailable
     from litgo_pipelines.intake.review import ReviewError
     from litgo_pipelines.intake.taxonomy import UnknownSubarea
     from litgo_pipelines.lifecycle.ledger import Refused
@@ -28,7 +30,7 @@ def main() -> None:
     from litgo_pipelines.marketplace.migrate import MigrationError
     from litgo_pipelines.matching.explain import NotMatched
     from litgo_pipelines.resources.mlflow import MLflowUnavailable
-    from litgo_pipelines.runtime.supervisor import StartError
+    from litgo_pipelines.runtime.supervisor import StartError, without_proxy
     from litgo_pipelines.settings import SettingsError
     from litgo_pipelines.simulation.load import NotOurMarketplace, OtherSimulation
 
@@ -40,6 +42,7 @@ def main() -> None:
         SignatureError,
         UnknownSubarea,
         SettingsError,
+        DatabaseRefused,
         DatabaseUnavailable,
         MappingError,
         MigrationError,
@@ -47,6 +50,10 @@ def main() -> None:
         NotOurMarketplace,
         OtherSimulation,
     )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever a terminal can show, a command ends
+    os.environ.update(without_proxy(os.environ))
     try:
         app()
     except told as error:

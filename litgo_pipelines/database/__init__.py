@@ -16,25 +16,26 @@ from psycopg2.extensions import TransactionRollbackError
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from litgo_pipelines.database import values
+from litgo_pipelines.database import session, urls, values
 from litgo_pipelines.database.errors import CleanConnection, error_kind
+from litgo_pipelines.database.urls import DatabaseRefused as DatabaseRefused
 
 SCHEMA = "litgo"
 # Whatever a role, a database or a pooler sets: built-in names mean the server's own, the marketplace's tables are the
 # source views, and a temporary table stands for neither.
-SESSION = """
-SET search_path = pg_catalog, litgo_source, pg_temp;
-SET TimeZone = 'UTC';
+SEARCH_PATH = "SET search_path = pg_catalog, litgo_source, pg_temp; SET TimeZone = 'UTC'"
+SESSION = f"""
+{SEARCH_PATH};
 SET statement_timeout = '1h';
 SET idle_in_transaction_session_timeout = '1h';
-SELECT current_database()
+SELECT pg_backend_pid()
 """
+# In the transaction after that: what a session must still have.
+KEPT = "SELECT pg_backend_pid(), current_setting('search_path'), current_setting('TimeZone'), current_database()"
 # A peer that is gone without a word is noticed within a minute.
 KEEPALIVES = {
     "keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000,
 }  # fmt: skip
-# Parameters of a URL that other programs read, and libpq would refuse.
-_FOREIGN = ("pgbouncer", "connection_limit", "pool_timeout", "supa")
 # What a trigger, a check or another session's lock says to a row.
 REFUSED = (
     psycopg2.IntegrityError, psycopg2.InternalError, psycopg2.DataError, InsufficientPrivilege, LockNotAvailable
@@ -48,23 +49,11 @@ class DatabaseUnavailable(RuntimeError):
 
 
 def normalise(url: str, database: str | None = None) -> str:
-    """`postgresql+psycopg2://…`, with another database name where one is given.
+    """`postgresql+psycopg2://…`, with another database name where one is given. Raises DatabaseRefused.
 
     A bare `postgresql://` means psycopg 3 to SQLAlchemy 2.1, and then Dagster and MLflow fail.
     """
-    from sqlalchemy.engine import make_url  # an eighth of the code location's start-up
-
-    try:
-        parsed = make_url(url)
-    except Exception as error:
-        raise ValueError("not a database URL: expected postgresql://user:password@host:port/database") from error
-    if parsed.get_backend_name() not in ("postgresql", "postgres"):
-        raise ValueError(f"only Postgres is supported, not {parsed.get_backend_name()!r}")
-    if parsed.query.get("schema", "public") != "public":
-        raise ValueError("?schema= is not read: a marketplace's mapping names its schemas (LITGO_MARKETPLACE_MAPPING)")
-    parsed = parsed.difference_update_query([*_FOREIGN, "schema"])
-    parsed = parsed.set(drivername="postgresql+psycopg2", database=database or parsed.database)
-    return parsed.render_as_string(hide_password=False)
+    return urls.normalise(url, database)
 
 
 def libpq(url: str) -> str:
@@ -89,7 +78,7 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
                 connection_factory=CleanConnection,
                 **KEEPALIVES,
             )
-            return _prepared(opened)
+            return _prepared(opened, url)
         except psycopg2.OperationalError as error:
             if attempt == attempts:
                 host = make_url(url).host or make_url(url).query.get("host") or "the local socket"
@@ -101,13 +90,18 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
     raise ValueError("attempts must be at least 1")
 
 
-def _prepared(opened: CleanConnection) -> Connection:
-    """Settings are made after connecting: a pooler ignores or refuses those of a connection's start."""
+def _prepared(opened: CleanConnection, url: str) -> Connection:
+    """Settings are made after connecting, and looked at: a pooler ignores or refuses those of a connection's start."""
     try:
         values.register(opened)
         with opened.cursor() as cursor:
             cursor.execute(SESSION)
-        opened.commit()
+            (first,) = cursor.fetchone() or (0,)
+            opened.commit()
+            cursor.execute(KEPT)
+            found = cursor.fetchone()
+            opened.commit()
+        session.verify(url, first, found)
     except BaseException:
         opened.close()
         raise

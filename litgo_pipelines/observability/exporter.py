@@ -20,6 +20,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import ThreadingWSGIServer
@@ -27,7 +28,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from psycopg2.errors import QueryCanceled
 
-from litgo_pipelines.database import Cursor, connect
+from litgo_pipelines.database import Cursor, connect, error_kind
 from litgo_pipelines.observability import dagster_state, gauges, health, job_runs
 from litgo_pipelines.observability.deadline import after, shut
 from litgo_pipelines.observability.metrics import METRICS
@@ -166,23 +167,31 @@ class Exporter(Collector):
     def _database(self) -> list[Family]:
         with self._cursor() as cursor:
             state = read_state(cursor)
-            self._cheap = gauges.read(cursor, [name for name, gauge in gauges.GAUGES.items() if not gauge.every])
+            self._cheap, failed = gauges.read_each(
+                cursor, [name for name, gauge in gauges.GAUGES.items() if not gauge.every]
+            )
+        for name, why in failed.items():
+            log.warning(json.dumps({"event": "gauge_not_read", "gauge": name, "error": why}))
         return [*counted_families(state), *gauge_families(self._cheap)]
 
     def _statistics(self) -> list[Family]:
         now = time.monotonic()
         due = [n for n, gauge in gauges.GAUGES.items() if gauge.every and now >= self._read.get(n, -inf) + gauge.every]
-        late = []
+        late, failed = [], []
         for name in due:  # a transaction each: an old one would keep vacuum from its work
             try:
                 with self._cursor(EXPENSIVE) as cursor:
                     self._expensive = self._expensive | gauges.read(cursor, [name])
             except QueryCanceled:
                 late.append(name)
+            except psycopg2.Error as error:  # one that cannot be read leaves the others alone
+                failed.append(f"{name} ({error_kind(error)})")
             else:
                 self._read[name] = now
         if late:
             raise TimeoutError(f"not read within {EXPENSIVE * self.statement_seconds:g} s: {', '.join(late)}")
+        if failed:
+            raise LookupError(f"not read: {', '.join(failed)}")
         return []  # `collect` shows what there is
 
     def _dagster(self) -> list[Family]:

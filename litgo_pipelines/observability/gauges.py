@@ -6,7 +6,9 @@ Belongs here: each gauge with its help, labels and the one cheap statement that 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from litgo_pipelines.database import Cursor, sql
+import psycopg2
+
+from litgo_pipelines.database import Cursor, error_kind, sql
 from litgo_pipelines.observability import unattended
 from litgo_pipelines.observability.metrics import JOB_NAMES, SERVICES
 
@@ -240,3 +242,23 @@ def read(cursor: Cursor, names: Iterable[str] = tuple(GAUGES)) -> dict[str, list
         rows = [row for row in cursor if row[-1] is not None][: gauge.most]
         found[name] = [(tuple(str(value) for value in row[:-1]), float(row[-1])) for row in rows]
     return found
+
+
+def read_each(cursor: Cursor, names: Iterable[str]) -> tuple[dict[str, list[Sample]], dict[str, str]]:
+    """As `read`, and gauge → why of those that cannot be read; they hold up none of the others.
+
+    Raises what the database raises when the connection is gone.
+    """
+    found: dict[str, list[Sample]] = {}
+    failed: dict[str, str] = {}
+    for name in names:
+        cursor.execute("SAVEPOINT gauge")
+        try:
+            found |= read(cursor, [name])
+        except psycopg2.Error as error:
+            if cursor.connection.closed or isinstance(error, psycopg2.InterfaceError):
+                raise
+            failed[name] = error_kind(error)
+            cursor.execute("ROLLBACK TO SAVEPOINT gauge")
+        cursor.execute("RELEASE SAVEPOINT gauge")
+    return found, failed

@@ -5,7 +5,6 @@ knows a service: that is `external_service`'s.
 """
 
 import asyncio
-import selectors
 import ssl
 import threading
 import time
@@ -15,9 +14,9 @@ from functools import cache
 from typing import Any
 
 import psycopg2
-from psycopg2 import extensions
 
-from litgo_pipelines.database import Connection, DatabaseUnavailable, libpq
+from litgo_pipelines.database import SEARCH_PATH, DatabaseUnavailable, libpq
+from litgo_pipelines.database.session import wait
 
 
 class CertificateNotTrusted(ConnectionError):
@@ -124,7 +123,8 @@ class BriefDatabase:
             except (psycopg2.Error, TimeoutError) as error:
                 self._close()
                 self._not_before = time.monotonic() + self._pause
-                raise DatabaseUnavailable(f"{type(error).__name__} within {self._seconds:g} s") from error
+                reason = f"{type(error).__name__} within {self._seconds:g} s"
+            raise DatabaseUnavailable(reason)  # outside the handler: nothing of the statement goes with it
 
     def close(self) -> None:
         with self._lock:
@@ -142,20 +142,13 @@ class BriefDatabase:
                 libpq(self._url),
                 application_name="litgo-services",
                 client_encoding="UTF8",
-                options=f"-c timezone=UTC -c statement_timeout={max(1, int(self._seconds * 1000))}",
                 async_=True,  # the only form in which the client does not wait forever
             )
-            _wait(self._connection, until)
+            wait(self._connection, until)
+            with self._connection.cursor() as cursor:  # not at the connection's start: a pooler ignores or refuses that
+                cursor.execute(f"{SEARCH_PATH}; SET statement_timeout = {max(1, int(self._seconds * 1000))}")
+                wait(self._connection, until)
         with self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)
-            _wait(self._connection, until)
+            wait(self._connection, until)
             return cursor.fetchone() if cursor.description else None
-
-
-def _wait(connection: Connection, until: float) -> None:
-    while (state := connection.poll()) != extensions.POLL_OK:
-        event = selectors.EVENT_READ if state == extensions.POLL_READ else selectors.EVENT_WRITE
-        with selectors.DefaultSelector() as selector:
-            selector.register(connection.fileno(), event)
-            if not selector.select(max(0.0, until - time.monotonic())):
-                raise TimeoutError

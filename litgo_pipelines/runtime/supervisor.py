@@ -28,6 +28,13 @@ class StartError(RuntimeError):
     """A service did not come up; the message says where its log is."""
 
 
+def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables with which our own services on the loopback are reached directly, whatever proxy is set."""
+    excepted = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    hosts = list(dict.fromkeys([*filter(None, (host.strip() for host in excepted.split(","))), HOST, "localhost"]))
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))
+
+
 @contextmanager
 def platform() -> Iterator[dict[str, str]]:
     """Databases up and migrated; yields the environment variables every process of the project needs."""
@@ -38,6 +45,8 @@ def platform() -> Iterator[dict[str, str]]:
     with nullcontext(normalise(given)) if given else embedded_server(home) as server:
         url = server if given else normalise(server, "litgo")
         environment = {
+            **without_proxy(os.environ),
+            "PYTHONIOENCODING": "utf-8:backslashreplace",  # of the children's logs
             "LITGO_HOME": str(home),
             "LITGO_DATABASE_URL": url,
             "DAGSTER_DATABASE_URL": normalise(config.dagster_database_url or normalise(url, "litgo_dagster")),

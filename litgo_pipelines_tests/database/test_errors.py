@@ -1,0 +1,135 @@
+"""What an error of the database says, in a message, in its causes, and in Dagster's event log: nothing of a row."""
+
+import pickle
+import traceback
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+import psycopg2
+import pytest
+
+from litgo_pipelines.database import Cursor, connect, open_connection, piecewise
+from litgo_pipelines.definitions import build_defs
+from litgo_pipelines.equity.assets import NIGHTS
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.matching import ask, fill
+from litgo_pipelines_tests.worlds.rows import Marketplace
+
+pytestmark = pytest.mark.one_server
+
+SECRET = "Maria Segredo"
+KEY = NIGHTS.get_partition_keys()[-1]
+END = NIGHTS.time_window_for_partition_key(KEY).end
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        (f"INSERT INTO public.offers (case_id, status) VALUES (gen_random_uuid(), '{SECRET}')", "lawyer_id"),
+        (f"INSERT INTO public.cases (client_id, status) SELECT id, '{SECRET}' FROM profiles", "cases_status_check"),
+        (f"SELECT '{SECRET}'::int", "InvalidTextRepresentation"),
+        (f"SELECT '{SECRET}'::timestamptz", "22007"),
+        (f"SELECT to_jsonb('{SECRET}'::text)::int", "22023"),
+        (f"SELECT '{SECRET}' FROM no_such_table", "no_such_table"),
+        (f"SELEC '{SECRET}'", "42601"),
+        (f"INSERT INTO profiles (id) VALUES (md5('{SECRET}')::uuid), (md5('{SECRET}')::uuid)", "profiles_pkey"),
+        (f"DO $$ BEGIN RAISE EXCEPTION '{SECRET}' USING ERRCODE = '42501'; END $$", "InsufficientPrivilege"),
+        (f"DO $$ BEGIN RAISE EXCEPTION 'no' USING DETAIL = '{SECRET}', HINT = '{SECRET}'; END $$", "P0001"),
+    ],
+)  # fmt: skip
+def test_an_error_says_what_it_is_and_nothing_of_the_row(database_url: str, statement: str, said: str) -> None:
+    execute(database_url, f"INSERT INTO public.profiles (full_name) VALUES ('{SECRET}')")
+    with closing(open_connection(database_url)) as connection, connection.cursor() as cursor:
+        with pytest.raises(psycopg2.Error) as caught:
+            cursor.execute(statement)
+        error = caught.value
+        assert said in str(error)
+        whole = "".join(traceback.format_exception(error))
+        source = f'"{statement}"'
+        for text in (str(error), whole, str(error.pgerror), repr(pickle.loads(pickle.dumps(error)))):
+            assert SECRET not in text.replace(source, "")
+        assert error.__cause__ is None
+        assert error.__context__ is None
+
+
+def test_a_deferred_constraint_speaks_at_the_commit_without_the_row(database_url: str) -> None:
+    execute(
+        database_url, "ALTER TABLE public.profiles ADD CONSTRAINT once UNIQUE (full_name) DEFERRABLE INITIALLY DEFERRED"
+    )
+    with pytest.raises(psycopg2.errors.UniqueViolation, match="once") as caught, connect(database_url) as connection:
+        connection.cursor().execute(f"INSERT INTO public.profiles (full_name) VALUES ('{SECRET}'), ('{SECRET}')")
+    assert SECRET not in str(caught.value)
+
+
+def run(url: str, folder: Path) -> tuple[bool, str]:
+    """(success, everything the run left in Dagster's storage)."""
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        job = build_defs(postgres=Postgres(url=url)).resolve_job_def("nightly_equity")
+        result = job.execute_in_process(instance=instance, partition_key=KEY, raise_on_error=False)
+        events = "".join(str(entry) for entry in instance.all_logs(result.run_id))
+    return result.success, events + "".join(
+        file.read_bytes().decode(errors="replace") for file in folder.rglob("*") if file.is_file()
+    )
+
+
+def test_a_failing_check_on_lawyers_leaves_no_name_in_the_event_log(database_url: str, tmp_path: Path) -> None:
+    with connect(database_url) as connection:
+        market = Marketplace(connection, END)
+        named = market.lawyer(name=SECRET)
+        others = [market.lawyer() for _ in range(9)]
+    execute(database_url, f"ALTER TABLE public.lawyers ADD CHECK (name <> '{SECRET}' OR capacidade_mensal IS NULL)")
+    success, log = run(database_url, tmp_path)
+    assert success
+    assert "CheckViolation" in log
+    assert named in log
+    assert SECRET not in log
+    written = {str(lawyer) for (lawyer,) in ask(database_url, "SELECT id FROM lawyers WHERE capacidade_mensal > 0")}
+    assert written == set(others)
+    assert ask(database_url, "SELECT count(*) FROM litgo.equity_history") == [(10,)]
+
+
+def test_a_failing_run_leaves_no_name_in_the_event_log(database_url: str, tmp_path: Path) -> None:
+    with connect(database_url) as connection:
+        Marketplace(connection, END).lawyer(name=SECRET)
+    execute(
+        database_url,
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not %', "
+        "(SELECT name FROM public.lawyers LIMIT 1); END $$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON litgo.equity_history FOR EACH ROW EXECUTE FUNCTION public.refuse()",
+    )
+    success, log = run(database_url, tmp_path)
+    assert not success
+    assert "P0001" in log
+    assert "public.refuse" in log
+    assert SECRET not in log
+
+
+@pytest.mark.parametrize("holds", ["FOR UPDATE", "FOR NO KEY UPDATE"])
+def test_a_locked_lawyer_waits_and_the_others_are_written(database_url: str, holds: str, tmp_path: Path) -> None:
+    with connect(database_url) as connection:
+        lawyers = [Marketplace(connection, END).lawyer() for _ in range(9)]
+    with closing(open_connection(database_url)) as other, other.cursor() as cursor:
+        cursor.execute(f"SELECT id FROM lawyers WHERE id = %s {holds}", (lawyers[4],))
+        success, log = run(database_url, tmp_path)
+    assert success
+    assert "LockNotAvailable" in log
+    assert ask(database_url, "SELECT id::text FROM lawyers WHERE capacidade_mensal IS NULL") == [(lawyers[4],)]
+
+
+def test_parts_are_halved_until_the_refused_rows_are_alone(database_url: str) -> None:
+    fill(database_url, lawyers=20, cases=0)
+    ids = [row for (row,) in ask(database_url, "SELECT id::text FROM lawyers ORDER BY id")]
+    execute(database_url, f"ALTER TABLE public.lawyers ADD CHECK (id NOT IN ('{ids[3]}', '{ids[17]}')) NOT VALID")
+
+    def write(cursor: Cursor, part: Sequence[str]) -> int:
+        cursor.execute("UPDATE lawyers SET cases_30d = 77 WHERE id = ANY(%s::uuid[])", (list(part),))
+        return cursor.rowcount
+
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        done, refused = piecewise(cursor, ids, write)
+    assert done == 18
+    assert set(refused) == {ids[3], ids[17]}
+    assert ask(database_url, "SELECT count(*) FROM lawyers WHERE cases_30d = 77") == [(18,)]

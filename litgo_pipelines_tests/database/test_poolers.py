@@ -1,0 +1,115 @@
+"""PgBouncer in front of the database: a session is served, a transaction's pool is refused in words."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from sqlalchemy.engine import make_url
+
+from litgo_pipelines.database import DatabaseRefused, connect, in_transaction, libpq, open_connection, session_lock
+from litgo_pipelines.resources.bounded import BriefDatabase
+from litgo_pipelines_tests.support import free_port, until
+
+pytestmark = pytest.mark.one_server
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+Pooler = Callable[..., str]
+
+
+@pytest.fixture
+def pooler(database_url: str, tmp_path: Path) -> Iterator[Pooler]:
+    """Start PgBouncer with a mode; gives the database's URL through it."""
+    if PGBOUNCER is None:
+        pytest.skip("pgbouncer is not installed: apt-get install pgbouncer")
+    parsed, started = make_url(database_url), []
+    host = parsed.host or str(parsed.query["host"])
+
+    def start(mode: str, *lines: str) -> str:
+        port = free_port()
+        folder = tmp_path / str(port)
+        folder.mkdir()
+        for parent in (folder, *folder.parents[:3]):
+            parent.chmod(0o755)
+        (folder / "users.txt").write_text(f'"{parsed.username}" "{parsed.password or ""}"\n')
+        (folder / "pgbouncer.ini").write_text("\n".join([
+            "[databases]", f"* = host={host} port={parsed.port or 5432}", "[pgbouncer]", "listen_addr = 127.0.0.1",
+            f"listen_port = {port}", "unix_socket_dir =", "auth_type = trust", f"auth_file = {folder}/users.txt",
+            f"pool_mode = {mode}", *lines,
+        ]))  # fmt: skip
+        command = [PGBOUNCER or "", "-q", str(folder / "pgbouncer.ini")]
+        if os.getuid() == 0:  # it refuses to run as root; a socket's owner may connect
+            socket = Path(host) / f".s.PGSQL.{parsed.port or 5432}"
+            owner = pwd.getpwuid(socket.stat().st_uid).pw_name if socket.exists() else "nobody"
+            command[1:1] = ["-u", owner if owner != "root" else "nobody"]
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        url = f"postgresql://{parsed.username}@127.0.0.1:{port}/{parsed.database}"
+
+        def answers() -> bool:
+            with closing(psycopg2.connect(libpq(url), connect_timeout=2)) as opened, opened.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            return True
+
+        until(answers, 20, "PgBouncer")
+        return url
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.parametrize("lines", [(), ("ignore_startup_parameters = options",), ("default_pool_size = 1",)])
+def test_a_transactions_pool_is_refused_in_words(pooler: Pooler, lines: tuple[str, ...]) -> None:
+    with pytest.raises(DatabaseRefused, match="session mode"), connect(pooler("transaction", *lines)):
+        pass
+
+
+@pytest.mark.parametrize("lines", [(), ("ignore_startup_parameters = options, extra_float_digits",)])
+def test_a_sessions_pool_serves(pooler: Pooler, lines: tuple[str, ...]) -> None:
+    url = pooler("session", *lines)
+    with closing(open_connection(url)) as connection:
+        with session_lock(connection, "a lock"):
+            assert in_transaction(connection, _settings) == ("pg_catalog, litgo_source, pg_temp", "UTC", "1h")
+        with connection, connection.cursor() as cursor:
+            cursor.execute("PREPARE answer AS SELECT 42")
+        with connection, connection.cursor() as cursor:
+            cursor.execute("EXECUTE answer")
+            assert cursor.fetchone() == (42,)
+    brief = BriefDatabase(url, seconds=2)
+    assert brief.row("SELECT current_setting('statement_timeout'), current_setting('TimeZone')", None) == ("2s", "UTC")
+    brief.close()
+
+
+def test_a_pool_of_one_session_is_no_reason_to_wait_for_ever(pooler: Pooler) -> None:
+    with connect(pooler("session", "default_pool_size = 1", "query_wait_timeout = 60")) as connection:
+        assert in_transaction(connection, _settings)[1] == "UTC"
+
+
+def test_another_database_than_asked_for_is_refused_by_name(pooler: Pooler, database_url: str) -> None:
+    url = pooler("session").rpartition("/")[0]
+    name = make_url(database_url).database
+    bounced = pooler("session", "[databases]", f"marketplace = host={_host(database_url)} dbname={name}")
+    with (
+        pytest.raises(DatabaseRefused, match=f"{name}.*marketplace"),
+        connect(bounced.rpartition("/")[0] + "/marketplace"),
+    ):
+        pass
+    with connect(f"{url}/{name}"):
+        pass
+
+
+def _host(url: str) -> str:
+    parsed = make_url(url)
+    return f"{parsed.host or parsed.query['host']} port={parsed.port or 5432}"
+
+
+def _settings(cursor: psycopg2.extensions.cursor) -> tuple[str, ...]:
+    cursor.execute(
+        "SELECT current_setting('search_path'), current_setting('TimeZone'), current_setting('statement_timeout')"
+    )
+    return cursor.fetchone() or ()
