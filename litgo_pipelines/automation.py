@@ -100,7 +100,7 @@ def request_when(
     def sensor(
         context: dg.SensorEvaluationContext, postgres: Postgres, mlflow: MLflow
     ) -> dg.RunRequest | dg.SkipReason:
-        with postgres.connect() as connection, connection.cursor() as cursor:
+        with postgres.look() as connection, connection.cursor() as cursor:
             found = {kind: count for kind, count in due(context, cursor, steps.now()).items() if count}
         waiting = ", ".join(f"{count} {kind}" for kind, count in found.items())
         if not found:
@@ -144,7 +144,7 @@ def missed_nights_sensor(
     tick = steps.now()
     limit = settings().equity_catch_up_nights
     ended = {w: NIGHTS.time_window_for_partition_key(w).end for w in NIGHTS.get_partition_keys(tick)[-limit:]}
-    with postgres.connect() as connection, connection.cursor() as cursor:
+    with postgres.look() as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT night::text FROM litgo.offer_distribution d WHERE night >= %s AND EXISTS "
             "(SELECT FROM litgo.equity_history h WHERE h.night = d.night) ORDER BY 1",
@@ -181,7 +181,7 @@ def _nights_in_flight(instance: dg.DagsterInstance) -> set[str]:
 def review_volume_sensor(postgres: Postgres) -> dg.RunRequest | dg.SkipReason:
     tick = steps.now()
     minimum = settings().min_reviews_for_retrain
-    with postgres.connect() as connection, connection.cursor() as cursor:
+    with postgres.look() as connection, connection.cursor() as cursor:
         count, watermark = retrain.count_new_reviews(cursor, tick)
     request = retrain.retraining_request(count, minimum, watermark)
     if request is None:
@@ -202,7 +202,7 @@ def pending_registration_sensor(
     tick = steps.now()
     from litgo_pipelines.learning import evaluation
 
-    with postgres.connect() as connection, connection.cursor() as cursor:
+    with postgres.look() as connection, connection.cursor() as cursor:
         pending = retrainings.pending_registrations(cursor)
         waits = evaluation.candidate_to_promote(cursor, tick, experiments=settings().ab_testing_enabled)
     if waits and waits not in pending:
@@ -361,7 +361,7 @@ def missed_vectors_sensor(
     if not openai.configured:
         return dg.SkipReason("no OPENAI_API_KEY")
     tick = steps.now()
-    with postgres.connect() as connection, connection.cursor() as cursor:
+    with postgres.look() as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(retry_at > now() AND retry_at < now() + interval '2 hours', false) "
             "FROM litgo.circuit_breakers WHERE service = 'openai'"

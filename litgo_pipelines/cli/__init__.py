@@ -21,6 +21,8 @@ app.add_typer(review.mascara, name="mascara")
 
 def main() -> None:
     """The command's entry: an error whose message says what to do is shown as that message, others as they are."""
+    import psycopg2
+
     from litgo_pipelines.contracts.manual import SignatureError
     from litgo_pipelines.database import DatabaseRefused, DatabaseUnavailable
     from litgo_pipelines.intake.review import ReviewError
@@ -49,6 +51,7 @@ def main() -> None:
         StartError,
         NotOurMarketplace,
         OtherSimulation,
+        psycopg2.Error,  # says what to do: database/errors.py
     )
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -61,10 +61,13 @@ def libpq(url: str) -> str:
     return normalise(url).replace("postgresql+psycopg2://", "postgresql://", 1)
 
 
-def open_connection(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Connection:
+def open_connection(
+    url: str, *, application_name: str = "litgo", attempts: int = 3, statement_seconds: float | None = None
+) -> Connection:
     """A psycopg2 connection the caller closes, with a session as `SESSION` says.
 
-    Raises DatabaseUnavailable after `attempts` tries with growing pauses.
+    `statement_seconds`: of each statement, an hour when None. Raises DatabaseUnavailable after `attempts` tries with
+    growing pauses, DatabaseRefused for what no further try mends.
     """
     from sqlalchemy.engine import make_url
 
@@ -78,7 +81,7 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
                 connection_factory=CleanConnection,
                 **KEEPALIVES,
             )
-            return _prepared(opened, url)
+            return _prepared(opened, url, statement_seconds)
         except psycopg2.OperationalError as error:
             if attempt == attempts:
                 host = make_url(url).host or make_url(url).query.get("host") or "the local socket"
@@ -90,7 +93,7 @@ def open_connection(url: str, *, application_name: str = "litgo", attempts: int 
     raise ValueError("attempts must be at least 1")
 
 
-def _prepared(opened: CleanConnection, url: str) -> Connection:
+def _prepared(opened: CleanConnection, url: str, statement_seconds: float | None) -> Connection:
     """Settings are made after connecting, and looked at: a pooler ignores or refuses those of a connection's start."""
     try:
         values.register(opened)
@@ -100,6 +103,8 @@ def _prepared(opened: CleanConnection, url: str) -> Connection:
             opened.commit()
             cursor.execute(KEPT)
             found = cursor.fetchone()
+            if statement_seconds is not None:
+                cursor.execute(f"SET statement_timeout = {statement_seconds * 1000:.0f}")
             opened.commit()
         session.verify(url, first, found)
     except BaseException:
@@ -109,9 +114,13 @@ def _prepared(opened: CleanConnection, url: str) -> Connection:
 
 
 @contextmanager
-def connect(url: str, *, application_name: str = "litgo", attempts: int = 3) -> Iterator[Connection]:
+def connect(
+    url: str, *, application_name: str = "litgo", attempts: int = 3, statement_seconds: float | None = None
+) -> Iterator[Connection]:
     """One connection, one transaction: commits at the end, rolls back on an error. Raises as `open_connection`."""
-    connection = open_connection(url, application_name=application_name, attempts=attempts)
+    connection = open_connection(
+        url, application_name=application_name, attempts=attempts, statement_seconds=statement_seconds
+    )
     try:
         with connection:
             yield connection

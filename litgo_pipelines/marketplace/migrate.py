@@ -9,7 +9,7 @@ import re
 from importlib.resources import files
 
 from litgo_pipelines.database import SCHEMA, Cursor, advisory_lock, connect, sql
-from litgo_pipelines.marketplace import views
+from litgo_pipelines.marketplace import ours, views
 from litgo_pipelines.marketplace.mapping import SourceTable, quoted
 from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, SOURCE_SCHEMA, TABLES
 
@@ -67,6 +67,8 @@ def _is_current(cursor: Cursor) -> bool:
 
 
 def _own_schema(cursor: Cursor) -> list[str]:
+    if foreign := ours.problem(cursor):
+        raise MigrationError(foreign)
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     cursor.execute(
         f"CREATE TABLE IF NOT EXISTS {SCHEMA}.schema_migrations (version int PRIMARY KEY, name text NOT NULL, "

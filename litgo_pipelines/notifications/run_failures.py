@@ -71,7 +71,7 @@ def failed_runs_sensor(context: dg.SensorEvaluationContext, postgres: Postgres) 
         dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=tick - LOOK_BACK), limit=NEWEST
     )
     roots = {record.dagster_run.root_run_id or record.dagster_run.run_id for record in failures}
-    with postgres.connect() as connection, connection.cursor() as cursor:
+    with postgres.look() as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT dedup_key FROM litgo.outbox WHERE dedup_key = ANY(%s)", ([f"run_failed: {r}" for r in roots],)
         )

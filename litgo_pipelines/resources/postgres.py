@@ -7,6 +7,8 @@ import dagster as dg
 
 from litgo_pipelines.database import Connection, connect, open_connection
 
+SENSOR_SECONDS = 40.0  # of a statement; Dagster ends a tick after 60
+
 
 class Postgres(dg.ConfigurableResource):
     """Short-lived connections: `connect()` is one transaction, committed at its end; `session()` is for several."""
@@ -16,6 +18,12 @@ class Postgres(dg.ConfigurableResource):
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         with connect(self.url, application_name="litgo-dagster") as connection:
+            yield connection
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """As `connect`, for sensors: a tick must not wait long for one answer."""
+        with connect(self.url, application_name="litgo-sensor", statement_seconds=SENSOR_SECONDS) as connection:
             yield connection
 
     @contextmanager

@@ -149,3 +149,31 @@ def test_the_append_only_ledger_refuses_change(database_url: str) -> None:
             with pytest.raises(psycopg2.errors.RaiseException, match="append-only"):
                 cursor.execute(statement)
             connection.rollback()
+
+
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        ("CREATE SCHEMA litgo CREATE TABLE litgo.orders (id int)", "the schema litgo is there and holds something"),
+        ("CREATE SCHEMA litgo_source CREATE TABLE litgo_source.lawyers (id int)", "litgo_source is there and holds"),
+        (
+            "CREATE SCHEMA litgo; CREATE FUNCTION litgo.area_key(text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
+            "not ours",
+        ),
+    ],
+)
+def test_a_schema_of_somebody_elses_with_our_name_is_refused(empty_url: str, planted: str, said: str) -> None:
+    execute(empty_url, *planted.split("; "))
+    with pytest.raises(MigrationError, match=said):
+        migrate(empty_url)
+
+
+def test_planted_functions_and_triggers_are_refused(database_url: str) -> None:
+    execute(
+        database_url,
+        "DELETE FROM litgo.schema_migrations WHERE version = 27",  # there is something to do
+        "CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+        "CREATE TRIGGER spy BEFORE INSERT ON litgo.outbox FOR EACH ROW EXECUTE FUNCTION public.spy()",
+    )
+    with pytest.raises(MigrationError, match=r"the trigger spy on litgo\.outbox; look at it"):
+        migrate(database_url)
