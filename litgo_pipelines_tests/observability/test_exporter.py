@@ -437,3 +437,19 @@ def test_the_queue_of_cases_is_what_nobody_has_seen_to(database_url: str) -> Non
     with connect(database_url) as connection, connection.cursor() as cursor:
         ((_, age),) = gauges.read(cursor, ["case_queue_oldest_age_seconds"])["case_queue_oldest_age_seconds"]
     assert age == pytest.approx(3600, abs=60)
+
+
+def test_one_gauge_that_cannot_be_read_leaves_the_others_alone(
+    exporter: Exporter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = "SELECT (full_name || '1')::int FROM (VALUES ('Maria Segredo')) AS p (full_name)"
+    for name in ("pending_contracts_count", "case_outcomes"):  # one of each source
+        monkeypatch.setitem(GAUGES, name, replace(GAUGES[name], query=broken))
+    exporter.refresh()
+    found = samples_of(exporter)
+    assert found["database_up[]"] == 1
+    assert found["active_offers_count[]"] == 0
+    assert found["database_size_bytes[]"] > 0
+    assert not any(name.startswith("pending_contracts_count") for name in found)
+    assert "pending_contracts_count" in caplog.text
+    assert "Segredo" not in caplog.text
