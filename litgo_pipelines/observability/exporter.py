@@ -267,6 +267,7 @@ class Exporter(Collector):
             {**queues, "dagster_oldest_queued_run_age_seconds": queued},
             {service: value for (service,), value in self._cheap.get("circuit_breaker_state", [])},
             any(alias == "champion" for (alias, _), _ in self._cheap.get("model_version_info", [])),
+            not any(value for _, value in self._cheap.get("database_read_only", [])),
         )
         found = health.parts(seen)
         parts = GaugeMetricFamily("system_health_part", "A part of system_health_score, 0 to 1.", labels=["part"])

@@ -219,6 +219,10 @@ GAUGES: dict[str, Gauge] = {
         ("state",),
         most=10,
     ),
+    "database_read_only": Gauge(
+        "1: the database takes no writes, for its disk is full or it is a replica.",
+        "SELECT (current_setting('default_transaction_read_only') = 'on' OR pg_is_in_recovery())::int",
+    ),
     "database_max_connections": Gauge(
         "Connections the server allows.", "SELECT current_setting('max_connections')::int", every=3600
     ),

@@ -11,7 +11,7 @@ from math import isfinite
 
 from litgo_pipelines.jobs import AUTOMATIC, HOUR
 
-WEIGHTS = {"database": 3.0, "daemons": 2.0, "jobs": 2.0, "queues": 2.0, "breakers": 1.0, "champion": 1.0}
+WEIGHTS = {"database": 3.0, "writes": 3.0, "daemons": 2.0, "jobs": 2.0, "queues": 2.0, "breakers": 1.0, "champion": 1.0}
 # Jobs that must succeed regularly, with the seconds until one of them is late; the others run when there is work.
 FRESH = {job.name: job.late_after_hours * HOUR for job in AUTOMATIC if job.late_after_hours is not None}
 HEARTBEAT = 120.0  # seconds; a daemon beats every 30
@@ -26,7 +26,8 @@ QUEUES = {  # gauge of a queue's oldest age → seconds that are nothing unusual
 @dataclass(frozen=True)
 class Seen:
     """Ages in seconds. heartbeats: daemon → age; silences: job of FRESH → since its last success; queues: gauge of
-    QUEUES → age; breakers: service → 0 closed, 1 open; champion: whether a model serves."""
+    QUEUES → age; breakers: service → 0 closed, 1 open; champion: whether a model serves; writes: whether the database
+    takes them."""
 
     database: bool
     heartbeats: Mapping[str, float] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class Seen:
     queues: Mapping[str, float] = field(default_factory=dict)
     breakers: Mapping[str, float] = field(default_factory=dict)
     champion: bool = False
+    writes: bool = True
 
 
 def within(age: float, limit: float) -> float:
@@ -45,6 +47,7 @@ def parts(seen: Seen) -> dict[str, float]:
     """Part → value in 0…1. Without a daemon's heartbeat nothing is scheduled: 0. Hand weights for a champion: ½."""
     return {
         "database": float(seen.database),
+        "writes": float(seen.writes),
         "daemons": min((within(age, HEARTBEAT) for age in seen.heartbeats.values()), default=0.0),
         "jobs": min((within(age, FRESH[job]) for job, age in seen.silences.items()), default=1.0),
         "queues": min((within(age, QUEUES[queue]) for queue, age in seen.queues.items()), default=1.0),

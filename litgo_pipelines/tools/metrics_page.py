@@ -30,6 +30,7 @@ The weighted mean of its parts (`system_health_part`), and 0 while the database 
 """
 _PARTS = {
     "database": ("read in the last two minutes", "not read"),
+    "writes": ("the database takes writes", "it is read-only"),
     "daemons": ("every heartbeat within {heartbeat:.0f} s", "one three times as old, or none at all"),
     "jobs": ("every job of the table below within its time", "one three times as late"),
     "queues": ("nothing waits longer than usual", "one queue three times as long"),

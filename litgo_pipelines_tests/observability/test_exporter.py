@@ -439,6 +439,18 @@ def test_the_queue_of_cases_is_what_nobody_has_seen_to(database_url: str) -> Non
     assert age == pytest.approx(3600, abs=60)
 
 
+def test_a_database_that_takes_no_writes_shows(database_url: str) -> None:
+    exporter = Exporter(database_url)
+    exporter.refresh()
+    assert samples_of(exporter)["database_read_only[]"] == 0
+    execute(database_url, f"ALTER DATABASE {make_url(database_url).database} SET default_transaction_read_only = on")
+    exporter.refresh()
+    found = samples_of(exporter)
+    assert found["database_read_only[]"] == 1
+    assert found["database_up[]"] == 1
+    assert found["system_health_part[('part', 'writes')]"] == 0
+
+
 def test_one_gauge_that_cannot_be_read_leaves_the_others_alone(
     exporter: Exporter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -54,6 +54,7 @@ def test_the_score_lies_between_0_and_1_and_is_0_without_a_database(anything: Se
 def test_all_well_is_1_and_each_trouble_costs_its_part() -> None:
     assert score(parts(WELL)) == 1
     troubles = {
+        "writes": seen(writes=False),
         "daemons": seen(heartbeats={"SENSOR": 5.0, "SCHEDULER": 3 * HEARTBEAT}),  # the worst one counts
         "jobs": seen(silences={**WELL.silences, "nightly_equity": 80 * 3600.0}),
         "queues": seen(queues={**WELL.queues, "case_queue_oldest_age_seconds": 1e5}),

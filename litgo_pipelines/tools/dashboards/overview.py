@@ -154,7 +154,7 @@ def build() -> Dashboard:
                         "litgo_source_up{{{}}}".format,
                     ),
                     values=UP,
-                    alerts=["DatabaseDown", "StatisticsNotRead", "DagsterStorageDown"],
+                    alerts=["DatabaseDown", "DatabaseReadOnly", "StatisticsNotRead", "DagsterStorageDown"],
                 ),
                 champion(),
                 number("Ofertas ativas", "Ofertas que esperam resposta.", COUNT, {"ofertas": "active_offers_count"}),

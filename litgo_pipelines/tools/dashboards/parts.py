@@ -32,6 +32,7 @@ FAILURES = {
 }
 PARTS = {
     "database": "banco",
+    "writes": "escrita",
     "daemons": "daemons",
     "jobs": "jobs",
     "queues": "filas",
