@@ -47,7 +47,7 @@ def without_rows(error: psycopg2.Error) -> psycopg2.Error:
         made = type(error)(text or f"{type(error).__name__}: a value that the client cannot send or read")
     else:
         made = type(error)(_text(type(error).__name__, code, found))
-        made.__setstate__({"pgcode": code, "pgerror": str(made)})  # type: ignore[attr-defined]
+        made.__setstate__({"pgcode": code, "pgerror": str(made)})
     # For who shows them to the person at the terminal; no text of the error holds them.
     raised = _FUNCTION.search(found.context or "")
     made.__dict__.update(

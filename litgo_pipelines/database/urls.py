@@ -17,14 +17,11 @@ def normalise(url: str, database: str | None = None) -> str:
     """The URL with psycopg2's name, else as libpq reads it. Raises DatabaseRefused, without the password."""
     from sqlalchemy.engine import make_url  # an eighth of the code location's start-up
 
+    understood = _escaped(_unwrapped(url))
     try:
-        parsed = make_url(_escaped(_unwrapped(url)))
-    except DatabaseRefused:
-        raise
-    except Exception:
-        parsed = None
-    if parsed is None:
-        raise DatabaseRefused("not a database URL: expected postgresql://user:password@host:port/database")
+        parsed = make_url(understood)
+    except Exception:  # its message would hold the password
+        raise DatabaseRefused("not a database URL: expected postgresql://user:password@host:port/database") from None
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise DatabaseRefused(f"only Postgres is supported, not {parsed.get_backend_name()!r}")
     if parsed.query.get("schema", "public") != "public":

@@ -27,7 +27,7 @@ def schema_contract(postgres: Postgres) -> Iterator[dg.AssetCheckResult]:
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute(LIVE_SCHEMA, (list(TABLES),))
         problems = violations(cursor.fetchall())
-        unusable = []
+        unusable: list[tuple[str, str, int, str]] = []
         if not problems:
             cursor.execute(f"SELECT table_name, column_name, found, example FROM {UNUSABLE} ORDER BY 1, 3 DESC, 2")
             unusable = cursor.fetchall()

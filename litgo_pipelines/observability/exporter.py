@@ -177,7 +177,8 @@ class Exporter(Collector):
     def _statistics(self) -> list[Family]:
         now = time.monotonic()
         due = [n for n, gauge in gauges.GAUGES.items() if gauge.every and now >= self._read.get(n, -inf) + gauge.every]
-        late, failed = [], []
+        late: list[str] = []
+        failed: list[str] = []
         for name in due:  # a transaction each: an old one would keep vacuum from its work
             try:
                 with self._cursor(EXPENSIVE) as cursor:

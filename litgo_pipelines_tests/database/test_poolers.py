@@ -26,7 +26,8 @@ def pooler(database_url: str, tmp_path: Path) -> Iterator[Pooler]:
     """Start PgBouncer with a mode; gives the database's URL through it."""
     if PGBOUNCER is None:
         pytest.skip("pgbouncer is not installed: apt-get install pgbouncer")
-    parsed, started = make_url(database_url), []
+    parsed = make_url(database_url)
+    started: list[subprocess.Popen[bytes]] = []
     host = parsed.host or str(parsed.query["host"])
 
     def start(mode: str, *lines: str) -> str:

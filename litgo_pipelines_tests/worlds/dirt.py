@@ -208,7 +208,9 @@ def _insert(cursor: Any, table: str, name: str, changed: dict[str, str | None]) 
         row["status"] = "interested"
     if table == "cases" and not changed:
         row["status"] = "assigned"
-    columns, marks, values = [], [], []
+    columns: list[str] = []
+    marks: list[str] = []
+    values: list[Any] = []
     for column, value in row.items():
         columns.append(column)
         marks.append("%s")
