@@ -48,7 +48,10 @@ offered AS (
     RETURNING id, case_id, lawyer_id
 ),
 stamped AS (
-    UPDATE lawyers l SET last_offered_at = GREATEST(litgo.instant(l.last_offered_at), $4) FROM chosen c WHERE l.id = c.lawyer_id
+    -- what the marketplace shows; whose row is held at this moment is shown the next one
+    UPDATE lawyers l SET last_offered_at = GREATEST(litgo.instant(l.last_offered_at), $4)
+    FROM (SELECT id FROM lawyers WHERE id IN (SELECT lawyer_id FROM chosen) FOR NO KEY UPDATE SKIP LOCKED) free
+    WHERE l.id = free.id
 ),
 told AS (
     INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)

@@ -12,6 +12,7 @@ from litgo_pipelines.notifications.outbox import TEAM, Message, put
 from litgo_pipelines.observability.metrics import Delta, columns
 
 ATTEMPTS = 3  # then a person is told
+LOCK_SECONDS = 5
 RETRY = timedelta(minutes=5)  # times the number of failed attempts
 RETRY_TOLD = timedelta(days=1)  # the same, once a person was told
 _TYPES = {
@@ -66,6 +67,7 @@ class MatchedCase:
 def prepare(cursor: Cursor) -> None:
     """Once per connection, before `write`."""
     cursor.execute("DEALLOCATE ALL")
+    cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")  # a row that somebody holds delays its case alone
     cursor.execute(sql(PACKAGE, "offers.sql"))
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import psycopg2
 from numpy.typing import NDArray
+from psycopg2.errors import LockNotAvailable
 
-from litgo_pipelines.database import Connection
+from litgo_pipelines.database import Connection, error_kind
 from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
 from litgo_pipelines.matching import explain, nearest, record, waits
 from litgo_pipelines.matching.allocation import (
@@ -107,6 +108,9 @@ class BatchWork:
             here = slice(found.starts[k], found.starts[k + 1])
             try:
                 self._match(row, found.lawyer[here], features[here], imputed[here], relevance[here], float(seconds[k]))
+            except LockNotAvailable as error:  # somebody holds the case's row
+                self.connection.rollback()
+                self._fail(row, error_kind(error))
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 raise  # the database's trouble, not this case's
             except Exception as error:

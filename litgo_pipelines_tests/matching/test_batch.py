@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
-from litgo_pipelines.database import connect
+from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.matching import record
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.record import ATTEMPTS
 from litgo_pipelines.models.features import FEATURES, KEYS
@@ -351,3 +353,17 @@ def test_a_case_cancelled_after_the_claim_is_left_alone(database_url: str) -> No
     (left,) = match(database_url)
     assert left.matched == 7
     assert match(database_url) == []
+
+
+def test_rows_that_somebody_holds_delay_their_case_alone(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "LOCK_SECONDS", 1)
+    fill(database_url)
+    with closing(open_connection(database_url)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT id FROM cases WHERE id = md5('case 12')::uuid FOR UPDATE")
+        cursor.execute("SELECT id FROM lawyers FOR NO KEY UPDATE")  # as another's UPDATE does
+        (result,) = match(database_url)
+        assert result.matched == 11
+        assert [why.split()[0] for why in result.failures.values()] == ["LockNotAvailable"]
+    (result,) = match(database_url, as_of=AS_OF + 2 * record.RETRY)
+    assert (result.matched, result.failures) == (1, {})
+    assert ask(database_url, "SELECT count(*) FROM offers") == [(60,)]
