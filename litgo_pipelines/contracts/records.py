@@ -20,6 +20,8 @@ Party = Literal["client", "lawyer"]
 PARTIES: tuple[Party, Party] = ("client", "lawyer")  # in the order in which they sign
 PIPELINES = "pipelines"
 
+LOCK_TIMEOUT = "SET lock_timeout = '5s'"  # a row that somebody holds delays its contract alone
+
 
 @dataclass(frozen=True)
 class Contract:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg2
+from psycopg2.errors import LockNotAvailable
 
 from litgo_pipelines.contracts import parties, records
 from litgo_pipelines.contracts.document import ZONE, NotRenderable, Terms, anchors, render
@@ -126,6 +127,7 @@ def request_signatures(
         raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
     work = _Work(connection, docusign, Result(as_of), timedelta(days=signing_days))
     with connection, connection.cursor() as cursor:
+        cursor.execute(records.LOCK_TIMEOUT)
         todo = pending(cursor, as_of, limit)
     for each in todo:
         try:
@@ -134,6 +136,8 @@ def request_signatures(
             work.result.raised.append(failure)
             outcome = "failed"
             work.result.failures[each.contract_id] = failure.reason
+        except LockNotAvailable:  # somebody holds the contract's row: its turn comes again
+            outcome = "elsewhere"
         except Exception as error:  # whatever one contract brings about is its own affair
             if connection.closed or isinstance(error, psycopg2.InterfaceError):
                 raise

@@ -81,6 +81,8 @@ def look_at_envelopes(
         raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
     result = Result(as_of, timedelta(days=signing_days))
     work = _Look(connection, docusign, result, warn)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(records.LOCK_TIMEOUT)
     for _ in range(limit):
         due = in_transaction(connection, lambda cursor: _next(cursor, as_of))
         if due is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from litgo_pipelines.contracts import records
 from litgo_pipelines.contracts.requests import Result, _Work, pending, request_signatures, transaction_id, waiting
 from litgo_pipelines.contracts.signatures import look_at_envelopes
 from litgo_pipelines.database import Connection, open_connection
@@ -413,3 +414,16 @@ def test_a_sender_whose_claim_ran_out_writes_nothing(
     lease_ends(database_url)
     assert run(connection, docusign).outcomes == {"docusign": 1}
     assert len(fake.envelopes) == 1
+
+
+def test_a_contract_that_somebody_holds_waits_and_the_others_go_on(
+    database_url: str, connection: Any, docusign: DocuSign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "LOCK_TIMEOUT", "SET lock_timeout = '300ms'")
+    held, free = add_contract(database_url), add_contract(database_url)
+    with closing(open_connection(database_url)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT id FROM contracts WHERE id = %s FOR UPDATE", (held,))
+        result = request_signatures(connection, docusign, NOW, limit=10, signing_days=7)
+        assert (result.outcomes, result.failures) == ({"docusign": 1, "elsewhere": 1}, {})
+        assert rows(database_url, "SELECT contract_id::text FROM litgo.contract_requests") == [(free,)]
+    assert request_signatures(connection, docusign, NOW, limit=10, signing_days=7).outcomes == {"docusign": 1}
