@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-PARTS = ("fair-allocation", "public-sets", "olist", "olist-allocation")  # in the order of the page
+PARTS = ("fair-allocation", "fair-comings", "public-sets", "olist", "olist-allocation")  # in the order of the page
 TITLE = """# Evaluation
 
 What was measured, each part written by the command it names. Between two markers nothing is edited by hand."""

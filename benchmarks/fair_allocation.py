@@ -4,7 +4,7 @@
     python -m benchmarks.fair_allocation [--seeds 5] [--lawyers 1000] [--docs FOLDER]
 
 Real code decides: `matching.allocation` case by case, among all eligible lawyers, with the simulator's answers, contracts
-and reviews coming back as load and evidence. Writes its part of `evaluation.md` and a plot. A few minutes on one core.
+and reviews coming back as load and evidence. Writes its part of `evaluation.md` and a plot. Some minutes on one core.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.evaluation_page import write_part
-from litgo_pipelines.matching.allocation import OFFERS_PER_CASE, Rule, choose, relative_load
+from litgo_pipelines.matching.allocation import OFFERS_PER_CASE, Rule, relative_load
 from litgo_pipelines.matching.replay import TARGET_GINI, Figures, Policy, Pool, Replay, ReplayLawyers, price
 from litgo_pipelines.simulation.truth import DAY, Market, World
 
@@ -35,7 +35,6 @@ POOL, POOL_SIZE, POOLS_PER_SEED = (24, 0), 40, 5  # one state and area, everybod
 SPREAD_LIMITS = {0.2: 10, 0.6: 18, 1.0: 30}  # points
 LEAST_COVERAGE, LEAST_KEPT = 0.99, 0.84
 FLOOR = 0.45  # of relevance, taken away from everybody to make relevance matter more
-FEWEST_ACTIVE = 0.15  # in the variant: a lawyer of the first days is not one without capacity
 
 OURS = "relative-load price"
 Ints = NDArray[np.int64]
@@ -68,17 +67,10 @@ def at_random() -> Policy:
     return lambda pool: by_relevance(pool, rng.permutation(len(pool.lawyer))[:OFFERS_PER_CASE])
 
 
-def price_by_active_capacity(pool: Pool) -> Ints:
-    """A variant: load is offers against what the lawyer could take since joining, as utilisation is."""
-    room = pool.capacity * np.maximum(pool.active_share, FEWEST_ACTIVE)
-    z, _ = relative_load(pool.offers_30d, pool.cases_30d, room, np.ones(len(room)), Rule())
-    return choose(pool.relevance, z, pool.last_offered, pool.lawyer, Rule()).chosen
-
-
 METHODS: dict[str, Callable[[], Policy]] = {
     OURS: lambda: price(Rule()),
     "rule so far": lambda: rule_so_far,
-    "relevance only": lambda: price(Rule(weight=0)),
+    "relevance only": lambda: price(Rule(weight=0), burst_days=np.inf),
     "round-robin": lambda: round_robin,
     "least load": lambda: least_load,
     "at random": at_random,
@@ -146,7 +138,7 @@ def measure(seeds: int, lawyers: int) -> dict[str, Any]:
     """What the report is made of; lists have one entry per seed.
 
     table, harder (with stretched relevance): (ratio, method) → [Figures]; bound of coverage: ratio → [share];
-    curve: λ → [Figures]; few: method → [Figures] with 300 lawyers; spread: (ratio, method) → see `spreads`; variant: ratio → [Figures].
+    curve: λ → [Figures]; few: method → [Figures] with 300 lawyers; spread: ratio → see `spreads`.
     """
     stop = END.timestamp()
     table: dict[tuple[float, str], list[Figures]] = defaultdict(list)
@@ -165,17 +157,8 @@ def measure(seeds: int, lawyers: int) -> dict[str, Any]:
     for seed, weight in tqdm([(s, w) for s in range(seeds) for w in CURVE], desc="λ", unit=" runs"):
         curve[weight].append(country(seed, lawyers, 0.6, price(Rule(weight=weight))).figures(stop))
     pools = range(1000, 1000 + seeds * POOLS_PER_SEED)
-    variants = {OURS: price(Rule()), "variant": price_by_active_capacity}
     spread = {
-        (ratio, name): spreads(ratio, variants[name], pools)
-        for ratio, name in tqdm([(r, n) for r in SPREAD_LIMITS for n in variants], desc="pools of 40", unit=" sizes")
-    }
-    variant = {
-        ratio: [
-            country(seed, lawyers, ratio, price_by_active_capacity).figures(stop)
-            for seed in tqdm(range(seeds), desc=f"variant, ratio {ratio}", unit=" runs")
-        ]
-        for ratio in RATIOS[1:]
+        ratio: spreads(ratio, price(Rule()), pools) for ratio in tqdm(SPREAD_LIMITS, desc="pools of 40", unit=" sizes")
     }
     few = {
         name: [country(seed, FEW, 0.6, METHODS[name]()).figures(stop) for seed in range(seeds)]
@@ -188,7 +171,6 @@ def measure(seeds: int, lawyers: int) -> dict[str, Any]:
         "bound": bound,
         "curve": curve,
         "spread": spread,
-        "variant": variant,
     }
 
 
@@ -198,8 +180,8 @@ def _range(values: Iterable[float], form: str = ".3f") -> str:
 
 
 def report(found: dict[str, Any], seeds: int, lawyers: int) -> str:
-    table, few, harder, bound, curve, spread, variant = (
-        found[key] for key in ("table", "few", "harder", "bound", "curve", "spread", "variant")
+    table, few, harder, bound, curve, spread = (
+        found[key] for key in ("table", "few", "harder", "bound", "curve", "spread")
     )
     rows = "\n".join(
         f"| {ratio:g} | {'**' + name + '**' if name == OURS else name} | {_range(f.gini for f in figures)} "
@@ -223,17 +205,13 @@ def report(found: dict[str, Any], seeds: int, lawyers: int) -> str:
     )
     of_bound = mean(0.02, "coverage") / float(np.mean(bound[0.02]))
     pools = "\n".join(
-        f"| {ratio:g} | {limit} | {_points(spread[ratio, OURS][:, 1])} | {_points(spread[ratio, OURS][:, 0])} "
-        f"| {_points(spread[ratio, 'variant'][:, 0])} |"
+        f"| {ratio:g} | {limit} | {_points(spread[ratio][:, 1])} | {_points(spread[ratio][:, 0])} |"
         for ratio, limit in SPREAD_LIMITS.items()
     )
-    settled = all(spread[ratio, OURS][:, 1].mean() <= limit for ratio, limit in SPREAD_LIMITS.items())
-    everybody = all(spread[ratio, OURS][:, 0].mean() <= limit for ratio, limit in SPREAD_LIMITS.items())
+    settled = all(spread[ratio][:, 1].mean() <= limit for ratio, limit in SPREAD_LIMITS.items())
+    everybody = all(spread[ratio][:, 0].mean() <= limit for ratio, limit in SPREAD_LIMITS.items())
     reaching = next((w for w in CURVE if np.mean([f.gini for f in curve[w]]) <= TARGET_GINI), None)
     free = np.mean([1 - f.chosen / f.cases for f in table[0.6, OURS]])
-    gain = ", ".join(
-        f"{np.mean([f.gini for f in variant[r]]):.3f} instead of {mean(r, 'gini'):.3f} at {r:g}" for r in RATIOS[1:]
-    )
     return f"""## Fair allocation on the simulated marketplace
 
 Written by `python -m benchmarks.fair_allocation`. {lawyers:,} lawyers, 10 areas, 27 states, {DAYS} days, {seeds} seeds; the
@@ -282,17 +260,16 @@ The same, with relevance stretched to (r − {FLOOR}) / {1 - FLOOR:g}, not below
 
 ### Spread inside one pool
 
-{len(spread[0.6, OURS])} isolated pools of {POOL_SIZE} lawyers, one area and one state, λ {Rule().weight:g}: P95 − P5 of utilisation in points, mean (highest pool).
+{len(spread[0.6])} isolated pools of {POOL_SIZE} lawyers, one area and one state, λ {Rule().weight:g}: P95 − P5 of utilisation in points, mean (highest pool).
 
-| ratio | limit | lawyers there all the time | with newcomers | variant, with newcomers |
-|--:|--:|--:|--:|--:|
+| ratio | limit | lawyers there all the time | with newcomers |
+|--:|--:|--:|--:|
 {pools}
 
 Among lawyers who were there for the whole window the limits are {"met" if settled else "**missed**"}; with those who joined within it (15 % within the
-{DAYS} days) they are {"met" if everybody else "**missed**"}. The reason is in the definition, not in chance: the rule holds offers against the capacity of a whole month, so
-that somebody who joined ten days ago is offered cases until the count equals that of a month's work; utilisation divides by
-the ten days. The *variant* holds offers against capacity · share of the window the lawyer was active (at least {FEWEST_ACTIVE:g}) and is not
-what serves. On the whole marketplace its Gini is {gain}, with {np.mean([f.kept for f in variant[0.6]]):.3f} of the relevance kept at .6 (now {mean(0.6, "kept"):.3f})."""
+{DAYS} days) they are {"met" if everybody else "**missed**"}. Load and utilisation divide by the same: capacity · share of the pool's demand that came while the
+lawyer could be offered it (`equity/share.py`).
+"""
 
 
 def _verdict(holds: bool) -> str:

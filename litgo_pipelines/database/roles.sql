@@ -29,15 +29,15 @@ GRANT INSERT ON
     litgo.text_stems, litgo.unembeddable_texts
 TO litgo_pipelines;
 GRANT INSERT, UPDATE ON
-    litgo.circuit_breakers, litgo.contract_requests, litgo.deliveries, litgo.evidence_refresh,
-    litgo.lawyer_availability, litgo.matching_batches, litgo.metric_state, litgo.model_projection, litgo.offer_distribution, litgo.outbox, litgo.retrainings, litgo.told,
+    litgo.circuit_breakers, litgo.contract_requests, litgo.deliveries, litgo.demand_night, litgo.evidence_refresh,
+    litgo.matching_batches, litgo.metric_state, litgo.model_projection, litgo.offer_distribution, litgo.outbox, litgo.retrainings, litgo.told,
     litgo.triage
 TO litgo_pipelines;
 GRANT UPDATE (considered) ON litgo.matchings TO litgo_pipelines;   -- retention
 GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outbox, litgo.told TO litgo_pipelines;
-GRANT INSERT, DELETE ON litgo.case_duplicates, litgo.lawyer_momentum TO litgo_pipelines;
+GRANT INSERT, DELETE ON litgo.case_duplicates, litgo.lawyer_momentum, litgo.pool_demand TO litgo_pipelines;
 GRANT INSERT, UPDATE, DELETE ON
-    litgo.withheld_texts,
+    litgo.withheld_texts, litgo.lawyer_accounts, litgo.lawyer_availability,
     litgo.case_waits, litgo.equity_history, litgo.lawyer_evidence, litgo.lawyer_subarea_evidence, litgo.matching_failures,
     litgo.review_sentiment, litgo.triage_failures
 TO litgo_pipelines;

@@ -119,18 +119,19 @@ def load_pictures(connection: Connection, night: date) -> tuple[str, str]:
     **NIGHTLY,
     kinds={"postgres", "python"},
     description="How evenly offers were spread over the 30 days before the night: Gini of utilisation, coverage beside "
-    "its bound, and the spread inside each pool (same area and state).",
+    "its bound, and the spread inside each pool (same area and state). Records who could be offered cases.",
     metadata={"dagster/table_name": "litgo.offer_distribution"},
 )
 @permanent_fails_once
 def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.MaterializeResult:
     from litgo_pipelines.equity.distribution import distribution
-    from litgo_pipelines.equity.load import read_window, store_distribution
+    from litgo_pipelines.equity.load import read_window, record_night, store_distribution
 
     newest: dict[str, Any] = {}
     for key, night, as_of in nights(context):
         started = time.monotonic()
         with postgres.connect() as connection:
+            record_night(connection, night, as_of)
             lawyers, cases = read_window(connection, night, as_of)
             figures = distribution(lawyers, cases)
             store_distribution(connection, night, as_of, figures)

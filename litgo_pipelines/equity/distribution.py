@@ -1,8 +1,9 @@
 """Distribution of offers over lawyers: Gini, coverage with its upper bound, spread within pools. Pure.
 
 Definitions (all over one 30-day window):
-- utilisation u = offers / (5 · capacidade_mensal · share of the window the lawyer was active);
-- Gini, coverage: over lawyers eligible for at least one case of the window and active for more than 15 % of it;
+- utilisation u = offers / (5 · capacidade_mensal · share of the pool's demand that came while the lawyer could be
+  offered it, see `share.py`);
+- Gini, coverage: over lawyers eligible for at least one case of the window and there for more than 15 % of its demand;
 - coverage bound: how many of them could have got an offer at all (maximum flow, five offers per case);
 - spread = P95 − P5 of u inside one pool (same primary area and state), in points.
 """
@@ -13,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.equity.share import LEAST_SHARE
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, UNKNOWN, chord, nearest_state, unit_vectors
 
 OFFERS_PER_CASE = 5
 RADIUS_KM = 50.0
-LEAST_ACTIVE_SHARE = 0.15
 LEAST_POOL = 20  # percentiles of fewer lawyers say nothing
 GRID_DEGREES = 0.25  # cells of the flow bound
 
@@ -35,7 +36,7 @@ class Lawyers:
     lng: Floats
     capacity: Floats
     offers: Floats
-    active_share: Floats  # of the window, in [0, 1]
+    active_share: Floats  # of the demand, in [0, 1]
     area_of: Ints
     area: NDArray[np.object_]
 
@@ -178,7 +179,7 @@ def distribution(lawyers: Lawyers, cases: Cases) -> dict[str, Any]:
     of dicts pool, lawyers, offers, gini, coverage, spread_points, utilisation; largest first, under 20 left out).
     """
     u = utilisation(lawyers)
-    counted = eligible(lawyers, cases) & (lawyers.active_share > LEAST_ACTIVE_SHARE)
+    counted = eligible(lawyers, cases) & (lawyers.active_share > LEAST_SHARE)
     uf = nearest_state(lawyers.lat, lawyers.lng)
     names = np.array([f"{area or UNKNOWN} · {state}" for area, state in zip(lawyers.primary_area, uf, strict=True)])
     pools: list[dict[str, Any]] = []

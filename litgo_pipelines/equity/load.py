@@ -12,8 +12,11 @@ from psycopg2.extensions import AsIs
 
 from litgo_pipelines.database import Connection, Cursor, advisory_lock, piecewise, sql
 from litgo_pipelines.database.arrow import read
+from litgo_pipelines.equity import availability
+from litgo_pipelines.equity.availability import filled
 from litgo_pipelines.equity.capacity import steps_sql
 from litgo_pipelines.equity.distribution import Cases, Lawyers
+from litgo_pipelines.equity.share import shares
 
 EVERYBODY = "everybody"
 
@@ -78,17 +81,31 @@ def write_back(cursor: Cursor, night: date, as_of: datetime) -> tuple[int, dict[
     return piecewise(cursor, [lawyer for (lawyer,) in cursor.fetchall()], write)
 
 
+def record_night(connection: Connection, night: date, as_of: datetime) -> None:
+    """Who can be offered cases, and which accounts are one lawyer's, as the newest night sees it.
+
+    Of earlier nights the marketplace does not show it any more.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM litgo.equity_history WHERE night > %s LIMIT 1", (night,))
+        if cursor.rowcount == 0:
+            availability.record(cursor, as_of)
+            availability.record_accounts(cursor)
+
+
 def read_window(connection: Connection, night: date, as_of: datetime) -> tuple[Lawyers, Cases]:
-    """The available lawyers of a night with their offers of the window, and the window's cases, as columns."""
+    """The lawyers of a night with their offers of the window, and the window's cases, as columns.
+
+    Keeps the demand of the newest night for what is matched after it.
+    """
     import pyarrow as pa
 
     text, number = pa.string(), pa.float64()
-    parameters = {"night": night, "as_of": as_of}
     with connection.cursor() as cursor:
         pairs = read(
             cursor,
-            sql("litgo_pipelines.equity", "distribution_lawyers.sql"),
-            parameters,
+            filled(sql("litgo_pipelines.equity", "distribution_lawyers.sql")),
+            {"night": night},
             {
                 "id": text,
                 "primary_area": text,
@@ -96,27 +113,26 @@ def read_window(connection: Connection, night: date, as_of: datetime) -> tuple[L
                 "lng": number,
                 "capacity": number,
                 "offers": number,
-                "active_share": number,
                 "area": text,
             },
         )
-        cases = read(
-            cursor,
-            sql("litgo_pipelines.equity", "distribution_cases.sql"),
-            parameters,
-            {"area": text, "lat": number, "lng": number},
-        )
+        cases = availability.read_cases(cursor, as_of - availability.DAYS * availability.DAY, as_of)
+        demand = availability.demand_of(cases)
+        availability.store_demand(cursor, as_of, demand)
+        stretches = availability.read_stretches(cursor, as_of)
+    found = shares(stretches, demand, availability.window(as_of))
     identity = pairs["id"].to_numpy(zero_copy_only=False)
     first = np.ones(len(identity), dtype=bool)
     first[1:] = identity[1:] != identity[:-1]
     columns = {name: pairs[name].to_numpy(zero_copy_only=False) for name in pairs.column_names}
     has_area = np.array([area is not None for area in columns["area"].tolist()], dtype=bool)
     lawyers = Lawyers(
-        **{name: columns[name][first] for name in ("primary_area", "lat", "lng", "capacity", "offers", "active_share")},
+        **{name: columns[name][first] for name in ("primary_area", "lat", "lng", "capacity", "offers")},
+        active_share=availability.shares_of(identity[first].tolist(), stretches, found),
         area_of=(np.cumsum(first) - 1)[has_area],
         area=columns["area"][has_area],
     )
-    return lawyers, Cases(**{name: cases[name].to_numpy(zero_copy_only=False) for name in ("area", "lat", "lng")})
+    return lawyers, Cases(**{name: cases[name] for name in ("area", "lat", "lng")})
 
 
 def store_distribution(connection: Connection, night: date, as_of: datetime, figures: Mapping[str, Any]) -> None:

@@ -11,8 +11,12 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from litgo_pipelines.database import Cursor, advisory_lock, sql
+from litgo_pipelines.equity import availability
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
+from litgo_pipelines.equity.share import LEAST_SHARE
 from litgo_pipelines.experiments import fairness, store
 from litgo_pipelines.experiments.assignment import BUCKETS
 from litgo_pipelines.experiments.confidence import Moments
@@ -227,6 +231,8 @@ def _analyse_spread(
         {"offered": list({lawyer for *_, lawyer in rows if lawyer}), "cutoff": at, "base": DEFAULT_RULES["base"]},
     )
     capacity = dict(cursor.fetchall())
+    there = availability.shares_of(list(capacity), *availability.read_shares(cursor, until))
+    room = np.array(list(capacity.values())) * np.maximum(there, LEAST_SHARE)
     place = {lawyer: number for number, lawyer in enumerate(capacity)}
     offers = [(number, treated, place[lawyer]) for number, treated, _, lawyer in rows if lawyer in place]
     if len({treated for _, treated, _ in offers}) < 2:
@@ -238,7 +244,7 @@ def _analyse_spread(
         [phase for _, phase in arms.values()],
         [number for number, *_ in offers],
         [lawyer for *_, lawyer in offers],
-        list(capacity.values()),
+        room,
         seed=seed,
         permutations=rules.permutations,
         base=[month.get(lawyer, (0, 0))[0] for lawyer in capacity],

@@ -4,6 +4,7 @@ CREATE INDEX IF NOT EXISTS litgo_lawyers_placed ON public.lawyers USING gist (li
 CREATE INDEX IF NOT EXISTS litgo_lawyers_area_keys ON public.lawyers
     USING gin (litgo.area_keys(tags_expertise, primary_area));
 CREATE INDEX IF NOT EXISTS litgo_lawyers_oab ON public.lawyers (litgo.oab_key(oab_number));
+CREATE INDEX IF NOT EXISTS litgo_cases_created ON public.cases (created_at);
 CREATE INDEX IF NOT EXISTS litgo_cases_client ON public.cases (client_id, created_at);
 CREATE INDEX IF NOT EXISTS litgo_cases_pending ON public.cases (created_at, id) WHERE status = 'pending_assignment';
 CREATE INDEX IF NOT EXISTS litgo_offers_sent ON public.offers (sent_at, lawyer_id);

@@ -11,6 +11,8 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.equity.share import LEAST_SHARE
+
 OFFERS_PER_CASE = 5
 STEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)  # of λ, tried in this order
 NEVER = -np.inf  # last_offered of a lawyer who never got an offer: sorts first
@@ -70,15 +72,17 @@ def relative_load(
 ) -> tuple[Floats, float]:
     """(z, pool mean): each lawyer's load against the pool's mean, all 1 when nobody has any; shapes (n,).
 
-    load = ((1 − w) · offers / 5 + w · cases) / capacity; mean = Σ load · capacity / Σ capacity · active share of the
-    window. Capacity above 0.
+    load = ((1 − w) · offers / 5 + w · cases) / room, where room = capacity · share of the pool's demand that came while
+    the lawyer could be offered it (`equity/share.py`), at least LEAST_SHARE; mean = Σ load · room / Σ room. Capacity
+    above 0.
     """
     work = (1 - rule.cases_weight) / OFFERS_PER_CASE * offers_30d + rule.cases_weight * cases_30d
-    room = float(capacity @ active_share)
-    mean = float(work.sum()) / room if room > 0 else 0.0
-    if mean <= 0:
+    room = capacity * np.maximum(active_share, LEAST_SHARE)
+    total = float(work.sum())
+    if total <= 0:
         return np.ones(len(work)), 0.0
-    return work / capacity / mean, mean
+    mean = total / float(room.sum())
+    return work / room / mean, mean
 
 
 def equity_term(z: Floats, rule: Rule) -> Floats:

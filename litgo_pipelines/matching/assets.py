@@ -148,6 +148,7 @@ def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgr
 )
 @permanent_fails_once
 def parked_cases(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
+    from litgo_pipelines.equity import availability
     from litgo_pipelines.matching import waits
     from litgo_pipelines.matching.plan import read_plan
 
@@ -156,7 +157,7 @@ def parked_cases(context: dg.AssetExecutionContext, config: AsOfConfig, postgres
         aside = waits.put_aside(cursor, as_of)
         ended = waits.park(cursor, read_plan(cursor, settings()), as_of)
         told = waits.tell(cursor, as_of)
-        returned = waits.record_availability(cursor, as_of)
+        returned = availability.record(cursor, as_of)
         parked = waits.parked(cursor)
     counts = {reason: sum(case.reason == reason for case in parked) for reason in waits.REASONS}
     log_json(context.log, "parked_cases", run_id=context.run.run_id, as_of=as_of, ended=ended, told=told, aside=aside,

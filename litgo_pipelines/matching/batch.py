@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.database import Connection, Cursor, session_lock
 from litgo_pipelines.embeddings import store
+from litgo_pipelines.equity import availability
 from litgo_pipelines.matching import arm_loads, record, waits
 from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, read_cases, search, similar
 from litgo_pipelines.matching.claim import claim_batch, next_instant, open_batch, ready_cases, unmatched_cases
@@ -44,9 +45,10 @@ def match_pending(
                 left = open_batch(cursor)
                 instant = left.as_of if left else next_instant(cursor, as_of)
                 if left is None:
+                    availability.record_accounts(cursor)
                     waits.mark_duplicates(cursor, plan, instant)
                     if waits.park(cursor, plan, instant):
-                        waits.record_availability(cursor, instant)
+                        availability.record(cursor, instant)
                 found = [] if left else ready_cases(cursor, plan, instant)
                 if not (left or found):
                     return
@@ -74,7 +76,7 @@ def match_batch(connection: Connection, batch: Batch, arms: Arms) -> BatchResult
             lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
             if not all(len(positions) for positions, _ in reach.found):
                 # What changes from here on wakes who waits; who became free meanwhile is found.
-                waits.record_availability(cursor, batch.as_of)
+                availability.record(cursor, batch.as_of)
                 lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
             assigned = arms.assign(cursor, cases.clients)
             loads = arm_loads.read_arm_loads(cursor, arms.experiment, lawyers.ids, lawyers.offers_30d, batch.as_of)

@@ -131,7 +131,7 @@ def read_window(
         momentum=[values[kept_lawyers[m]] for values, m in zip(lawyers.momentum, lawyers.members, strict=True)],
     )
     cases, at, radius = all_cases.take(kept_cases), at[kept_cases], radius[kept_cases]
-    joined = as_of.timestamp() - np.where(lawyers.active_share < 1, lawyers.active_share * WINDOW, np.inf)
+    joined = np.nan_to_num(lawyers.joined, nan=-np.inf)
     found = _pairs(cases, at, lawyers, joined, radius, rankers)
     if not len(found[0].lawyer):
         return None

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from litgo_pipelines.database import Connection, Cursor, sql
 from litgo_pipelines.database.arrow import read
 from litgo_pipelines.embeddings import store
+from litgo_pipelines.equity import availability
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
-from litgo_pipelines.matching import features
+from litgo_pipelines.matching import day_limit, features
 from litgo_pipelines.matching.allocation import NEVER, OFFERS_PER_CASE
 from litgo_pipelines.matching.momentum import tenure
 from litgo_pipelines.matching.statements import PACKAGE, statement
@@ -68,8 +69,10 @@ class Lawyers:
     lat: Floats
     capacity: Floats
     cases_30d: Floats
-    active_share: Floats
+    joined: Floats  # seconds since the epoch
+    active_share: Floats  # of the demand of the last 30 days: `with_shares`
     offers_30d: Floats  # changed by reservations
+    offers_in: Floats  # (spans, n): in the days of `day_limit.SPANS`; changed by reservations
     last_offered: Floats  # microseconds, NEVER for none; changed by reservations
     success: Floats  # T over all subareas
     response_h: Floats
@@ -125,7 +128,8 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
     """Everybody who could be eligible for one of the cases within its radius, as of the instant."""
     import pyarrow as pa
 
-    names = ["area", "degree", "lng", "lat", "capacity", "cases_30d", "active_share", "offers_30d", "last_offered",
+    names = ["area", "degree", "lng", "lat", "capacity", "cases_30d", "joined", "offers_30d", "offers_1d",
+             "offers_3d", "offers_10d", "last_offered",
              "concluded", "won", "years", "publications", "response_h", "stars", "reviews", "softskill",
              "twin", "account", "tenure_days", *MOMENTUM_KEYS]  # fmt: skip
     regions, anywhere = _regions(cases, radius_km)
@@ -164,8 +168,10 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
         lat=one["lat"],
         capacity=one["capacity"],
         cases_30d=one["cases_30d"],
-        active_share=one["active_share"],
+        joined=one["joined"],
+        active_share=np.ones(len(ids)),
         offers_30d=one["offers_30d"].copy(),
+        offers_in=np.stack([one[f"offers_{days}d"] for days in day_limit.SPANS]),
         last_offered=np.where(np.isnan(one["last_offered"]), NEVER, one["last_offered"]),
         success=features.success(one["won"], one["concluded"]),
         response_h=one["response_h"],
@@ -317,13 +323,19 @@ def search(cursor: Cursor, cases: Cases, radii_km: Sequence[float], as_of: datet
     lawyers, reach = _reach(cursor, cases, steps[level], as_of)
     short = _short(reach, level, radii_km)
     if not len(short):
-        return lawyers, reach
+        return with_shares(cursor, lawyers, as_of), reach
     # Only the cases that are short ask again; then everybody is read once more with the radii found.
     while len(short):
         level[short] += 1
         _, wider = _reach(cursor, cases.take(short), steps[level[short]], as_of)
         short = short[_short(wider, level[short], radii_km)]
-    return _reach(cursor, cases, steps[level], as_of)
+    lawyers, reach = _reach(cursor, cases, steps[level], as_of)
+    return with_shares(cursor, lawyers, as_of), reach
+
+
+def with_shares(cursor: Any, lawyers: Lawyers, as_of: datetime) -> Lawyers:
+    """The same, with the share of the last 30 days' demand that came while each could be offered it."""
+    return replace(lawyers, active_share=availability.shares_of(lawyers.ids, *availability.read_shares(cursor, as_of)))
 
 
 def _reach(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> tuple[Lawyers, Reach]:

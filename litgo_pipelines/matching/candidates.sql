@@ -30,34 +30,38 @@ works_in AS (  -- each spelling is looked at once, not once a lawyer
     ) k USING (label)
 ),
 offered AS (
-    -- the ledger: offers of any status, with those this batch has made
-    SELECT lawyer_id, count(*) AS offers, max(sent_at) AS last_offered_at
-    FROM offers
-    WHERE sent_at > %(as_of)s::timestamptz - interval '720 hours' AND sent_at < %(until)s
-    GROUP BY lawyer_id
+    -- the ledger: offers of any status, with those this batch has made; of all accounts of a lawyer
+    SELECT coalesce(other.lawyer_id, o.lawyer_id) AS lawyer_id, count(*) AS offers, max(o.sent_at) AS last_offered_at,
+           count(*) FILTER (WHERE o.sent_at > %(as_of)s::timestamptz - interval '24 hours') AS offers_1d,
+           count(*) FILTER (WHERE o.sent_at > %(as_of)s::timestamptz - interval '72 hours') AS offers_3d,
+           count(*) FILTER (WHERE o.sent_at > %(as_of)s::timestamptz - interval '240 hours') AS offers_10d
+    FROM offers o
+    LEFT JOIN litgo.lawyer_accounts mine ON mine.lawyer_id = o.lawyer_id
+    LEFT JOIN litgo.lawyer_accounts other ON other.person_id = mine.person_id
+    WHERE o.sent_at > %(as_of)s::timestamptz - interval '720 hours' AND o.sent_at < %(until)s
+    GROUP BY 1
 ),
-twin AS (  -- accounts of one person, the oldest first
-    SELECT account.id, p.ids, p.number, account.place
-    FROM (
-        SELECT array_agg(l.id ORDER BY litgo.instant(l.created_at), l.id) AS ids, row_number() OVER () AS number
-        FROM near n JOIN lawyers l ON l.id = n.id
-        WHERE l.oab_number <> ''
-        GROUP BY litgo.oab_key(l.oab_number)
-        HAVING count(*) > 1 AND litgo.oab_key(min(l.oab_number)) IS NOT NULL
-    ) p
-    CROSS JOIN LATERAL unnest(p.ids) WITH ORDINALITY AS account (id, place)
+newest AS (SELECT max(night) AS night FROM litgo.equity_history WHERE as_of <= %(as_of)s),
+twin AS (  -- accounts of one lawyer, the oldest first, with what they have together
+    SELECT a.lawyer_id AS id, a.person_id, dense_rank() OVER (ORDER BY a.person_id) AS number,
+           row_number() OVER (PARTITION BY a.person_id ORDER BY litgo.joined(l.created_at), l.id) AS place,
+           sum(h.cases_30d) OVER (PARTITION BY a.person_id) AS cases_30d,
+           max(h.last_offered_at) OVER (PARTITION BY a.person_id) AS last_offered_at
+    FROM litgo.lawyer_accounts a JOIN lawyers l ON l.id = a.lawyer_id
+    LEFT JOIN litgo.equity_history h ON h.lawyer_id = a.lawyer_id AND h.night = (SELECT night FROM newest)
 ),
 open_cases AS (
 {open_cases})
 SELECT l.id::text AS lawyer_id, area.number AS area, coalesce((e.degrees ->> area.name)::float8, 0) AS degree,
        place.at[0] AS lng, place.at[1] AS lat,
        -- as the night computed it: what the marketplace shows of it may be changed there. No night has seen the newest yet
-       coalesce(h.capacidade_mensal, %(base_capacity)s)::float8 AS capacity, coalesce(h.cases_30d, 0)::float8 AS cases_30d,
-       LEAST(1, extract(epoch FROM %(as_of)s - litgo.joined(l.created_at)) / 2592000)::float8 AS active_share,
-       CASE WHEN twin.id IS NULL THEN coalesce(o.offers, 0)
-            ELSE (SELECT coalesce(sum(x.offers), 0) FROM offered x WHERE x.lawyer_id = ANY(twin.ids)) END::float8 AS offers_30d,
+       coalesce(h.capacidade_mensal, %(base_capacity)s)::float8 AS capacity,
+       coalesce(twin.cases_30d, h.cases_30d, 0)::float8 AS cases_30d,
+       extract(epoch FROM litgo.joined(l.created_at))::float8 AS joined, coalesce(o.offers, 0)::float8 AS offers_30d,
+       coalesce(o.offers_1d, 0)::float8 AS offers_1d, coalesce(o.offers_3d, 0)::float8 AS offers_3d,
+       coalesce(o.offers_10d, 0)::float8 AS offers_10d,
        -- in microseconds, which a double holds exactly; the night's figure may be older than the ledger's
-       (extract(epoch FROM GREATEST(h.last_offered_at, o.last_offered_at)) * 1000000)::float8 AS last_offered,
+       (extract(epoch FROM GREATEST(h.last_offered_at, twin.last_offered_at, o.last_offered_at)) * 1000000)::float8 AS last_offered,
        coalesce(e.concluded, 0)::float8 AS concluded, coalesce(e.won, 0)::float8 AS won, e.years::float8,
        coalesce(e.publications, 0)::float8 AS publications, e.response_h::float8, e.stars::float8,
        coalesce(e.reviews, 0)::float8 AS reviews, e.softskill::float8,
@@ -69,11 +73,10 @@ FROM works_in area
 JOIN lawyers l ON l.id = area.id
 CROSS JOIN LATERAL (SELECT {lawyer_place} AS at) place
 LEFT JOIN offered o ON o.lawyer_id = l.id
-LEFT JOIN litgo.equity_history h ON h.lawyer_id = l.id
-    AND h.night = (SELECT max(night) FROM litgo.equity_history WHERE as_of <= %(as_of)s)
 LEFT JOIN open_cases p ON p.lawyer_id = l.id
 LEFT JOIN litgo.lawyer_evidence e ON e.lawyer_id = l.id
 LEFT JOIN twin ON twin.id = l.id
 LEFT JOIN litgo.lawyer_momentum lately ON lately.lawyer_id = l.id AND lately.area = area.name AND lately.as_of <= %(as_of)s
+LEFT JOIN litgo.equity_history h ON h.lawyer_id = coalesce(twin.person_id, l.id) AND h.night = (SELECT night FROM newest)
 WHERE {available}
 ORDER BY l.id

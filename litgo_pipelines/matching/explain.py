@@ -53,13 +53,16 @@ def considered(
     propensity: Floats,
     by_chance: NDArray[np.bool_],
     nearest: NDArray[np.int64],
+    near: NDArray[np.bool_],
+    free: NDArray[np.bool_],
     offered_at_load: Callable[[int], float | None],
 ) -> list[dict[str, Any]]:
     """What `matchings.considered` says of the offered lawyers, in the order shown, and of the next best.
 
     rows: the offered, then the next, as indices into the pool's arrays (relevance, load, …); lawyer_ids: of these
     rows; features (rows, len(KEYS)), imputed: of these rows; propensity, by_chance: of the offered; nearest: who is
-    offered it for being near, into the pool's arrays.
+    offered it before the others, into the pool's arrays; near, free: of the pool, who was eligible before the radius
+    grew, and who is not over the limit per day.
     offered_at_load: at which load a lawyer would have been offered it.
     """
     entries = []
@@ -82,7 +85,9 @@ def considered(
         if is_offered:
             entry |= {"propensity": round(float(propensity[place]), 6), "by_chance": bool(by_chance[place])}
             if i in nearest:
-                entry["nearest"] = True
+                entry["nearest" if near[i] else "first"] = True
+        elif not free[i] and free.any():
+            entry |= {"over_day_limit": True, "offered_at_load": None}
         elif i in choice.chosen:
             entry["displaced"] = True  # by chance
         else:
@@ -211,6 +216,10 @@ def _row(entry: dict[str, Any], added: dict[str, float]) -> Sequence[str]:
         note = f"by chance, propensity {entry['propensity']:.4f}" if entry["by_chance"] else ""
         if entry.get("nearest"):
             note = "offered first: within the radius before"
+        if entry.get("first"):
+            note = "offered first: the others were offered today what their capacity allows"
+    elif "over_day_limit" in entry:
+        note = "not today: offered what capacity allows"
     elif "displaced" in entry:
         note = "gave way to chance"
     elif (load := entry["offered_at_load"]) is None:

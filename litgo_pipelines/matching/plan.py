@@ -30,6 +30,7 @@ class Plan:
     radii_km: tuple[float, ...] = (50.0, 100.0, 200.0, 500.0)
     preset: str = "balanced"
     offer_hours: int = 24
+    offer_burst_days: float = 7.0  # `day_limit.free`
     offer_urgency_share: float = 0.5  # an offer lives no longer than this share of the case's urgency
     rounds: int = 3
     duplicate_minutes: int = 30  # a client's case in the words of an earlier one is that one; 0: never
@@ -77,6 +78,7 @@ def read_plan(cursor: Cursor, values: Settings) -> Plan:
         radii_km=values.matching_radii_km,
         preset=values.matching_preset,
         offer_hours=values.offer_hours,
+        offer_burst_days=values.offer_burst_days,
         offer_urgency_share=values.offer_urgency_share,
         rounds=values.matching_rounds,
         round_days=values.matching_round_days,

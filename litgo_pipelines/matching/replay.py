@@ -5,18 +5,23 @@ belongs to `allocation`; where cases and relevance come from, to the caller.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.equity.distribution import LEAST_ACTIVE_SHARE, gini
+from litgo_pipelines.equity.distribution import gini
+from litgo_pipelines.equity.share import LEAST_SHARE, PRIOR_CASES
+from litgo_pipelines.matching import day_limit
 from litgo_pipelines.matching.allocation import NEVER, OFFERS_PER_CASE, Rule, choose, relative_load, ties
+from litgo_pipelines.matching.nearest import turns
 
 WINDOW = 30 * 86_400.0  # seconds
 TARGET_GINI = 0.28
 STEPS = 20  # of λ from 0 to 1
+BURST_DAYS = 7.0
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,14 +30,17 @@ Ints = NDArray[np.int64]
 class Ledger:
     """Offers of the last 30 days and the newest one of each lawyer, shape (n,); instants and window in one unit.
 
-    What it starts with stays counted; only what was reserved here is forgotten in time.
+    offers_in: (spans, n), in the days of `day_limit.SPANS`, the window being the longest of them. What it starts with
+    stays counted; only what was reserved here is forgotten in time.
     """
 
     def __init__(self, offers_30d: Floats, last_offered: Floats, window: float = WINDOW) -> None:
-        self.offers_30d = offers_30d.astype(np.float64)
         self.last_offered = last_offered.astype(np.float64)
-        self._window = window
-        self._made: deque[tuple[float, Ints]] = deque()
+        self._spans = [window * days / day_limit.SPANS[-1] for days in day_limit.SPANS]
+        self.offers_in = np.zeros((len(self._spans), len(offers_30d)))
+        self.offers_30d = self.offers_in[-1]
+        self.offers_30d += offers_30d
+        self._made: list[deque[tuple[float, Ints]]] = [deque() for _ in self._spans]
         self._now = NEVER
 
     @classmethod
@@ -44,28 +52,68 @@ class Ledger:
         if to < self._now:
             raise ValueError(f"the ledger is at {self._now} already and cannot go back to {to}")
         self._now = to
-        while self._made and self._made[0][0] <= to - self._window:
-            self.offers_30d[self._made.popleft()[1]] -= 1
+        for span, made, offers in zip(self._spans, self._made, self.offers_in, strict=True):
+            while made and made[0][0] <= to - span:
+                offers[made.popleft()[1]] -= 1
 
     def reserve(self, lawyers: Ints, at: float) -> None:
         """One offer for each of the (distinct) lawyers. Raises as `advance`."""
         self.advance(at)
-        self.offers_30d[lawyers] += 1
+        self.offers_in[:, lawyers] += 1
         self.last_offered[lawyers] = at
-        self._made.append((at, lawyers))
+        for made in self._made:
+            made.append((at, lawyers))
+
+    def forget(self, lawyer: int) -> None:
+        """As if nothing had ever been offered to somebody."""
+        self.offers_in[:, lawyer] = 0
+        self.last_offered[lawyer] = NEVER
+        for made in self._made:
+            for place, (at, lawyers) in enumerate(made):
+                made[place] = (at, lawyers[lawyers != lawyer])
 
 
 @dataclass(frozen=True)
 class ReplayLawyers:
-    """Columns of shape (n,); `joined` an instant. What changes meanwhile may be changed in place."""
+    """Columns of shape (n,); `joined` an instant. What changes meanwhile may be changed in place.
+
+    away: (lawyer, from, until) of those who could not be offered cases for a time, apart from each other.
+    """
 
     capacity: Floats
     joined: Floats
     cases_30d: Floats
+    away: Sequence[tuple[int, float, float]] = ()
 
-    def active_share(self, end: float, who: Ints | slice = slice(None)) -> Floats:
-        """Share of the 30 days before `end` since each of them joined, in [0, 1]."""
-        return np.clip((end - self.joined[who]) / WINDOW, 0.0, 1.0)
+    def active_share(self, end: float, who: Ints, demand: Floats) -> Floats:
+        """Share of the demand of the 30 days before `end` that came while each could be offered it, in [0, 1], as
+        `equity.share` has it. demand: instants of the cases so far, ascending; all are of one pool."""
+        start = end - WINDOW
+
+        def came(at: Floats) -> Floats:
+            at = np.clip(at, start, end)
+            cases = np.searchsorted(demand, at, side="left") - np.searchsorted(demand, start, side="left")
+            return np.asarray(cases + PRIOR_CASES * (at - start) / WINDOW)
+
+        whole = float(came(np.array([end]))[0])
+        found = np.ones(len(who))
+        new = np.flatnonzero(self.joined[who] > start)
+        found[new] = (whole - came(self.joined[who[new]])) / whole
+        if len(self._away[0]):
+            lawyer, since, until = self._away
+            lost = np.zeros(len(self.capacity))
+            np.add.at(
+                lost,
+                lawyer,
+                came(np.maximum(until, self.joined[lawyer])) - came(np.maximum(since, self.joined[lawyer])),
+            )
+            found -= lost[who] / whole
+        return np.clip(found, 0.0, 1.0)
+
+    @cached_property
+    def _away(self) -> tuple[Ints, Floats, Floats]:
+        lawyer, since, until = np.array(self.away, float).reshape(-1, 3).T
+        return lawyer.astype(np.int64), since, until
 
 
 @dataclass(frozen=True)
@@ -90,17 +138,23 @@ class Pool:
     capacity: Floats
     active_share: Floats
     last_offered: Floats
+    offers_in: Floats  # (spans, m), see `day_limit`
 
 
 Policy = Callable[[Pool], Ints]  # → positions in the pool: who is offered, most relevant first
 
 
-def price(rule: Rule, k: int = OFFERS_PER_CASE) -> Policy:
-    """The allocation that serves; with weight 0 the k most relevant."""
+def price(rule: Rule, k: int = OFFERS_PER_CASE, burst_days: float = BURST_DAYS) -> Policy:
+    """The allocation that serves; with weight 0 and an infinite burst the k most relevant."""
 
     def policy(pool: Pool) -> Ints:
         z, _ = relative_load(pool.offers_30d, pool.cases_30d, pool.capacity, pool.active_share, rule)
-        return choose(pool.relevance, z, pool.last_offered, ties(pool.offers_30d, pool.lawyer), rule, k).chosen
+        tie = ties(pool.offers_30d, pool.lawyer)
+        free = day_limit.free(pool.offers_in, pool.capacity, burst_days)
+        first, rest = turns(np.zeros(len(free), bool), free, k)
+        found = choose(pool.relevance[rest], z[rest], pool.last_offered[rest], tie[rest], rule, k - len(first))
+        chosen = np.concatenate([first, rest[found.chosen]])
+        return chosen[np.lexsort((tie[chosen], pool.last_offered[chosen], -pool.relevance[chosen]))]
 
     return policy
 
@@ -130,7 +184,8 @@ class Replay:
         self.lawyers, self.k = lawyers, k
         self.ledger = Ledger.empty(len(lawyers.capacity))
         self.policy = policy
-        self._at: list[float] = []
+        self._at = np.empty(1024)  # of the cases so far, the first `_cases` of it
+        self._cases = 0
         self.eligible: list[Ints] = []
         self.offered: list[Ints] = []  # lawyers, per case
         self._kept: list[tuple[float, float]] = []  # relevance of the offered, of the most relevant
@@ -146,34 +201,50 @@ class Replay:
             ledger.offers_30d[lawyer],
             lawyers.cases_30d[lawyer],
             lawyers.capacity[lawyer],
-            lawyers.active_share(at, lawyer),
+            lawyers.active_share(at, lawyer, self.instants),
             ledger.last_offered[lawyer],
+            ledger.offers_in[:, lawyer],
         )
         chosen = self.policy(pool)
         if len(chosen) > self.k:
             raise ValueError(f"the policy offers a case to {len(chosen)}, the replay is for {self.k}")
         ledger.reserve(lawyer[chosen], at)
-        self._at.append(at)
+        self._demand(at)
         self.eligible.append(lawyer)
         self.offered.append(lawyer[chosen])
         self._kept.append((float(relevance[chosen].sum()), float(np.sort(relevance)[-self.k :].sum())))
         return chosen
 
+    @property
+    def instants(self) -> Floats:
+        """Of the cases so far."""
+        return self._at[: self._cases]
+
+    def _demand(self, at: float) -> None:
+        if self._cases == len(self._at):
+            self._at = np.concatenate([self._at, np.empty(self._cases)])
+        self._at[self._cases] = at
+        self._cases += 1
+
     def _window(self, end: float) -> slice:
-        low, high = np.searchsorted(self._at, [end - WINDOW, end], side="right")
+        low, high = np.searchsorted(self.instants, [end - WINDOW, end], side="right")
         return slice(int(low), int(high))
 
     def _counted(self, end: float) -> NDArray[np.bool_]:
         found = np.zeros(len(self.lawyers.capacity), bool)
         found[_joined(self.eligible[self._window(end)])] = True
-        return found & (self.lawyers.active_share(end) > LEAST_ACTIVE_SHARE)
+        return found & (self.active_share(end) > LEAST_SHARE)
+
+    def active_share(self, end: float) -> Floats:
+        """Of every lawyer, at an instant not before the last case."""
+        return self.lawyers.active_share(end, np.arange(len(self.lawyers.capacity)), self.instants)
 
     def figures(self, end: float) -> Figures:
         """Of the 30 days to `end` (inclusive)."""
         window, counted = self._window(end), self._counted(end)
         n = len(counted)
         offers = np.bincount(_joined(self.offered[window]), minlength=n)
-        room = OFFERS_PER_CASE * self.lawyers.capacity * self.lawyers.active_share(end)
+        room = OFFERS_PER_CASE * self.lawyers.capacity * self.active_share(end)
         u = np.divide(offers, room, out=np.full(n, np.nan), where=counted)
         had_choice = np.array([len(pool) > self.k for pool in self.eligible[window]], bool)
         got, best = np.array(self._kept[window]).reshape(-1, 2)[had_choice].T

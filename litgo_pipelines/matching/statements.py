@@ -1,21 +1,17 @@
 """Statements: the SQL files of this stage with the conditions they share filled in.
 
-Who could be offered a case and where somebody is are written once.
+Who could be offered a case and where somebody is are written once, for equity too: `equity/availability.py`.
 """
 
 from litgo_pipelines.database import sql
-from litgo_pipelines.settings import settings
+from litgo_pipelines.equity.availability import NUMBERS, filled
 
 PACKAGE = "litgo_pipelines.matching"
-_FILES = {"{over}": "over.sql", "{news}": "news.sql", "{available}": "available.sql", "{open_cases}": "open_cases.sql"}
-_NUMBERS = "litgo.placed(point(litgo.number(l.lng), litgo.number(l.lat)))"
+_FILES = {"{over}": "over.sql", "{news}": "news.sql"}
 _SHARED = {
-    # the point, else latitude and longitude as numbers
-    "{lawyer_place}": f"coalesce(litgo.placed(l.geo_latlon), {_NUMBERS})",
-    "{case_place}": "coalesce(litgo.placed(c.coords), litgo.placed(point(litgo.number(c.lng), litgo.number(c.lat))))",
     "{near_by_numbers}": (
         "    UNION\n    SELECT l.id\n"
-        f"    FROM region r JOIN lawyers l ON litgo.placed(l.geo_latlon) IS NULL AND {_NUMBERS} <@ r.box\n"
+        f"    FROM region r JOIN lawyers l ON litgo.placed(l.geo_latlon) IS NULL AND {NUMBERS} <@ r.box\n"
         "    WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && r.keys\n"
     ),
     "{digest}": "litgo.case_digest(c.area, c.subarea, c.complexity, c.description, c.coords::text)",
@@ -30,4 +26,4 @@ def statement(name: str) -> str:
             text = text.replace(mark, sql(PACKAGE, part))
     for mark, part in _SHARED.items():
         text = text.replace(mark, part)
-    return text.replace("{offer_hours}", str(settings().offer_hours))
+    return filled(text)

@@ -50,12 +50,6 @@ def mark_duplicates(cursor: Cursor, plan: Plan, as_of: datetime) -> None:
     cursor.execute(statement("duplicates.sql"), {"as_of": as_of, "minutes": plan.duplicate_minutes})
 
 
-def record_availability(cursor: Cursor, as_of: datetime) -> int:
-    """Who could be offered a case, as seen at the instant; how many could not before."""
-    cursor.execute(statement("availability.sql"), {"as_of": as_of})
-    return int(cursor.fetchone()[0])
-
-
 def over(cursor: Cursor, plan: Plan, as_of: datetime) -> int:
     """How many cases are at the end of their rounds without anybody told."""
     cursor.execute(f"SELECT count(*) FROM ({statement('over.sql')}) AS over", _limits(plan, as_of))

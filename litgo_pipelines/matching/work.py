@@ -17,7 +17,7 @@ from psycopg2.errors import LockNotAvailable
 
 from litgo_pipelines.database import Connection, error_kind
 from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
-from litgo_pipelines.matching import explain, nearest, record, waits
+from litgo_pipelines.matching import day_limit, explain, nearest, record, waits
 from litgo_pipelines.matching.allocation import (
     equity_term,
     load_for_offer,
@@ -163,8 +163,10 @@ class BatchWork:
             offers_30d, lawyers.cases_30d[who], lawyers.capacity[who], lawyers.active_share[who], rule
         )
         tie = ties(offers_30d, who)
+        free = day_limit.free(lawyers.offers_in[:, who], lawyers.capacity[who], plan.offer_burst_days)
+        near = self._near(row)
         found = nearest.offer(
-            self._near(row), relevance, load, last, tie, rule, who, plan.exploration,
+            near, free, relevance, load, last, tie, rule, who, plan.exploration,
             _seed(cases.ids[row], cases.rounds[row]),
         )  # fmt: skip
         choice, offered, by_chance = found.choice, found.rows, found.by_chance
@@ -182,6 +184,8 @@ class BatchWork:
             propensity=found.propensity,
             nearest=found.nearest,
             by_chance=by_chance,
+            near=near,
+            free=free,
             offered_at_load=lambda i: load_for_offer(i, choice, relevance, load, last, tie, rule),
         )
         radius = float(self.reach.radius_km[row])
@@ -207,6 +211,7 @@ class BatchWork:
         if not self._commit(matched, len(offered), int(by_chance.sum()), time.monotonic() - started):
             return
         self.loads.reserve(arm if compared else None, who[offered])
+        lawyers.offers_in[:, who[offered]] += 1
         lawyers.last_offered[who[offered]] = _microseconds(matched.sent_at)
         best = float(relevance[choice.best].sum() + relevance[found.nearest].sum())
         self.result.kept.append(float(relevance[offered].sum()) / best if best else 1.0)

@@ -33,6 +33,9 @@ POLICY: dict[str, Kind] = {
     ),
     "metric_state": Kind("usual", "counters that no longer exist", "nobody serves them; what is served stays"),
     "matching_failures": Kind("usual", "failed tries of cases that wait no longer", "the case went on"),
+    "availability": Kind(
+        "long", "stretches in which lawyers could be offered cases, once over", "figures of nights before then"
+    ),
     "explanations": Kind("long", "who else was considered for a case", "`litgo explain` knows it no more"),
     "snapshots": Kind("usual", "training snapshots", "those of models that may yet serve stay"),
     "bundles": Kind("usual", "trained models on disk", "those that may yet serve or be judged stay"),

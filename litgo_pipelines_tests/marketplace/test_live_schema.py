@@ -14,9 +14,9 @@ from sqlalchemy.engine import make_url
 
 from litgo_pipelines import definitions
 from litgo_pipelines.database import connect, roles
+from litgo_pipelines.equity import availability
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.marketplace.migrate import MigrationError, migrate
-from litgo_pipelines.matching.waits import record_availability
 from litgo_pipelines.simulation.faults import FaultServer, answer, json_answer
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace, as_role, fill
@@ -75,7 +75,7 @@ def test_who_is_away_is_offered_nothing(
         places = ", ".join(["%s"] * len(values))
         live.ask(f"INSERT INTO public.{table} ({', '.join(values)}) VALUES ({places})", *values.values())
     with connect(live.url) as connection, connection.cursor() as cursor:
-        assert record_availability(cursor, AS_OF) == free
+        assert availability.record(cursor, AS_OF) == free
 
 
 @contextmanager

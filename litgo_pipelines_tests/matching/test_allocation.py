@@ -341,28 +341,35 @@ def test_7_one_factor_on_all_loads_changes_nothing(
 @given(work(), rules)
 def test_relative_load_agrees_with_the_formula(columns: tuple[np.ndarray, ...], rule: Rule) -> None:
     rows = list(zip(*(column.tolist() for column in columns), strict=True))
-    loads = [((1 - rule.cases_weight) * o / 5 + rule.cases_weight * c) / capacity for o, c, capacity, _ in rows]
-    room = sum(capacity * active for *_, capacity, active in rows)
-    mean = sum(load * row[2] for load, row in zip(loads, rows, strict=True)) / room if rows else 0
+    room = [capacity * max(active, 0.15) for *_, capacity, active in rows]
+    work = [(1 - rule.cases_weight) * o / 5 + rule.cases_weight * c for o, c, *_ in rows]
+    loads = [done / can for done, can in zip(work, room, strict=True)]
+    mean = sum(work) / sum(room) if rows else 0
     z, said = relative_load(columns[0], columns[1], columns[2], columns[3], rule)
     assert said == pytest.approx(mean, rel=1e-9)
     assert z == pytest.approx([load / mean for load in loads] if mean else [1.0] * len(rows), rel=1e-9)
 
 
 def test_relative_load_known_values() -> None:
-    # .9 · 10 offers / 5 + .1 · 2 cases = 2 of 10, and .2 of 20, where the second was there for half of the window
+    # .9 · 10 offers / 5 + .1 · 2 cases = 2 of 10, and .2 of 10, as the second was there for half of the demand
     z, mean = relative_load(
         np.array([10.0, 0.0]), np.array([2.0, 2.0]), np.array([10.0, 20.0]), np.array([1.0, 0.5]), Rule()
     )
     assert mean == pytest.approx(2.2 / 20)
-    assert z == pytest.approx([0.2 / 0.11, 0.01 / 0.11])
+    assert z == pytest.approx([0.2 / 0.11, 0.02 / 0.11])
 
 
-@pytest.mark.parametrize(("offers", "active"), [(0.0, 1.0), (3.0, 0.0)])
-def test_without_any_load_or_time_all_are_alike(offers: float, active: float) -> None:
+@pytest.mark.parametrize(("offers", "active", "load"), [(0.0, 1.0, 0.0), (0.0, 0.0, 0.0), (3.0, 0.0, 0.54 / 1.5)])
+def test_without_any_load_or_time_all_are_alike(offers: float, active: float, load: float) -> None:
     z, mean = relative_load(np.full(3, offers), np.zeros(3), np.full(3, 10.0), np.full(3, active), Rule())
     assert z.tolist() == [1, 1, 1]
-    assert mean == 0
+    assert mean == pytest.approx(load)
+
+
+def test_somebody_new_counts_as_there_for_a_sixth_of_the_demand() -> None:
+    few = relative_load(np.array([9.0, 1.0]), np.zeros(2), np.full(2, 10.0), np.array([1.0, 0.01]), Rule())
+    more = relative_load(np.array([9.0, 1.0]), np.zeros(2), np.full(2, 10.0), np.array([1.0, 0.15]), Rule())
+    assert few[0].tolist() == more[0].tolist()
 
 
 def test_the_equity_term_is_capped() -> None:

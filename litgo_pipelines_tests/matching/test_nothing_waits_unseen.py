@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from litgo_pipelines.contracts.requests import request_signatures
 from litgo_pipelines.database import Connection, open_connection, sql
+from litgo_pipelines.equity import availability
 from litgo_pipelines.intake.batch import triage_pending
 from litgo_pipelines.intake.classifier import Model
 from litgo_pipelines.matching import waits
@@ -27,7 +28,7 @@ from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines_tests.worlds.intake import model  # noqa: F401
 from litgo_pipelines_tests.worlds.matching import AS_OF, fill
 
-PLAN = Plan(rounds=2, round_days=3)
+PLAN = Plan(rounds=2, round_days=3, offer_burst_days=0)  # the limit per day bites
 TICK = timedelta(minutes=90)
 AREAS = ("Civil", "familia", "Marítimo", "Outros", " ", None)
 TEXTS = ("", "Comprei uma geladeira com defeito e a loja não troca o produto.")
@@ -64,7 +65,7 @@ class Life:
         with self.connection, self.connection.cursor() as cursor:
             waits.park(cursor, PLAN, at)
             waits.tell(cursor, at)
-            waits.record_availability(cursor, at)
+            availability.record(cursor, at)
         deliverer = Deliverer(self.connection, OneSignal(), SendGrid(), clock=lambda: self.now, pause=lambda _: None)
         deliverer.run()
 
