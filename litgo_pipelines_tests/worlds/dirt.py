@@ -14,6 +14,7 @@ import pytest
 
 from litgo_pipelines.contracts.requests import request_signatures
 from litgo_pipelines.database import Connection, connect, libpq, open_connection
+from litgo_pipelines.equity import availability
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.equity.distribution import distribution
 from litgo_pipelines.equity.load import read_window, run_night, store_distribution
@@ -267,7 +268,7 @@ def stages(url: str, model: Model, folder: Path) -> dict[str, Any]:
         waits.put_aside(cursor, at)
         waits.park(cursor, Plan(), at)
         waits.tell(cursor, at)
-        waits.record_availability(cursor, at)
+        availability.record(cursor, at)
         waits.markdown(waits.parked(cursor))
         unattended.find(cursor, at)
     with closing(open_connection(url)) as connection:
