@@ -265,8 +265,8 @@ KEYWORDED: tuple[Rule, ...] = (
     ),
     _keyword(
         "[BO]",
-        "bo|b.o|boletim|ocorrencia|inquerito|ip|tco|reds|termo circ|flagrante",
-        r"b\.?o\.?|boletim(?: de ocorrencia)?|ocorrencia|inquerito(?: policial)?|ip|tco|reds"
+        "bo|b.o|boletim|ocorrencia|inquerito|ip|tco|rdo|reds|termo circ|flagrante",
+        r"b\.?o\.?|boletim(?: de ocorrencia)?|ocorrencia|inquerito(?: policial)?|ip|tco|rdo|reds"
         r"|termo circunstanciado|(?:auto de )?flagrante",
         r"[a-z]{0,2}\d[\d.\-/]{1,24}(?<=\d)(?!\w)",
         16,

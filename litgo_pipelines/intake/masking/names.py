@@ -33,6 +33,7 @@ _NOUN = re.compile(  # endings of nouns and participles that no name has which i
 )
 _STOP = re.compile(r"[.!?;\n\d\x01\x02]")
 _ARTICLES = frozenset(("a", "o", "da", "do", "pra", "pro", "pela", "pelo", "ao"))
+_SUFFIXES = frozenset(("filho", "filha", "neto", "sobrinho", "junior", "jr"))
 _TITLES = frozenset(("dr", "doutor", "doutora", "professor", "professora", "padre", "dom", "dona"))
 _NO_ENDING = frozenset(
     [
@@ -297,6 +298,8 @@ class _Others:
         """Whether a token can go on a name."""
         if token.low in _NO_NAME and token.low not in self.lists.surnames:
             return False
+        if token.low in _SUFFIXES and token.capital:
+            return True
         if self._capital(token) and token.low not in TRIGGERS and token.low not in _INSTITUTIONS:
             return not (token.written.isupper() and 1 < len(token.written) <= 5)
         return self.lists.either(token.low) or (len(token.low) == 1 and token.capital)
