@@ -1,5 +1,7 @@
 """Embedding asset: new texts are embedded before the next matching needs them."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -9,6 +11,7 @@ from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.settings import settings
 from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once, table_metadata
 
 COLUMNS = ("model", "dimensions", "new", "without words", "refused", "withheld", "texts per second", "stored")
@@ -88,14 +91,27 @@ def text_embeddings(
         except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         patience = PATIENCE if config.waiting_only else None
+        stays = _sensitive(postgres, as_of)
         run(
             openai.embedding_model,
-            lambda connection, **how: embed_remote(connection, openai, as_of, deadline_seconds=patience, **how),
+            lambda connection, **how: embed_remote(
+                connection, openai, as_of, stays=stays, deadline_seconds=patience, **how
+            ),
         )
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT model, count(*) FROM litgo.text_embeddings GROUP BY model")
         stored = dict(cursor.fetchall())
     return dg.MaterializeResult(metadata={"as_of": as_of.isoformat(), **pictures(found, stored)})
+
+
+def _sensitive(postgres: Postgres, as_of: datetime) -> Callable[[str], bool]:
+    """Whether a text may be of a matter that must stay here, by its words and the classifier of the day."""
+    from litgo_pipelines.intake import sensitive
+    from litgo_pipelines.intake.batch import local_model
+
+    with postgres.session() as connection:
+        _, model = local_model(connection, settings().triage_models, as_of)
+    return lambda text: sensitive.may_be(text, model.probabilities(text))
 
 
 def pictures(found: list[Any], stored: dict[str, int]) -> dict[str, Any]:

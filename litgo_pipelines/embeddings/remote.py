@@ -57,6 +57,7 @@ def embed_remote(
     as_of: datetime,
     *,
     kinds: Sequence[str] = KINDS,
+    stays: Callable[[str], bool] = sensitive.speaks_of_it,
     deadline_seconds: float | None = None,
     batch: int = BATCH,
     progress: Callable[[int, int], None] = lambda texts, of: None,
@@ -65,10 +66,11 @@ def embed_remote(
 
     The first failure after retries ends the asking, counted as a fallback; with fallbacks off it is raised. A text that
     the service refuses for itself is found, recorded and left out. One run asks at a time; a second one leaves it to
-    the first. Raises ValueError for a naive instant or an unknown model.
+    the first. `stays`: whether a text may be of a sensitive matter. Raises ValueError for a naive instant or an unknown
+    model.
     """
     started = time.monotonic()
-    asking = _Asking(connection, openai, as_of, deadline_seconds)
+    asking = _Asking(connection, openai, as_of, deadline_seconds, stays)
     model, dimension = openai.embedding_model, openai.dimension
     empty, stopped = 0, ""
     with _alone(connection, model) as alone:
@@ -100,6 +102,7 @@ class _Asking:
     openai: Embeds
     as_of: datetime
     deadline_seconds: float | None
+    stays: Callable[[str], bool]
     done: int = 0
     refused: int = 0
     withheld: int = 0
@@ -107,7 +110,7 @@ class _Asking:
 
     def leaving(self, texts: list[Text]) -> list[Text]:
         """Those that say nothing of family, crime or health; the others are recorded."""
-        staying = [text for text in texts if sensitive.speaks_of_it(text.text)]
+        staying = [text for text in texts if self.stays(text.text)]
         self.withheld += withhold_said(self.connection, staying, self.as_of).total()
         return [text for text in texts if text not in staying]
 

@@ -68,6 +68,12 @@ def speaks_of_it(text: str) -> bool:
     return said.unsure or said.life or said.hours is not None
 
 
+def may_be(text: str, probabilities: Mapping[Subarea, float]) -> bool:
+    """Whether a text may be of such a matter, by its words or by the local classifier."""
+    sensitive = sum(share for label, share in probabilities.items() if label in subareas())
+    return sensitive > MOST_SENSITIVE or speaks_of_it(text)
+
+
 def reason(area: str | None, subarea: str | None, text: str, probabilities: Mapping[Subarea, float]) -> str | None:
     """Why a case's text must stay here: its stated area, or what it says; None where nothing speaks against leaving.
 
@@ -78,8 +84,5 @@ def reason(area: str | None, subarea: str | None, text: str, probabilities: Mapp
         return "area"
     if subarea is not None and any(each in subareas() for each in stated):
         return "area"
-    if speaks_of_it(text):
-        return "text"
-    sensitive = sum(share for label, share in probabilities.items() if label in subareas())
     unknown = probabilities.get(NONE, 0.0)
-    return "text" if sensitive > MOST_SENSITIVE or unknown > 1 - LEAST_KNOWN else None
+    return "text" if unknown > 1 - LEAST_KNOWN or may_be(text, probabilities) else None
