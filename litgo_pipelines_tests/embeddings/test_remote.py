@@ -391,6 +391,7 @@ def local(as_of: datetime) -> Callable[[Any], Embedded]:
 def test_an_outage_in_the_middle_of_1000_texts_leaves_every_case_matched(database_url: str) -> None:
     fill(database_url, cases=1000)
     rows(database_url, "UPDATE cases SET description = 'multa do contrato ' || id RETURNING 1")
+    rows(database_url, "UPDATE public.profiles SET ai_consent = true RETURNING 1")
     failed_at: list[tuple[float, int]] = []
 
     def outage(handler: Handler) -> None:

@@ -284,7 +284,7 @@ def test_a_lost_connection_is_nobodys_fault(database_url: str, connection: Any, 
 def test_openai_decides_and_never_sees_who(
     database_url: str, connection: Any, model: Model, openai: OpenAI, loopback: Loopback
 ) -> None:
-    case = add_case(database_url, "Sou Ana Lúcia, CPF 123.456.789-09, minha ex não deixa eu ver meu filho")
+    case = add_case(database_url, f"Sou Ana Lúcia, CPF 123.456.789-09. {DISMISSED}")
     execute(database_url, "UPDATE profiles SET full_name = 'Ana Lúcia Prado', email = 'ana@example.com'")
     result = run(connection, model, openai=openai)
     assert result.sources == {"openai": 1}
@@ -292,7 +292,7 @@ def test_openai_decides_and_never_sees_who(
     sent = json.dumps(loopback.requests, ensure_ascii=False)
     assert "Ana" not in sent
     assert "123.456" not in sent
-    assert "não deixa eu ver meu filho" in sent
+    assert DISMISSED in sent
     assert metrics(database_url)["triage_source_total openai"] == 1
 
 

@@ -376,7 +376,7 @@ _LAW = (
 _PRICE = re.compile(r"(?:r\$|us\$|\$|€|brl)\s?" + _MONEY + r"(?![\d.,\-]{0,3}\d)")
 _LAW_NUMBER = re.compile(
     r"(?<![^\W_])" + _LAW + r"\.?\s?(?:(?:complementar|federal|estadual|municipal|ordinaria|n|no|n\.o|nr|numero"
-    r"|vinculante|do|da|stj|stf|tst)[.\s]{1,2}){0,3}\d{1,3}(?:\.\d{3}){0,2}(?:\d{0,3})(?:-[a-z])?(?:/(?:19|20)?\d{2})?(?!\d)"
+    r"|vinculante|do|da|stj|stf|tst)[.\s]{1,2}){0,3}\d{1,3}(?:\.\d{3}){0,2}(?:\d{0,3})(?:-[a-z])?(?:/(?:19|20)?\d{2})?(?!\d|[-.]\d)"
 )
 _LAW_SIGNS = (
     *(
@@ -411,7 +411,7 @@ _LAW_SIGNS = (
     ),
 )
 _HARMLESS_NUMBER = re.compile(
-    r"(?<![\d.,])" + _MONEY + r"\s?" + _UNIT + r"(?![^\W_])"
+    r"(?<![\d.,\-/])" + _MONEY + r"\s?" + _UNIT + r"(?![^\W_])"
     r"|(?<![\d.,])\d{1,3}(?:\.\d{3}){1,4},\d{2}(?!\d)|(?<![\d./\-])\d{1,2}\.\d{3}/(?:19|20)?\d{2}(?![\d\-])"
     r"|(?<![\d./\-])\d{1,4}/(?:19|20)\d{2}(?![\d\-/])"
     r"|(?<![\d/.\-])" + _DAY + r"\s?([/.\-])\s?(?:0?[1-9]|1[0-2])\s?[/.\-]\s?(?:(?:19|20)\d{2}|\d{2})(?![\d/\-])"
@@ -447,6 +447,7 @@ AFTER_PHONE_WORD = _keyword(
 )
 SPOKEN_PHONE = _words("[TELEFONE]", _PHONE_SIGNS, _PHONE)
 SPOKEN_ALONE = re.compile(ALONE)
+_STRICT = re.compile(r"(?<![\d.])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\d)|(?<!\d)\d{11}(?!\d)")
 _ANY_DIGIT = re.compile(r"\d")
 _RUN = re.compile(r"(?<![\w.,])\d(?:[.\s\-/_*()]{0,3}\d){6,}(?:\s?-?\s?x\b)?|(?<!\d)\d{7,}")
 
@@ -462,6 +463,7 @@ def documents(findings: Findings) -> None:
     findings.take_at(findings.signs(AFTER_PHONE_WORD.signs), AFTER_PHONE_WORD.pattern, "[TELEFONE]")
     findings.take_spans([(*m.span(), "[PLACA]") for m in MERCOSUL.finditer(findings.text)])
     numbers = findings.numbers
+    findings.take_at(numbers, _STRICT, "[CPF]")  # whatever stands around it
     findings.keep(findings.found_at(findings.signs(("r$", "us$", "$", "€", "brl")), _PRICE))
     findings.keep(findings.found_at(findings.signs(_LAW_SIGNS), _LAW_NUMBER))
     findings.keep(findings.found_at(numbers, _HARMLESS_NUMBER))
