@@ -5,7 +5,7 @@
 
 Pools of 40 lawyers, one area and state. One of them joins, returns from a leave, is there three days of nine, or registers
 anew every three days; demand falls or rises on that day. Real code decides, case by case; beside it the rule as it was:
-offers held against a whole month's capacity. Writes its part of `evaluation.md`. Some three minutes on one core.
+offers held against a whole month's capacity. Writes its part of `evaluation.md`. A minute per seed on one core.
 """
 
 import argparse
