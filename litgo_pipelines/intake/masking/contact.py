@@ -28,7 +28,7 @@ _PROVIDERS = (
 )
 _DOT = r"(?:\s?[.,]\s?|\s?[(\[{<]\s?(?:dot|ponto|\.)\s?[)\]}>]\s?|\s(?:ponto|dot|pt|pto)\s)"
 _AT = re.compile(
-    r"\s?(?:@|%40)\s?|\s?[(\[{<*_]{1,2}\s?(?:at|arroba|a|@)\s?[)\]}>*_]{1,2}\s?|\s?\b(?:arroba|arrouba|aroba)\b\s?"
+    r"\s?(?:@|%40)\s?|\s?[(\[{<]{1,2}\s?(?:at|arroba|a|@)\s?[)\]}>]{1,2}\s?|\s?[*_]{1,2}(?:at|arroba|@)[*_]{1,2}\s?|\s?\b(?:arroba|arrouba|aroba)\b\s?"
     rf"|\s(?:at|no|em|do)\s(?={_PROVIDER}{_DOT}com)|\b(?:arroba)(?={_PROVIDER})|#(?={_PROVIDER}{_DOT})"
 )
 _TLD = r"(?:com|br|net|org|gov|edu|adv|jus|me|io|co|eu|pt|info|app|dev|online|tech|med|eng|ind|mil|us)"
@@ -38,7 +38,7 @@ _DOMAIN = re.compile(
 )
 _BARE = re.compile(r"[\w\-]+")
 _JOINT = (
-    r"(?:\s?[._+\-]\s?|\s(?:ponto|pt|underline|underscore|anderline|traco|tracinho|hifen|mais|dot)\s|"
+    r"(?:\s[._+\-]\s?|[._+\-]\s|\s(?:ponto|pt|underline|underscore|anderline|traco|tracinho|hifen|mais|dot)\s|"
     r"[(\[](?:ponto|dot)[)\]])"
 )
 _LOCAL = re.compile(rf"(?<![\w])[\w.+%\-]{{1,64}}(?:{_JOINT}[\w+%\-]{{1,40}}){{0,5}}\Z|[\w.+%\-]{{1,64}}\Z")
