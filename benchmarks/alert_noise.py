@@ -141,7 +141,7 @@ def _flow(found: Series, cases: Floats, sent: Floats, rng: np.random.Generator) 
     push = rng.random(len(sent)) < 0.7
     for kind, which in (("push", push), ("email", ~push)):
         again = told[which & (rng.random(len(sent)) < DELIVERY)]
-        found.count(f'notifications_sent_total{{type="{kind}",status="sent"}}', told[which])
+        found.count(f'notifications_sent_total{{type="{kind}",status="accepted"}}', told[which])
         found.count(f'notifications_sent_total{{type="{kind}",status="failed"}}', again)
 
 

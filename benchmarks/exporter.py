@@ -31,7 +31,7 @@ UPDATE offers SET status = 'pending', responded_at = NULL, expires_at = now() + 
 WHERE sent_at > now() - interval '12 hours';
 INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at, status)
 SELECT 'offer', md5('l' || i)::uuid, 'k' || i, '{}', now() - i * interval '1 second',
-       CASE WHEN i < 2000 THEN 'pending' ELSE 'sent' END FROM generate_series(1, 1000000) i;
+       CASE WHEN i < 2000 THEN 'pending' ELSE 'accepted' END FROM generate_series(1, 1000000) i;
 INSERT INTO litgo.job_runs (run_id, job_name, status, ended_at)
 SELECT 'r' || i, (ARRAY['matching', 'notifications', 'contracts', 'offer_expiry'])[1 + i % 4], 'success',
        now() - i * interval '20 seconds' FROM generate_series(1, 200000) i;

@@ -42,7 +42,7 @@ RULES = {
     "messages that are dead": "SELECT count(*) FROM litgo.outbox WHERE status = 'dead'",
     "messages settled by a delivery that was not sent": """
         SELECT count(*) FROM litgo.outbox o LEFT JOIN litgo.deliveries d USING (delivery_id)
-        WHERE o.status IN ('sent', 'merged') AND d.status IS DISTINCT FROM 'sent'""",
+        WHERE o.status IN ('accepted', 'merged') AND d.status IS DISTINCT FROM 'accepted'""",
     "batches left open": "SELECT count(*) FROM litgo.matching_batches WHERE finished_at IS NULL",
     "contracts left without a request, or in the middle of one": """
         SELECT count(*) FROM contracts k LEFT JOIN litgo.contract_requests r ON r.contract_id = k.id
@@ -60,12 +60,15 @@ COUNTED = {
         '{"status": "classified"}',
     ): "SELECT count(*) FROM litgo.triage WHERE status = 'classified'",
     ("triage_requests_total", '{"status": "review"}'): "SELECT count(*) FROM litgo.triage WHERE status = 'review'",
-    ("notifications_sent_total", '{"status": "sent"}'): "SELECT count(*) FROM litgo.deliveries WHERE status = 'sent'",
+    (
+        "notifications_sent_total",
+        '{"status": "accepted"}',
+    ): "SELECT count(*) FROM litgo.deliveries WHERE status = 'accepted'",
     ("notifications_sent_total", '{"status": "merged"}'): "SELECT count(*) FROM litgo.outbox WHERE status = 'merged'",
     (
         "notification_duration_seconds_bucket",
         "{}",
-    ): "SELECT count(*) FROM litgo.outbox WHERE status IN ('sent', 'merged')",
+    ): "SELECT count(*) FROM litgo.outbox WHERE status IN ('accepted', 'merged')",
     (
         "contract_creation_method_total",
         '{"method": "docusign"}',
@@ -134,7 +137,7 @@ def deliveries(cursor: Cursor, vendors: Vendors) -> Deliveries:
     (admitted,) = cursor.fetchone()
     # a push arrives once under its key, however often it was asked for
     arrived = Counter(dict.fromkeys(vendors.onesignal.pushes, 1)) + vendors.sendgrid.mails
-    believed = {delivery for delivery, status, _ in rows if status == "sent"}
+    believed = {delivery for delivery, status, _ in rows if status == "accepted"}
     possible = believed | {delivery for delivery, _, doubt in rows if doubt}
     return Deliveries(
         len(believed),

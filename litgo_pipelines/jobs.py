@@ -135,6 +135,15 @@ AUTOMATIC = (
         groups=("notifications",),
     ),
     Job(
+        "mail_suppressions",
+        Owner.MARKETPLACE,
+        "Whom SendGrid does not deliver to; their messages go another way.",
+        pools=("notifications",),
+        groups=("suppressions",),
+        cron="25 * * * *",
+        late_after_hours=HOURLY,
+    ),
+    Job(
         "retraining",
         Owner.LEARNING,
         "Snapshot → candidate → registered version → evaluation against the champion.",

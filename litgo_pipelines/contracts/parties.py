@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.notifications.addresses import usable
 from litgo_pipelines.resources.docusign import Recipient
 
 LONGEST_NAME = 100  # characters DocuSign keeps of a name
@@ -38,7 +39,7 @@ def replaced(cursor: Cursor, contract_id: str, signers: Mapping[int, Recipient],
     row = cursor.fetchone()
     if row is None:
         return sent is not None
-    known = [digest(contract_id, who or "", (email or "").strip()) for who, email in (row[:2], row[2:])]
+    known = [digest(contract_id, who or "", usable(email) or "") for who, email in (row[:2], row[2:])]
     return any(
         each != now and (sent is None or each != before)
         for each, now, before in zip(there, known, sent or known, strict=True)

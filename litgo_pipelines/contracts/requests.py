@@ -14,9 +14,10 @@ from typing import Any
 import psycopg2
 from psycopg2.errors import LockNotAvailable
 
-from litgo_pipelines.contracts import parties, records
+from litgo_pipelines.contracts import paper, parties, records
 from litgo_pipelines.contracts.document import ZONE, NotRenderable, Terms, anchors, render
 from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, sql
+from litgo_pipelines.notifications.addresses import usable
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.resources.docusign import DocuSign, Draft, Signer
@@ -118,10 +119,10 @@ def request_signatures(
     signing_days: int,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Result:
-    """Bring what is pending as of the instant to signature, at most `limit` contracts. `connection`: in no transaction.
+    """Bring what is pending as of the instant to signature, at most `limit` contracts; remind of signatures by hand.
 
-    Runs beside each other take different contracts. One that fails does not hold up the others. Raises what the
-    database raised when the connection is gone.
+    `connection`: in no transaction. Runs beside each other take different contracts. One that fails does not hold up
+    the others. Raises what the database raised when the connection is gone.
     """
     if as_of.tzinfo is None:
         raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
@@ -146,6 +147,7 @@ def request_signatures(
             warn(f"contract {each.contract_id} failed: {error_kind(error)}")
             work.refuse(each, "failed")
         work.result.outcomes[outcome] += 1
+    in_transaction(connection, lambda cursor: paper.remind(cursor, as_of))
     return work.result
 
 
@@ -173,7 +175,7 @@ class _Work:
             return self._finish(each, token, None, None)
         if not self.docusign.configured:
             return self._finish(each, token, None, "not_configured")
-        if not (each.client_email and each.lawyer_email):
+        if not all(map(usable, (each.client_email, each.lawyer_email))):
             return self._finish(each, token, None, "no_email")
         draft = self._draft(each, *claimed)
         envelope, reason = self.docusign.service.with_fallback(
@@ -240,7 +242,7 @@ class _Work:
             document_name=f"contrato-{at.astimezone(ZONE):%d-%m-%Y}.pdf",
             pdf=pdf,
             signers=[
-                Signer(parties.name(name), email or "", anchor)
+                Signer(parties.name(name), usable(email) or "", anchor)
                 for (name, email), anchor in zip(people, anchors(each.contract_id), strict=True)
             ],
             since=at,
@@ -322,7 +324,7 @@ def _refusal(each: Pending, as_of: datetime) -> str | None:
 
 def _digests(each: Pending) -> list[str]:
     people = ((each.client_name, each.client_email), (each.lawyer_name, each.lawyer_email))
-    return [parties.digest(each.contract_id, name or "", email or "") for name, email in people]
+    return [parties.digest(each.contract_id, name or "", usable(email) or "") for name, email in people]
 
 
 REFUSE = """

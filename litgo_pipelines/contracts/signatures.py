@@ -101,7 +101,6 @@ def look_at_envelopes(
         result.outcomes[outcome] += 1
         if result.stopped:
             break
-    in_transaction(connection, lambda cursor: paper.remind(cursor, as_of))
     return result
 
 

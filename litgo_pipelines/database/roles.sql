@@ -38,7 +38,7 @@ GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outb
 GRANT INSERT, DELETE ON litgo.case_duplicates, litgo.lawyer_momentum, litgo.pool_demand TO litgo_pipelines;
 GRANT INSERT, UPDATE, DELETE ON
     litgo.withheld_texts, litgo.lawyer_accounts, litgo.lawyer_availability,
-    litgo.case_waits, litgo.equity_history, litgo.lawyer_evidence, litgo.lawyer_subarea_evidence, litgo.matching_failures,
+    litgo.case_waits, litgo.equity_history, litgo.lawyer_evidence, litgo.lawyer_subarea_evidence, litgo.mail_suppressions, litgo.matching_failures,
     litgo.review_sentiment, litgo.triage_failures
 TO litgo_pipelines;
 
@@ -53,6 +53,6 @@ GRANT SELECT (message_id, kind, recipient_id, status, created_at, settled_at, re
 GRANT SELECT (recipient_id, status, next_attempt_at, finished_at) ON litgo.deliveries TO litgo_exporter;
 GRANT SELECT (contract_id, status, method, requested_at, due_at, next_check_at, claimed_until, overdue_told_at)
     ON litgo.contract_requests TO litgo_exporter;
-GRANT SELECT (case_id, status, as_of) ON litgo.triage TO litgo_exporter;
+GRANT SELECT (case_id, status, as_of, urgency_h, reason) ON litgo.triage TO litgo_exporter;
 GRANT INSERT ON litgo.job_runs TO litgo_exporter;
 GRANT INSERT, UPDATE ON litgo.metric_state TO litgo_exporter;

@@ -33,11 +33,13 @@ offered AS (
 profile AS (
     -- absurd values are treated as absent, like missing ones
     SELECT l.id, w.ends, litgo.day(l.oab_inscription_date::date) AS inscribed,
-           CASE WHEN jsonb_typeof(l.curriculo_json -> 'anos_experiencia') = 'number'
-                THEN (l.curriculo_json -> 'anos_experiencia')::numeric END AS stated_years,
+           CASE jsonb_typeof(l.curriculo_json -> 'anos_experiencia')
+               WHEN 'number' THEN (l.curriculo_json -> 'anos_experiencia')::numeric
+               WHEN 'string' THEN litgo.stated_number(left(l.curriculo_json ->> 'anos_experiencia', 200))
+           END AS stated_years,
            CASE WHEN jsonb_typeof(l.kpi -> 'success_rate') = 'number' AND (l.kpi -> 'success_rate')::numeric <= 1
                 THEN (l.kpi -> 'success_rate')::numeric END AS success_rate,
-           lower(l.curriculo_json ->> 'porte_escritorio') AS firm_size,
+           btrim(litgo.folded(l.curriculo_json ->> 'porte_escritorio')) AS firm_size,
            litgo.limit_of(l.max_concurrent_cases) AS concurrent_limit
     FROM lawyers l, window_30d w
     WHERE litgo.joined(l.created_at) < w.ends
@@ -46,7 +48,10 @@ capacity AS MATERIALIZED (
     SELECT p.id,
            LEAST(GREATEST(
                %(base)s + %(years_points)s + %(success_rate_points)s
-               + COALESCE((%(firm_size)s::jsonb ->> p.firm_size)::int, 0),
+               + COALESCE((  -- «Médio», «escritório de médio porte», «grande»
+                   SELECT max(size.value::int) FROM jsonb_each_text(%(firm_size)s::jsonb) AS size
+                   WHERE p.firm_size ~ ('^(escritorio )?(de )?(porte )?' || regexp_replace(litgo.folded(size.key), 'o$', '[oa]')
+                                        || '( porte)?$')), 0),
                %(minimum)s), %(maximum)s, p.concurrent_limit)::int AS cases_a_month
     FROM profile p,
     LATERAL (SELECT CASE WHEN p.stated_years BETWEEN 0 AND 80 THEN p.stated_years

@@ -1,10 +1,16 @@
-"""Check on the evidence: matching must not start from a partial refresh."""
+"""Checks on the evidence: matching must not start from a partial refresh; a burst of reviews is looked at."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import dagster as dg
 
-from litgo_pipelines.database import sql
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.evidence.assets import lawyer_evidence
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.resources.postgres import Postgres
+
+BURST = 6  # reviews of one lawyer in 24 hours: more than a capacity lets end in a day
 
 
 @dg.asset_check(
@@ -26,4 +32,34 @@ def every_lawyer_has_evidence(postgres: Postgres) -> dg.AssetCheckResult:
     )
 
 
-checks = [every_lawyer_has_evidence]
+class Burst(NamedTuple):
+    """The most reviews of a lawyer in 24 hours, and when the last of them came."""
+
+    lawyer_id: str
+    reviews: int
+    last: datetime
+
+
+def bursts(cursor: Cursor, as_of: datetime) -> list[Burst]:
+    cursor.execute(sql("litgo_pipelines.evidence", "bursts.sql"), {"as_of": as_of, "least": BURST})
+    return [Burst(*row) for row in cursor.fetchall()]
+
+
+@dg.asset_check(
+    asset=lawyer_evidence, description=f"No lawyer got {BURST} reviews or more within a day, in the last 90 days."
+)
+def no_burst_of_reviews(postgres: Postgres) -> dg.AssetCheckResult:
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        found = bursts(cursor, datetime.now(UTC))
+    rows = [(one.lawyer_id, str(one.reviews), f"{one.last:%Y-%m-%d %H:%M} UTC") for one in found[:20]]
+    return dg.AssetCheckResult(
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(found)} lawyers: look whether their reviews are from clients who know them only as lawyers",
+        metadata={
+            "bursts": dg.MetadataValue.md(markdown_table(("lawyer", "in 24 hours", "the last"), rows, right=(1,)))
+        },
+    )
+
+
+checks = [every_lawyer_has_evidence, no_burst_of_reviews]

@@ -8,24 +8,64 @@ WITH profile AS MATERIALIZED (
            round(jsonb_path_query_first(
                l.kpi, 'strict $.tempo_resposta_h ? (@ >= 0.001 && @ <= 8760)', '{}', true)::numeric, 3) AS response_h,
            jsonb_typeof(l.curriculo_json) = 'object' AND l.curriculo_json <> '{}' AS has_curriculum,
-           round(jsonb_path_query_first(
-               l.curriculo_json, 'strict $.anos_experiencia ? (@ >= 0 && @ <= 80)', '{}', true)::numeric, 3) AS years,
+           round(coalesce(jsonb_path_query_first(
+               l.curriculo_json, 'strict $.anos_experiencia ? (@ >= 0 && @ <= 80)', '{}', true)::numeric,
+               w.years), 3) AS years,
            (%(as_of)s::timestamptz::date - litgo.day(l.oab_inscription_date::date)) / 365.25 AS inscribed_years,
-           round(jsonb_path_query_first(
-               l.curriculo_json, 'strict $.num_publicacoes ? (@ >= 0 && @ <= 10000)', '{}', true)::numeric, 3)
-               AS publications,
+           round(coalesce(jsonb_path_query_first(
+               l.curriculo_json, 'strict $.num_publicacoes ? (@ >= 0 && @ <= 10000)', '{}', true)::numeric,
+               w.publications), 3) AS publications,
            litgo.number(l.kpi_softskill) AS softskill
     FROM lawyers l
+    CROSS JOIN LATERAL (  -- figures in words, or in a text
+        SELECT CASE WHEN t.years BETWEEN 0 AND 80 THEN t.years END AS years,
+               CASE WHEN t.publications BETWEEN 0 AND 10000 THEN t.publications END AS publications
+        FROM (SELECT CASE WHEN jsonb_typeof(l.curriculo_json -> 'anos_experiencia') = 'string'
+                          THEN litgo.stated_number(left(l.curriculo_json ->> 'anos_experiencia', 200)) END AS years,
+                     CASE WHEN jsonb_typeof(l.curriculo_json -> 'num_publicacoes') = 'string'
+                          THEN litgo.stated_number(left(l.curriculo_json ->> 'num_publicacoes', 200)) END AS publications
+        ) t
+    ) w
     WHERE litgo.joined(l.created_at) <= %(as_of)s
 ),
+client AS MATERIALIZED (
+    SELECT DISTINCT c.client_id, c.lawyer_id FROM contracts c JOIN reviews r ON r.contract_id = c.id
+),
+own_account AS MATERIALIZED (
+    -- a client who is the lawyer: by id, e-mail address, or as a lawyer of the same registration number
+    SELECT client_id, lawyer_id FROM client WHERE client_id = lawyer_id
+    UNION
+    SELECT k.client_id, k.lawyer_id
+    FROM client k
+    JOIN profiles p ON p.id = k.client_id
+    JOIN profiles l ON l.id = k.lawyer_id AND lower(btrim(l.email)) = lower(btrim(p.email))
+    WHERE btrim(p.email) <> ''
+    UNION
+    SELECT k.client_id, k.lawyer_id
+    FROM client k
+    JOIN lawyers p ON p.id = k.client_id
+    JOIN lawyers l ON l.id = k.lawyer_id AND litgo.oab_key(l.oab_number) = litgo.oab_key(p.oab_number)
+    UNION  -- an account of the same e-mail address as another one with the lawyer's number
+    SELECT k.client_id, k.lawyer_id
+    FROM client k
+    JOIN profiles p ON p.id = k.client_id
+    JOIN profiles q ON lower(btrim(q.email)) = lower(btrim(p.email))
+    JOIN lawyers o ON o.id = q.id
+    JOIN lawyers l ON l.id = k.lawyer_id AND litgo.oab_key(l.oab_number) = litgo.oab_key(o.oab_number)
+    WHERE btrim(p.email) <> ''
+),
 reviewed AS MATERIALIZED (
-    SELECT c.lawyer_id, c.case_id, r.outcome IN ('won', 'settled') AS won,
+    -- of contracts that were in force and have ended, the first review of each, by nobody of the lawyer's own
+    SELECT DISTINCT ON (c.id) c.lawyer_id, c.case_id, r.outcome IN ('won', 'settled') AS won,
            r.outcome IN ('won', 'settled', 'lost') AS concluded,
            CASE WHEN r.rating BETWEEN 1 AND 5 THEN round(r.rating::numeric, 6) END AS stars, s.score
     FROM reviews r
     JOIN contracts c ON c.id = r.contract_id
     LEFT JOIN litgo.review_sentiment s ON s.review_id = r.id AND r.comment IS NOT NULL
-    WHERE r.created_at <= %(as_of)s
+    WHERE r.created_at <= %(as_of)s AND c.status = 'closed'
+      AND c.signed_client IS NOT NULL AND c.signed_lawyer IS NOT NULL
+      AND NOT EXISTS (SELECT FROM own_account o WHERE o.client_id = c.client_id AND o.lawyer_id = c.lawyer_id)
+    ORDER BY c.id, r.created_at, r.id
 ),
 platform AS (
     SELECT lawyer_id, count(*) FILTER (WHERE concluded) AS concluded, count(*) FILTER (WHERE won) AS won,

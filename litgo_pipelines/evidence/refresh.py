@@ -1,6 +1,6 @@
 """Evidence refresh: score new comments and run `evidence.sql`. Knows the database, not Dagster.
 
-Belongs here: the figures the statement works with, as data. What a comment says is `sentiment`'s.
+Belongs here: the figures the statement works with, as data. What a comment says is `tone`'s.
 """
 
 import json
@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from litgo_pipelines.database import Connection, advisory_lock, sql
-from litgo_pipelines.evidence.sentiment import LONGEST, polarity, version
+from litgo_pipelines.evidence.sentiment import LONGEST
+from litgo_pipelines.evidence.tone import tone, version
 
 LOCK = "evidence"
 STATED_CASES = {"V": 5, "P": 1}  # kpi.success_status: verified, partly → cases a stated success rate counts as
@@ -88,7 +89,7 @@ def score_comments(connection: Connection) -> int:
             rows = cursor.fetchall()
             if rows:
                 ids, digests, comments = zip(*rows, strict=True)
-                known = {comment: polarity(comment) for comment in set(comments)}
+                known = {comment: tone(comment) for comment in set(comments)}
                 cursor.execute(SCORED, (version(), list(ids), list(digests), [known[c] for c in comments]))
             connection.commit()
             scored += len(rows)

@@ -51,9 +51,34 @@ def delivered_notifications(
     return dg.MaterializeResult(metadata=pictures(deliverer.statuses, left, reasons))
 
 
+@dg.asset(
+    deps=["profiles"],
+    group_name="suppressions",
+    owners=[Owner.MARKETPLACE],
+    kinds={"postgres", "python"},
+    pool="notifications",
+    retry_policy=RETRY,
+    description="Whom SendGrid does not deliver to: its lists of bounces, blocks, invalid addresses and spam reports. "
+    "What it had accepted for an address that bounced goes out another way, and the team is told.",
+    metadata={"dagster/table_name": "litgo.mail_suppressions"},
+)
+@permanent_fails_once
+def mail_suppressions(
+    context: dg.AssetExecutionContext, postgres: Postgres, sendgrid: SendGrid
+) -> dg.MaterializeResult:
+    from litgo_pipelines.notifications.suppressions import poll
+
+    if sendgrid.missing:
+        return dg.MaterializeResult(metadata={"not polled": f"{sendgrid.missing} is not set"})
+    with postgres.session() as connection:
+        found = poll(connection, sendgrid, datetime.now(UTC))
+    log_json(context.log, "mail_suppressions", run_id=context.run.run_id, **found.known, fresh=found.fresh)
+    return dg.MaterializeResult(metadata={**found.known, "fresh": found.fresh, "messages again": found.again})
+
+
 def pictures(statuses: Any, left: Any, reasons: list[tuple[str, int]]) -> dict[str, Any]:
     """What came of this run's messages by channel, what still waits, and why."""
-    names = ("sent", "merged", "failed", "dead")
+    names = ("accepted", "merged", "failed", "dead")
     rows = [(c, *(f"{statuses[c, n]:,}" for n in names)) for c in ("push", "email")]
     metadata: dict[str, Any] = {
         **{name: sum(statuses[channel, name] for channel in ("push", "email")) for name in names},
@@ -69,4 +94,4 @@ def pictures(statuses: Any, left: Any, reasons: list[tuple[str, int]]) -> dict[s
     return metadata
 
 
-assets = [delivered_notifications]
+assets = [delivered_notifications, mail_suppressions]

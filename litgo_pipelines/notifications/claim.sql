@@ -41,7 +41,7 @@ WHERE o.status = 'pending'
   AND NOT EXISTS (SELECT FROM litgo.deliveries d WHERE d.recipient_id = o.recipient_id AND d.status = 'open')
   AND NOT EXISTS (
       SELECT FROM litgo.deliveries d
-      WHERE d.recipient_id = o.recipient_id AND d.status = 'sent'
+      WHERE d.recipient_id = o.recipient_id AND d.status = 'accepted'
         AND d.finished_at > %(as_of)s - %(cooldown)s * interval '1 minute' AND d.finished_at <= %(as_of)s)
 GROUP BY o.recipient_id
 ORDER BY min(o.message_id)

@@ -16,8 +16,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, sql
+from litgo_pipelines.notifications.addresses import BadAddress, address, digest
 from litgo_pipelines.notifications.messages import Item, Words, ttl_seconds, words
-from litgo_pipelines.notifications.outbox import TEAM, TEAMS
+from litgo_pipelines.notifications.outbox import TEAM, TEAMS, Message, put
 from litgo_pipelines.notifications.zones import of_reader
 from litgo_pipelines.observability.metrics import Delta, add, count, observe
 from litgo_pipelines.resources.external_service import LONGEST_PAUSE, CircuitOpen, PermanentFailure, ServiceFailure
@@ -28,6 +29,7 @@ PACKAGE = "litgo_pipelines.notifications"
 LIFETIME = timedelta(days=1)  # of a message: the first attempt that fails after it is the last
 IN_DOUBT = timedelta(minutes=10)  # that long a push nobody knows of is repeated as a push, then it becomes an e-mail
 LONGEST_WAIT = 900.0  # seconds between two attempts, unless the service asks for more
+NO_ADDRESS = "an e-mail address in the profile that is none"
 SHORT_WAIT = 10.0  # seconds per run stays for the next attempt
 LEASE = 60.0  # seconds, beyond the deadline of the call that is under way
 WORKERS = 8
@@ -49,6 +51,7 @@ class Delivery:
     lat: float | None  # of the reader, whose clock is meant
     lng: float | None
     oab: str | None
+    push_key: str  # a push is sent once under it
     message_ids: list[int]
     created: list[datetime]
     messages: list[dict[str, Any]]
@@ -94,6 +97,7 @@ class Deliverer:
     pause: Callable[[float], None] = time.sleep
     statuses: Counter[tuple[str, str]] = field(default_factory=Counter)  # (channel, status) → as in the metrics
     _token: str = field(default_factory=lambda: str(uuid.uuid4()))
+    _suppressed: dict[str, str] = field(default_factory=dict)  # digest of an address of this run → the list it is on
 
     def __post_init__(self) -> None:
         # made here, before threads race for them
@@ -123,7 +127,28 @@ class Deliverer:
         }
         cursor.execute(sql(PACKAGE, "claim.sql"), parameters)
         cursor.execute(sql(PACKAGE, "facts.sql"), parameters)
-        return [Delivery(*row) for row in cursor.fetchall()]
+        claimed = [Delivery(*row) for row in cursor.fetchall()]
+        digests = [digest(known) for delivery in claimed if (known := self._address(delivery)[0])]
+        cursor.execute(
+            "SELECT digest, max(list) FROM litgo.mail_suppressions WHERE digest = ANY(%s) GROUP BY 1", (digests,)
+        )
+        self._suppressed.update(cursor.fetchall())
+        self._tell_of_addresses(cursor, claimed)
+        return claimed
+
+    def _tell_of_addresses(self, cursor: Cursor, claimed: list[Delivery]) -> None:
+        """The team hears once of each address that is none; of suppressed ones it heard when they were found."""
+        bad = [each for each in claimed if not each.to_team and self._address(each)[1] == NO_ADDRESS]
+        messages = [
+            Message(
+                "address_bad",
+                TEAM,
+                f"address_bad:{each.recipient_id}:not_an_address:{digest(each.email or '')}",
+                {"person_id": each.recipient_id, "why": "not_an_address"},
+            )
+            for each in bad
+        ]
+        put(cursor, messages, self.clock())
 
     def _until_next(self, cursor: Cursor) -> float | None:
         """Seconds to the next attempt that is worth staying for."""
@@ -178,12 +203,13 @@ class Deliverer:
         """False: the lease was lost, somebody else has the row."""
         cursor.execute(
             "UPDATE litgo.deliveries SET attempts = attempts + 1, channel = %(channel)s, in_doubt = %(channel)s, "
-            "in_doubt_since = coalesce(in_doubt_since, %(at)s), "
+            "in_doubt_since = coalesce(in_doubt_since, %(at)s), push_key = %(push_key)s, "
             "lease_until = clock_timestamp() + %(lease)s * interval '1 second' "
             "WHERE delivery_id = %(id)s AND claimed_by = %(token)s",
             {
                 "channel": channel,
                 "at": self.clock(),
+                "push_key": delivery.push_key,
                 "id": delivery.id,
                 "token": self._token,
                 "lease": self._services[channel].deadline_seconds + LEASE,
@@ -198,17 +224,17 @@ class Deliverer:
 
     def _channels(self, delivery: Delivery) -> list[str]:
         """By what to try, in this order. Raises NotReady when there is no way to the person."""
-        team, address = delivery.to_team, self._address(delivery)
+        team, (mail, mail_missing) = delivery.to_team, self._address(delivery)
         push_missing = (
             "no push token in the profile"
             if not delivery.push_token
             else self.onesignal.missing and f"{self.onesignal.missing} is not set"
         )
-        mail_missing = (
-            ("TEAM_EMAIL is not set" if team else "no e-mail address in the profile")
-            if not address
-            else self.sendgrid.missing and f"{self.sendgrid.missing} is not set"
-        )
+        suppressed = self._suppressed.get(digest(mail)) if mail else None
+        if mail:
+            mail_missing = self.sendgrid.missing and f"{self.sendgrid.missing} is not set"
+            if suppressed and (not push_missing or suppressed != "blocks"):  # a block may pass
+                mail_missing = f"the e-mail address is on SendGrid's list of {suppressed}"
         usable = [c for c, missing in (("push", push_missing), ("email", mail_missing)) if not missing]
         if not usable:
             raise NotReady("; ".join(filter(None, [None if team else push_missing, mail_missing])))
@@ -219,11 +245,18 @@ class Deliverer:
             doubt = "email"
         return [doubt] if doubt in usable else usable
 
-    def _address(self, delivery: Delivery) -> str | None:
-        if not delivery.to_team:
-            return delivery.email
-        owner = next((owner for owner, recipient in TEAMS.items() if recipient == delivery.recipient_id), None)
-        return self.team_emails.get(owner, self.team_email) if owner else self.team_email
+    def _address(self, delivery: Delivery) -> tuple[str | None, str | None]:
+        """(the address, None), or (None, what is wrong with it)."""
+        written, missing, bad = delivery.email, "no e-mail address in the profile", NO_ADDRESS
+        if delivery.to_team:
+            owner = next((owner for owner, recipient in TEAMS.items() if recipient == delivery.recipient_id), None)
+            written = self.team_emails.get(owner, self.team_email) if owner else self.team_email
+            missing, bad = "TEAM_EMAIL is not set", "TEAM_EMAIL is not an address"
+        try:
+            checked = address(written)
+        except BadAddress:
+            return None, bad
+        return checked, None if checked else missing
 
     def _words(self, delivery: Delivery) -> Words:
         try:
@@ -237,7 +270,7 @@ class Deliverer:
             subscription=delivery.push_token or "",
             title=said.title,
             text=said.push,
-            idempotency_key=delivery.id,
+            idempotency_key=delivery.push_key,
             ttl_seconds=ttl_seconds(delivery.items, self.clock()),
         )
         if identifier is None:
@@ -247,7 +280,7 @@ class Deliverer:
     def _mail(self, delivery: Delivery, said: Words, pdfs: Mapping[str, bytes]) -> str:
         team = delivery.to_team
         return self.sendgrid.mail(
-            to=self._address(delivery) or "",
+            to=self._address(delivery)[0] or "",
             name=None if team else delivery.name,
             subject=said.subject,
             text=said.text,
@@ -270,7 +303,8 @@ class Deliverer:
         try:
             provider_id = call.result()
         except NotSubscribed:  # the answer of the first attempt, too: nothing is in doubt any more
-            delivery = replace(delivery, in_doubt=None, in_doubt_since=None)
+            # Under the old key OneSignal would say the same again, whoever has subscribed since.
+            delivery = replace(delivery, in_doubt=None, in_doubt_since=None, push_key=str(uuid.uuid4()))
             reason, seconds, arrived = "the push token is not subscribed any more", LONGEST_WAIT, False
             rest = [c for c in self._channels(delivery) if c != channel]
         except ServiceFailure as failure:
@@ -296,13 +330,17 @@ class Deliverer:
             delivery = replace(delivery, in_doubt=channel, in_doubt_since=delivery.in_doubt_since or self.clock())
         self._settle(lambda cursor: self._failed(cursor, delivery, channel, reason, at_least=seconds, deltas=deltas))
 
+    def _is_suppressed(self, delivery: Delivery) -> bool:
+        mail, _ = self._address(delivery)
+        return mail is not None and digest(mail) in self._suppressed
+
     def _settle(self, work: Callable[[Cursor], Counter[tuple[str, str]]]) -> None:
         self.statuses.update(in_transaction(self.connection, work))
 
     def _sent(self, cursor: Cursor, delivery: Delivery, channel: str, provider_id: str) -> Counter[tuple[str, str]]:
         at = self.clock()
         cursor.execute(
-            "UPDATE litgo.deliveries SET status = 'sent', finished_at = %s, provider_id = %s, reason = NULL, "
+            "UPDATE litgo.deliveries SET status = 'accepted', finished_at = %s, provider_id = %s, reason = NULL, "
             "in_doubt = NULL, in_doubt_since = NULL, claimed_by = NULL, lease_until = NULL "
             "WHERE delivery_id = %s AND claimed_by = %s",
             (at, provider_id, delivery.id, self._token),
@@ -311,17 +349,19 @@ class Deliverer:
             return Counter()
         first, *others = delivery.message_ids
         cursor.execute(
-            "UPDATE litgo.outbox SET status = CASE WHEN message_id = %s THEN 'sent' ELSE 'merged' END, settled_at = %s "
-            "WHERE message_id = ANY(%s)",
+            "UPDATE litgo.outbox SET status = CASE WHEN message_id = %s THEN 'accepted' ELSE 'merged' END, "
+            "settled_at = %s WHERE message_id = ANY(%s)",
             (first, at, delivery.message_ids),
         )
-        deltas = [count("notifications_sent_total", type=channel, status="sent")]
+        deltas = [count("notifications_sent_total", type=channel, status="accepted")]
+        if channel == "push" and self._is_suppressed(delivery):
+            deltas.append(count("notifications_suppressed_total", len(delivery.message_ids), instead="push"))
         if others:
             deltas.append(count("notifications_sent_total", len(others), type=channel, status="merged"))
         for created in delivery.created:
             deltas += observe("notification_duration_seconds", max(0.0, (at - created).total_seconds()), type=channel)
         add(cursor, deltas)
-        return Counter({(channel, "sent"): 1, (channel, "merged"): len(others)})
+        return Counter({(channel, "accepted"): 1, (channel, "merged"): len(others)})
 
     def _failed(
         self,
@@ -338,12 +378,13 @@ class Deliverer:
         seconds = max(at_least, min(LONGEST_WAIT, 2.0 ** min(delivery.attempts + 1, 12)))
         cursor.execute(
             "UPDATE litgo.deliveries SET next_attempt_at = %s, reason = %s, in_doubt = %s, in_doubt_since = %s, "
-            "claimed_by = NULL, lease_until = NULL WHERE delivery_id = %s AND claimed_by = %s",
+            "push_key = %s, claimed_by = NULL, lease_until = NULL WHERE delivery_id = %s AND claimed_by = %s",
             (
                 at + timedelta(seconds=seconds),
                 reason,
                 delivery.in_doubt,
                 delivery.in_doubt_since,
+                delivery.push_key,
                 delivery.id,
                 self._token,
             ),
@@ -360,6 +401,8 @@ class Deliverer:
             by = channel or ("push" if delivery.push_token else "email")
             deltas = [*(deltas or []), count("notifications_sent_total", dead, type=by, status="dead")]
             found[by, "dead"] = dead
+            if self._is_suppressed(delivery):
+                deltas.append(count("notifications_suppressed_total", dead, instead="none"))
         if dead == len(delivery.message_ids):
             cursor.execute(
                 "UPDATE litgo.deliveries SET status = 'dead', finished_at = %s WHERE delivery_id = %s",

@@ -1,7 +1,8 @@
 -- The claimed deliveries with what it takes to write and address them: one row each, its messages in order.
 SELECT d.delivery_id::text, d.recipient_id::text, d.attempts, d.in_doubt, d.in_doubt_since,
-       nullif(btrim(p.push_token), ''), nullif(btrim(p.email), ''), p.full_name,
+       nullif(btrim(p.push_token), ''), p.email, p.full_name,
        coalesce(l.place[1], max(own.place[1])), coalesce(l.place[0], max(own.place[0])), l.oab_number,
+       coalesce(d.push_key, d.delivery_id)::text,
        array_agg(o.message_id ORDER BY o.message_id),
        array_agg(o.created_at ORDER BY o.message_id),
        jsonb_agg(jsonb_build_object(

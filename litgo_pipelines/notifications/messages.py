@@ -18,6 +18,13 @@ from litgo_pipelines.notifications.zones import BRASILIA, Zone
 
 LONGEST_PUSH = 170  # characters; phones cut what is longer
 COMPLEXITY = {"LOW": "baixa", "MEDIUM": "média", "HIGH": "alta"}
+ADDRESS = {
+    "not_an_address": "não é um endereço",
+    "bounces": "as mensagens voltam",
+    "blocks": "o servidor de destino as recusa",
+    "invalid_emails": "a caixa ou o domínio não existe",
+    "spam_reports": "a pessoa as marcou como spam",
+}
 # kind → one, several
 TITLES = {
     "offer": ("Nova oferta de caso", "novas ofertas de casos"),
@@ -39,6 +46,7 @@ TITLES = {
     "case_review": ("Caso para revisar", "casos para revisar"),
     "case_without_contract": ("Caso sem contrato", "casos sem contrato"),
     "lawyers_interested": ("Há interesse no seu caso", "casos seus com interesse"),
+    "address_bad": ("Endereço de e-mail que não serve", "endereços de e-mail que não servem"),
     "message_dead": ("Mensagem não entregue", "mensagens não entregues"),
     "run_failed": ("Execução falhou", "execuções falharam"),
 }
@@ -119,6 +127,11 @@ def sentence(item: Item, *, team: bool = False, zone: Zone = BRASILIA) -> str:
             )
         case "lawyers_interested":
             return "Há advogado(a) com interesse no seu caso. Escolha com quem você quer seguir."
+        case "address_bad":
+            return (
+                f"O endereço de e-mail do perfil {payload['person_id']} não serve: {ADDRESS[payload['why']]}. "
+                "Fale com a pessoa de outra forma e corrija o endereço no perfil."
+            )
         case "message_dead":
             return (
                 f"A mensagem {payload['message_id']} ({TITLES[payload['about']][0].lower()}) não pôde ser entregue em "

@@ -34,6 +34,7 @@ Kind = Literal[
     "case_review",  # to the team: case_id
     "case_without_contract",  # to the team: case_id
     "lawyers_interested",  # to the client: case_id
+    "address_bad",  # to the team: person_id, why
     "message_dead",  # to the team: message_id, about (its kind)
     "run_failed",  # to the team that owns what failed: run_id, job_name, tries, steps, owner
 ]

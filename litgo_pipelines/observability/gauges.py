@@ -41,6 +41,7 @@ _BY_AREA = (
     "WHERE sent_at > now() - interval '30 days' AND sent_at <= now() - interval '1 day' GROUP BY 1) o "
     f"JOIN cases c ON c.id = o.case_id WHERE c.area IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT {AREAS}"
 )
+_URGENT = sql("litgo_pipelines.observability", "urgent_waits.sql")
 
 GAUGES: dict[str, Gauge] = {
     "active_offers_count": Gauge(
@@ -96,6 +97,20 @@ GAUGES: dict[str, Gauge] = {
         "AND NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id) "  # of before the pipelines, by others
         "AND NOT EXISTS (SELECT FROM litgo.matching_failures f WHERE f.case_id = c.id AND f.dead) "
         "AND NOT EXISTS (SELECT FROM litgo.triage t WHERE t.case_id = c.id AND t.status = 'review')",
+    ),
+    "urgent_waits_cases": Gauge(
+        "Cases that wait for triage, or for a person's review, by the urgency they are known to have.",
+        f"SELECT stage, urgency, cases FROM ({_URGENT}) AS w",
+        ("stage", "urgency"),
+        every=30,
+        most=10,
+    ),
+    "urgent_waits_oldest_age_seconds": Gauge(
+        "For how long the oldest of them has waited; 0 without one.",
+        f"SELECT stage, urgency, oldest FROM ({_URGENT}) AS w",
+        ("stage", "urgency"),
+        every=30,
+        most=10,
     ),
     "contract_queue_oldest_age_seconds": Gauge(
         "Age of the oldest contract of the last 30 days that nobody has sent for signature yet; 0 without one.",

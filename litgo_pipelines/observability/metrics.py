@@ -63,6 +63,7 @@ OPERATIONS = (
     "void_envelope",
     "push",
     "mail",
+    "suppressions",
 )
 FAILURES = ("timeout", "unavailable", "rate_limited", "rejected", "invalid", "certificate")
 METRICS |= {
@@ -105,8 +106,15 @@ METRICS |= {
     ),
     "contracts_signed_total": Metric("Contracts that both parties have signed.", {}),
     "notifications_sent_total": Metric(
-        "Messages, by channel and what came of them; merged: part of another message to the same person.",
-        {"type": ("push", "email"), "status": ("sent", "merged", "failed", "dead")},
+        "Messages, by channel and what came of them. Accepted: by the provider; merged: part of another one.",
+        {"type": ("push", "email"), "status": ("accepted", "merged", "failed", "dead")},
+    ),
+    "notifications_suppressed_total": Metric(
+        "Messages to an address SendGrid does not deliver to, by how they went instead.", {"instead": ("push", "none")}
+    ),
+    "mail_suppressions_total": Metric(
+        "Addresses that came onto SendGrid's suppression lists.",
+        {"list": ("bounces", "blocks", "invalid_emails", "spam_reports")},
     ),
     "notifications_possible_duplicates_total": Metric(
         "Messages sent again because nobody knows whether the first one arrived.", {"type": ("push", "email")}

@@ -1,4 +1,4 @@
-"""SendGrid resource: one e-mail to one address, under the policy for external services.
+"""SendGrid resource: one e-mail to one address, and whom none reaches, under the policy for external services.
 
 Optional: without SENDGRID_API_KEY nothing here is called. Words, order and repetition are the caller's.
 """
@@ -6,16 +6,30 @@ Optional: without SENDGRID_API_KEY nothing here is called. Words, order and repe
 import base64
 import os
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+from urllib.parse import urlencode
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from litgo_pipelines.resources.bounded import Answer
-from litgo_pipelines.resources.external_service import ExternalService
+from litgo_pipelines.resources.external_service import ExternalService, PermanentFailure, json_of
 
 SENDER_NAME = "LITGO"
 MOST_BYTES = 2**16  # of an answer, which has none
+List = Literal["bounces", "blocks", "invalid_emails", "spam_reports"]
+LISTS: tuple[List, ...] = get_args(List)
+PAGE, MOST_PAGES = 500, 400  # the most SendGrid gives at once; a list beyond so many pages is read no further
+
+
+@dataclass(frozen=True)
+class Suppressed:
+    """An address on one of the lists."""
+
+    email: str
+    since: datetime
 
 
 class SendGrid(dg.ConfigurableResource):
@@ -89,6 +103,40 @@ class SendGrid(dg.ConfigurableResource):
             most_bytes=MOST_BYTES,
             read=_accepted,
         )
+
+    def suppressed(self, name: List) -> list[Suppressed]:
+        """Everybody on the list, page by page to its end. Raises ServiceFailure."""
+        # reading is repeated without harm, unlike sending
+        service = replace(self.service, attempts=3)
+        found: list[Suppressed] = []
+        for page in range(MOST_PAGES):
+            query = urlencode({"limit": PAGE, "offset": page * PAGE})
+            there = service.call(
+                "suppressions",
+                "GET",
+                f"{(self.base_url or 'https://api.sendgrid.com').rstrip('/')}/v3/suppression/{name}?{query}",
+                headers={"Authorization": f"Bearer {os.environ['SENDGRID_API_KEY']}", "Accept": "application/json"},
+                read=_suppressed,
+            )
+            found += there
+            if len(there) < PAGE:
+                return found
+        raise PermanentFailure(
+            "rejected", f"sendgrid {name}: more than {PAGE * MOST_PAGES:,} addresses, clear the list"
+        )
+
+
+def _suppressed(answer: Answer) -> list[Suppressed]:
+    rows = json_of(answer)
+    if not isinstance(rows, list):
+        raise ValueError("no list")
+    return [Suppressed(_text(row["email"]), datetime.fromtimestamp(int(row["created"]), UTC)) for row in rows]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("an address is text")
+    return value
 
 
 def _accepted(answer: Answer) -> str:

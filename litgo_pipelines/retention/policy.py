@@ -26,7 +26,7 @@ POLICY: dict[str, Kind] = {
         "thousands per day; each job's newest stays",
     ),
     "runs_rare": Kind("long", "runs of all other jobs", "a night, a retraining, what a person did"),
-    "messages": Kind("usual", "messages and deliveries that arrived", "complaints come within weeks"),
+    "messages": Kind("usual", "messages and deliveries that were accepted", "complaints come within weeks"),
     "messages_dead": Kind("long", "messages that could not be delivered", "somebody should have looked"),
     "job_runs": Kind(
         "long", "counted runs", "as long as Dagster's: else one could be counted twice; each job's newest stays"
@@ -56,6 +56,7 @@ FREQUENT = frozenset(
         "matching",
         "contracts",
         "notifications",
+        "mail_suppressions",
         "offer_expiry",
         "experiments",
         "experiment_reports",

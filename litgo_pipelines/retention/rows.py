@@ -12,7 +12,7 @@ BATCH = 5_000
 STATEMENTS: dict[str, tuple[str, ...]] = {
     "messages": (
         "DELETE FROM litgo.outbox WHERE message_id IN (SELECT message_id FROM litgo.outbox "
-        "WHERE created_at < %(before)s AND settled_at < %(before)s AND status IN ('sent', 'merged', 'superseded') "
+        "WHERE created_at < %(before)s AND settled_at < %(before)s AND status IN ('accepted', 'merged', 'superseded') "
         "ORDER BY message_id LIMIT %(batch)s)",
         "DELETE FROM litgo.deliveries WHERE delivery_id IN (SELECT delivery_id FROM litgo.deliveries d "
         "WHERE status <> 'open' AND finished_at < %(before)s "

@@ -167,13 +167,13 @@ def test_an_envelope_nobody_signs_is_reminded_of_and_then_goes_to_paper(
     assert fake.envelopes[fake.only()]["status"] == "voided"
 
     # nor is the paper forgotten: reminded, then the team
-    look(connection, docusign, timedelta(days=14))
+    run(connection, docusign, NOW + timedelta(days=14))
     assert messages(database_url) == ["contract_manual 3", "contract_reminder 4", "contract_to_sign 2"]
     assert unseen(connection, timedelta(days=17)) == [contract]
     with connection, connection.cursor() as cursor:
         assert paper.to_tell(cursor, NOW + timedelta(days=17)) == 1
-    look(connection, docusign, timedelta(days=17))
-    look(connection, docusign, timedelta(days=30))
+    for day in (17, 30):
+        run(connection, docusign, NOW + timedelta(days=day))
     assert "contract_overdue 1" in messages(database_url)
     assert unseen(connection, timedelta(days=60)) == []
 

@@ -284,8 +284,7 @@ def test_docusign_returns_and_nobody_signs_two(
     assert request_row(database_url, contract)[3] == ("active" if signed_by_hand else "pending-signature")
     assert events(database_url)[-1] == "envelope_voided"
     assert look(connection, docusign, 9999) == {}
-    reminded = [] if signed_by_hand else ["contract_reminder 2"]
-    assert messages(database_url) == ["contract_manual 3", *reminded]
+    assert messages(database_url) == ["contract_manual 3"]
 
 
 def test_an_envelope_both_have_signed_meanwhile_counts(

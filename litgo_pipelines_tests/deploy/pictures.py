@@ -96,8 +96,8 @@ RATES: Mapping[str, Mapping[tuple[str, ...], Curve | float]] = {
     "contract_creation_method_total": {("docusign",): 8.8 * BUSY, ("manual",): 0.3 * BUSY},
     "contracts_signed_total": {(): 7 * BUSY},
     "notifications_sent_total": {
-        ("push", "sent"): 175 * BUSY,
-        ("email", "sent"): 58 * BUSY,
+        ("push", "accepted"): 175 * BUSY,
+        ("email", "accepted"): 58 * BUSY,
         ("push", "merged"): 30 * BUSY,
         ("push", "failed"): 0.6 * BUSY,
     },

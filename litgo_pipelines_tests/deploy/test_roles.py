@@ -135,7 +135,7 @@ def test_the_work_is_done_under_the_role(
             "offers": "SELECT count(*) FROM offers WHERE status = 'pending'",
             "expired": "SELECT count(*) FROM offers WHERE status = 'expired'",
             "contracts": "SELECT count(*) FROM litgo.contract_documents",
-            "messages": "SELECT count(*) FROM litgo.outbox WHERE status IN ('sent', 'merged')",
+            "messages": "SELECT count(*) FROM litgo.outbox WHERE status IN ('accepted', 'merged')",
             "snapshots": "SELECT count(*) FROM litgo.retrainings WHERE snapshot_sha256 IS NOT NULL",
         }.items()
     }

@@ -16,7 +16,7 @@ import pytest
 from litgo_pipelines.database import Connection, connect
 from litgo_pipelines.evidence import refresh as module
 from litgo_pipelines.evidence.refresh import Refresh, refresh, score_comments
-from litgo_pipelines.evidence.sentiment import polarity
+from litgo_pipelines.evidence.tone import tone
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.simulation.load import simulate
 from litgo_pipelines_tests.support import execute
@@ -58,7 +58,7 @@ def run(market: Marketplace, as_of: datetime = AS_OF) -> Refresh:
 
 
 def reviewed(market: Marketplace, lawyer: str, subarea: str | None = "Contratos", **review: Any) -> str:
-    return market.review(market.contract(market.case(subarea=subarea), lawyer), lawyer, **review)
+    return market.review(market.contract(market.case(subarea=subarea), lawyer, status="closed"), lawyer, **review)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_success_by_subarea(market: Marketplace) -> None:
         ({"curriculo_json": {"num_publicacoes": 1}, "oab_inscription_date": date(2016, 3, 10)}, 10),
         ({"curriculo_json": {"anos_experiencia": 81}, "oab_inscription_date": date(2016, 3, 10)}, 10),
         ({"curriculo_json": {"anos_experiencia": -1}}, None),
-        ({"curriculo_json": {"anos_experiencia": "7"}}, None),
+        ({"curriculo_json": {"anos_experiencia": "7"}}, 7),
         ({"curriculo_json": {"anos_experiencia": 80}}, 80),
         ({"curriculo_json": '{"anos_experiencia": 1e999}', "oab_inscription_date": date(2030, 1, 1)}, None),
         ({"curriculo_json": {"x": 1}, "oab_inscription_date": date(1900, 1, 1)}, None),
@@ -143,7 +143,7 @@ def test_years_of_practice(market: Marketplace, profile: dict, years: float | No
 
 @pytest.mark.parametrize(
     ("stated", "publications"),
-    [("3", 3), ("2.5", 2.5), ("-1", 0), ('"3"', 0), ("1e300", 0), ("1e-400", 0), ("null", 0), ("[3]", 0)],
+    [("3", 3), ("2.5", 2.5), ("-1", 0), ('"3"', 3), ('"x"', 0), ("1e300", 0), ("1e-400", 0), ("null", 0), ("[3]", 0)],
 )
 def test_publications(market: Marketplace, stated: str, publications: float) -> None:
     ana = market.lawyer(curriculo_json=f'{{"num_publicacoes": {stated}}}')
@@ -232,7 +232,7 @@ def test_soft_skills_are_the_tone_of_the_comments_else_what_is_stated(
     reviewed(market, rui, comment="Contrato 123")
     run(market)
     rows = evidence(market.connection)
-    scores = [polarity("Péssimo."), polarity("Não gostei do atendimento")]
+    scores = [tone("Péssimo."), tone("Não gostei do atendimento")]
     assert rows[ana]["softskill"] == pytest.approx((sum(s for s in scores if s is not None) + 1) / 4)
     assert rows[rui]["softskill"] == (pytest.approx(0.9) if stated == 0.9 else None)
 
@@ -253,7 +253,7 @@ def test_only_what_happened_by_the_instant_counts(market: Marketplace) -> None:
     assert run(market).lawyers == 1
     row = evidence(market.connection)[ana]
     assert (row["concluded"], row["reviews"]) == (1, 1)
-    assert row["softskill"] == pytest.approx(((polarity("Excelente!") or 0) + 1) / 3)
+    assert row["softskill"] == pytest.approx(((tone("Excelente!") or 0) + 1) / 3)
     assert subareas(market.connection) == {(ana, "Civil", "Contratos"): (1, 1)}
     run(market, AS_OF + timedelta(days=1))
     assert evidence(market.connection)[ana]["reviews"] == 2
@@ -300,7 +300,7 @@ def test_a_comment_is_scored_once_until_it_or_the_lexicon_changes(
         cursor.execute("UPDATE reviews SET comment = 'Ruim' WHERE id = %s", (review,))
     assert score_comments(market.connection) == 1
     score = "SELECT score::float8 FROM litgo.review_sentiment WHERE review_id = %s"
-    assert fetch(market.connection, score, review) == [(polarity("Ruim"),)]
+    assert fetch(market.connection, score, review) == [(tone("Ruim"),)]
     monkeypatch.setattr(module, "version", lambda: "another")
     assert score_comments(market.connection) == 6
     with market.connection.cursor() as cursor:
@@ -346,6 +346,13 @@ def number(holder: Any, key: str, low: float, high: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         return None
     return float(value)
+
+
+def written(holder: Any, key: str, low: float, high: float) -> float | None:
+    """The same where the figure may be a text."""
+    value = holder.get(key) if isinstance(holder, dict) else None
+    is_text = isinstance(value, str) and re.fullmatch(r"[0-9.]+", value)
+    return number({key: float(value)} if is_text else holder, key, low, high)
 
 
 def degree_level(name: str) -> int:
@@ -403,7 +410,7 @@ def expected(connection: Connection, as_of: datetime) -> tuple[dict[str, dict[st
         degrees: dict[str, int] = {}
         if isinstance(cv, dict) and cv:
             since_oath = (as_of.date() - inscribed).days / 365.25 if inscribed else -1
-            years = number(cv, "anos_experiencia", 0, 80)
+            years = written(cv, "anos_experiencia", 0, 80)
             years = since_oath if years is None and 0 <= since_oath <= 80 else years
             for degree in cv["pos_graduacoes"] if isinstance(cv.get("pos_graduacoes"), list) else []:
                 if isinstance(degree, dict) and all(isinstance(degree.get(k), str) for k in ("nivel", "area")):
@@ -415,14 +422,14 @@ def expected(connection: Connection, as_of: datetime) -> tuple[dict[str, dict[st
         if response is None and len(answers[lawyer]) >= 3:
             response = statistics.median(answers[lawyer])
         stars = [rating for _, _, rating, _, _ in mine]
-        tones = [tone for *_, comment in mine if comment and (tone := polarity(comment)) is not None]
+        tones = [said for *_, comment in mine if comment and (said := tone(comment)) is not None]
         if tones:
             softskill = (sum(tones) + 0.5 * 2) / (len(tones) + 2)
         elif softskill is not None and not 0 <= softskill <= 1:
             softskill = None
         found[lawyer] = {
             "concluded": ended, "won": won, "years": years,
-            "publications": number(cv, "num_publicacoes", 0, 10000) or 0.0, "degrees": degrees, "response_h": response,
+            "publications": written(cv, "num_publicacoes", 0, 10000) or 0.0, "degrees": degrees, "response_h": response,
             "stars": statistics.mean(stars) if stars else None, "reviews": len(stars), "softskill": softskill,
         }  # fmt: skip
     return found, by_subarea

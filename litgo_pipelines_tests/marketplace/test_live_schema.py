@@ -181,7 +181,7 @@ DONE = {
     "written back": "SELECT count(*) FROM public.lawyers WHERE equity_updated_at IS NOT NULL",
     "matched": "SELECT count(*) FROM litgo.matchings",
     "offers": "SELECT count(*) FROM public.offers WHERE status = 'pending'",
-    "messages": "SELECT count(*) FROM litgo.outbox WHERE status IN ('sent', 'merged')",
+    "messages": "SELECT count(*) FROM litgo.outbox WHERE status IN ('accepted', 'merged')",
     "signed": "SELECT count(*) FROM litgo.contract_requests WHERE status = 'signed'",
     "told": "SELECT count(*) FROM litgo.outbox WHERE kind = 'contract_signed'",
     "registered": "SELECT count(*) FROM litgo.retrainings WHERE mlflow_version IS NOT NULL",

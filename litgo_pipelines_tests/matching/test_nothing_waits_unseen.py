@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from litgo_pipelines.contracts.requests import request_signatures
+from litgo_pipelines.contracts.signatures import look_at_envelopes
 from litgo_pipelines.database import Connection, open_connection, sql
 from litgo_pipelines.equity import availability
 from litgo_pipelines.intake.batch import triage_pending
@@ -62,6 +63,7 @@ class Life:
         for _ in match_pending(self.connection, PLAN, lambda *_: Arms.alone(Ranker()), at, "life"):
             pass
         request_signatures(self.connection, DocuSign(), at, limit=100, signing_days=7)
+        look_at_envelopes(self.connection, DocuSign(), at, limit=100, signing_days=7)
         with self.connection, self.connection.cursor() as cursor:
             waits.park(cursor, PLAN, at)
             waits.tell(cursor, at)

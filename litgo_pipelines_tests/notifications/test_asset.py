@@ -39,7 +39,7 @@ def test_a_run_shows_what_came_of_the_messages(world: World, capfd: pytest.Captu
     old = world.put("contract_signed", world.person(token=None, email=None), {}, now - timedelta(days=2))
     result = run(world)
     metadata = result.asset_materializations_for_node("delivered_notifications")[0].metadata
-    assert [metadata[name].value for name in ("sent", "merged", "failed", "dead")] == [2, 1, 0, 1]
+    assert [metadata[name].value for name in ("accepted", "merged", "failed", "dead")] == [2, 1, 0, 1]
     assert "| push | 1 | 1 | 0 | 0 |\n| email | 1 | 0 | 0 | 1 |" in str(metadata["by channel"].value)
     assert (metadata["waiting"].value, metadata["dead letters"].value) == (1, 1)
     oldest = metadata["oldest waiting, seconds"].value

@@ -28,7 +28,7 @@ NOT_SUBSCRIBED = faults.json_answer({"id": "", "errors": ["All included players 
 
 def test_a_push(world: World) -> None:
     world.offer(world.person())
-    assert world.deliver().statuses[("push", "sent")] == 1
+    assert world.deliver().statuses[("push", "accepted")] == 1
     (request,) = world.push.requests
     assert request.headers["authorization"] == "Key secret-push-key"
     body = request.json()
@@ -37,15 +37,15 @@ def test_a_push(world: World) -> None:
     assert world.mail.requests == []
     row = "SELECT status, delivery_id::text, provider_id, attempts, in_doubt, lease_until FROM litgo.deliveries"
     key = body["idempotency_key"]
-    assert world.ask(row) == [("sent", key, "b98881cc-1e94-4366-bbd9-db8f3429292b", 1, None, None)]
-    assert world.metric("notifications_sent_total", type="push", status="sent") == 1
+    assert world.ask(row) == [("accepted", key, "b98881cc-1e94-4366-bbd9-db8f3429292b", 1, None, None)]
+    assert world.metric("notifications_sent_total", type="push", status="accepted") == 1
     assert world.metric("notification_duration_seconds_sum", type="push") == 30
     assert world.deliver(later=10 * MINUTES).statuses == Counter()  # once
 
 
 def test_without_a_token_an_email(world: World) -> None:
     world.offer(world.person(token=None))
-    assert world.deliver().statuses[("email", "sent")] == 1
+    assert world.deliver().statuses[("email", "accepted")] == 1
     assert world.push.requests == []
     (request,) = world.mail.requests
     to = request.json()["personalizations"][0]
@@ -60,9 +60,9 @@ def test_what_waited_goes_as_one_without_what_nobody_needs_to_hear(world: World)
     for values in ({}, {"status": "declined"}, {"expires_at": START}, {}, {}):
         world.offer(person, **values)
     found = world.deliver().statuses
-    assert found == Counter({("push", "sent"): 1, ("push", "merged"): 2})
+    assert found == Counter({("push", "accepted"): 1, ("push", "merged"): 2})
     assert [request.json()["headings"]["pt"] for request in world.push.requests] == ["3 novas ofertas de casos"]
-    assert world.statuses() == ["sent", "superseded", "superseded", "merged", "merged"]
+    assert world.statuses() == ["accepted", "superseded", "superseded", "merged", "merged"]
     assert world.metric("notifications_sent_total", status="merged") == 2
     assert world.metric("notification_duration_seconds_bucket") == 3
 
@@ -99,7 +99,7 @@ def test_what_was_written_while_a_clock_was_ahead_keeps_nobody_waiting(world: Wo
     world.push.faults, world.now = (PUSHED,), START
     assert due(world, timedelta(0)) == 3
     world.deliver()
-    assert world.statuses() == ["sent"] * 4
+    assert world.statuses() == ["accepted"] * 4
 
 
 def due(world: World, after: timedelta) -> int:
@@ -115,7 +115,7 @@ def test_a_contract_to_sign_by_hand_goes_alone_with_its_pdf_and_in_its_turn(worl
     world.manual(TEAM, contract)
     for _ in range(3):
         world.deliver(later=6 * MINUTES)
-    assert world.statuses() == ["sent"] * 4
+    assert world.statuses() == ["accepted"] * 4
     assert len(world.push.requests) == 2
     to = {r.json()["personalizations"][0]["to"][0]["email"]: r.json() for r in world.mail.requests}
     assert set(to) == {"ana@example.com", "equipe@example.com"}
@@ -137,7 +137,7 @@ def test_a_contract_without_its_pdf_waits_for_it(world: World) -> None:
 def test_a_contract_to_sign_by_hand_is_at_least_pushed_when_it_cannot_be_mailed(world: World) -> None:
     world.manual(world.person(), world.contract())
     world.mail.faults = (faults.status(401),)
-    assert world.deliver().statuses == Counter({("email", "failed"): 1, ("push", "sent"): 1})
+    assert world.deliver().statuses == Counter({("email", "failed"): 1, ("push", "accepted"): 1})
     assert "Assine o documento" in world.push.requests[0].json()["contents"]["pt"]
     assert world.metric("fallback_usage_total", service="sendgrid", reason="rejected") == 1
 
@@ -166,7 +166,7 @@ def test_a_push_that_cannot_have_arrived_becomes_an_email_at_once(world: World, 
     else:
         world.push.faults = (fault,)
     found = world.deliver().statuses
-    assert found == Counter({("push", "failed"): 1, ("email", "sent"): 1})
+    assert found == Counter({("push", "failed"): 1, ("email", "accepted"): 1})
     assert len(world.mail.requests) == 1
     assert len(world.push.requests) == (0 if isinstance(fault, str) else 1)
     assert world.metric("fallback_usage_total") == bool(fallback)
@@ -192,12 +192,12 @@ def test_a_push_that_may_have_arrived_is_repeated_under_its_key(world: World) ->
         started = time.monotonic()
         found = world.deliver(staying=True, timeout=seconds_for(fault)).statuses
         assert time.monotonic() - started < 10
-        assert found == Counter({("push", "failed"): 1, ("push", "sent"): 1}), fault
+        assert found == Counter({("push", "failed"): 1, ("push", "accepted"): 1}), fault
         first, second = world.push.requests
         assert first.json()["idempotency_key"] == second.json()["idempotency_key"]
         assert world.waits == [pytest.approx(2, abs=0.1)]
     assert world.mail.requests == []
-    assert world.statuses() == ["sent"] * len(IN_DOUBT)
+    assert world.statuses() == ["accepted"] * len(IN_DOUBT)
     assert world.metric("notifications_possible_duplicates_total") == 0
 
 
@@ -206,9 +206,9 @@ def test_an_email_that_may_have_arrived_is_sent_again_and_counted(world: World) 
         world.offer(world.person(token=None))
         world.mail.faults = (fault, MAILED)
         found = world.deliver(staying=True, timeout=seconds_for(fault)).statuses
-        assert found == Counter({("email", "failed"): 1, ("email", "sent"): 1}), fault
+        assert found == Counter({("email", "failed"): 1, ("email", "accepted"): 1}), fault
         assert len(world.mail.requests) == 2
-    assert world.statuses() == ["sent"] * len(IN_DOUBT)
+    assert world.statuses() == ["accepted"] * len(IN_DOUBT)
     assert world.metric("notifications_possible_duplicates_total", type="email") == len(IN_DOUBT)
 
 
@@ -219,7 +219,7 @@ def test_an_email_that_was_not_taken_is_no_duplicate(world: World, fault: Any) -
     world.deliver()
     assert world.statuses() == ["pending"]
     world.deliver(later=16 * MINUTES)
-    assert world.statuses() == ["sent"]
+    assert world.statuses() == ["accepted"]
     assert world.metric("notifications_possible_duplicates_total") == 0
 
 
@@ -230,7 +230,7 @@ def test_a_service_that_asks_for_a_year_is_asked_again_within_the_hour(world: Wo
     assert due(world, 50 * MINUTES) == 0
     world.ask("UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL, probe = NULL")
     world.deliver(later=61 * MINUTES)
-    assert world.statuses() == ["sent"]
+    assert world.statuses() == ["accepted"]
 
 
 def test_a_push_in_doubt_for_long_becomes_an_email_and_is_counted(world: World) -> None:
@@ -242,7 +242,7 @@ def test_a_push_in_doubt_for_long_becomes_an_email_and_is_counted(world: World) 
     world.deliver(later=15 * MINUTES)
     assert (len(world.push.requests), len(world.mail.requests)) == (2, 1)
     assert world.metric("notifications_possible_duplicates_total", type="email") == 1
-    assert world.statuses() == ["sent"]
+    assert world.statuses() == ["accepted"]
 
 
 def test_a_later_message_waits_for_one_in_doubt_and_stays_out_of_it(world: World) -> None:
@@ -253,10 +253,10 @@ def test_a_later_message_waits_for_one_in_doubt_and_stays_out_of_it(world: World
     world.offer(person)
     world.deliver(later=MINUTES)
     world.deliver(later=MINUTES)
-    assert world.statuses() == ["sent", "pending"]
+    assert world.statuses() == ["accepted", "pending"]
     assert len({request.json()["idempotency_key"] for request in world.push.requests}) == 1
     world.deliver(later=5 * MINUTES)
-    assert world.statuses() == ["sent", "sent"]
+    assert world.statuses() == ["accepted", "accepted"]
 
 
 def test_with_fallbacks_off_a_failing_push_stays_a_push(world: World) -> None:
@@ -265,7 +265,7 @@ def test_with_fallbacks_off_a_failing_push_stays_a_push(world: World) -> None:
     world.deliver(fallback_enabled=False)
     assert world.statuses() == ["pending"]
     world.deliver(later=16 * MINUTES, fallback_enabled=False)
-    assert (world.statuses(), world.mail.requests) == (["sent"], [])
+    assert (world.statuses(), world.mail.requests) == (["accepted"], [])
     assert world.metric("fallback_usage_total") == 0
 
 
@@ -300,7 +300,7 @@ def test_nothing_is_configured(world: World, monkeypatch: pytest.MonkeyPatch) ->
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     world.deliver()
-    assert world.statuses() == ["sent", "dead", "dead", "dead", "merged"]  # the old one first
+    assert world.statuses() == ["accepted", "dead", "dead", "dead", "merged"]  # the old one first
 
 
 def test_a_message_without_words_harms_no_other(world: World) -> None:
@@ -308,7 +308,7 @@ def test_a_message_without_words_harms_no_other(world: World) -> None:
     world.put("model_promoted", broken, {})
     world.offer(person)
     world.deliver()
-    assert world.statuses() == ["pending", "sent"]
+    assert world.statuses() == ["pending", "accepted"]
     world.deliver(later=timedelta(days=1))
     assert world.ask("SELECT status, reason FROM litgo.outbox WHERE recipient_id = %s", (broken,)) == [
         ("dead", "cannot be put into words (KeyError)")
@@ -325,11 +325,11 @@ def test_two_deliverers_at_once_and_a_hundred_people(world: World) -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 2
-    assert set(world.statuses()) == {"sent"}
+    assert set(world.statuses()) == {"accepted"}
     assert len({r.json()["include_subscription_ids"][0] for r in world.push.requests}) == 50 == len(world.push.requests)
     to = [r.json()["personalizations"][0]["to"][0]["email"] for r in world.mail.requests]
     assert len(set(to)) == 50 == len(to)
-    assert world.metric("notifications_sent_total", status="sent") == 100
+    assert world.metric("notifications_sent_total", status="accepted") == 100
     assert world.metric("notifications_possible_duplicates_total") == 0
 
 
@@ -345,9 +345,9 @@ def test_what_there_is_no_time_for_is_let_go(world: World) -> None:
     world.push.faults = (slowly,)
     world.deliver(seconds=0.5)
     assert world.let_leases_pass() == 0
-    assert len(world.push.requests) == world.statuses().count("sent") <= 8
+    assert len(world.push.requests) == world.statuses().count("accepted") <= 8
     world.deliver()
-    assert world.statuses() == ["sent"] * 12
+    assert world.statuses() == ["accepted"] * 12
     assert len({request.json()["idempotency_key"] for request in world.push.requests}) == 12
 
 
@@ -363,9 +363,9 @@ def test_a_dead_letter_that_is_let_go_again_comes_first(world: World) -> None:
         assert queue.retry(cursor, dead, world.now)
     world.ask("UPDATE profiles SET email = 'ana@example.com' WHERE id = %s", (person,))
     world.deliver(later=16 * MINUTES)
-    assert world.statuses() == ["sent", "pending"]
+    assert world.statuses() == ["accepted", "pending"]
     world.deliver(later=6 * MINUTES)
-    assert world.statuses() == ["sent", "sent"]
+    assert world.statuses() == ["accepted", "accepted"]
     assert ["attachments" in request.json() for request in world.mail.requests] == [True, False]
 
 
@@ -399,13 +399,13 @@ def test_killed_in_the_middle_everything_arrives_and_only_emails_twice(world: Wo
     assert child.wait() == -signal.SIGKILL
     pushed, mailed = [list(server.requests) for server in (world.push, world.mail)]
     assert len(pushed) + len(mailed) == 12  # 4 answered, 8 under way
-    assert Counter(world.statuses()) == {"sent": 4, "pending": 26}
+    assert Counter(world.statuses()) == {"accepted": 4, "pending": 26}
     world.push.faults, world.mail.faults = (PUSHED,), (MAILED,)
     world.deliver()
-    assert Counter(world.statuses()) == {"sent": 4, "pending": 26}  # another's lease is respected
+    assert Counter(world.statuses()) == {"accepted": 4, "pending": 26}  # another's lease is respected
     assert world.let_leases_pass() == 26
     world.deliver()
-    assert set(world.statuses()) == {"sent"}
+    assert set(world.statuses()) == {"accepted"}
     keys = Counter(r.json()["idempotency_key"] for r in [*pushed, *world.push.requests])
     assert len(keys) == 15
     mails = Counter(r.json()["personalizations"][0]["to"][0]["email"] for r in [*mailed, *world.mail.requests])
@@ -415,4 +415,4 @@ def test_killed_in_the_middle_everything_arrives_and_only_emails_twice(world: Wo
     assert max(mails.values()) == 2
     assert world.metric("notifications_possible_duplicates_total", type="email") == twice
     assert world.metric("notifications_possible_duplicates_total", type="push") == 0
-    assert world.metric("notifications_sent_total", status="sent") == 30
+    assert world.metric("notifications_sent_total", status="accepted") == 30

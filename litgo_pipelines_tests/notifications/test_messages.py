@@ -43,6 +43,7 @@ EVERY = [
     Item("case_review", {"case_id": "k1"}, {}),
     Item("case_without_contract", {"case_id": "k1"}, {}),
     Item("lawyers_interested", {"case_id": "k1"}, {}),
+    Item("address_bad", {"person_id": "p1", "why": "bounces"}, {}),
     Item("message_dead", {"message_id": 7, "about": "offer"}, {}),
     Item("case_failed", {"case_id": "k1", "since": NOON.isoformat()}, {}),
     Item("public_numbers", {"case_id": "k1"}, {}),

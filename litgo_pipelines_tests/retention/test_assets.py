@@ -63,11 +63,11 @@ def prune(
 
 MESSAGES = """
 INSERT INTO litgo.deliveries (delivery_id, recipient_id, status, opened_at, next_attempt_at, finished_at)
-SELECT md5('d' || n)::uuid, md5('r' || n)::uuid, 'sent', %(at)s - n * interval '1 day', %(at)s,
+SELECT md5('d' || n)::uuid, md5('r' || n)::uuid, 'accepted', %(at)s - n * interval '1 day', %(at)s,
        %(at)s - n * interval '1 day' FROM generate_series(1, 120) n;
 INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at, settled_at, status, delivery_id)
 SELECT 'offer', md5('r' || n)::uuid, 'k' || n, '{}', %(at)s - n * interval '1 day', %(at)s - n * interval '1 day',
-       CASE WHEN n %% 10 = 0 THEN 'dead' ELSE 'sent' END, CASE WHEN n %% 10 > 0 THEN md5('d' || n)::uuid END
+       CASE WHEN n %% 10 = 0 THEN 'dead' ELSE 'accepted' END, CASE WHEN n %% 10 > 0 THEN md5('d' || n)::uuid END
 FROM generate_series(1, 120) n;
 INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)
 VALUES ('offer', md5('old')::uuid, 'still waits', '{}', %(at)s - interval '1 year');
@@ -91,7 +91,7 @@ def test_rows_go_by_age_and_what_waits_or_is_newest_stays(
     found = prune(life, mlflow, at)
     assert found["in all"] == 39 + 2  # runs but the newest of each job; two series
     assert life.rows("SELECT status, count(*) FROM litgo.outbox GROUP BY 1 ORDER BY 1") == [
-        ("dead", 12), ("pending", 1), ("sent", 81)
+        ("dead", 12), ("pending", 1), ("accepted", 81)
     ]  # fmt: skip
     assert life.rows("SELECT count(*) FROM litgo.deliveries") == [(90,)]
     assert life.rows("SELECT job_name, count(*) FROM litgo.job_runs GROUP BY 1 ORDER BY 1") == [
@@ -205,7 +205,7 @@ def test_a_clock_that_jumps_ahead_costs_two_days_a_night(
         for now in (at, at + 365 * DAY, at + DAY):  # and back
             monkeypatch.setattr(steps, "now", lambda now=now: now)
             prune(life, mlflow, None, instance)
-            left += life.rows("SELECT count(*) FROM litgo.outbox WHERE status = 'sent'")
+            left += life.rows("SELECT count(*) FROM litgo.outbox WHERE status = 'accepted'")
     assert left == [(81,), (80,), (80,)]  # every tenth is dead: of the days 89 and 90 one was sent
 
 

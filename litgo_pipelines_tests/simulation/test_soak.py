@@ -194,7 +194,7 @@ def test_what_is_lost_or_counted_wrong_is_found(database_url: str, vendors: soak
             "INSERT INTO litgo.deliveries (recipient_id, status, opened_at, next_attempt_at, in_doubt) SELECT "
             "gen_random_uuid(), s, now(), now(), CASE s WHEN 'open' THEN 'email' END FROM unnest(%s) AS s "
             "RETURNING delivery_id::text",
-            (["sent", "sent", "open", "dead"],),
+            (["accepted", "accepted", "open", "dead"],),
         )
         pushed, lost, doubtful, dead = (row[0] for row in cursor.fetchall())
         vendors.onesignal.pushes.update({pushed: 3})

@@ -68,6 +68,10 @@ class Marketplace:
             "case_id": case, "lawyer_id": lawyer, "client_id": client, "status": "active",
             "created_at": self.now - timedelta(days=8),
         }  # fmt: skip
+        if values.get("status") == "closed":  # it was in force
+            defaults |= dict.fromkeys(
+                ("signed_client", "signed_lawyer"), values.get("created_at", defaults["created_at"])
+            )
         return self._insert("contracts", **{**defaults, **values})
 
     def review(self, contract: str, lawyer: str, **values: Any) -> str:

@@ -151,9 +151,11 @@ def build() -> Dashboard:
                 ),
                 lines(
                     "Mensagens por hora",
-                    "Entregues a advogados, clientes e equipe, por meio.",
+                    "Aceitas pelos provedores para advogados, clientes e equipe, por meio.",
                     PER_HOUR,
-                    named("type", MESSAGES, lambda w: per_hour("notifications_sent_total", where=w + ',status="sent"')),
+                    named(
+                        "type", MESSAGES, lambda w: per_hour("notifications_sent_total", where=w + ',status="accepted"')
+                    ),
                     alerts=["NotificationsFail"],
                     span=8,
                 ),

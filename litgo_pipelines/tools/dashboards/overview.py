@@ -77,7 +77,7 @@ def queues(span: int = 12) -> timeseries.Panel:
             "mensagens": "outbox_oldest_age_seconds",
         },
         limit=above(QUEUE_AGE),
-        alerts=["CaseQueueOld", "ContractQueueOld", "OutboxOld"],
+        alerts=["CaseQueueOld", "ContractQueueOld", "OutboxOld", "UrgentCaseWaits", "CaseWaitsForPerson"],
         span=span,
     )
 

@@ -1,0 +1,118 @@
+"""Whose word counts: reviews of contracts that were in force and ended, once each, of nobody's own; stated figures."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.database import Connection, connect
+from litgo_pipelines.evidence.checks import bursts
+from litgo_pipelines.evidence.refresh import refresh
+from litgo_pipelines_tests.worlds.rows import Marketplace
+
+AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
+SIGNED = AS_OF - timedelta(days=30)
+
+
+@pytest.fixture
+def market(database_url: str) -> Iterator[Marketplace]:
+    with connect(database_url) as connection:
+        yield Marketplace(connection, AS_OF)
+
+
+def seen(connection: Connection, lawyer: str) -> tuple[Any, ...]:
+    """(reviews, concluded, stars) of a lawyer."""
+    refresh(connection, AS_OF)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reviews, concluded, stars FROM litgo.lawyer_evidence WHERE lawyer_id = %s", (lawyer,))
+        return cursor.fetchone()
+
+
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [
+        ({"status": "closed"}, True),
+        ({"status": "active", "signed_client": SIGNED, "signed_lawyer": SIGNED}, False),
+        ({"status": "pending-signature"}, False),
+        ({"status": "canceled", "signed_client": SIGNED}, False),
+        ({"status": "closed", "signed_client": None}, False),
+        ({"status": "closed", "signed_lawyer": None}, False),
+    ],
+)
+def test_only_contracts_that_were_in_force_and_ended(market: Marketplace, values: dict[str, Any], counts: bool) -> None:
+    lawyer = market.lawyer()
+    market.review(market.contract(market.case(), lawyer, **values), lawyer)
+    assert seen(market.connection, lawyer)[:2] == ((1, 1) if counts else (0, 0))
+
+
+def test_a_contract_counts_once_by_its_first_review(market: Marketplace) -> None:
+    lawyer = market.lawyer()
+    contract = market.contract(market.case(), lawyer, status="closed")
+    with market.connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE public.reviews DROP CONSTRAINT reviews_contract_id_key")
+    market.review(contract, lawyer, rating=2, created_at=AS_OF - timedelta(days=3))
+    for _ in range(5):
+        market.review(contract, lawyer, rating=5)
+    assert seen(market.connection, lawyer) == (1, 1, 2)
+
+
+@pytest.mark.parametrize("how", ["same account", "same address", "same number", "address of another number", "none"])
+def test_nobody_reviews_himself(market: Marketplace, how: str) -> None:
+    lawyer, other = market.lawyer(oab_number="OAB/SP 123.456"), market.lawyer(oab_number="SP 123456")
+    market._insert("profiles", id=lawyer, email="ana@example.com")
+    market._insert("profiles", id=other, email="outra@example.com")
+    addresses = {"same address": " Ana@Example.com ", "address of another number": "OUTRA@example.com"}
+    client = market._insert("profiles", email=addresses.get(how, "cliente@example.com"))
+    client = {"same account": lawyer, "same number": other}.get(how, client)
+    contract = market.contract(market.case(), lawyer, client_id=client, status="closed")
+    market.review(contract, lawyer)
+    assert seen(market.connection, lawyer)[0] == (1 if how == "none" else 0)
+
+
+def test_addresses_that_are_blank_relate_nobody(market: Marketplace) -> None:
+    lawyer, client = market.lawyer(), market._insert("profiles", email="  ")
+    market._insert("profiles", id=lawyer, email=" ")
+    market.review(market.contract(market.case(), lawyer, client_id=client, status="closed"), lawyer)
+    assert seen(market.connection, lawyer)[0] == 1
+
+
+def test_a_burst_of_reviews_is_flagged(market: Marketplace) -> None:
+    burst, steady = market.lawyer(), market.lawyer()
+    for number in range(8):
+        at = AS_OF - timedelta(days=2, hours=number)
+        market.review(market.contract(market.case(), burst, status="closed"), burst, created_at=at)
+        market.review(
+            market.contract(market.case(), steady, status="closed"),
+            steady,
+            created_at=AS_OF - timedelta(days=9 * number),
+        )
+    with market.connection.cursor() as cursor:
+        assert [(found.lawyer_id, found.reviews) for found in bursts(cursor, AS_OF)] == [(burst, 8)]
+
+
+@pytest.mark.parametrize(
+    ("stated", "years"),
+    [
+        (12, 12), (12.5, 12.5), ("12", 12), (" 12 anos ", 12), ("doze anos", 12), ("Doze", 12),
+        ("mais de dez anos", 10),
+        ("vinte e cinco anos de advocacia", 25), ("trinta", 30), ("três", 3), ("TRE\u0302S anos", 3), ("dezessete", 17),
+        ("12,5 anos", 12.5), ("10+", 10), ("desde 2010", None), ("-5", None), ("muitos", None), ("", None),
+        ("cento e vinte", None), ([12], None), (None, None), ("quatorze", 14), ("um ano", 1),
+    ],
+)  # fmt: skip
+def test_years_are_read_as_people_write_them(market: Marketplace, stated: Any, years: float | None) -> None:
+    lawyer = market.lawyer(curriculo_json={"anos_experiencia": stated, "x": 1}, oab_inscription_date=None)
+    refresh(market.connection, AS_OF)
+    with market.connection.cursor() as cursor:
+        cursor.execute("SELECT years FROM litgo.lawyer_evidence WHERE lawyer_id = %s", (lawyer,))
+        assert cursor.fetchone() == (years,)
+
+
+@pytest.mark.parametrize(("stated", "publications"), [("1.200", 1200), ("cinco", 5), ("3 artigos", 3), ("várias", 0)])
+def test_publications_too(market: Marketplace, stated: str, publications: float) -> None:
+    lawyer = market.lawyer(curriculo_json={"num_publicacoes": stated})
+    refresh(market.connection, AS_OF)
+    with market.connection.cursor() as cursor:
+        cursor.execute("SELECT publications FROM litgo.lawyer_evidence WHERE lawyer_id = %s", (lawyer,))
+        assert cursor.fetchone() == (publications,)
