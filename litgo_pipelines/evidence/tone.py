@@ -30,7 +30,7 @@ LEAST_WORDS, LEAST_LETTERS = 2, 3  # comments a run of words, of letters, is in
 LEXICON_WEIGHT = 2.0  # of the lexicon's score among the features
 TRUST = 2.0  # in the lexicon beyond what a shop's reviews teach: lawyers' clients use words that customers do not
 INVERSE_REGULARISATION = 1.0
-SURE = 0.6  # without a word of the lexicon's, the model must be as sure, either way
+SURE = 0.75  # without a word of the lexicon's, the model must be as sure, either way
 DECIMALS = 3
 
 

@@ -370,7 +370,8 @@ def expected(connection: Connection, as_of: datetime) -> tuple[dict[str, dict[st
     for lawyer, *review in fetch(
         connection,
         "SELECT c.lawyer_id::text, k.area, k.subarea, r.rating, r.outcome, r.comment FROM reviews r "
-        "JOIN contracts c ON c.id = r.contract_id JOIN cases k ON k.id = c.case_id WHERE r.created_at <= %s",
+        "JOIN contracts c ON c.id = r.contract_id JOIN cases k ON k.id = c.case_id WHERE r.created_at <= %s "
+        "AND c.status = 'closed' AND c.signed_client IS NOT NULL AND c.signed_lawyer IS NOT NULL",
         as_of,
     ):
         reviews[lawyer].append(review)

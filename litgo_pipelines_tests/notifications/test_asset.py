@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from litgo_pipelines.notifications.assets import assets
+from litgo_pipelines.notifications.assets import delivered_notifications
 from litgo_pipelines.notifications.checks import checks
 from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.postgres import Postgres
@@ -21,7 +21,7 @@ def run(world: World) -> dg.ExecuteInProcessResult:
         "onesignal": OneSignal(app_id="app", base_url=world.push.url, database_url=world.url),
         "sendgrid": SendGrid(base_url=world.mail.url, database_url=world.url),
     }
-    defs = dg.Definitions(assets=assets, asset_checks=checks, resources=resources)
+    defs = dg.Definitions(assets=[delivered_notifications], asset_checks=checks, resources=resources)
     return defs.resolve_implicit_global_asset_job_def().execute_in_process()
 
 
