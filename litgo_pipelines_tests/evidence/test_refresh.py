@@ -351,8 +351,9 @@ def number(holder: Any, key: str, low: float, high: float) -> float | None:
 def written(holder: Any, key: str, low: float, high: float) -> float | None:
     """The same where the figure may be a text."""
     value = holder.get(key) if isinstance(holder, dict) else None
-    is_text = isinstance(value, str) and re.fullmatch(r"[0-9.]+", value)
-    return number({key: float(value)} if is_text else holder, key, low, high)
+    if isinstance(value, str) and re.fullmatch(r"[0-9.]+", value):
+        holder = {key: float(value)}
+    return number(holder, key, low, high)
 
 
 def degree_level(name: str) -> int:
