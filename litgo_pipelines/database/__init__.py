@@ -173,7 +173,7 @@ def piecewise(
 
 def advisory_lock(cursor: Cursor, name: str) -> None:
     """Wait until no other transaction holds the lock `name`; released when this transaction ends."""
-    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_key(name),))
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key(name),))
 
 
 @contextmanager
@@ -181,17 +181,18 @@ def session_lock(connection: Connection, name: str) -> Iterator[None]:
     """Hold the lock `name` over several transactions of one connection; a connection that dies lets it go."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = 0")  # of rows; for this one is waited
-        cursor.execute("SELECT pg_advisory_lock(%s)", (_lock_key(name),))
+        cursor.execute("SELECT pg_advisory_lock(%s)", (lock_key(name),))
     try:
         yield
     finally:
         if not connection.closed:
             connection.rollback()
             with connection, connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", (_lock_key(name),))
+                cursor.execute("SELECT pg_advisory_unlock(%s)", (lock_key(name),))
 
 
-def _lock_key(name: str) -> int:
+def lock_key(name: str) -> int:
+    """The number that stands for the advisory lock `name`."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 

@@ -15,7 +15,45 @@ BEGIN
     END LOOP;
 END $roles$;
 
-REVOKE ALL ON ALL TABLES IN SCHEMA public, litgo FROM litgo_pipelines, litgo_exporter;
+-- What somebody gave them besides: attributes, memberships, rights on schemas and tables of others.
+DO $taken$
+DECLARE
+    who record;
+    given record;
+BEGIN
+    FOR who IN SELECT * FROM pg_roles WHERE rolname IN ('litgo_pipelines', 'litgo_exporter', 'litgo_dagster', 'litgo_mlflow') LOOP
+        IF who.rolsuper OR who.rolcreaterole OR who.rolcreatedb OR who.rolreplication OR who.rolbypassrls THEN
+            EXECUTE format('ALTER ROLE %I %s %s %s %s %s', who.rolname,
+                           CASE WHEN who.rolsuper THEN 'NOSUPERUSER' END, CASE WHEN who.rolcreaterole THEN 'NOCREATEROLE' END,
+                           CASE WHEN who.rolcreatedb THEN 'NOCREATEDB' END,
+                           CASE WHEN who.rolreplication THEN 'NOREPLICATION' END,
+                           CASE WHEN who.rolbypassrls THEN 'NOBYPASSRLS' END);
+        END IF;
+        FOR given IN SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid WHERE m.member = who.oid LOOP
+            EXECUTE format('REVOKE %I FROM %I', given.rolname, who.rolname);
+        END LOOP;
+        FOR given IN
+            SELECT DISTINCT n.nspname FROM pg_namespace n, aclexplode(n.nspacl) a
+            WHERE a.grantee = who.oid AND n.nspname <> 'litgo_source'
+        LOOP
+            EXECUTE format('REVOKE ALL ON SCHEMA %I FROM %I', given.nspname, who.rolname);
+        END LOOP;
+        FOR given IN
+            SELECT DISTINCT n.nspname, c.relname, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname <> 'litgo_source' AND (
+                EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = who.oid)
+                OR EXISTS (SELECT FROM pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = c.oid AND a.grantee = who.oid))
+        LOOP
+            EXECUTE format('REVOKE ALL ON %s %I.%I FROM %I', given.kind, given.nspname, given.relname, who.rolname);
+        END LOOP;
+        EXECUTE format('REVOKE CREATE, TEMPORARY ON DATABASE %I FROM %I', current_database(), who.rolname);
+    END LOOP;
+END $taken$;
+-- Not EXECUTE on functions: the marketplace's own roles run those of our indexes whenever they write a lawyer.
+REVOKE ALL ON SCHEMA litgo FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA litgo FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA litgo FROM PUBLIC;
 GRANT USAGE ON SCHEMA litgo TO litgo_pipelines, litgo_exporter;
 
 -- Ours. Everything may be read by the runs; what is append-only can only be appended to.
@@ -30,7 +68,8 @@ GRANT INSERT ON
 TO litgo_pipelines;
 GRANT INSERT, UPDATE ON
     litgo.circuit_breakers, litgo.contract_requests, litgo.deliveries, litgo.demand_night, litgo.evidence_refresh,
-    litgo.matching_batches, litgo.metric_state, litgo.model_projection, litgo.offer_distribution, litgo.outbox, litgo.retrainings, litgo.told,
+    litgo.matching_batches, litgo.metric_state, litgo.model_projection, litgo.offer_distribution, litgo.outbox,
+    litgo.retrainings, litgo.source_counts, litgo.told,
     litgo.triage
 TO litgo_pipelines;
 GRANT UPDATE (considered) ON litgo.matchings TO litgo_pipelines;   -- retention
@@ -43,11 +82,12 @@ GRANT INSERT, UPDATE, DELETE ON
 TO litgo_pipelines;
 
 GRANT SELECT ON
-    litgo.case_duplicates, litgo.case_waits, litgo.circuit_breakers, litgo.current_champion, litgo.equity_history,
-    litgo.experiment_cutoffs, litgo.experiment_ends, litgo.experiments, litgo.job_runs, litgo.matching_failures, litgo.matchings, litgo.metric_state, litgo.model_ledger,
+    litgo.case_duplicates, litgo.case_waits, litgo.circuit_breakers, litgo.current_champion,
+    litgo.experiment_cutoffs, litgo.experiment_ends, litgo.experiments, litgo.job_runs, litgo.matching_failures, litgo.metric_state, litgo.model_ledger,
     litgo.matching_batches, litgo.offer_distribution, litgo.quality_checks, litgo.quality_references, litgo.told,
     litgo.triage_failures
 TO litgo_exporter;
+GRANT SELECT (case_id, round, matched_at) ON litgo.matchings TO litgo_exporter;  -- not who was considered
 GRANT SELECT (message_id, kind, recipient_id, status, created_at, settled_at, retried_at) ON litgo.outbox
     TO litgo_exporter;
 GRANT SELECT (recipient_id, status, next_attempt_at, finished_at) ON litgo.deliveries TO litgo_exporter;

@@ -16,7 +16,5 @@ GRANT INSERT (id, case_id, lawyer_id, status, sent_at, expires_at, fair_score, r
 GRANT UPDATE (status) ON litgo_source.offers TO litgo_pipelines;
 GRANT UPDATE (status, signed_client, signed_lawyer) ON litgo_source.contracts TO litgo_pipelines;
 
-GRANT SELECT (id, area, subarea, urgency_h, status, created_at) ON litgo_source.cases TO litgo_exporter;
-GRANT SELECT (id, case_id, status, sent_at, responded_at, expires_at, created_at) ON litgo_source.offers TO litgo_exporter;
-GRANT SELECT (id, case_id, status, signed_client, signed_lawyer, doc_url, created_at)
-    ON litgo_source.contracts TO litgo_exporter;
+GRANT SELECT ON litgo_source.exported_cases, litgo_source.exported_offers, litgo_source.exported_contracts
+    TO litgo_exporter;

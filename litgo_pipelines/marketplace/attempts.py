@@ -34,7 +34,7 @@ _ADVICE = {
     "22P02": "a value is none of their type's: translate it in the mapping (values)",
     "22001": "a text is longer than their column",
     "55P03": "somebody holds the row: try again",
-    "57014": "it took longer than a second: a trigger or a lock of theirs",
+    "57014": "it took longer than five seconds: a trigger or a lock of theirs",
     "P0001": "a trigger of theirs refuses",
 }
 
@@ -63,17 +63,16 @@ def attempt(cursor: Cursor, fitted: views.Fit) -> tuple[str, list[Attempt]]:
     there = views.one(cursor)[0]
     if there and not views.up_to_date(cursor, fitted.mapping):
         return "", [Attempt("views", True, "they are those of another mapping: run `litgo migrate`")]
-    if not there:
-        try:
-            with views.savepoint(cursor):
+    cursor.execute("SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '60s'")
+    try:
+        with views.savepoint(cursor):
+            if not there:
                 views.make(cursor, fitted)
-        except psycopg2.Error as error:
-            return "", [Attempt("views", True, said(error))]
-    cursor.execute("SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '20s'")
-    with views.savepoint(cursor):
-        cursor.execute(PAIR)
+            cursor.execute(PAIR)
+    except psycopg2.Error as error:
+        return "", [Attempt("views", True, said(error))]
     whom = _become(cursor, there)
-    cursor.execute("SET LOCAL statement_timeout = '1s'")
+    cursor.execute("SET LOCAL statement_timeout = '5s'")
     return whom, [_try(cursor, write, statement) for write, statement in writes().items()]
 
 

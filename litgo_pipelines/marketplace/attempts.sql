@@ -9,7 +9,7 @@ RETURNING 1;
 
 -- write: triage
 UPDATE cases
-SET area = coalesce(area, 'Civil'), subarea = coalesce(subarea, 'Contratos'), urgency_h = coalesce(urgency_h, 72) + 1,
+SET area = 'Previdenciário', subarea = 'Benefício por incapacidade', urgency_h = coalesce(urgency_h, 72) + 1,
     complexity = 'MEDIUM'
 WHERE id = (SELECT id FROM cases ORDER BY created_at DESC NULLS LAST LIMIT 1)
 RETURNING 1;

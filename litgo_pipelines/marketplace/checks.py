@@ -3,10 +3,14 @@
 Values that cannot be used stop nobody; each table's result lists them by column.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 import dagster as dg
 
+from litgo_pipelines.database import Cursor
+from litgo_pipelines.marketplace import access, counts
 from litgo_pipelines.marketplace.schema import TABLES, violations
 from litgo_pipelines.marketplace.usable import UNUSABLE, table_of
 from litgo_pipelines.resources.postgres import Postgres
@@ -19,20 +23,22 @@ WHERE table_schema = 'litgo_source' AND table_name = ANY (%s)
 
 @dg.multi_asset_check(
     name="schema_contract",
-    description="Every table and column the pipelines rely on is there, with a type that serves. Lists the values that "
-    "count as absent because nothing can be done with them.",
+    description="Every table and column the pipelines rely on is there, with a type that serves, may be read and "
+    "written, hides no row, and has not lost more than half of its rows since the last good night. Lists the "
+    "values that count as absent because nothing can be done with them.",
     specs=[dg.AssetCheckSpec("schema_contract", asset=table, blocking=True) for table in TABLES],
 )
 def schema_contract(postgres: Postgres) -> Iterator[dg.AssetCheckResult]:
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute(LIVE_SCHEMA, (list(TABLES),))
-        problems = violations(cursor.fetchall())
+        missing = violations(cursor.fetchall())
+        problems, rows = _problems(cursor, missing, datetime.now(UTC))
         unusable: list[tuple[str, str, int, str]] = []
-        if not problems:
+        if not missing and rows:
             cursor.execute(f"SELECT table_name, column_name, found, example FROM {UNUSABLE} ORDER BY 1, 3 DESC, 2")
             unusable = cursor.fetchall()
     for table in TABLES:
-        mine = [p for p in problems if p.split()[1].split(".")[0] == table]
+        mine = problems[table]
         absent = [row for row in unusable if row[0] == table]
         number = sum(found for _, _, found, _ in absent)
         fine = f"as expected; {number:,} values count as absent" if number else "as expected"
@@ -43,11 +49,30 @@ def schema_contract(postgres: Postgres) -> Iterator[dg.AssetCheckResult]:
             description="; ".join(mine) or fine,
             metadata={
                 "columns relied on": len(TABLES[table]),
+                "rows": rows.get(table, 0),
                 "violations": mine,
                 "values that count as absent": number,
                 "columns with values that count as absent": dg.MetadataValue.md(table_of(absent)),
             },
         )
+
+
+def _problems(cursor: Cursor, missing: list[str], at: datetime) -> tuple[Mapping[str, list[str]], dict[str, int]]:
+    """(table → sentences, rows of each table); counts without a problem are kept as those of a good night."""
+    problems: dict[str, list[str]] = defaultdict(list)
+    for problem in missing:
+        problems[problem.split()[1].split(".")[0]].append(problem)
+    for table, problem in [*access.hidden(cursor), *access.refused(cursor)]:
+        problems[table].append(problem)
+    if problems:
+        return problems, {}
+    rows, good = counts.count(cursor), counts.last_good(cursor)
+    for table, number in rows.items():
+        if fallen := counts.fall(table, number, good.get(table)):
+            problems[table].append(fallen)
+    if not problems:
+        counts.keep(cursor, rows, at)
+    return problems, rows
 
 
 checks = [schema_contract]

@@ -11,8 +11,8 @@ from typing import Any
 import psycopg2
 
 from litgo_pipelines.database import Connection, Cursor, connect, sql
+from litgo_pipelines.marketplace import access, proposal, views
 from litgo_pipelines.marketplace import attempts as trying
-from litgo_pipelines.marketplace import proposal, row_security, views
 from litgo_pipelines.marketplace.mapping import Form, SourceMapping, parse, quoted
 from litgo_pipelines.marketplace.proposal import TheirTable
 from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, OPTIONAL, TABLES, VALUES
@@ -20,6 +20,9 @@ from litgo_pipelines.settings import settings
 
 SAMPLE = 100_000  # rows of a table whose columns are looked at
 PROPOSED = "the proposal"
+OLDEST = 15  # major version of PostgreSQL
+# (rows looked at, column → (rows with a value, values that are not known, rows with one of them))
+Counts = tuple[int, dict[str, tuple[int, list[str], int]]]
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,12 @@ def _take_back(connection: Connection) -> None:
 def _examine(cursor: Cursor) -> Report:
     cursor.execute("SELECT current_database(), current_setting('server_version'), current_user")
     report = Report(*views.one(cursor))
+    cursor.execute("SELECT current_setting('server_encoding'), current_setting('server_version_num')::int")
+    encoding, version = views.one(cursor)
+    if encoding != "UTF8":
+        report.failures.append(f"the database's encoding is {encoding}: create it with ENCODING 'UTF8'")
+    if version < OLDEST * 10_000:
+        report.failures.append(f"PostgreSQL {report.server}: {OLDEST} or newer is needed")
     cursor.execute("SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10min'")
     fitted = _best(cursor, report)
     tables = _their_tables(cursor)
@@ -90,7 +99,7 @@ def _examine(cursor: Cursor) -> Report:
             report.notes.append("what follows is of the proposal: litgo doctor --write-mapping FILE writes it")
     _figures(cursor, fitted, report)
     relations = [table.table.quoted for table in fitted.tables.values()]
-    report.failures += row_security.hidden(cursor, relations)
+    report.failures += dict.fromkeys(sentence for _, sentence in access.hidden(cursor, relations))
     if not fitted.problems:
         report.tried_as, report.attempts = trying.attempt(cursor, fitted)
         report.failures += [f"{one.write}: {one.problem}" for one in report.attempts if one.problem]
@@ -208,7 +217,7 @@ def _figures(cursor: Cursor, fitted: views.Fit, report: Report) -> None:
             source = f"{added}, which `litgo migrate` adds" if added and name == "lawyers" else _source(form)
             finding = ColumnFinding(name, column, family, source)
             if counts is not None and column in shown:
-                finding = _judged(finding, counts, list(shown).index(column), report)
+                finding = _judged(finding, counts, report)
             report.columns.append(finding)
 
 
@@ -222,10 +231,8 @@ def _source(form: Form) -> str:
     return " ".join((form.sql or "").split()) if form.sql is not None else form.column or ""
 
 
-def _counted(
-    cursor: Cursor, table: views.FittedTable, shown: dict[str, Form], report: Report
-) -> tuple[int, list[tuple[int, list[str]]]] | None:
-    """(rows looked at, of each shown column (rows with a value, values that are not known)); None when unreadable."""
+def _counted(cursor: Cursor, table: views.FittedTable, shown: dict[str, Form], report: Report) -> Counts | None:
+    """None when the table cannot be read."""
     name = table.table.name
     where = f" WHERE {table.table.where}" if table.table.where else ""
     columns = ", ".join(f"{form.expression()} AS {column}" for column, form in shown.items())
@@ -244,18 +251,19 @@ def _counted(
             report.rows[name] = views.one(cursor)[0]
             cursor.execute(
                 f"SELECT count(*), {figures} FROM (SELECT {columns.replace('%', '%%')} FROM {table.table.quoted} AS t"
-                f"{where.replace('%', '%%')} LIMIT {SAMPLE}) s",
-                values,
+                f"{where.replace('%', '%%')} LIMIT %(sample)s) s",
+                {**values, "sample": SAMPLE},
             )
             rows, *found = views.one(cursor)
     except psycopg2.Error as error:
         report.failures.append(f"{name}: reading {'.'.join(table.table.relation)}: {trying.said(error)}")
         return None
-    return rows, [(found[at], found[at + 1] or [], found[at + 2] or 0) for at in range(0, len(found), 3)]
+    parts = zip(shown, found[::3], found[1::3], found[2::3], strict=True)
+    return rows, {column: (full, unknown or [], number or 0) for column, full, unknown, number in parts}
 
 
-def _judged(finding: ColumnFinding, counts: Any, at: int, report: Report) -> ColumnFinding:
-    rows, (full, unknown, of_unknown) = counts[0], counts[1][at]
+def _judged(finding: ColumnFinding, counts: Counts, report: Report) -> ColumnFinding:
+    rows, (full, unknown, of_unknown) = counts[0], counts[1][finding.column]
     if not rows:
         return finding
     name = f"{finding.table}.{finding.column}"

@@ -40,11 +40,11 @@ class Form:
         """Whether it can be written through a view."""
         return self.column is not None and not self.values
 
-    def expression(self) -> str:
-        """SQL over the row `t`; not for an absent column."""
+    def expression(self, row: str = "t.") -> str:
+        """SQL over the row `t`, of an index over no named one; not for an absent column."""
         if self.sql is not None:
             return f"({self.sql})"
-        column = f"t.{quoted(self.column or '')}"
+        column = f"{row}{quoted(self.column or '')}"
         if not self.values:
             return column
         cases = " ".join(f"WHEN {literal(theirs)} THEN {literal(ours)}" for ours, theirs in self.values)

@@ -5,11 +5,15 @@ created only where there is no marketplace at all; in an existing one only missi
 """
 
 import hashlib
-import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
-from litgo_pipelines.database import SCHEMA, Cursor, advisory_lock, connect, sql
-from litgo_pipelines.marketplace import ours, views
+import psycopg2
+
+from litgo_pipelines.database import SCHEMA, Connection, Cursor, lock_key, open_connection, sql
+from litgo_pipelines.marketplace import indexes, ours, views
 from litgo_pipelines.marketplace.mapping import SourceTable, quoted
 from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, SOURCE_SCHEMA, TABLES
 
@@ -29,25 +33,76 @@ def migrations() -> list[tuple[int, str, str, str]]:
 
 
 def migrate(url: str) -> list[str]:
-    """Apply what is missing, in one transaction; returns one line for each thing done (empty: nothing to do).
+    """Apply what is missing, in one transaction, then indexes; returns one line for each thing done (empty: nothing).
 
     Safe to run twice and from several processes at once. Raises MigrationError when an applied migration's text has
-    changed, when the database is newer than this code, when only a part of the marketplace exists, or when it does not
-    fit the mapping; MappingError when there is no such mapping.
+    changed, when the database is newer than this code, when only a part of the marketplace exists, when it does not
+    fit the mapping, or when somebody's open transaction is in the way; MappingError when there is no such mapping.
     """
-    with connect(url, application_name="litgo-migrate") as connection, connection.cursor() as cursor:
-        if _is_current(cursor):  # else every command would need the rights of the database's owner
+    connection = open_connection(url, application_name="litgo-migrate")
+    try:
+        if all(_current(connection)):  # else every command would need the rights of the database's owner
             return []
-        cursor.execute("SHOW server_encoding")
-        (encoding,) = cursor.fetchone() or ("",)
-        if encoding != "UTF8":
-            raise MigrationError(f"the database's encoding is {encoding}: create it with ENCODING 'UTF8'")
-        advisory_lock(cursor, "migrate")
-        if _is_current(cursor):  # another process was faster
-            return []
-        done = [*_own_schema(cursor), *_marketplace(cursor), *_views(cursor)]
-        cursor.execute(sql("litgo_pipelines.marketplace", "indexes.sql"))
-        return done
+        with _alone(connection):
+            schema, indexed = _current(connection)  # another process may have been faster
+            done = [] if schema else _without_waiting(connection, _in_one_transaction)
+            return done if schema and indexed else [*done, *indexes.ensure(connection)]
+    finally:
+        connection.close()
+
+
+def _in_one_transaction(cursor: Cursor) -> list[str]:
+    cursor.execute("SHOW server_encoding")
+    (encoding,) = cursor.fetchone() or ("",)
+    if encoding != "UTF8":
+        raise MigrationError(f"the database's encoding is {encoding}: create it with ENCODING 'UTF8'")
+    return [*_own_schema(cursor), *_marketplace(cursor), *_views(cursor)]
+
+
+def _current(connection: Connection) -> tuple[bool, bool]:
+    """(schema and views, indexes): whether there is nothing to do."""
+    with connection, connection.cursor() as cursor:
+        schema = _is_current(cursor)
+        return schema, schema and indexes.complete(cursor)
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """One process migrates at a time. The others ask again and again: one that waits in a transaction would keep an
+    index from being finished."""
+    got = False
+    while not got:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (lock_key("migrate"),))
+            (got,) = cursor.fetchone() or (False,)
+        if not got:
+            time.sleep(0.2)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.rollback()
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", (lock_key("migrate"),))
+
+
+def _without_waiting(connection: Connection, work: Callable[[Cursor], list[str]]) -> list[str]:
+    """`work` as one transaction whose locks are had within seconds or not at all, tried several times.
+
+    Whoever waits for an exclusive lock makes every reader behind him wait too.
+    """
+    for attempt in range(indexes.ATTEMPTS):
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", (indexes.LOCK_TIMEOUT,))
+                return work(cursor)
+        except psycopg2.errors.LockNotAvailable:
+            time.sleep(indexes.PAUSE * (1 + attempt))
+    with connection, connection.cursor() as cursor:
+        raise MigrationError(
+            f"open transactions keep the tables from being changed ({indexes.blockers(cursor)}): end them, or run "
+            "`litgo migrate` when less goes on; nothing was changed"
+        )
 
 
 def _is_current(cursor: Cursor) -> bool:
@@ -59,11 +114,7 @@ def _is_current(cursor: Cursor) -> bool:
     if dict(cursor.fetchall()) != {version: sha256 for version, _, sha256, _ in migrations()}:
         return False
     mapping = views.wanted(cursor)
-    if not views.up_to_date(cursor, mapping):
-        return False
-    indexes = re.findall(r"IF NOT EXISTS (\w+)", sql("litgo_pipelines.marketplace", "indexes.sql"))
-    cursor.execute("SELECT count(*) FROM pg_class WHERE relkind = 'i' AND relname = ANY(%s)", (indexes,))
-    return cursor.fetchone() == (len(indexes),)
+    return views.up_to_date(cursor, mapping)
 
 
 def _own_schema(cursor: Cursor) -> list[str]:

@@ -1,20 +1,20 @@
 -- Tables under the source views whose row security applies to whoever the views read as: their owner, or (where there
 -- are no views yet) this user. Those with a policy that shows everything, and none that restricts, hide nothing.
 WITH source AS (
-    SELECT c.oid, c.relowner FROM pg_class c
+    SELECT c.oid, c.relname, c.relowner FROM pg_class c
     WHERE c.relkind = 'v' AND c.relnamespace = to_regnamespace('litgo_source')
 ),
 read AS (
-    SELECT DISTINCT d.refobjid AS relation, s.relowner AS reader
+    SELECT DISTINCT s.relname AS view, d.refobjid AS relation, s.relowner AS reader
     FROM source s
     JOIN pg_rewrite r ON r.ev_class = s.oid
     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
     WHERE d.refobjid <> s.oid
     UNION
-    SELECT to_regclass(name)::oid, (SELECT oid FROM pg_roles WHERE rolname = current_user)
+    SELECT name, to_regclass(name)::oid, (SELECT oid FROM pg_roles WHERE rolname = current_user)
     FROM unnest(%(relations)s::text[]) AS name WHERE NOT EXISTS (SELECT FROM source)
 )
-SELECT n.nspname || '.' || c.relname, u.rolname, c.relowner = u.oid AS forced
+SELECT read.view, n.nspname || '.' || c.relname, u.rolname, c.relowner = u.oid AS forced
 FROM read JOIN pg_class c ON c.oid = read.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_roles u ON u.oid = read.reader
 WHERE c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(u.oid, c.relowner, 'USAGE'))
@@ -25,4 +25,4 @@ WHERE c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(u.oid, c.re
              AND pg_get_expr(p.polqual, c.oid) = 'true'
              AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid)
                          WHERE CASE r.oid WHEN 0 THEN true ELSE pg_has_role(u.oid, r.oid, 'USAGE') END)))
-ORDER BY 1
+ORDER BY 1, 2

@@ -162,10 +162,10 @@ OPTIONAL = {
     "cases.lat": "a case's place is the point alone",
     "cases.lng": "a case's place is the point alone",
     "cases.preset": "every case is ranked by MATCHING_PRESET",
-    "case_matches.weights_used": "the weights of a ranking are kept in the schema litgo alone",
-    "case_matches.preset_used": "the preset of a ranking is kept in the schema litgo alone",
+    "case_matches.weights_used": "explanations do not say what each feature added to a hand-weighted ranking",
+    "case_matches.preset_used": "explanations do not name the preset of a ranking",
     "offers.equity_weight": "the weight of equity is kept in the schema litgo alone",
-    "offers.last_offered_at": "the lawyer's offer before is kept in the schema litgo alone",
+    "offers.last_offered_at": "an offer does not show when the lawyer had the one before",
     "contracts.doc_url": "no contract of before the pipelines is known to have a document",
     "reviews.comment": "soft skills have no comments to be read from",
 }

@@ -1,7 +1,7 @@
 """The source views: one per logical table, made from a mapping, in the schema `litgo_source`.
 
 Belongs here: which of a column's forms this database has, creating the views and keeping what they were made from.
-Statements write and read through them with the rights of the views' owner; docs/database.md.
+Statements write and read through them with the rights of the views' owner; docs/your-database.md.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg2
 
-from litgo_pipelines.database import Connection, Cursor
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.marketplace.mapping import (
     Form,
     MappingError,
@@ -28,6 +28,12 @@ from litgo_pipelines.marketplace.usable import UNUSABLE
 from litgo_pipelines.settings import settings
 
 DEFAULT = "default"
+# What /metrics counts: of no lawyer, and no document. Views of their own, so that the exporter may read nothing else.
+EXPORTED = {
+    "exported_cases": ("cases", "id", "area", "subarea", "urgency_h", "status", "created_at"),
+    "exported_offers": ("offers", "id", "case_id", "status", "sent_at", "responded_at", "expires_at", "created_at"),
+    "exported_contracts": ("contracts", "id", "case_id", "status", "documented", "created_at"),
+}
 
 
 @dataclass(frozen=True)
@@ -211,9 +217,9 @@ def up_to_date(cursor: Cursor, mapping: SourceMapping) -> bool:
     cursor.execute(
         "SELECT (SELECT text FROM litgo.source_mapping), (SELECT count(*) FROM pg_class WHERE relkind = 'v' "
         "AND relnamespace = to_regnamespace(%s) AND relname = ANY(%s))",
-        (SOURCE_SCHEMA, [*TABLES, UNUSABLE.split(".")[1]]),
+        (SOURCE_SCHEMA, [*TABLES, *EXPORTED, UNUSABLE.split(".")[1]]),
     )
-    return one(cursor) == (mapping.text, len(TABLES) + 1)
+    return one(cursor) == (mapping.text, len(TABLES) + len(EXPORTED) + 1)
 
 
 def create(cursor: Cursor, fitted: Fit) -> None:
@@ -231,7 +237,7 @@ def make(cursor: Cursor, fitted: Fit) -> None:
     """Make the views anew, in the caller's transaction."""
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {SOURCE_SCHEMA}")
     cursor.execute(f"DROP VIEW IF EXISTS {UNUSABLE}")
-    for name in TABLES:
+    for name in (*TABLES, *EXPORTED):
         cursor.execute(f"DROP VIEW IF EXISTS {SOURCE_SCHEMA}.{name} CASCADE")
         for verb in ("insert", "update"):
             cursor.execute(f"DROP FUNCTION IF EXISTS {SOURCE_SCHEMA}.{name}_{verb}()")
@@ -239,12 +245,22 @@ def make(cursor: Cursor, fitted: Fit) -> None:
     migrated = one(cursor)[0]  # before that a trial makes the tables' views alone
     for statement in fitted.statements() if migrated else fitted.of_tables():
         cursor.execute(statement)
+    for name, (source, *columns) in EXPORTED.items():
+        cursor.execute(_exported(name, fitted.tables[source], columns))
 
 
-def fitting(connection: Connection) -> list[str]:
-    """Names of the packaged mappings that fit this database."""
-    with connection.cursor() as cursor:
-        return [name for name in packaged() if not fit(cursor, load(name)).problems]
+def _exported(name: str, fitted: FittedTable, columns: list[str]) -> str:
+    """The statement that creates a view for /metrics; on the table itself, not on its view."""
+
+    def shown(column: str) -> str:
+        form = fitted.chosen["doc_url" if column == "documented" else column]
+        if column == "documented":
+            return "false" if form.absent else f"{form.expression()} IS NOT NULL"
+        return form.expression()
+
+    selected = ", ".join(f"{shown(column)} AS {column}" for column in columns)
+    where = f" WHERE {fitted.table.where}" if fitted.table.where else ""
+    return f"CREATE VIEW {SOURCE_SCHEMA}.{name} AS SELECT {selected} FROM {fitted.table.quoted} AS t{where}"
 
 
 def _first_line(error: psycopg2.Error) -> str:

@@ -149,7 +149,8 @@ class Parts:
 
 
 def contributions(e: Explained, model_parts: Parts | None = None) -> list[dict[str, float]]:
-    """What each feature adds, for each of the considered; empty for a model whose `model_parts` are not given.
+    """What each feature adds, for each of the considered; empty for a model whose `model_parts` are not given, and for
+    weights that the marketplace does not keep.
 
     The heuristic's sum to the relevance. A model's (SHAP values of trees, Lundberg et al. 2018; terms of a linear
     score) sum, with a constant, to the log-odds of the relevance. A feature not logged yet counts as missing.
@@ -161,6 +162,8 @@ def contributions(e: Explained, model_parts: Parts | None = None) -> list[dict[s
         values = [[entry["features"].get(key) for key in names] for entry in e.considered]
         parts = model_parts.of(np.array(values, dtype=float).reshape(len(values), len(names)))
         return [dict(zip(names, row, strict=True)) for row in parts.tolist()]
+    if not e.weights_used:
+        return []
     found = []
     for entry in e.considered:
         known = {key: entry["features"][key] for key in FEATURES if entry["features"].get(key) is not None}
@@ -171,7 +174,11 @@ def contributions(e: Explained, model_parts: Parts | None = None) -> list[dict[s
 
 def sentences(e: Explained) -> list[str]:
     """The matching in a few lines."""
-    ranker = f"model version {e.model_version}" if e.ranker == "model" else f"heuristic ranker ({e.preset})"
+    ranker = (
+        f"model version {e.model_version}"
+        if e.ranker == "model"
+        else f"heuristic ranker ({e.preset or 'preset not kept'})"
+    )
     placed = any(entry["features"]["G"] is not None and "G" not in entry["imputed"] for entry in e.considered)
     reach = f"within {e.radius_km:g} km" if e.radius_km is not None else "anywhere"
     if placed:
@@ -246,7 +253,9 @@ def _others(entry: dict[str, Any], added: dict[str, float]) -> str:
 
 
 def legend(e: Explained, parts: Sequence[dict[str, float]]) -> str:
-    if not parts:
+    if not parts and e.ranker != "model":
+        added = "what each feature adds is not known: the marketplace keeps no weights (case_matches.weights_used)"
+    elif not parts:
         added = "what each feature adds needs the model's files, which cannot be had: is MLflow up?"
     else:
         added = "in brackets what a feature adds to the " + ("log-odds of the " * (e.ranker == "model")) + "relevance"

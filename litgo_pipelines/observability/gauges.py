@@ -37,20 +37,21 @@ _POOLS = (
     f"WHERE place <= {POOLS}"
 )
 _BY_AREA = (
-    "SELECT c.area, {} FROM (SELECT case_id, bool_or(status IN ('interested', 'closed')) AS accepted FROM offers "
-    "WHERE sent_at > now() - interval '30 days' AND sent_at <= now() - interval '1 day' GROUP BY 1) o "
-    f"JOIN cases c ON c.id = o.case_id WHERE c.area IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT {AREAS}"
+    "SELECT c.area, {} FROM (SELECT case_id, bool_or(status IN ('interested', 'closed')) AS accepted "
+    "FROM exported_offers WHERE sent_at > now() - interval '30 days' AND sent_at <= now() - interval '1 day' "
+    "GROUP BY 1) o JOIN exported_cases c ON c.id = o.case_id "
+    f"WHERE c.area IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT {AREAS}"
 )
 _URGENT = sql("litgo_pipelines.observability", "urgent_waits.sql")
 
 GAUGES: dict[str, Gauge] = {
     "active_offers_count": Gauge(
         "Offers that wait for an answer.",
-        "SELECT count(*) FROM offers WHERE status = 'pending' AND expires_at > now()",
+        "SELECT count(*) FROM exported_offers WHERE status = 'pending' AND expires_at > now()",
     ),
     "pending_contracts_count": Gauge(
         "Contracts that wait for signatures.",
-        "SELECT count(*) FROM contracts WHERE status = 'pending-signature'",
+        "SELECT count(*) FROM exported_contracts WHERE status = 'pending-signature'",
     ),
     "circuit_breaker_state": Gauge(
         "0 closed, 0.5 one probe is out, 1 open.",
@@ -91,10 +92,10 @@ GAUGES: dict[str, Gauge] = {
     ),
     "case_queue_oldest_age_seconds": Gauge(
         "Age of the oldest case of the last two weeks that was never matched and waits for no person; 0 without one.",
-        "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM cases c "
+        "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM exported_cases c "
         "WHERE c.status = 'pending_assignment' AND c.created_at > now() - interval '14 days' AND c.created_at <= now() "
         "AND NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = c.id) "
-        "AND NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id) "  # of before the pipelines, by others
+        "AND NOT EXISTS (SELECT FROM exported_offers o WHERE o.case_id = c.id) "  # of before the pipelines, by others
         "AND NOT EXISTS (SELECT FROM litgo.matching_failures f WHERE f.case_id = c.id AND f.dead) "
         "AND NOT EXISTS (SELECT FROM litgo.triage t WHERE t.case_id = c.id AND t.status = 'review')",
     ),
@@ -114,8 +115,8 @@ GAUGES: dict[str, Gauge] = {
     ),
     "contract_queue_oldest_age_seconds": Gauge(
         "Age of the oldest contract of the last 30 days that nobody has sent for signature yet; 0 without one.",
-        "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM contracts c "
-        "WHERE c.status = 'pending-signature' AND c.doc_url IS NULL AND c.created_at > now() - interval '30 days' "
+        "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM exported_contracts c "
+        "WHERE c.status = 'pending-signature' AND NOT c.documented AND c.created_at > now() - interval '30 days' "
         "AND c.created_at <= now() "
         "AND NOT EXISTS (SELECT FROM litgo.contract_requests r WHERE r.contract_id = c.id)",
     ),
@@ -135,8 +136,8 @@ GAUGES: dict[str, Gauge] = {
         "Offers whose term ended in the last 24 hours, by what they came to.",
         "SELECT s.status, count(o.id) FROM (VALUES ('interested'), ('declined'), ('expired'), ('other')) s (status) "
         "LEFT JOIN (SELECT id, CASE WHEN status = 'closed' THEN 'interested' "
-        "WHEN status IN ('interested', 'declined', 'expired') THEN status ELSE 'other' END AS status FROM offers "
-        "WHERE sent_at > now() - interval '8 days' AND expires_at > now() - interval '1 day' "
+        "WHEN status IN ('interested', 'declined', 'expired') THEN status ELSE 'other' END AS status "
+        "FROM exported_offers WHERE sent_at > now() - interval '8 days' AND expires_at > now() - interval '1 day' "
         "AND expires_at <= now()) o USING (status) GROUP BY 1",
         ("status",),
         every=60,
@@ -144,11 +145,11 @@ GAUGES: dict[str, Gauge] = {
     ),
     "case_outcomes": Gauge(
         "Cases whose offers' term ended 1 to 8 days ago: with an interested lawyer, and those with a contract signed.",
-        "WITH found AS (SELECT case_id FROM offers WHERE sent_at > now() - interval '15 days' "
+        "WITH found AS (SELECT case_id FROM exported_offers WHERE sent_at > now() - interval '15 days' "
         "AND expires_at > now() - interval '8 days' AND expires_at <= now() - interval '1 day' "
         "AND status IN ('interested', 'closed') GROUP BY 1) "
         "SELECT 'interested', count(*) FROM found UNION ALL SELECT 'signed', count(*) FROM found f WHERE EXISTS "
-        "(SELECT FROM contracts c WHERE c.case_id = f.case_id AND c.status IN ('active', 'closed'))",
+        "(SELECT FROM exported_contracts c WHERE c.case_id = f.case_id AND c.status IN ('active', 'closed'))",
         ("outcome",),
         every=300,
         most=2,
@@ -182,7 +183,7 @@ GAUGES: dict[str, Gauge] = {
         "Cases nobody can be offered now, and cases at the end of their rounds.",
         "SELECT w.reason, count(c.id) FROM (VALUES ('nobody'), ('rounds_over')) w (reason) "
         "LEFT JOIN litgo.case_waits v USING (reason) "
-        "LEFT JOIN cases c ON c.id = v.case_id AND c.status = 'pending_assignment' GROUP BY 1",
+        "LEFT JOIN exported_cases c ON c.id = v.case_id AND c.status = 'pending_assignment' GROUP BY 1",
         ("reason",),
         most=2,
     ),

@@ -1,8 +1,8 @@
 -- Open cases with neither a next instant nor a person told. A next instant that passed two hours ago is none.
 WITH open_case AS (
     SELECT c.id, c.status, c.created_at, litgo.chosen(c.area) AS area,
-           EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active')) AS contract
-    FROM cases c
+           EXISTS (SELECT FROM exported_contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active')) AS contract
+    FROM exported_cases c
     WHERE c.status IN ('pending_assignment', 'assigned', 'in_progress') AND c.created_at <= %(as_of)s
 ),
 known AS (
@@ -29,7 +29,7 @@ known AS (
         SELECT max(expires_at) FILTER (WHERE status = 'pending') AS expires_at,
                max(coalesce(litgo.instant(responded_at), litgo.instant(sent_at))) FILTER (WHERE status = 'interested') AS interested_at,
                max(coalesce(litgo.instant(responded_at), LEAST(expires_at, %(as_of)s))) AS ended_at
-        FROM offers WHERE case_id = c.id
+        FROM exported_offers WHERE case_id = c.id
     ) o ON true
     LEFT JOIN litgo.triage t ON t.case_id = c.id
     LEFT JOIN litgo.triage_failures tf ON tf.case_id = c.id

@@ -3,10 +3,10 @@
 -- its due date. A document that is not ours was sent by who made it.
 SELECT c.id::text,
        coalesce(CASE WHEN r.status = 'manual' THEN r.due_at END, r.next_check_at, r.claimed_until, c.created_at) AS due_at
-FROM contracts c
+FROM exported_contracts c
 LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id
 WHERE c.status = 'pending-signature' AND (c.created_at <= %(as_of)s OR litgo.instant(c.created_at) IS NULL) AND CASE
-    WHEN r.contract_id IS NULL THEN c.doc_url IS NULL
+    WHEN r.contract_id IS NULL THEN NOT c.documented
         AND coalesce(litgo.instant(c.created_at), '-infinity') < %(as_of)s::timestamptz - interval '2 hours'
     WHEN r.status = 'manual' THEN r.overdue_told_at IS NULL
         AND litgo.day_end(r.due_at) < %(as_of)s::timestamptz - interval '2 hours'

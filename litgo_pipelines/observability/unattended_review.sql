@@ -1,7 +1,7 @@
 -- Entries of the review queue of which nobody was told.
 SELECT c.id::text, t.as_of AS due_at
 FROM litgo.triage t
-JOIN cases c ON c.id = t.case_id
+JOIN exported_cases c ON c.id = t.case_id
 LEFT JOIN litgo.told o ON o.kind = 'case_review' AND o.subject = c.id::text
 WHERE t.status = 'review' AND c.status = 'pending_assignment'
   AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL)

@@ -3,13 +3,13 @@
 WITH class (urgency) AS (VALUES ('4h'), ('24h'), ('72h'), ('later'), ('unknown')),
 waiting AS (
     SELECT 'triage' AS stage, c.urgency_h::float8 AS hours, c.created_at AS since
-    FROM cases c
+    FROM exported_cases c
     WHERE c.status = 'pending_assignment' AND c.created_at <= now() AND c.created_at > now() - interval '90 days'
       AND NOT EXISTS (SELECT FROM litgo.triage t WHERE t.case_id = c.id)
-      AND NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id)  -- of before the pipelines, by others
+      AND NOT EXISTS (SELECT FROM exported_offers o WHERE o.case_id = c.id)  -- of before the pipelines, by others
     UNION ALL
     SELECT 'review', t.urgency_h::float8, t.as_of
-    FROM litgo.triage t JOIN cases c ON c.id = t.case_id
+    FROM litgo.triage t JOIN exported_cases c ON c.id = t.case_id
     WHERE t.status = 'review' AND c.status = 'pending_assignment'
       AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL OR t.reason = 'danger_unsure')
 ),

@@ -2,8 +2,6 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,12 +18,15 @@ from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, TABLES
 from litgo_pipelines.observability.exporter import Exporter
-from litgo_pipelines.simulation.faults import FaultServer, answer, json_answer
+from litgo_pipelines_tests.worlds.jobs import services
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 PACKAGE = Path(definitions.__file__).parent
 # Statements of these are for the database's owner.
-OWNERS = ("simulation/", "database/", "marketplace/")
+OWNERS = (
+    "simulation/", "database/", "marketplace/attempts", "marketplace/indexes", "marketplace/migrate",
+    "marketplace/tables.sql", "marketplace/views",
+)  # fmt: skip
 NOW = datetime.now(UTC)
 
 
@@ -71,18 +72,6 @@ def fill(url: str) -> None:
         market.contract(
             chosen, lawyers[1], client_id=client, status="pending-signature", fee_model={"type": "fixed", "value": 900}
         )
-
-
-@contextmanager
-def services() -> Iterator[dict[str, str]]:
-    with (
-        FaultServer(json_answer({"id": "b98881cc-1e94-4366-bbd9-db8f3429292b"})) as push,
-        FaultServer(answer(b"", 202, X_Message_Id="mail-1")) as mail,
-    ):
-        yield {
-            "ONESIGNAL_BASE_URL": push.url, "ONESIGNAL_APP_ID": "app", "ONESIGNAL_API_KEY": "key",
-            "SENDGRID_BASE_URL": mail.url, "SENDGRID_API_KEY": "key", "TEAM_EMAIL": "equipe@example.com",
-        }  # fmt: skip
 
 
 # job → the steps that are run; None: all of it. No texts are embedded and nothing is trained: that takes its time, and
@@ -176,6 +165,11 @@ REFUSED = {
         "SELECT full_name FROM profiles",
         "SELECT name FROM lawyers",
         "SELECT description FROM cases",
+        "SELECT area FROM litgo_source.cases",
+        "SELECT status FROM litgo_source.offers",
+        "SELECT doc_url FROM litgo_source.contracts",
+        "SELECT considered FROM litgo.matchings",
+        "SELECT * FROM litgo.equity_history",
         "SELECT payload FROM litgo.outbox",
         "SELECT pdf FROM litgo.contract_documents",
         "UPDATE offers SET status = 'expired'",
@@ -275,6 +269,49 @@ def test_row_security_shows_the_rows_or_refuses_and_never_hides_them(url: str, p
     assert ask(pipelines, "UPDATE lawyers SET cases_30d = 1 RETURNING 1")
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         ask(pipelines, "DELETE FROM lawyers")
+
+
+def test_what_somebody_gave_besides_is_taken_away(url: str, pipelines: str) -> None:
+    ask(
+        url,
+        "CREATE SCHEMA theirs; CREATE TABLE theirs.notes (id int, text text); "
+        "GRANT USAGE, CREATE ON SCHEMA theirs, public, litgo, litgo_source TO litgo_pipelines; "
+        "GRANT SELECT (id) ON theirs.notes TO litgo_pipelines; GRANT ALL ON public.lawyers TO litgo_exporter; "
+        "GRANT pg_read_all_data, pg_write_all_data TO litgo_pipelines; GRANT litgo_pipelines TO litgo_exporter; "
+        "ALTER ROLE litgo_pipelines CREATEDB CREATEROLE BYPASSRLS SUPERUSER; ALTER ROLE litgo_exporter REPLICATION; "
+        "GRANT ALL ON SCHEMA litgo, litgo_source TO PUBLIC; "
+        "GRANT ALL ON ALL TABLES IN SCHEMA litgo, litgo_source TO PUBLIC; "
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA litgo TO PUBLIC",
+    )
+    roles.apply(url)
+    assert ask(
+        url,
+        "SELECT rolname, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls, "
+        "(SELECT count(*) FROM pg_auth_members m WHERE m.member = r.oid) FROM pg_roles r "
+        "WHERE rolname IN ('litgo_pipelines', 'litgo_exporter') ORDER BY 1",
+    ) == [("litgo_exporter", False, 0), ("litgo_pipelines", False, 0)]
+    for statement in (
+        "SELECT id FROM theirs.notes", "CREATE TABLE theirs.x (i int)", "CREATE TABLE public.x (i int)",
+        "CREATE TABLE litgo.x (i int)", "CREATE VIEW litgo_source.x AS SELECT 1", "DELETE FROM litgo.model_ledger",
+        "UPDATE public.lawyers SET name = 'x'", "SELECT text FROM theirs.notes",
+    ):  # fmt: skip
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            ask(pipelines, statement)
+    ask(url, "DROP ROLE IF EXISTS litgo_stranger; CREATE ROLE litgo_stranger LOGIN")
+    try:
+        for statement in (
+            "SELECT * FROM litgo.outbox",
+            "SELECT * FROM litgo_source.cases",
+            "SELECT * FROM exported_cases",
+        ):
+            with pytest.raises((psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedTable)):
+                ask(as_role(url, "litgo_stranger"), statement)
+        # a role of theirs still writes to the table that has our indexes
+        ask(url, "GRANT SELECT, INSERT, UPDATE ON public.lawyers TO litgo_stranger")
+        ask(as_role(url, "litgo_stranger"), "INSERT INTO public.lawyers (name, oab_number, tags_expertise, geo_latlon) "
+            "VALUES ('Ana', '1/SP', '{Civil}', point(-46, -23))")  # fmt: skip
+    finally:
+        ask(url, "REVOKE ALL ON public.lawyers FROM litgo_stranger; DROP ROLE litgo_stranger")
 
 
 def test_a_marketplace_without_optional_columns_is_served(database_url: str) -> None:

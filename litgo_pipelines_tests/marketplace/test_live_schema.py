@@ -1,8 +1,6 @@
 """The pipelines on the marketplace's own schema."""
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,16 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy.engine import make_url
 
-from litgo_pipelines import definitions
 from litgo_pipelines.database import connect, roles
 from litgo_pipelines.equity import availability
-from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.marketplace.migrate import MigrationError, migrate
-from litgo_pipelines.simulation.faults import FaultServer, answer, json_answer
 from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.jobs import QUIET, Jobs, last_night, nights, services
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace, as_role, fill
-
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def test_without_a_mapping_the_one_that_fits_is_named(live: LiveMarketplace) -> None:
@@ -78,46 +72,11 @@ def test_who_is_away_is_offered_nothing(
         assert availability.record(cursor, AS_OF) == free
 
 
-@contextmanager
-def services() -> Iterator[dict[str, str]]:
-    with (
-        FaultServer(json_answer({"id": "b98881cc-1e94-4366-bbd9-db8f3429292b"})) as push,
-        FaultServer(answer(b"", 202, X_Message_Id="mail-1")) as mail,
-    ):
-        yield {
-            "ONESIGNAL_BASE_URL": push.url, "ONESIGNAL_APP_ID": "app", "ONESIGNAL_API_KEY": "key",
-            "SENDGRID_BASE_URL": mail.url, "SENDGRID_API_KEY": "key", "TEAM_EMAIL": "equipe@example.com",
-        }  # fmt: skip
-
-
-def causes(event: dg.DagsterEvent) -> str:
-    """The error of a failed step, with the one that its retries hide."""
-    error = event.step_failure_data.error
-    assert error is not None
-    return (error.cause or error).to_string()
-
-
-class Jobs:
-    """Runs jobs of the code location in this process."""
-
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self.instance, self.repository = instance, definitions.build_defs().get_repository_def()
-
-    def run(self, job: str, *only: str, **more: Any) -> None:
-        done = self.repository.get_job(job).execute_in_process(
-            **{
-                "instance": self.instance, "asset_selection": [dg.AssetKey(asset) for asset in only] or None,
-                "run_config": QUIET, "raise_on_error": False,
-            } | more
-        )  # fmt: skip
-        assert done.success, [causes(event) for event in done.all_events if event.is_step_failure]
-
-
-def run_the_jobs(live: LiveMarketplace, jobs: Jobs, end: datetime) -> None:
+def run_the_jobs(jobs: Jobs) -> None:
     """Everything that runs by itself, once."""
-    nights = NIGHTS.get_partition_keys(end + timedelta(seconds=1))[-30:]
+    thirty = nights(30)
     jobs.run("nightly_equity", tags={
-        "dagster/asset_partition_range_start": nights[0], "dagster/asset_partition_range_end": nights[-1],
+        "dagster/asset_partition_range_start": thirty[0], "dagster/asset_partition_range_end": thirty[-1],
     })  # fmt: skip
     jobs.run("offer_expiry")
     jobs.run("evidence")
@@ -219,9 +178,7 @@ ALTER FUNCTION public.rate() OWNER TO live_strict;
 def test_the_whole_flow(
     live: LiveMarketplace, mlflow_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, strict: bool
 ) -> None:
-    from litgo_pipelines.cli.platform import _last_night
-
-    end = _last_night()
+    end = last_night()
     fill(live.superuser, lawyers=150, cases=1200, days=90, end=end)
     owner = live.url
     if strict:
@@ -237,7 +194,7 @@ def test_the_whole_flow(
         for name, value in given.items():
             monkeypatch.setenv(name, value)
         jobs = Jobs(instance)
-        run_the_jobs(live, jobs, end)
+        run_the_jobs(jobs)
         case = sign_and_review(live, jobs)
         jobs.run("retraining")
     found = {name: live.ask(query)[0][0] for name, query in DONE.items()}

@@ -182,10 +182,10 @@ def fill(superuser: str, *, lawyers: int, cases: int, days: int, end: datetime, 
     with connect(superuser) as connection, connection.cursor() as cursor:
         mapping = views.load("litgo")
         people = pa.concat_tables(found["profiles"])
-        _copy(cursor, "auth.users", pa.table({"id": people["id"], "email": people["email"]}))
+        copy(cursor, "auth.users", pa.table({"id": people["id"], "email": people["email"]}))
         for table in TABLES:
             data = pa.concat_tables(found[table]).combine_chunks()
-            _copy(cursor, f"public.{table}", _theirs(cursor, mapping, table, data))
+            copy(cursor, f"public.{table}", _theirs(cursor, mapping, table, data))
         cursor.execute(
             "UPDATE public.profiles p SET role = 'lawyer', "
             "availability_status = CASE WHEN l.is_available THEN 'available' ELSE 'inactive' END, "
@@ -217,7 +217,8 @@ def _theirs(cursor: Cursor, mapping: SourceMapping, table: str, data: pa.Table) 
     return pa.table(columns)
 
 
-def _copy(cursor: Cursor, table: str, data: pa.Table) -> None:
+def copy(cursor: Cursor, table: str, data: pa.Table) -> None:
+    """Rows into a table, by the columns they name."""
     sink = pa.BufferOutputStream()
     pacsv.write_csv(data, sink, pacsv.WriteOptions(include_header=False))
     cursor.copy_expert(
