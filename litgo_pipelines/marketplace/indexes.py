@@ -153,10 +153,15 @@ def _as_the_server_says(connection: Connection, cursor: Cursor, wish: Wish) -> t
         cursor.execute("SELECT 'pg_temp.litgo_probe'::regclass::oid")
         return next(iter(_indexes(cursor, one(cursor)[0]))), None
     except psycopg2.Error as error:
-        return None, error.diag.message_primary or type(error).__name__
+        return None, _said(error)
     finally:
         connection.rollback()
         connection.autocommit = True
+
+
+def _said(error: psycopg2.Error) -> str:
+    """The server's sentence, which is about the index and no row."""
+    return getattr(error, "primary", None) or str(error)
 
 
 def _statement(wish: Wish, how: str, relation: str) -> str:
@@ -201,7 +206,7 @@ def _create(cursor: Cursor, wish: Wish) -> tuple[str, bool]:
             cursor.execute(_statement(wish, "CONCURRENTLY", wish.relation))
             return "", False
         except psycopg2.Error as error:
-            refused, final = error.diag.message_primary or type(error).__name__, isinstance(error, _FINAL)
+            refused, final = _said(error), isinstance(error, _FINAL)
             waited = isinstance(error, psycopg2.errors.LockNotAvailable)
             if waited:
                 refused = f"an open transaction of somebody else was in the way ({blockers(cursor)})"
