@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 
 import dagster as dg
+import hypothesis
 import pytest
 
 from litgo_pipelines.database import normalise
@@ -18,6 +19,8 @@ from litgo_pipelines_tests.proofs import skip_proven
 from litgo_pipelines_tests.support import execute, fresh_database
 
 GIVEN, EMBEDDED = "given", "embedded"
+hypothesis.settings.register_profile("litgo", deadline=None)  # no test depends on how busy the machine is
+hypothesis.settings.load_profile("litgo")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
