@@ -87,8 +87,9 @@ def test_a_sessions_pool_serves(pooler: Pooler, lines: tuple[str, ...]) -> None:
 
 
 def test_a_pool_of_one_session_is_no_reason_to_wait_for_ever(pooler: Pooler) -> None:
-    with connect(pooler("session", "default_pool_size = 1", "query_wait_timeout = 60")) as connection:
-        assert in_transaction(connection, _settings)[1] == "UTC"
+    url = pooler("session", "default_pool_size = 1", "query_wait_timeout = 60")
+    with connect(url) as connection, connection.cursor() as cursor:
+        assert _settings(cursor)[1] == "UTC"
 
 
 def test_another_database_than_asked_for_is_refused_by_name(pooler: Pooler, database_url: str) -> None:
