@@ -1,10 +1,11 @@
 """Checks on the evidence: matching must not start from a partial refresh; a burst of reviews is looked at."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 import dagster as dg
 
+from litgo_pipelines import steps
 from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.evidence.assets import lawyer_evidence
 from litgo_pipelines.observability.tables import markdown_table
@@ -50,7 +51,7 @@ def bursts(cursor: Cursor, as_of: datetime) -> list[Burst]:
 )
 def no_burst_of_reviews(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:
-        found = bursts(cursor, datetime.now(UTC))
+        found = bursts(cursor, steps.now())
     rows = [(one.lawyer_id, str(one.reviews), f"{one.last:%Y-%m-%d %H:%M} UTC") for one in found[:20]]
     return dg.AssetCheckResult(
         passed=not found,
