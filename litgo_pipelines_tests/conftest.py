@@ -72,7 +72,7 @@ def steps_are_tried_again_at_once() -> Iterator[None]:
 
 
 def _memory() -> str | None:
-    """A file system in memory, where there is room: a database is made and dropped for every test, in hundreds of files."""
+    """A file system in memory, where there is room: every test makes and drops a database of hundreds of files."""
     shared = Path("/dev/shm")
     return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > ROOM else None
 
