@@ -1,5 +1,5 @@
 -- Values as the marketplace's columns may hold them, made usable or absent: what one row holds is nobody else's trouble.
--- All are inlined, so that they cost a comparison; docs/marketplace.md says where they stand.
+-- All are inlined, so that they cost a comparison; docs/development.md says where they stand.
 
 -- An instant that arithmetic, a file and every client can hold; null for infinite ones, years before 1900 and after 2999.
 CREATE FUNCTION litgo.instant(value timestamptz) RETURNS timestamptz
