@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from litgo_pipelines.database import connect
 from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines.matching.waits import tell
 from litgo_pipelines.notifications.outbox import TEAM
+from litgo_pipelines.observability import unattended
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match, offers
 
 DAY = timedelta(days=1)
@@ -210,3 +213,19 @@ def test_nobody_left_for_the_second_round_waits_too(database_url: str) -> None:
     (result,) = match(database_url, as_of=LATER)
     assert (result.matched, result.waiting) == (0, 1)
     assert [row[:2] for row in waiting(database_url)] == [("nobody", 1)]
+
+
+def test_a_possible_danger_is_told_though_its_area_is_chosen(database_url: str) -> None:
+    fill(database_url, lawyers=1, cases=1)
+    ask(
+        database_url,
+        "UPDATE cases SET subarea = 'Contratos'; "
+        "INSERT INTO litgo.triage (case_id, as_of, status, reason, urgency_h, urgency_source, complexity, sources, "
+        "alternatives) SELECT id, %s, 'review', 'danger_unsure', 12, 'text', 'LOW', '{}', '[]' FROM cases",
+        (AS_OF,),
+    )
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        assert "review" in {each.kind for each in unattended.find(cursor, LATER)}
+        tell(cursor, AS_OF + MINUTE)
+        assert "review" not in {each.kind for each in unattended.find(cursor, LATER)}
+    assert ask(database_url, "SELECT count(*) FROM litgo.outbox WHERE kind = 'case_review'") == [(1,)]
