@@ -1,7 +1,8 @@
 """A real Postgres for the tests: one server a session, one fresh migrated database a test.
 
 The server is the embedded one. With `LITGO_TEST_DATABASE_URL`, a server whose user may make databases, there are two:
-every test that uses a database, by whatever fixture, runs on that one, and the fast ones on the embedded one too.
+every test that uses a database, by whatever fixture, runs on that one, and the fast ones of SERVERS_DIFFER on the embedded
+one too.
 """
 
 import os
@@ -21,6 +22,7 @@ from litgo_pipelines_tests.proofs import skip_proven
 from litgo_pipelines_tests.support import execute, fresh_database
 
 GIVEN, EMBEDDED = "given", "embedded"
+SERVERS_DIFFER = ("database", "equity", "marketplace")  # folders about what a server says, plans or is called
 ROOM = 8 << 30  # bytes
 hypothesis.settings.register_profile("litgo", deadline=None)  # no test depends on how busy the machine is
 hypothesis.settings.load_profile("litgo")
@@ -31,7 +33,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "postgres_server_url" not in metafunc.fixturenames or not os.environ.get("LITGO_TEST_DATABASE_URL"):
         return
     marks = {mark.name for mark in metafunc.definition.iter_markers()}
-    servers = [GIVEN] if marks & {"slow", "one_server"} else [GIVEN, EMBEDDED]
+    both = metafunc.definition.path.parent.name in SERVERS_DIFFER and not marks & {"slow", "one_server"}
+    servers = [GIVEN, EMBEDDED] if both else [GIVEN]
     metafunc.parametrize("postgres_server_url", servers, indirect=True, scope="session")
 
 
