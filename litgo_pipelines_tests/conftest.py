@@ -1,7 +1,7 @@
 """A real Postgres for the tests: one server a session, one fresh migrated database a test.
 
 The server is the embedded one. With `LITGO_TEST_DATABASE_URL`, a server whose user may make databases, there are two:
-every test that uses a database, by whatever fixture, runs on that one, and the fast ones of SERVERS_DIFFER on the embedded
+every test that uses a database, by whatever fixture, runs on that one; the fast ones of SERVERS_DIFFER on the embedded
 one too.
 """
 

@@ -91,7 +91,7 @@ def test_rows_go_by_age_and_what_waits_or_is_newest_stays(
     found = prune(life, mlflow, at)
     assert found["in all"] == 39 + 2  # runs but the newest of each job; two series
     assert life.rows("SELECT status, count(*) FROM litgo.outbox GROUP BY 1 ORDER BY 1") == [
-        ("dead", 12), ("pending", 1), ("accepted", 81)
+        ("accepted", 81), ("dead", 12), ("pending", 1)
     ]  # fmt: skip
     assert life.rows("SELECT count(*) FROM litgo.deliveries") == [(90,)]
     assert life.rows("SELECT job_name, count(*) FROM litgo.job_runs GROUP BY 1 ORDER BY 1") == [
