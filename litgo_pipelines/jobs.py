@@ -135,9 +135,9 @@ AUTOMATIC = (
         groups=("notifications",),
     ),
     Job(
-        "mail_suppressions",
+        "suppression_lists",
         Owner.MARKETPLACE,
-        "Whom SendGrid does not deliver to; their messages go another way.",
+        "Reads SendGrid's suppression lists, so that messages to such addresses go another way.",
         pools=("notifications",),
         groups=("suppressions",),
         cron="25 * * * *",

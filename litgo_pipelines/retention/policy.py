@@ -56,7 +56,7 @@ FREQUENT = frozenset(
         "matching",
         "contracts",
         "notifications",
-        "mail_suppressions",
+        "suppression_lists",
         "offer_expiry",
         "experiments",
         "experiment_reports",
