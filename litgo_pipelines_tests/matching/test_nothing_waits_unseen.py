@@ -138,7 +138,8 @@ TABLES = (
     "public.profiles, public.lawyers, public.cases, public.offers, public.case_matches, public.contracts, "
     "public.reviews, litgo.outbox, litgo.deliveries, litgo.told, "
     "litgo.case_waits, litgo.lawyer_availability, litgo.matchings, litgo.matching_batches, litgo.matching_failures, "
-    "litgo.exposures, litgo.triage, litgo.triage_failures, litgo.lawyer_evidence, litgo.contract_requests"
+    "litgo.exposures, litgo.triage, litgo.triage_failures, litgo.lawyer_evidence, litgo.contract_requests, "
+    "litgo.equity_history"
 )
 
 
