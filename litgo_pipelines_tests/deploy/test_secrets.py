@@ -22,6 +22,7 @@ from litgo_pipelines.observability.exporter import Exporter
 from litgo_pipelines.simulation.faults import Fault, FaultServer, Handler, json_answer
 from litgo_pipelines_tests.worlds.contracts import add_contract
 from litgo_pipelines_tests.worlds.contracts import keys as keys  # a fixture
+from litgo_pipelines_tests.worlds.intake import DISMISSED
 from litgo_pipelines_tests.worlds.machine import dump
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
@@ -60,7 +61,8 @@ def test_secrets_stay_where_they_are(
         about = {"contract_id": str(uuid.uuid4())}
         with connection.cursor() as cursor:
             put(cursor, [Message("contract_signed", person, person, about) for person in people], market.now)
-        market.case(area=None, description="Fui demitido sem justa causa", created_at=market.now)
+        willing = market._insert("profiles", ai_consent=True)
+        market.case(client_id=willing, area=None, description=DISMISSED, created_at=market.now)
     add_contract(database_url)
     url = make_url(database_url).set(password=PASSWORD).render_as_string(hide_password=False)
     secrets = {*SECRETS.values(), PASSWORD, keys[0].splitlines()[5]}
