@@ -104,7 +104,7 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
     assets = ask("{assetNodes {id groupName}}")["assetNodes"]
     groups = {
         "marketplace", "intake", "embeddings", "evidence", "matching", "equity", "learning", "lifecycle", "contracts",
-        "notifications", "retention",
+        "notifications", "suppressions", "retention",
     }  # fmt: skip
     assert {node["groupName"] for node in assets} == groups
     models = requests.get(
