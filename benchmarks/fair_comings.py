@@ -60,8 +60,14 @@ SCENARIOS = (
 class Comings:
     """A policy of the simulator's market: who is away is not asked, and cases beyond the wanted demand do not come."""
 
-    def __init__(self, policy: str, joined: Floats, away: list[tuple[int, float, float]], keep: Callable[[float], float],
-                 anew: tuple[float, float, int] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        policy: str,
+        joined: Floats,
+        away: list[tuple[int, float, float]],
+        keep: Callable[[float], float],
+        anew: tuple[float, float, int] | None = None,
+    ) -> None:
         self.policy, self.joined, self.away, self.keep, self.anew = policy, joined, away, keep, anew
         self.replay: Replay | None = None
         self.now = 0.0
@@ -148,9 +154,12 @@ def run(scenario: Scenario, seed: int, policy: str) -> tuple[dict[str, float], F
         joined[one] = event
     away = [(one, event + a * DAY, event + b * DAY) for a, b in scenario.away]
     offering = Comings(
-        policy, joined, away, lambda at: (scenario.after if at >= event else scenario.before) / most,
+        policy,
+        joined,
+        away,
+        lambda at: (scenario.after if at >= event else scenario.before) / most,
         (event, scenario.anew * DAY, one) if scenario.anew else None,
-    )  # fmt: skip
+    )
     market = lived(world, offering)
     assert offering.replay is not None
     done = offering.replay
@@ -218,8 +227,10 @@ def report(comings: dict[Any, list[Any]], spreads: dict[Any, list[Any]], seeds: 
         for span in comings[scenario.name, "now"][0][0]:
             now, before = ([times[span] for times, _ in comings[scenario.name, policy]] for policy in SHOWN)
             verdict = held(scenario.name, span, float(np.mean(now)))
-            rows.append(f"| {scenario.name} | {'days −9 to 27' if span == 'all' else span} | {_range(now)} | {_range(before)} | "
-                        f"{'–' if verdict is None else 'met' if verdict else '**missed**'} |")  # fmt: skip
+            rows.append(
+                f"| {scenario.name} | {'days −9 to 27' if span == 'all' else span} | {_range(now)} | {_range(before)} | "
+                f"{'–' if verdict is None else 'met' if verdict else '**missed**'} |"
+            )
     pools = []
     for ratio, limit in SPREAD_LIMITS.items():
         now, before = (spreads[ratio, policy] for policy in SHOWN)
@@ -227,9 +238,11 @@ def report(comings: dict[Any, list[Any]], spreads: dict[Any, list[Any]], seeds: 
             float(np.mean(v)) for v in ([s for s, _ in now], [f.gini for _, f in now], [f.kept for _, f in now])
         )
         was = float(np.mean([f.kept for _, f in before]))
-        pools.append(f"| {ratio:g} | {spread:.1f} ({max(s for s, _ in now):.0f}) | {np.mean([s for s, _ in before]):.1f} | {limit} | "
-                     f"{gini:.3f} | {np.mean([f.gini for _, f in before]):.3f} | {kept:.4f} | {was:.4f} | "
-                     f"{'met' if spread <= limit and gini <= MOST_GINI and kept >= was else '**missed**'} |")  # fmt: skip
+        pools.append(
+            f"| {ratio:g} | {spread:.1f} ({max(s for s, _ in now):.0f}) | {np.mean([s for s, _ in before]):.1f} | {limit} | "
+            f"{gini:.3f} | {np.mean([f.gini for _, f in before]):.3f} | {kept:.4f} | {was:.4f} | "
+            f"{'met' if spread <= limit and gini <= MOST_GINI and kept >= was else '**missed**'} |"
+        )
     relevance = [
         np.mean([f.kept for scenario in SCENARIOS for _, f in comings[scenario.name, policy]]) for policy in SHOWN
     ]

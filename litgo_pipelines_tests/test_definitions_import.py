@@ -3,8 +3,19 @@
 import subprocess
 import sys
 
-HEAVY = ("torch", "transformers", "sentence_transformers", "mlflow", "lightgbm", "sklearn", "matplotlib", "pyarrow",
-         "pandas", "scipy", "openai")  # fmt: skip
+HEAVY = (
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "mlflow",
+    "lightgbm",
+    "sklearn",
+    "matplotlib",
+    "pyarrow",
+    "pandas",
+    "scipy",
+    "openai",
+)
 
 
 def test_no_heavy_library_and_no_connection_at_import() -> None:

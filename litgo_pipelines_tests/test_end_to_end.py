@@ -36,8 +36,12 @@ def demo(environment: dict[str, str]) -> str:
     """What `litgo demo` prints for a small marketplace."""
     done = subprocess.run(
         [*LITGO, "demo", "--lawyers", "300", "--cases", "3000", "--days", "90"],
-        env=environment, capture_output=True, text=True, timeout=400, check=False,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
     logs = "".join(p.read_text()[-3000:] for p in Path(environment["LITGO_HOME"], "logs").glob("*.log"))
     assert done.returncode == 0, done.stdout + done.stderr + logs
     return done.stdout
@@ -103,14 +107,25 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
     assert {"jobName": "retraining", "status": "SUCCESS"} in runs
     assets = ask("{assetNodes {id groupName}}")["assetNodes"]
     groups = {
-        "marketplace", "intake", "embeddings", "evidence", "matching", "equity", "learning", "lifecycle", "contracts",
-        "notifications", "suppressions", "retention",
-    }  # fmt: skip
+        "marketplace",
+        "intake",
+        "embeddings",
+        "evidence",
+        "matching",
+        "equity",
+        "learning",
+        "lifecycle",
+        "contracts",
+        "notifications",
+        "suppressions",
+        "retention",
+    }
     assert {node["groupName"] for node in assets} == groups
     models = requests.get(
         f"http://127.0.0.1:{environment['MLFLOW_PORT']}/api/2.0/mlflow/registered-models/get",
-        params={"name": "litgo-ranker"}, timeout=30,
-    ).json()  # fmt: skip
+        params={"name": "litgo-ranker"},
+        timeout=30,
+    ).json()
     assert models["registered_model"]["latest_versions"][0]["version"] == "1"
 
     # a new case gets its offers with nobody doing anything
@@ -144,8 +159,9 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
             for status in ask(healthy)["instance"]["daemonHealth"]["allDaemonStatuses"]
             if status["required"]
         ),
-        90, "healthy daemons",
-    )  # fmt: skip
+        90,
+        "healthy daemons",
+    )
 
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 0
@@ -161,9 +177,13 @@ def test_a_taken_port_is_a_clear_error(environment: dict[str, str], demo: str) -
         taken.listen()
         port = str(taken.getsockname()[1])
         done = subprocess.run(
-            [*LITGO, "up"], env={**environment, "MLFLOW_PORT": port}, capture_output=True, text=True, timeout=120,
+            [*LITGO, "up"],
+            env={**environment, "MLFLOW_PORT": port},
+            capture_output=True,
+            text=True,
+            timeout=120,
             check=False,
-        )  # fmt: skip
+        )
     assert done.returncode != 0
     assert f"litgo: port {port} is taken" in done.stderr
     assert not processes_of(environment["LITGO_HOME"])
@@ -171,9 +191,13 @@ def test_a_taken_port_is_a_clear_error(environment: dict[str, str], demo: str) -
 
 def test_a_setting_that_cannot_be_used_stops_the_start_by_name() -> None:
     done = subprocess.run(
-        [*LITGO, "migrate"], env={**os.environ, "MIN_REVIEWS_FOR_RETRAIN": "many"}, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+        [*LITGO, "migrate"],
+        env={**os.environ, "MIN_REVIEWS_FOR_RETRAIN": "many"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode != 0
     assert "MIN_REVIEWS_FOR_RETRAIN='many'" in done.stderr
     assert "Traceback" not in done.stderr
@@ -183,8 +207,11 @@ def test_an_own_database_is_migrated_and_left_running(database_url: str, tmp_pat
     done = subprocess.run(
         [*LITGO, "migrate"],
         env={**os.environ, "LITGO_DATABASE_URL": database_url, "LITGO_HOME": str(tmp_path)},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "up to date" in done.stdout
     assert not (tmp_path / "postgres").exists()

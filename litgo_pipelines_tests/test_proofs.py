@@ -15,9 +15,13 @@ from litgo_pipelines_tests import proofs
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one proof of the folder `part` and of the file `one.yaml`."""
     for name, content in {
-        "part/a.py": "1", "part/deep/b.sql": "2", "one.yaml": "3", "other.py": "4", "tests/test_it.py": "5",
+        "part/a.py": "1",
+        "part/deep/b.sql": "2",
+        "one.yaml": "3",
+        "other.py": "4",
+        "tests/test_it.py": "5",
         **dict.fromkeys(proofs.ALWAYS, "6"),
-    }.items():  # fmt: skip
+    }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     monkeypatch.setattr(proofs, "ROOT", tmp_path)
@@ -74,9 +78,12 @@ def run(folder: Path, **environment: str) -> str:
     """The closing line of pytest in a project of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", folder, folder],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout.strip().splitlines()[-1]
 
 

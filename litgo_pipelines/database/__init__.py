@@ -34,12 +34,14 @@ SELECT pg_backend_pid()
 KEPT = "SELECT pg_backend_pid(), current_setting('search_path'), current_setting('TimeZone'), current_database()"
 # A peer that is gone without a word is noticed within a minute.
 KEEPALIVES = {
-    "keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000,
-}  # fmt: skip
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 # What a trigger, a check or another session's lock says to a row.
-REFUSED = (
-    psycopg2.IntegrityError, psycopg2.InternalError, psycopg2.DataError, InsufficientPrivilege, LockNotAvailable
-)  # fmt: skip
+REFUSED = (psycopg2.IntegrityError, psycopg2.InternalError, psycopg2.DataError, InsufficientPrivilege, LockNotAvailable)
 MOST_REFUSED = 5_000  # beyond that it is no matter of single rows
 T = TypeVar("T")
 

@@ -15,9 +15,17 @@ STORAGE = {"litgo_dagster": "litgo_dagster", "litgo_mlflow": "litgo_mlflow"}
 ROLES = ("litgo_pipelines", "litgo_exporter", *STORAGE)
 # What the exporter reads of Dagster's: runs, daemons, ticks. Not the event log.
 EXPORTED = (
-    "runs", "run_tags", "daemon_heartbeats", "instigators", "jobs", "job_ticks", "secondary_indexes", "kvs",
-    "instance_info", "alembic_version",
-)  # fmt: skip
+    "runs",
+    "run_tags",
+    "daemon_heartbeats",
+    "instigators",
+    "jobs",
+    "job_ticks",
+    "secondary_indexes",
+    "kvs",
+    "instance_info",
+    "alembic_version",
+)
 
 
 def apply(url: str, passwords: Path | None = None) -> None:

@@ -4,8 +4,16 @@ import re
 from urllib.parse import quote
 
 # Parameters that other programs read, and libpq would refuse.
-_FOREIGN = ("pgbouncer", "connection_limit", "pool_timeout", "pool_mode", "prepared_statements",
-            "statement_cache_size", "supa", "workaround")  # fmt: skip
+_FOREIGN = (
+    "pgbouncer",
+    "connection_limit",
+    "pool_timeout",
+    "pool_mode",
+    "prepared_statements",
+    "statement_cache_size",
+    "supa",
+    "workaround",
+)
 _PARTS = re.compile(r"^(?P<scheme>[a-z0-9]+(?:\+\w+)?)://(?:(?P<user>[^:@/]*)(?::(?P<password>.*))?@)?(?P<rest>[^@]*)$")
 
 

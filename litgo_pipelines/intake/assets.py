@@ -44,9 +44,15 @@ def triaged_cases(
     with postgres.session() as connection:
         version, model = local_model(connection, values.triage_models, as_of)
         result = triage_pending(
-            connection, as_of, limit=config.limit, threshold=values.triage_min_confidence, version=version, model=model,
-            openai=openai, warn=context.log.warning,
-        )  # fmt: skip
+            connection,
+            as_of,
+            limit=config.limit,
+            threshold=values.triage_min_confidence,
+            version=version,
+            model=model,
+            openai=openai,
+            warn=context.log.warning,
+        )
         pictures = queue_pictures(connection, as_of)
     log_json(context.log, "triaged_cases", run_id=context.run.run_id, **result.figures())
     return dg.MaterializeResult(metadata={**run_pictures(result, values.triage_min_confidence), **pictures})

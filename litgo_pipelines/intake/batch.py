@@ -238,20 +238,33 @@ class _Work:
 
     def _write(self, case: Case, decision: Decision, local_only: str | None, deltas: list[Delta]) -> bool:
         parameters = {
-            "case_id": case.case_id, "as_of": self.result.as_of, "status": decision.status, "area": decision.area,
-            "subarea": decision.subarea, "urgency_h": decision.urgency_h,
-            "urgency_source": decision.sources["urgency_h"], "danger": decision.danger.share,
-            "life_at_risk": decision.danger.life, "complexity": decision.complexity, "local_only": local_only,
-            "sources": json.dumps(decision.sources), "area_confidence": decision.area_confidence,
-            "subarea_confidence": decision.subarea_confidence, "reason": decision.reason,
-            "alternatives": json.dumps([
-                {"area": label.area, "subarea": label.subarea, "confidence": round(p, 4)}
-                for label, p in decision.alternatives
-            ]),
+            "case_id": case.case_id,
+            "as_of": self.result.as_of,
+            "status": decision.status,
+            "area": decision.area,
+            "subarea": decision.subarea,
+            "urgency_h": decision.urgency_h,
+            "urgency_source": decision.sources["urgency_h"],
+            "danger": decision.danger.share,
+            "life_at_risk": decision.danger.life,
+            "complexity": decision.complexity,
+            "local_only": local_only,
+            "sources": json.dumps(decision.sources),
+            "area_confidence": decision.area_confidence,
+            "subarea_confidence": decision.subarea_confidence,
+            "reason": decision.reason,
+            "alternatives": json.dumps(
+                [
+                    {"area": label.area, "subarea": label.subarea, "confidence": round(p, 4)}
+                    for label, p in decision.alternatives
+                ]
+            ),
             "classifier": self.result.classifier if decision.classified_by == "local" else decision.classified_by,
-            "was_area": case.area, "was_subarea": case.subarea, "was_urgency_h": case.urgency_h,
+            "was_area": case.area,
+            "was_subarea": case.subarea,
+            "was_urgency_h": case.urgency_h,
             "was_complexity": case.complexity,
-        }  # fmt: skip
+        }
 
         def write(cursor: Cursor) -> bool:
             cursor.execute(sql(PACKAGE, "decision.sql"), parameters)

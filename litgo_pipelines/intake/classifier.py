@@ -76,9 +76,14 @@ class Model:
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             try:
                 np.savez_compressed(
-                    file, labels=np.array(self.labels), vocabulary=np.array(list(self.vocabulary)), idf=self.idf,
-                    weights=self.weights, bias=self.bias, scale=self.scale,
-                )  # fmt: skip
+                    file,
+                    labels=np.array(self.labels),
+                    vocabulary=np.array(list(self.vocabulary)),
+                    idf=self.idf,
+                    weights=self.weights,
+                    bias=self.bias,
+                    scale=self.scale,
+                )
                 file.close()
                 os.replace(file.name, path)
             except BaseException:
@@ -92,8 +97,11 @@ class Model:
             return cls(
                 [Subarea(*map(str, label)) for label in stored["labels"]],
                 {str(term): column for column, term in enumerate(stored["vocabulary"])},
-                stored["idf"], stored["weights"], stored["bias"], float(stored["scale"]),
-            )  # fmt: skip
+                stored["idf"],
+                stored["weights"],
+                stored["bias"],
+                float(stored["scale"]),
+            )
 
 
 def train(labelled: Sequence[tuple[Subarea, str]] = ()) -> Model:

@@ -164,9 +164,13 @@ class Recogniser:
 
     def save(self, path: Path) -> None:
         np.savez_compressed(
-            path, vocabulary=np.array(list(self.vocabulary)), idf=self.idf.astype(np.float32),
-            weights=self.weights.astype(np.float32), bias=self.bias, digest=np.array(digest()),
-        )  # fmt: skip
+            path,
+            vocabulary=np.array(list(self.vocabulary)),
+            idf=self.idf.astype(np.float32),
+            weights=self.weights.astype(np.float32),
+            bias=self.bias,
+            digest=np.array(digest()),
+        )
 
 
 def pieces(text: str) -> list[str]:

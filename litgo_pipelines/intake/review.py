@@ -133,10 +133,15 @@ def decide(cursor: Cursor, case_id: str, area: str, subarea: str, who: str, as_o
     cursor.execute(
         sql("litgo_pipelines.intake", "reviewed.sql"),
         {
-            "case_id": case_id, "area": label.area, "subarea": label.subarea, "sources": json.dumps(chosen),
-            "class_h": taxonomy.urgency_h(*label), "who": who.strip(), "as_of": as_of,
+            "case_id": case_id,
+            "area": label.area,
+            "subarea": label.subarea,
+            "sources": json.dumps(chosen),
+            "class_h": taxonomy.urgency_h(*label),
+            "who": who.strip(),
+            "as_of": as_of,
         },
-    )  # fmt: skip
+    )
     add(cursor, [count("triage_source_total", source="person")])
     return label
 

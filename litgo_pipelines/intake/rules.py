@@ -19,9 +19,23 @@ LEAST_H, MOST_H = 2, 720
 LEVELS = ("LOW", "MEDIUM", "HIGH")
 
 _VALUES = {
-    "um": 1, "uma": 1, "dois": 2, "duas": 2, "tres": 3, "quatro": 4, "cinco": 5, "seis": 6, "sete": 7, "oito": 8,
-    "nove": 9, "dez": 10, "doze": 12, "quinze": 15, "vinte": 20, "trinta": 30,
-}  # fmt: skip
+    "um": 1,
+    "uma": 1,
+    "dois": 2,
+    "duas": 2,
+    "tres": 3,
+    "quatro": 4,
+    "cinco": 5,
+    "seis": 6,
+    "sete": 7,
+    "oito": 8,
+    "nove": 9,
+    "dez": 10,
+    "doze": 12,
+    "quinze": 15,
+    "vinte": 20,
+    "trinta": 30,
+}
 _PARTS = {"*": r"\w+(?: \w+){0,2}", "{n}": rf"(?P<n>\d{{1,3}}|{'|'.join(_VALUES)})"}
 _NEGATED = re.compile(r"\b(?:nao|nunca|sem|nenhum|nenhuma)(?: \w+){0,2} $")
 

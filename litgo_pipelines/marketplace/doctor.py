@@ -268,9 +268,11 @@ def _judged(finding: ColumnFinding, counts: Counts, report: Report) -> ColumnFin
         return finding
     name = f"{finding.table}.{finding.column}"
     finding = replace(
-        finding, empty=1 - full / rows, unknown_share=of_unknown / full if full and name in VALUES else None,
+        finding,
+        empty=1 - full / rows,
+        unknown_share=of_unknown / full if full and name in VALUES else None,
         unknown=tuple(unknown[:5]),
-    )  # fmt: skip
+    )
     if name in VALUES and full and of_unknown > full / 2:
         report.failures.append(
             f"{name}: {of_unknown / full:.0%} of the values mean nothing to the pipelines ({', '.join(unknown[:5])}): "
@@ -283,11 +285,25 @@ def _judged(finding: ColumnFinding, counts: Counts, report: Report) -> ColumnFin
 
 # What is filled later, or where nothing means something.
 MAY_BE_EMPTY = {
-    "lawyers.primary_area", "lawyers.tags_expertise", "cases.area", "cases.subarea", "cases.urgency_h",
-    "cases.complexity", "cases.description", "case_matches.fair_score", "case_matches.equity_score",
-    "case_matches.raw_score", "case_matches.features", "case_matches.breakdown", "offers.responded_at",
-    "offers.fair_score", "offers.raw_score", "contracts.signed_client", "contracts.signed_lawyer", "reviews.outcome",
-}  # fmt: skip
+    "lawyers.primary_area",
+    "lawyers.tags_expertise",
+    "cases.area",
+    "cases.subarea",
+    "cases.urgency_h",
+    "cases.complexity",
+    "cases.description",
+    "case_matches.fair_score",
+    "case_matches.equity_score",
+    "case_matches.raw_score",
+    "case_matches.features",
+    "case_matches.breakdown",
+    "offers.responded_at",
+    "offers.fair_score",
+    "offers.raw_score",
+    "contracts.signed_client",
+    "contracts.signed_lawyer",
+    "reviews.outcome",
+}
 
 
 def text(report: Report) -> str:

@@ -72,8 +72,17 @@ def wishes(tables: dict[str, FittedTable]) -> list[Wish]:
             return form.expression("") if form.plain else f"({form.expression('')})"
 
         keys, where = re.sub(r"\{(\w+)\}", theirs, keys), re.sub(r"\{(\w+)\}", theirs, where)
-        found.append(Wish(name, fitted.table.quoted, fitted.table.relation[0], method, keys, where or None,
-                          "; ".join(reasons) or None))  # fmt: skip
+        found.append(
+            Wish(
+                name,
+                fitted.table.quoted,
+                fitted.table.relation[0],
+                method,
+                keys,
+                where or None,
+                "; ".join(reasons) or None,
+            )
+        )
     return found
 
 

@@ -137,15 +137,21 @@ def _table(name: str, line: int, node: yaml.Node, problems: list[tuple[int, str]
             owner_writes = True
         else:
             problems.append(
-                (at, f"{name}.{key}: expected table: schema.table, columns: …, where: an SQL condition over t, "
-                     "or write_as: owner")
-            )  # fmt: skip
+                (
+                    at,
+                    f"{name}.{key}: expected table: schema.table, columns: …, where: an SQL condition over t, "
+                    "or write_as: owner",
+                )
+            )
     problems += [
-        (line, f"{name}.{column} is missing: name the column, an expression as {{sql: …}}"
-               + (", or null" if f"{name}.{column}" in OPTIONAL else ""))
+        (
+            line,
+            f"{name}.{column} is missing: name the column, an expression as {{sql: …}}"
+            + (", or null" if f"{name}.{column}" in OPTIONAL else ""),
+        )
         for column in TABLES[name]
         if column not in forms
-    ]  # fmt: skip
+    ]
     return SourceTable(name, relation, forms, line, where, owner_writes)
 
 
@@ -184,9 +190,12 @@ def _form(table: str, column: str, node: yaml.Node, problems: list[tuple[int, st
     if set(parts) == {"sql"} and _is_text(parts["sql"]):
         if written or column in _KEYS.get(table, ("id",)):
             problems.append(
-                (line, f"{name} is written or found by the pipelines, which an expression cannot take: name a column, "
-                       "or {column: …, values: {ours: theirs}}")
-            )  # fmt: skip
+                (
+                    line,
+                    f"{name} is written or found by the pipelines, which an expression cannot take: name a column, "
+                    "or {column: …, values: {ours: theirs}}",
+                )
+            )
         return Form(line, sql=parts["sql"].value)
     if set(parts) == {"column", "values"} and _is_text(parts["column"]):
         return Form(line, column=parts["column"].value, values=_values(name, parts["values"], problems))

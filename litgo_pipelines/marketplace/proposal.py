@@ -73,11 +73,15 @@ def place_tables(tables: Sequence[TheirTable], fixed: Mapping[str, tuple[str, st
     found = {ours: by_name[relation] for ours, relation in fixed.items() if relation in by_name}
     taken = {(table.schema, table.name) for table in found.values()}
     scored = sorted(
-        ((score, ours, (table.schema, table.name))
-         for ours in TABLES if ours not in found
-         for table in tables if (score := _table_score(ours, table)) >= SIMILAR),
+        (
+            (score, ours, (table.schema, table.name))
+            for ours in TABLES
+            if ours not in found
+            for table in tables
+            if (score := _table_score(ours, table)) >= SIMILAR
+        ),
         reverse=True,
-    )  # fmt: skip
+    )
     for _, ours, relation in scored:
         if ours not in found and relation not in taken:
             found[ours] = by_name[relation]
@@ -103,12 +107,15 @@ def propose_table(
     open_columns = [column for column in TABLES[ours] if column not in kept]
     taken = {form.column for form in kept.values() if form.column}
     candidates = sorted(
-        ((score, column, theirs)
-         for column in open_columns
-         for theirs in table.columns if theirs not in taken
-         if (score := similarity(column, theirs, other_names.COLUMNS.get(column, ()))) >= SIMILAR),
+        (
+            (score, column, theirs)
+            for column in open_columns
+            for theirs in table.columns
+            if theirs not in taken
+            if (score := similarity(column, theirs, other_names.COLUMNS.get(column, ()))) >= SIMILAR
+        ),
         reverse=True,
-    )  # fmt: skip
+    )
     for _, column, theirs in candidates:
         if column not in forms and theirs not in taken and (form := _serving(ours, column, table, theirs)):
             forms[column] = form
@@ -178,8 +185,10 @@ def render(tables: Mapping[str, ProposedTable], heading: str) -> str:
             if table.owner_writes:
                 lines.append("  write_as: owner  # triggers of theirs run with the rights of the table's owner")
         lines.append("  columns:")
-        lines += [f"    {column}: {_written(column, forms[column])}{_comment(name, column, forms[column], guessed)}"
-                  for column in TABLES[name]]  # fmt: skip
+        lines += [
+            f"    {column}: {_written(column, forms[column])}{_comment(name, column, forms[column], guessed)}"
+            for column in TABLES[name]
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -28,9 +28,19 @@ WHOLE = {"lawyers.max_concurrent_cases", "lawyers.cases_30d", "lawyers.capacidad
 FREE_TEXT = {"cases.title", "cases.description", "reviews.comment", "contracts.doc_url"}  # may well be empty
 # An instant that may be open at either end: «on leave until further notice».
 OPEN_ENDED = {"lawyers.leave_from", "lawyers.leave_until"}
-NEEDED = {"cases.created_at", "cases.client_id", "contracts.created_at", "contracts.case_id", "contracts.lawyer_id",
-          "contracts.client_id", "offers.case_id", "offers.lawyer_id", "offers.sent_at", "reviews.contract_id",
-          "reviews.created_at"}  # fmt: skip
+NEEDED = {
+    "cases.created_at",
+    "cases.client_id",
+    "contracts.created_at",
+    "contracts.case_id",
+    "contracts.lawyer_id",
+    "contracts.client_id",
+    "offers.case_id",
+    "offers.lawyer_id",
+    "offers.sent_at",
+    "reviews.contract_id",
+    "reviews.created_at",
+}
 
 
 def condition(name: str, value: str) -> str | None:

@@ -124,8 +124,15 @@ def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgr
     as_of = config.instant()
     with postgres.connect() as connection, connection.cursor() as cursor:
         offers, cases, refused = expiry.expire(cursor, as_of)
-    log_json(context.log, "expired_offers", run_id=context.run.run_id, as_of=as_of, offers=offers, cases=cases,
-             refused=len(refused))  # fmt: skip
+    log_json(
+        context.log,
+        "expired_offers",
+        run_id=context.run.run_id,
+        as_of=as_of,
+        offers=offers,
+        cases=cases,
+        refused=len(refused),
+    )
     return dg.MaterializeResult(
         metadata={
             "offers expired": offers,
@@ -160,8 +167,17 @@ def parked_cases(context: dg.AssetExecutionContext, config: AsOfConfig, postgres
         returned = availability.record(cursor, as_of)
         parked = waits.parked(cursor)
     counts = {reason: sum(case.reason == reason for case in parked) for reason in waits.REASONS}
-    log_json(context.log, "parked_cases", run_id=context.run.run_id, as_of=as_of, ended=ended, told=told, aside=aside,
-             returned=returned, **counts)  # fmt: skip
+    log_json(
+        context.log,
+        "parked_cases",
+        run_id=context.run.run_id,
+        as_of=as_of,
+        ended=ended,
+        told=told,
+        aside=aside,
+        returned=returned,
+        **counts,
+    )
     return dg.MaterializeResult(
         metadata={
             "people told": told,
@@ -212,8 +228,15 @@ def allocation_parameters(
                 cursor, as_of, fit.ranker.version, fit.weight, fit.evidence(window), context.run.run_id
             )
     found = {fit.ranker.version or fit.ranker.kind: fit.weight for fit in fits}
-    log_json(context.log, "allocation_parameters", run_id=context.run.run_id, as_of=as_of, share=window.share,
-             cases=len(window.cases[0].at), lambdas=found)  # fmt: skip
+    log_json(
+        context.log,
+        "allocation_parameters",
+        run_id=context.run.run_id,
+        as_of=as_of,
+        share=window.share,
+        cases=len(window.cases[0].at),
+        lambdas=found,
+    )
     return dg.MaterializeResult(metadata=calibration_pictures(window, rules, fits))
 
 
@@ -266,8 +289,14 @@ def lawyer_momentum(context: dg.AssetExecutionContext, config: AsOfConfig, postg
 
     with postgres.connect() as connection, connection.cursor() as cursor:
         night = momentum_night.refresh(cursor, config.instant())
-    log_json(context.log, "lawyer_momentum", run_id=context.run.run_id, as_of=night.as_of, rows=len(night.lawyers),
-             events=night.events)  # fmt: skip
+    log_json(
+        context.log,
+        "lawyer_momentum",
+        run_id=context.run.run_id,
+        as_of=night.as_of,
+        rows=len(night.lawyers),
+        events=night.events,
+    )
     rows = [(key, BY_KEY[key].meaning, f"{count:,}") for key, count in night.known().items()]
     return dg.MaterializeResult(
         metadata={

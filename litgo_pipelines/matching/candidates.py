@@ -117,21 +117,51 @@ def read_cases(cursor: Cursor, case_ids: Sequence[str], rounds: Sequence[int], p
     pairs_there = list(zip(area, subarea, strict=True))
     subarea_number = {pair: number for number, pair in enumerate(sorted(set(pairs_there)))}
     return Cases(
-        ids, clients, numbers, list(area_number), list(subarea_number),
+        ids,
+        clients,
+        numbers,
+        list(area_number),
+        list(subarea_number),
         np.array([area_number[name] for name in area]),
         np.array([subarea_number[pair] for pair in pairs_there]),
-        np.array(urgency, dtype=float), complexity, presets, np.array(lat, dtype=float), np.array(lng, dtype=float),
-    )  # fmt: skip
+        np.array(urgency, dtype=float),
+        complexity,
+        presets,
+        np.array(lat, dtype=float),
+        np.array(lng, dtype=float),
+    )
 
 
 def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> Lawyers:
     """Everybody who could be eligible for one of the cases within its radius, as of the instant."""
     import pyarrow as pa
 
-    names = ["area", "degree", "lng", "lat", "capacity", "cases_30d", "joined", "offers_30d", "offers_1d",
-             "offers_3d", "offers_10d", "last_offered",
-             "concluded", "won", "years", "publications", "response_h", "stars", "reviews", "softskill",
-             "twin", "account", "tenure_days", *MOMENTUM_KEYS]  # fmt: skip
+    names = [
+        "area",
+        "degree",
+        "lng",
+        "lat",
+        "capacity",
+        "cases_30d",
+        "joined",
+        "offers_30d",
+        "offers_1d",
+        "offers_3d",
+        "offers_10d",
+        "last_offered",
+        "concluded",
+        "won",
+        "years",
+        "publications",
+        "response_h",
+        "stars",
+        "reviews",
+        "softskill",
+        "twin",
+        "account",
+        "tenure_days",
+        *MOMENTUM_KEYS,
+    ]
     regions, anywhere = _regions(cases, radius_km)
     rows = read(
         cursor,
@@ -259,9 +289,13 @@ def similar(
         (rows,) = np.nonzero(cases.area == area)
         used = np.unique(np.concatenate([np.empty(0, np.int64), *(reach.found[row][0] for row in rows)]))
         here = store.read_similarity(
-            connection, [cases.ids[row] for row in rows], [lawyers.ids[k] for k in members[used]], as_of,
-            model=model, until=until,
-        )  # fmt: skip
+            connection,
+            [cases.ids[row] for row in rows],
+            [lawyers.ids[k] for k in members[used]],
+            as_of,
+            model=model,
+            until=until,
+        )
         space = space or here.space
         for values, row in zip(here.values, rows, strict=True):
             found[row] = values[np.searchsorted(used, reach.found[row][0])]

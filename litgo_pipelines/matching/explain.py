@@ -239,10 +239,17 @@ def _row(entry: dict[str, Any], added: dict[str, float]) -> Sequence[str]:
         text = "–" if value is None else f"{value:.2f}" + ("°" if key in entry["imputed"] else "")
         values.append(f"{text} ({added[key]:+.3f})" if key in added else text)
     return (
-        entry["lawyer_id"], "yes" if entry["offered"] else "", f"{entry['relevance']:.3f}",
-        str(entry["rank_by_relevance"]), f"{entry['equity_term']:+.3f}", f"{entry['score']:.3f}",
-        f"{entry['load']:.3f}", note, *values, _others(entry, added),
-    )  # fmt: skip
+        entry["lawyer_id"],
+        "yes" if entry["offered"] else "",
+        f"{entry['relevance']:.3f}",
+        str(entry["rank_by_relevance"]),
+        f"{entry['equity_term']:+.3f}",
+        f"{entry['score']:.3f}",
+        f"{entry['load']:.3f}",
+        note,
+        *values,
+        _others(entry, added),
+    )
 
 
 def _others(entry: dict[str, Any], added: dict[str, float]) -> str:

@@ -40,9 +40,15 @@ def read_night(cursor: Cursor, as_of: datetime) -> Night:
         cursor,
         sql(PACKAGE, "momentum_events.sql"),
         {"as_of": as_of, "since": as_of - timedelta(days=WINDOW_DAYS)},
-        {"what": pa.int64(), "lawyer_id": pa.string(), "area": pa.string(), "at": pa.int64(),
-         "kind": pa.string(), "fee": pa.float64()},
-    )  # fmt: skip
+        {
+            "what": pa.int64(),
+            "lawyer_id": pa.string(),
+            "area": pa.string(),
+            "at": pa.int64(),
+            "kind": pa.string(),
+            "fee": pa.float64(),
+        },
+    )
     what, at = rows["what"].to_numpy(), rows["at"].to_numpy()
     lawyer, lawyers = _codes(rows["lawyer_id"])
     area, areas = _codes(rows["area"])

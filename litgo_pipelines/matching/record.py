@@ -104,9 +104,15 @@ def record_failure(cursor: Cursor, case_id: str, reason: str, as_of: datetime) -
         "retry_at = excluded.last_failed_at + CASE WHEN f.attempts + 1 >= %(attempts)s THEN %(told)s "
         "ELSE %(retry)s * (f.attempts + 1) END, "
         "dead = f.attempts + 1 >= %(attempts)s RETURNING dead, first_failed_at",
-        {"case": case_id, "reason": reason[:1000], "at": as_of, "retry": RETRY, "told": RETRY_TOLD,
-         "attempts": ATTEMPTS},
-    )  # fmt: skip
+        {
+            "case": case_id,
+            "reason": reason[:1000],
+            "at": as_of,
+            "retry": RETRY,
+            "told": RETRY_TOLD,
+            "attempts": ATTEMPTS,
+        },
+    )
     dead, first = cursor.fetchone()
     if dead:
         tell_failed(cursor, case_id, first, as_of)

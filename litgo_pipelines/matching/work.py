@@ -166,9 +166,17 @@ class BatchWork:
         free = day_limit.free(lawyers.offers_in[:, who], lawyers.capacity[who], plan.offer_burst_days)
         near = self._near(row)
         found = nearest.offer(
-            near, free, relevance, load, last, tie, rule, who, plan.exploration,
+            near,
+            free,
+            relevance,
+            load,
+            last,
+            tie,
+            rule,
+            who,
+            plan.exploration,
             _seed(cases.ids[row], cases.rounds[row]),
-        )  # fmt: skip
+        )
         choice, offered, by_chance = found.choice, found.rows, found.by_chance
         others = next_best(choice, relevance, load, last, tie, rule, EXPLAINED_BEYOND, besides=offered)
         rows = np.concatenate([offered, others]).astype(np.int64)

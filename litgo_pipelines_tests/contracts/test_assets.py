@@ -93,8 +93,10 @@ def test_checks_warn_of_what_waits_too_long(database_url: str, fake: FakeDocuSig
     defs = dg.Definitions(asset_checks=checks, resources={"postgres": Postgres(url=database_url), "docusign": limited})
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process()
     assert failed_checks(result) == [
-        "envelopes_are_looked_at", "manual_contracts_are_signed", "nothing_stuck_in_sending",
-    ]  # fmt: skip
+        "envelopes_are_looked_at",
+        "manual_contracts_are_signed",
+        "nothing_stuck_in_sending",
+    ]
 
 
 def test_with_fallbacks_off_the_run_fails_after_the_others_were_sent(database_url: str, fake: FakeDocuSign) -> None:

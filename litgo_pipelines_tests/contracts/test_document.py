@@ -11,9 +11,15 @@ from litgo_pipelines.contracts.document import NotRenderable, Terms, anchors, fe
 
 ID = "1f0e9c1a-3b5e-4b8e-9a59-0c6c8f6f1a11"
 TERMS = Terms(
-    ID, "José João da Conceição", "Ângela Müller", "OAB/SP 123.456", "Demissão sem justa causa – “verbas”",
-    "Trabalhista", {"type": "success", "percent": 20}, datetime(2026, 3, 10, 1, 30, tzinfo=UTC),
-)  # fmt: skip
+    ID,
+    "José João da Conceição",
+    "Ângela Müller",
+    "OAB/SP 123.456",
+    "Demissão sem justa causa – “verbas”",
+    "Trabalhista",
+    {"type": "success", "percent": 20},
+    datetime(2026, 3, 10, 1, 30, tzinfo=UTC),
+)
 
 
 def words(pdf: bytes) -> str:
@@ -25,12 +31,17 @@ def words(pdf: bytes) -> str:
 def test_the_document_says_who_what_how_much_and_when() -> None:
     said = words(render(TERMS))
     for part in (
-        "CONTRATO DE PRESTAÇÃO DE SERVIÇOS ADVOCATÍCIOS", f"Contrato nº {ID}, de 09/03/2026.",  # in São Paulo
-        "CONTRATANTE: José João da Conceição.", "CONTRATADO(A): Ângela Müller, advogado(a) inscrito(a)",
-        "sob o nº SP 123.456", "CONTRATANTE: “Demissão sem justa causa – ‘verbas’”", "direito: “Trabalhista”",
-        "20% do êxito", "não têm força contratual",
+        "CONTRATO DE PRESTAÇÃO DE SERVIÇOS ADVOCATÍCIOS",
+        f"Contrato nº {ID}, de 09/03/2026.",  # in São Paulo
+        "CONTRATANTE: José João da Conceição.",
+        "CONTRATADO(A): Ângela Müller, advogado(a) inscrito(a)",
+        "sob o nº SP 123.456",
+        "CONTRATANTE: “Demissão sem justa causa – ‘verbas’”",
+        "direito: “Trabalhista”",
+        "20% do êxito",
+        "não têm força contratual",
         *anchors(ID),
-    ):  # fmt: skip
+    ):
         assert said.count(part) == 1, part
     assert "{" not in said
 

@@ -191,15 +191,22 @@ def test_one_signature_in_an_envelope_that_came_to_nothing_is_none(
     fake.set(fake.only(), "sent", client=NOW)
     assert look(connection, docusign, minutes(5)) == {"partly": 1}
     look(connection, docusign, timedelta(days=6))
-    (reminded,) = rows(database_url, "SELECT recipient_id = (SELECT lawyer_id FROM contracts) FROM litgo.outbox "
-                                     "WHERE kind = 'contract_reminder'")  # fmt: skip
+    (reminded,) = rows(
+        database_url,
+        "SELECT recipient_id = (SELECT lawyer_id FROM contracts) FROM litgo.outbox WHERE kind = 'contract_reminder'",
+    )
     assert reminded == (True,)
     assert look(connection, docusign, timedelta(days=8.3)) == {"paper": 1}
     signed = NOW + timedelta(days=9)
     said = manual.record_signature(
-        connection, contract_id=contract, signed_by="both", signed_at=signed.isoformat(), recorded_by="Ana",
-        sha256="a" * 64, as_of=signed + timedelta(hours=1),
-    )  # fmt: skip
+        connection,
+        contract_id=contract,
+        signed_by="both",
+        signed_at=signed.isoformat(),
+        recorded_by="Ana",
+        sha256="a" * 64,
+        as_of=signed + timedelta(hours=1),
+    )
     assert said.endswith("contrato ativo")
     assert rows(database_url, "SELECT signed_client, signed_lawyer FROM contracts") == [(signed, signed)]
 
@@ -237,9 +244,14 @@ def test_a_limit_told_as_a_400_opens_the_breaker_and_passes(
     ],
 )
 def test_what_only_a_person_can_mend_is_told_once_a_day_and_asked_ever_more_rarely(
-    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, operation: str,
-    fault: faults.Fault, code: str,
-) -> None:  # fmt: skip
+    database_url: str,
+    connection: Connection,
+    docusign: DocuSign,
+    fake: FakeDocuSign,
+    operation: str,
+    fault: faults.Fault,
+    code: str,
+) -> None:
     contract = add_contract(database_url)
     run(connection, docusign)
     fake.trouble = {operation: [fault]}

@@ -34,13 +34,21 @@ def chosen(live: LiveMarketplace, fee: dict[str, Any]) -> str:
     live.ask("DELETE FROM public.offers WHERE case_id = %s", case)
     live.ask(
         "INSERT INTO public.offers (case_id, lawyer_id, status, sent_at, expires_at) "
-        "VALUES (%s, %s, 'interested', %s, %s)", case, lawyer, NOW - timedelta(hours=2), NOW,
-    )  # fmt: skip
+        "VALUES (%s, %s, 'interested', %s, %s)",
+        case,
+        lawyer,
+        NOW - timedelta(hours=2),
+        NOW,
+    )
     ((contract,),) = live.ask(
         "INSERT INTO public.contracts (case_id, lawyer_id, client_id, status, fee_model, created_at) "
         "VALUES (%s, %s, %s, 'pending-signature', %s, %s) RETURNING id::text",
-        case, lawyer, client_id, json.dumps(fee), NOW - timedelta(hours=1),
-    )  # fmt: skip
+        case,
+        lawyer,
+        client_id,
+        json.dumps(fee),
+        NOW - timedelta(hours=1),
+    )
     return contract
 
 
@@ -79,9 +87,9 @@ def test_contracts_and_messages_on_the_live_schema(
         assert (statuses[good], statuses[bad]) == ("sent", "refused")
         assert told(live, bad) == {"contract_refused": 3}
 
-        envelope = fake.envelopes[live.ask(
-            "SELECT envelope_id FROM litgo.contract_requests WHERE contract_id = %s", good
-        )[0][0]]  # fmt: skip
+        envelope = fake.envelopes[
+            live.ask("SELECT envelope_id FROM litgo.contract_requests WHERE contract_id = %s", good)[0][0]
+        ]
         envelope["recipients"]["signers"][1]["status"] = "autoresponded"
         looked = look_at_envelopes(connection, docusign, NOW + timedelta(minutes=5), limit=1000, signing_days=7)
         assert looked.outcomes["paper"] == 1
@@ -96,7 +104,7 @@ def test_contracts_and_messages_on_the_live_schema(
         live.ask("UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL")
         address = live.ask(
             "SELECT p.email FROM contracts c JOIN profiles p ON p.id = c.client_id WHERE c.id = %s", good
-        )[0][0]  # fmt: skip
+        )[0][0]
         listed = faults.json_answer([{"created": int(NOW.timestamp()), "email": address, "reason": "550"}])
         with FaultServer(listed, faults.json_answer([])) as lists:
             found = poll(connection, SendGrid(base_url=lists.url, database_url=live.url), NOW)

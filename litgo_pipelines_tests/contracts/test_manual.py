@@ -116,8 +116,9 @@ def test_the_job_records_once_and_refuses_aloud(database_url: str, contract: str
     def run(**changes: str) -> dg.ExecuteInProcessResult:
         return job.execute_in_process(
             run_config={"ops": {"signature": {"config": {**config, **changes}}}},
-            resources={"postgres": Postgres(url=database_url)}, raise_on_error=False,
-        )  # fmt: skip
+            resources={"postgres": Postgres(url=database_url)},
+            raise_on_error=False,
+        )
 
     assert not run(sha256="12").success
     assert run().success

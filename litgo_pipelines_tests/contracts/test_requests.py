@@ -185,8 +185,9 @@ def test_docusign_failing_means_by_hand(
     assert request_row(database_url, contract) == ("manual", "manual", reason, "pending-signature")
     assert messages(database_url) == ["contract_manual 3"]
     assert counted(database_url) == {
-        "contract_creation_method_total manual": 1, f"fallback_usage_total {reason} docusign": 1,
-    }  # fmt: skip
+        "contract_creation_method_total manual": 1,
+        f"fallback_usage_total {reason} docusign": 1,
+    }
     fake.trouble = {}
     rows(database_url, "UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL")
     assert look(connection, client(fake.url, database_url), 5) == {"none": 1}

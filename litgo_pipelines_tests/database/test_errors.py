@@ -39,7 +39,7 @@ END = NIGHTS.time_window_for_partition_key(KEY).end
         (f"DO $$ BEGIN RAISE EXCEPTION '{SECRET}' USING ERRCODE = '42501'; END $$", "InsufficientPrivilege"),
         (f"DO $$ BEGIN RAISE EXCEPTION 'no' USING DETAIL = '{SECRET}', HINT = '{SECRET}'; END $$", "P0001"),
     ],
-)  # fmt: skip
+)
 def test_an_error_says_what_it_is_and_nothing_of_the_row(database_url: str, statement: str, said: str) -> None:
     execute(database_url, f"INSERT INTO public.profiles (full_name) VALUES ('{SECRET}')")
     with closing(open_connection(database_url)) as connection, connection.cursor() as cursor:

@@ -37,11 +37,22 @@ def pooler(database_url: str, tmp_path: Path) -> Iterator[Pooler]:
         for parent in (folder, *folder.parents[:3]):
             parent.chmod(0o755)
         (folder / "users.txt").write_text(f'"{parsed.username}" "{parsed.password or ""}"\n')
-        (folder / "pgbouncer.ini").write_text("\n".join([
-            "[databases]", f"* = host={host} port={parsed.port or 5432}", "[pgbouncer]", "listen_addr = 127.0.0.1",
-            f"listen_port = {port}", "unix_socket_dir =", "auth_type = trust", f"auth_file = {folder}/users.txt",
-            f"pool_mode = {mode}", *lines,
-        ]))  # fmt: skip
+        (folder / "pgbouncer.ini").write_text(
+            "\n".join(
+                [
+                    "[databases]",
+                    f"* = host={host} port={parsed.port or 5432}",
+                    "[pgbouncer]",
+                    "listen_addr = 127.0.0.1",
+                    f"listen_port = {port}",
+                    "unix_socket_dir =",
+                    "auth_type = trust",
+                    f"auth_file = {folder}/users.txt",
+                    f"pool_mode = {mode}",
+                    *lines,
+                ]
+            )
+        )
         command = [PGBOUNCER or "", "-q", str(folder / "pgbouncer.ini")]
         if os.getuid() == 0:  # it refuses to run as root; a socket's owner may connect
             socket = Path(host) / f".s.PGSQL.{parsed.port or 5432}"

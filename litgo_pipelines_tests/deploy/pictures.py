@@ -303,9 +303,10 @@ def main() -> None:
         history = folder / "history.txt"
         history.write_text("\n".join(openmetrics()), encoding="utf-8")
         subprocess.run(
-            ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(history), str(folder / "tsdb")], check=True,
+            ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(history), str(folder / "tsdb")],
+            check=True,
             stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         with watching(folder) as url:
             picture.main([url, f"--folder={FOLDER}", f"--scrape={SCRAPE}", f"--end={END}"])
 

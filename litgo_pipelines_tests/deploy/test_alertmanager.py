@@ -139,9 +139,10 @@ def rendered(folder: Path, exporter: int, prometheus: int, alertmanager: int, ma
     told = yaml.safe_load(ALERTMANAGER.read_text())
     (folder / "secret").write_text("a-token")
     told["global"] |= {
-        "smtp_smarthost": f"127.0.0.1:{mail}", "smtp_require_tls": False,
+        "smtp_smarthost": f"127.0.0.1:{mail}",
+        "smtp_require_tls": False,
         "smtp_auth_password_file": str(folder / "secret"),
-    }  # fmt: skip
+    }
     for route in (told["route"], *told["route"]["routes"]):
         route |= {"group_wait": "1s", "group_interval": "1s"}
     for receiver in told["receivers"]:
@@ -176,14 +177,24 @@ def test_what_breaks_is_told_within_a_minute_and_its_end_too(database_url: str, 
 
         with (
             process(
-                tmp_path, environment, "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=am",
-                f"--web.listen-address=127.0.0.1:{alertmanager}", "--cluster.listen-address=",
+                tmp_path,
+                environment,
+                "prometheus-alertmanager",
+                "--config.file=alertmanager.yml",
+                "--storage.path=am",
+                f"--web.listen-address=127.0.0.1:{alertmanager}",
+                "--cluster.listen-address=",
             ),
             process(
-                tmp_path, environment, "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-                f"--web.listen-address=127.0.0.1:{prometheus}", "--enable-feature=expand-external-labels",
+                tmp_path,
+                environment,
+                "prometheus",
+                "--config.file=prometheus.yml",
+                "--storage.tsdb.path=data",
+                f"--web.listen-address=127.0.0.1:{prometheus}",
+                "--enable-feature=expand-external-labels",
             ),
-        ):  # fmt: skip
+        ):
             with serve():
                 execute(database_url, OPEN)
                 (first, *_) = wait_for("the warning", lambda: mails("LITGO – Aviso: O disjuntor de openai está aberto"))

@@ -71,9 +71,13 @@ class Cluster:
 
     def start(self, *command: str) -> subprocess.Popen:
         process = subprocess.Popen(
-            command, env=self.environment, cwd=supervisor.PROJECT, start_new_session=True,
-            stdout=(Path(self.environment["LITGO_HOME"]) / "log").open("a"), stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            command,
+            env=self.environment,
+            cwd=supervisor.PROJECT,
+            start_new_session=True,
+            stdout=(Path(self.environment["LITGO_HOME"]) / "log").open("a"),
+            stderr=subprocess.STDOUT,
+        )
         self.stack.callback(self.kill, process)
         return process
 

@@ -22,9 +22,12 @@ ENDS = {"migrate"}  # by itself
 SECRETS_BY_NAME = ("OPENAI_API_KEY", "DOCUSIGN_PRIVATE_KEY", "ONESIGNAL_API_KEY", "SENDGRID_API_KEY")
 # read by MLflow's client, Compose and Celery themselves
 OTHERS = {
-    "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "COMPOSE_PROJECT_NAME",
-    "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND",
-}  # fmt: skip
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "COMPOSE_PROJECT_NAME",
+    "CELERY_BROKER_URL",
+    "CELERY_RESULT_BACKEND",
+}
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -110,9 +113,15 @@ def test_the_runs_get_every_setting() -> None:
     assert {f"{name}_FILE" for name in SECRETS_BY_NAME} <= given.keys()
     ours = {n for s in SERVICES.values() if "litgo-pipelines" in s["image"] for n in s["environment"]}
     theirs = {
-        "PGSSLMODE", "DATABASE_ROLES", "CODE_LOCATION_HOST", "MLFLOW_TRACKING_USERNAME", "MLFLOW_BACKEND_STORE_URI",
-        "MLFLOW_AUTH_CONFIG_PATH", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND",
-    }  # fmt: skip
+        "PGSSLMODE",
+        "DATABASE_ROLES",
+        "CODE_LOCATION_HOST",
+        "MLFLOW_TRACKING_USERNAME",
+        "MLFLOW_BACKEND_STORE_URI",
+        "MLFLOW_AUTH_CONFIG_PATH",
+        "CELERY_BROKER_URL",
+        "CELERY_RESULT_BACKEND",
+    }
     assert {n for n in ours if not n.endswith("_FILE")} <= _settings() | theirs, "nobody reads it"
 
 
@@ -180,11 +189,15 @@ def test_the_entry_point_hands_secrets_on(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("line 1\nline 2\n")
     (tmp_path / "empty").write_text("")
     environment = {
-        "PATH": os.environ["PATH"], "SECRETS_FOLDER": str(tmp_path), "PGPASSFILE": str(tmp_path / "pgpass"),
-        "DATABASE_ROLES": "litgo_dagster", "DOCUSIGN_PRIVATE_KEY_FILE": str(tmp_path / "key"),
-        "OPENAI_API_KEY_FILE": str(tmp_path / "empty"), "ONESIGNAL_API_KEY": "by hand",
+        "PATH": os.environ["PATH"],
+        "SECRETS_FOLDER": str(tmp_path),
+        "PGPASSFILE": str(tmp_path / "pgpass"),
+        "DATABASE_ROLES": "litgo_dagster",
+        "DOCUSIGN_PRIVATE_KEY_FILE": str(tmp_path / "key"),
+        "OPENAI_API_KEY_FILE": str(tmp_path / "empty"),
+        "ONESIGNAL_API_KEY": "by hand",
         "ONESIGNAL_API_KEY_FILE": str(tmp_path / "absent"),
-    }  # fmt: skip
+    }
     script = "import json, os; print(json.dumps(dict(os.environ)))"
     done = subprocess.run(
         [DEPLOY / "entrypoint.sh", "python3", "-c", script], env=environment, capture_output=True, check=True

@@ -141,11 +141,17 @@ def test_at_its_start_grafana_gets_links_to_where_things_are(tmp_path: Path) -> 
     done = subprocess.run(
         ["sh", str(ROOT / "deploy" / "grafana" / "start.sh"), "started"],
         env={
-            "PATH": os.environ["PATH"], "DASHBOARDS_SOURCE": str(dashboards.FOLDER),
+            "PATH": os.environ["PATH"],
+            "DASHBOARDS_SOURCE": str(dashboards.FOLDER),
             "DASHBOARDS_FOLDER": str(tmp_path / "d"),
-            "GRAFANA_RUN": "echo", "DAGSTER_URL": url, "RUNBOOKS_URL": "https://files.example/",
-        }, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+            "GRAFANA_RUN": "echo",
+            "DAGSTER_URL": url,
+            "RUNBOOKS_URL": "https://files.example/",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == "started\n"
     for name in NAMES:
         expected = dashboard(name)

@@ -146,9 +146,12 @@ def test_nobody_gets_in_without_the_password_of_his_role(machine: Machine) -> No
     for role, refused in (("litgo_pipelines", "litgo_dagster"), ("litgo_dagster", "litgo_mlflow")):
         with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
             psycopg2.connect(
-                host=HOST, port=machine.ports["5432"], dbname=refused, user=role,
+                host=HOST,
+                port=machine.ports["5432"],
+                dbname=refused,
+                user=role,
                 password=machine.secret(f"{role}_password"),
-            )  # fmt: skip
+            )
 
 
 @pytest.mark.slow

@@ -49,8 +49,13 @@ IMAGE = keys(
 ENABLED = keys(("enabled",), enabled=FLAG)
 DEPLOYMENT = keys(
     ("name", "image", "port"),
-    name=TEXT, image=IMAGE, port=NUMBER, dagsterApiGrpcArgs=TEXTS, includeConfigInLaunchedRuns=ENABLED, **POD,
-)  # fmt: skip
+    name=TEXT,
+    image=IMAGE,
+    port=NUMBER,
+    dagsterApiGrpcArgs=TEXTS,
+    includeConfigInLaunchedRuns=ENABLED,
+    **POD,
+)
 DAYS = {"anyOf": [NUMBER, keys(skipped=NUMBER, success=NUMBER, failure=NUMBER, started=NUMBER)]}
 SCHEMA = keys(
     **{
@@ -58,7 +63,11 @@ SCHEMA = keys(
         "generatePostgresqlPasswordSecret": FLAG,
         "generateCeleryConfigSecret": FLAG,
         "postgresql": keys(
-            enabled=FLAG, postgresqlHost=TEXT, postgresqlUsername=TEXT, postgresqlDatabase=TEXT, postgresqlParams=ANY,
+            enabled=FLAG,
+            postgresqlHost=TEXT,
+            postgresqlUsername=TEXT,
+            postgresqlDatabase=TEXT,
+            postgresqlParams=ANY,
             service=keys(port=NUMBER),
         ),
         "dagster-user-deployments": keys(
@@ -70,9 +79,13 @@ SCHEMA = keys(
             config=keys(
                 ("k8sRunLauncher",),
                 k8sRunLauncher=keys(
-                    imagePullPolicy=TEXT, failPodOnRunFailure=FLAG,
+                    imagePullPolicy=TEXT,
+                    failPodOnRunFailure=FLAG,
                     runK8sConfig=keys(
-                        containerConfig=ANY, podSpecConfig=ANY, podTemplateSpecMetadata=ANY, jobSpecConfig=ANY,
+                        containerConfig=ANY,
+                        podSpecConfig=ANY,
+                        podTemplateSpecMetadata=ANY,
+                        jobSpecConfig=ANY,
                         jobMetadata=ANY,
                     ),
                 ),
@@ -87,11 +100,15 @@ SCHEMA = keys(
             enabled=FLAG,
             runCoordinator=keys(
                 ("enabled", "type", "config"),
-                enabled=FLAG, type={"enum": ["QueuedRunCoordinator"]},
+                enabled=FLAG,
+                type={"enum": ["QueuedRunCoordinator"]},
                 config=keys(queuedRunCoordinator=keys(dequeueIntervalSeconds=NUMBER)),
             ),
             runMonitoring=keys(
-                enabled=FLAG, startTimeoutSeconds=NUMBER, maxRuntimeSeconds=NUMBER, pollIntervalSeconds=NUMBER,
+                enabled=FLAG,
+                startTimeoutSeconds=NUMBER,
+                maxRuntimeSeconds=NUMBER,
+                pollIntervalSeconds=NUMBER,
                 maxResumeRunAttempts=NUMBER,
             ),
             runRetries=keys(enabled=FLAG, maxRetries=NUMBER),
@@ -102,7 +119,7 @@ SCHEMA = keys(
         "pythonLogs": keys(managedPythonLoggers=TEXTS, pythonLogLevel=TEXT),
         "retention": keys(enabled=FLAG, schedule=keys(purgeAfterDays=DAYS), sensor=keys(purgeAfterDays=DAYS)),
     }
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,14 @@ from litgo_pipelines_tests.worlds.rows import Marketplace
 PACKAGE = Path(definitions.__file__).parent
 # Statements of these are for the database's owner.
 OWNERS = (
-    "simulation/", "database/", "marketplace/attempts", "marketplace/indexes", "marketplace/migrate",
-    "marketplace/tables.sql", "marketplace/views",
-)  # fmt: skip
+    "simulation/",
+    "database/",
+    "marketplace/attempts",
+    "marketplace/indexes",
+    "marketplace/migrate",
+    "marketplace/tables.sql",
+    "marketplace/views",
+)
 NOW = datetime.now(UTC)
 
 
@@ -291,10 +296,15 @@ def test_what_somebody_gave_besides_is_taken_away(url: str, pipelines: str) -> N
         "WHERE rolname IN ('litgo_pipelines', 'litgo_exporter') ORDER BY 1",
     ) == [("litgo_exporter", False, 0), ("litgo_pipelines", False, 0)]
     for statement in (
-        "SELECT id FROM theirs.notes", "CREATE TABLE theirs.x (i int)", "CREATE TABLE public.x (i int)",
-        "CREATE TABLE litgo.x (i int)", "CREATE VIEW litgo_source.x AS SELECT 1", "DELETE FROM litgo.model_ledger",
-        "UPDATE public.lawyers SET name = 'x'", "SELECT text FROM theirs.notes",
-    ):  # fmt: skip
+        "SELECT id FROM theirs.notes",
+        "CREATE TABLE theirs.x (i int)",
+        "CREATE TABLE public.x (i int)",
+        "CREATE TABLE litgo.x (i int)",
+        "CREATE VIEW litgo_source.x AS SELECT 1",
+        "DELETE FROM litgo.model_ledger",
+        "UPDATE public.lawyers SET name = 'x'",
+        "SELECT text FROM theirs.notes",
+    ):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             ask(pipelines, statement)
     ask(url, "DROP ROLE IF EXISTS litgo_stranger; CREATE ROLE litgo_stranger LOGIN")
@@ -308,8 +318,11 @@ def test_what_somebody_gave_besides_is_taken_away(url: str, pipelines: str) -> N
                 ask(as_role(url, "litgo_stranger"), statement)
         # a role of theirs still writes to the table that has our indexes
         ask(url, "GRANT SELECT, INSERT, UPDATE ON public.lawyers TO litgo_stranger")
-        ask(as_role(url, "litgo_stranger"), "INSERT INTO public.lawyers (name, oab_number, tags_expertise, geo_latlon) "
-            "VALUES ('Ana', '1/SP', '{Civil}', point(-46, -23))")  # fmt: skip
+        ask(
+            as_role(url, "litgo_stranger"),
+            "INSERT INTO public.lawyers (name, oab_number, tags_expertise, geo_latlon) "
+            "VALUES ('Ana', '1/SP', '{Civil}', point(-46, -23))",
+        )
     finally:
         ask(url, "REVOKE ALL ON public.lawyers FROM litgo_stranger; DROP ROLE litgo_stranger")
 

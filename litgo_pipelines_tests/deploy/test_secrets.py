@@ -27,9 +27,11 @@ from litgo_pipelines_tests.worlds.machine import dump
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 SECRETS = {
-    "OPENAI_API_KEY": "canary-openai-51c2", "ONESIGNAL_API_KEY": "canary-onesignal-51c2",
-    "SENDGRID_API_KEY": "canary-sendgrid-51c2", "MLFLOW_TRACKING_PASSWORD": "canary-mlflow-51c2",
-}  # fmt: skip
+    "OPENAI_API_KEY": "canary-openai-51c2",
+    "ONESIGNAL_API_KEY": "canary-onesignal-51c2",
+    "SENDGRID_API_KEY": "canary-sendgrid-51c2",
+    "MLFLOW_TRACKING_PASSWORD": "canary-mlflow-51c2",
+}
 PASSWORD = "canary-database-51c2"
 # job → steps, and the configuration it fails with
 JOBS: list[tuple[str, list[str] | None, dict]] = [
@@ -52,9 +54,12 @@ def echo(code: int) -> Fault:
 
 @pytest.mark.slow
 def test_secrets_stay_where_they_are(
-    database_url: str, keys: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    database_url: str,
+    keys: tuple[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     capfd: pytest.CaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     with connect(database_url) as connection:
         market = Marketplace(connection, datetime.now(UTC))
         people = (market._insert("profiles", push_token="device"), market._insert("profiles", email="a@b.example"))
@@ -70,24 +75,35 @@ def test_secrets_stay_where_they_are(
         servers = {
             name: stack.enter_context(FaultServer(*map(echo, codes)))
             for name, codes in {
-                "ONESIGNAL_BASE_URL": [401], "SENDGRID_BASE_URL": [401], "OPENAI_BASE_URL": [401],
+                "ONESIGNAL_BASE_URL": [401],
+                "SENDGRID_BASE_URL": [401],
+                "OPENAI_BASE_URL": [401],
                 "DOCUSIGN_AUTH_URL": [500, 400],
             }.items()
-        }  # fmt: skip
+        }
         for name, value in {
-            **SECRETS, **{name: server.url for name, server in servers.items()}, "NO_PROXY": "127.0.0.1",
-            "LITGO_DATABASE_URL": url, "LITGO_HOME": str(tmp_path / "home"), "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
-            "ONESIGNAL_APP_ID": "app", "DOCUSIGN_BASE_URL": servers["DOCUSIGN_AUTH_URL"].url,
-            "DOCUSIGN_ACCOUNT_ID": "account", "DOCUSIGN_USER_ID": "user", "DOCUSIGN_INTEGRATION_KEY": "integration",
+            **SECRETS,
+            **{name: server.url for name, server in servers.items()},
+            "NO_PROXY": "127.0.0.1",
+            "LITGO_DATABASE_URL": url,
+            "LITGO_HOME": str(tmp_path / "home"),
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
+            "ONESIGNAL_APP_ID": "app",
+            "DOCUSIGN_BASE_URL": servers["DOCUSIGN_AUTH_URL"].url,
+            "DOCUSIGN_ACCOUNT_ID": "account",
+            "DOCUSIGN_USER_ID": "user",
+            "DOCUSIGN_INTEGRATION_KEY": "integration",
             "DOCUSIGN_PRIVATE_KEY": keys[0],
-        }.items():  # fmt: skip
+        }.items():
             monkeypatch.setenv(name, value)
         repository = definitions.build_defs().get_repository_def()
         for job, steps, ops in JOBS:
             done = repository.get_job(job).execute_in_process(
-                instance=instance, run_config={"ops": ops}, raise_on_error=False,
+                instance=instance,
+                run_config={"ops": ops},
+                raise_on_error=False,
                 asset_selection=[dg.AssetKey(step) for step in steps] if steps else None,
-            )  # fmt: skip
+            )
             assert done.success == (not ops)
         for name, server in servers.items():
             assert server.requests, f"{name} was not called"
@@ -102,10 +118,13 @@ def test_secrets_stay_where_they_are(
     with connect(database_url) as connection:
         rows = dump(connection)
     seen = {
-        "output": "".join(capfd.readouterr()), "runs": "".join(runs), "rows": rows, "error": repr(down.value),
+        "output": "".join(capfd.readouterr()),
+        "runs": "".join(runs),
+        "rows": rows,
+        "error": repr(down.value),
         "metrics": generate_latest(registry).decode(),
         **{str(f): f.read_bytes().decode("latin-1") for f in tmp_path.rglob("*") if f.is_file()},
-    }  # fmt: skip
+    }
     assert "expired_offers" in seen["output"]
     assert 'job_executions_total{job_name="offer_expiry",status="failure"} 1.0' in seen["metrics"]
     assert "gestern" in seen["runs"]

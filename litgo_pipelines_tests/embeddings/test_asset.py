@@ -44,8 +44,10 @@ def people(database_url: str) -> tuple[str, list[str], list[str]]:
     )
     with connect(database_url) as connection:
         rows = Marketplace(connection, AS_OF)
-        cases = [rows.case(description="meu locatário deve meses e não sai da casa"),
-                 rows.case(description="o pai da criança não deposita o dinheiro dela")]  # fmt: skip
+        cases = [
+            rows.case(description="meu locatário deve meses e não sai da casa"),
+            rows.case(description="o pai da criança não deposita o dinheiro dela"),
+        ]
         lawyers = [rows.lawyer(), rows.lawyer()]
         for lawyer, text in zip(lawyers, kinds, strict=True):
             for number in range(16):

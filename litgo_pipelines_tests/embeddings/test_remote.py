@@ -134,13 +134,24 @@ def with_vector(vector: Any) -> Fault:
 
 NAN = json.dumps({**GOOD, "data": [{"index": 0, "embedding": [math.nan] * DIMENSION}]}).encode()
 LIES = (
-    faults.truncated_json, faults.html, faults.answer(NAN), faults.json_answer([]), faults.json_answer({"data": 1}),
-    with_vector([0.5] * 512), with_vector([0.0] * DIMENSION), with_vector([1e300] * DIMENSION), with_vector(None),
-    with_vector(["1"] * DIMENSION), with_vector([True] * DIMENSION), with_vector([10**400, *[1] * (DIMENSION - 1)]),
-    faults.json_answer({**GOOD, "data": []}), faults.json_answer({**GOOD, "data": GOOD["data"] * 2}),
+    faults.truncated_json,
+    faults.html,
+    faults.answer(NAN),
+    faults.json_answer([]),
+    faults.json_answer({"data": 1}),
+    with_vector([0.5] * 512),
+    with_vector([0.0] * DIMENSION),
+    with_vector([1e300] * DIMENSION),
+    with_vector(None),
+    with_vector(["1"] * DIMENSION),
+    with_vector([True] * DIMENSION),
+    with_vector([10**400, *[1] * (DIMENSION - 1)]),
+    faults.json_answer({**GOOD, "data": []}),
+    faults.json_answer({**GOOD, "data": GOOD["data"] * 2}),
     faults.json_answer({**GOOD, "data": [{**GOOD["data"][0], "index": 1}]}),
-    faults.json_answer({**GOOD, "model": "text-embedding-ada-002"}), faults.endless,
-)  # fmt: skip
+    faults.json_answer({**GOOD, "model": "text-embedding-ada-002"}),
+    faults.endless,
+)
 
 
 def failed(client: OpenAI) -> tuple[str, int]:
@@ -161,13 +172,20 @@ def test_an_answer_that_lies_is_refused(fault: Fault) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason", "attempts"),
     [
-        (faults.reset, "unavailable", 3), (faults.hang_up, "unavailable", 3), (faults.cut_short, "unavailable", 3),
-        (faults.not_http, "unavailable", 3), (faults.compressed, "unavailable", 3),
-        (faults.status(500), "unavailable", 3), (faults.hang, "timeout", 3), (faults.drip, "timeout", 3),
-        (faults.drip_headers, "timeout", 3), (faults.too_many_requests(60), "rate_limited", 1),
-        (faults.status(400), "rejected", 1), (faults.status(401), "rejected", 1),
+        (faults.reset, "unavailable", 3),
+        (faults.hang_up, "unavailable", 3),
+        (faults.cut_short, "unavailable", 3),
+        (faults.not_http, "unavailable", 3),
+        (faults.compressed, "unavailable", 3),
+        (faults.status(500), "unavailable", 3),
+        (faults.hang, "timeout", 3),
+        (faults.drip, "timeout", 3),
+        (faults.drip_headers, "timeout", 3),
+        (faults.too_many_requests(60), "rate_limited", 1),
+        (faults.status(400), "rejected", 1),
+        (faults.status(401), "rejected", 1),
     ],
-)  # fmt: skip
+)
 def test_every_fault_ends_in_time_with_its_reason(fault: Fault, reason: str, attempts: int) -> None:
     with FaultServer(fault) as server:
         assert failed(openai(server, timeout_seconds=0.4)) == (reason, attempts)
@@ -180,8 +198,14 @@ def test_nobody_listens_and_a_certificate_nobody_trusts(tmp_path: Path) -> None:
 
 
 def test_nothing_that_names_a_person_leaves(database_url: str) -> None:
-    secrets = ["123.456.789-09", "12.345.678/0001-95", "OAB/SP 123.456", "(11) 98765-4321", "eu@mail.com.br",
-               "0001234-56.2023.8.26.0100"]  # fmt: skip
+    secrets = [
+        "123.456.789-09",
+        "12.345.678/0001-95",
+        "OAB/SP 123.456",
+        "(11) 98765-4321",
+        "eu@mail.com.br",
+        "0001234-56.2023.8.26.0100",
+    ]
     names = ["Iracema Quixotina", "Dra. Benedita Alvorada", "Dr. Hermógenes Vilaça", "Dr. Próspero Tamandaré"]
     with connect(database_url) as connection:
         market = Marketplace(connection, AS_OF)
@@ -336,8 +360,10 @@ def test_what_an_outage_missed_is_filled_in_and_the_breaker_asks_no_more(databas
         assert "breaker" in remote(database_url, client, batch=20).stopped
         assert len(server.requests) == asked
         server.faults = (vectors,)
-        rows(database_url, "UPDATE litgo.circuit_breakers SET retry_at = clock_timestamp() "
-             "WHERE opened_at IS NOT NULL RETURNING 1")  # fmt: skip
+        rows(
+            database_url,
+            "UPDATE litgo.circuit_breakers SET retry_at = clock_timestamp() WHERE opened_at IS NOT NULL RETURNING 1",
+        )
         assert remote(database_url, client, batch=20).texts == 36
         assert len(sent(server)) == 36
     with connect(database_url) as connection, connection.cursor() as cursor:

@@ -74,8 +74,11 @@ def test_every_text_is_embedded_once_and_a_changed_one_again(database_url: str) 
     assert len(model.seen) == 56
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE cases SET description = 'agora outra coisa' WHERE id = %s", (cases[0],))
-        cursor.execute("UPDATE cases SET title = c.title, description = c.description FROM cases c "
-                       "WHERE c.id = %s AND cases.id = %s", (cases[1], cases[2]))  # fmt: skip
+        cursor.execute(
+            "UPDATE cases SET title = c.title, description = c.description FROM cases c "
+            "WHERE c.id = %s AND cases.id = %s",
+            (cases[1], cases[2]),
+        )
     assert embed(database_url, model.encoder()).texts == 1
     assert model.seen[-1] == "caso 0 agora outra coisa"
 

@@ -166,8 +166,12 @@ def test_two_who_look_at_once_write_each_stretch_once(database_url: str) -> None
 def test_the_night_records_counts_the_demand_and_divides_by_the_time_there(database_url: str) -> None:
     fill(database_url, lawyers=30, cases=40)
     ask(database_url, "UPDATE lawyers SET created_at = %s - interval '20 days' " + HERE, (AS_OF,))
-    ask(database_url, "UPDATE cases SET created_at = %s - (row - 1) * interval '12 hours' - interval '1 minute' FROM "
-        "(SELECT id, row_number() OVER (ORDER BY id) AS row FROM cases) n WHERE n.id = cases.id", (AS_OF,))  # fmt: skip
+    ask(
+        database_url,
+        "UPDATE cases SET created_at = %s - (row - 1) * interval '12 hours' - interval '1 minute' FROM "
+        "(SELECT id, row_number() OVER (ORDER BY id) AS row FROM cases) n WHERE n.id = cases.id",
+        (AS_OF,),
+    )
     with closing(open_connection(database_url)) as connection:
         for _ in range(2):
             with connection:

@@ -15,7 +15,7 @@ from litgo_pipelines.equity.distribution import (
     eligible,
     gini,
     utilisation,
-)  # fmt: skip
+)
 from litgo_pipelines.equity.targets import TARGETS, explain
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, nearest_state
 

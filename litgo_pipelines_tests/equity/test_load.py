@@ -35,8 +35,9 @@ def history(connection: Connection, night: date = NIGHT) -> dict[str, tuple]:
 
 
 def night(market: Marketplace, **overrides: Any):
-    return run_night(market.connection, overrides.pop("night", NIGHT), overrides.pop("as_of", AS_OF),
-                     capacity_rules(overrides))  # fmt: skip
+    return run_night(
+        market.connection, overrides.pop("night", NIGHT), overrides.pop("as_of", AS_OF), capacity_rules(overrides)
+    )
 
 
 def test_a_case_counts_once_by_contract_or_by_interest(market: Marketplace) -> None:
@@ -199,9 +200,10 @@ def test_against_a_plain_loop_on_random_data(market: Marketplace) -> None:
     for lawyer, (cases, _, last, offered, load) in history(market.connection).items():
         mine = {c for c, who, s, at in contracts if who == lawyer and s != "canceled" and start <= at < AS_OF}
         mine |= {
-            c for c, who, s, _, at in offers
+            c
+            for c, who, s, _, at in offers
             if who == lawyer and s == "interested" and at and start <= at < AS_OF and c not in taken
-        }  # fmt: skip
+        }
         sent = [at for _, who, _, at, _ in offers if who == lawyer and at < AS_OF]
         assert cases == len(mine)
         assert last == max(sent, default=None)

@@ -95,9 +95,15 @@ def test_success_is_the_better_founded_of_platform_and_profile(
 
 def test_success_by_subarea(market: Marketplace) -> None:
     stated = {
-        "Civil/Contratos": 0.5, " Previdenciário / BPC/LOAS ": 1, "sem barra": 0.5, "/x": 0.5, "x/": 0.5,
-        "Civil/Cobrança": "0.9", "Civil/Danos": 9, "Família/Guarda": 0.2,
-    }  # fmt: skip
+        "Civil/Contratos": 0.5,
+        " Previdenciário / BPC/LOAS ": 1,
+        "sem barra": 0.5,
+        "/x": 0.5,
+        "x/": 0.5,
+        "Civil/Cobrança": "0.9",
+        "Civil/Danos": 9,
+        "Família/Guarda": 0.2,
+    }
     ana = market.lawyer(kpi={"success_status": "V"}, kpi_subarea=stated)
     rui = market.lawyer(kpi={"success_status": "N"}, kpi_subarea=stated)
     for kpi_subarea in ("[]", "3", '"x"', "null", "[[1]]", '{"a/b": {"c/d": 0.5}}'):
@@ -154,12 +160,28 @@ def test_publications(market: Marketplace, stated: str, publications: float) -> 
 @pytest.mark.parametrize(
     ("level", "degree"),
     [
-        ("lato sensu", 1), ("ESPECIALIZAÇÃO", 1), ("Especialista", 1), ("Pós-graduação", 1), ("MBA", 1),
-        ("especializac\u0327a\u0303o", 1), ("Mestrado", 2), ("mestre", 2), ("Mestrado Profissional", 2), ("LL.M.", 2),
-        ("Stricto sensu", 2), ("Doutorado", 3), ("DOUTORA", 3), ("Pós-Doutorado", 3), ("PhD", 3), ("Ph. D.", 3),
-        ("mestrando", None), ("Doutorando", None), ("graduação", None), ("", None),
+        ("lato sensu", 1),
+        ("ESPECIALIZAÇÃO", 1),
+        ("Especialista", 1),
+        ("Pós-graduação", 1),
+        ("MBA", 1),
+        ("especializac\u0327a\u0303o", 1),
+        ("Mestrado", 2),
+        ("mestre", 2),
+        ("Mestrado Profissional", 2),
+        ("LL.M.", 2),
+        ("Stricto sensu", 2),
+        ("Doutorado", 3),
+        ("DOUTORA", 3),
+        ("Pós-Doutorado", 3),
+        ("PhD", 3),
+        ("Ph. D.", 3),
+        ("mestrando", None),
+        ("Doutorando", None),
+        ("graduação", None),
+        ("", None),
     ],
-)  # fmt: skip
+)
 def test_levels_of_degrees(market: Marketplace, level: str, degree: int | None) -> None:
     ana = market.lawyer(curriculo_json={"pos_graduacoes": [{"nivel": level, "area": "Civil"}]})
     run(market)
@@ -168,10 +190,15 @@ def test_levels_of_degrees(market: Marketplace, level: str, degree: int | None) 
 
 def test_degrees_are_the_highest_of_an_area_under_its_name_in_the_marketplace(market: Marketplace) -> None:
     degrees = [
-        {"nivel": "mestrado", "area": "familia"}, {"nivel": "lato sensu", "area": " FAMÍLIA "},
-        {"nivel": "doutorado", "area": "Ambiental"}, {"nivel": "doutorado", "area": " "}, {"nivel": "doutorado"}, 7,
-        {"nivel": 3, "area": "Civil"}, None,
-    ]  # fmt: skip
+        {"nivel": "mestrado", "area": "familia"},
+        {"nivel": "lato sensu", "area": " FAMÍLIA "},
+        {"nivel": "doutorado", "area": "Ambiental"},
+        {"nivel": "doutorado", "area": " "},
+        {"nivel": "doutorado"},
+        7,
+        {"nivel": 3, "area": "Civil"},
+        None,
+    ]
     ana = market.lawyer(tags_expertise=["Civil", "Família"], curriculo_json={"pos_graduacoes": degrees})
     for absurd in ('{"pos_graduacoes": 3}', '{"pos_graduacoes": {"nivel": "mestrado", "area": "Civil"}}', "null", "7"):
         market.lawyer(curriculo_json=absurd)
@@ -430,10 +457,16 @@ def expected(connection: Connection, as_of: datetime) -> tuple[dict[str, dict[st
         elif softskill is not None and not 0 <= softskill <= 1:
             softskill = None
         found[lawyer] = {
-            "concluded": ended, "won": won, "years": years,
-            "publications": written(cv, "num_publicacoes", 0, 10000) or 0.0, "degrees": degrees, "response_h": response,
-            "stars": statistics.mean(stars) if stars else None, "reviews": len(stars), "softskill": softskill,
-        }  # fmt: skip
+            "concluded": ended,
+            "won": won,
+            "years": years,
+            "publications": written(cv, "num_publicacoes", 0, 10000) or 0.0,
+            "degrees": degrees,
+            "response_h": response,
+            "stars": statistics.mean(stars) if stars else None,
+            "reviews": len(stars),
+            "softskill": softskill,
+        }
     return found, by_subarea
 
 
@@ -455,12 +488,7 @@ def absurd_profile(rng: random.Random) -> dict[str, Any]:
             success_status=rng.choice(["V", "P", "N", "x", None]),
             tempo_resposta_h=rng.choice(ABSURD),
         ),
-        "kpi_subarea": some(
-            **{
-                name: rng.choice((*ABSURD, 0.25, 0.5))
-                for name in rng.sample(NAMES, 3)
-            }
-        ),
+        "kpi_subarea": some(**{name: rng.choice((*ABSURD, 0.25, 0.5)) for name in rng.sample(NAMES, 3)}),
         "curriculo_json": some(
             anos_experiencia=rng.choice(ABSURD),
             num_publicacoes=rng.choice(ABSURD),
@@ -470,7 +498,7 @@ def absurd_profile(rng: random.Random) -> dict[str, Any]:
             ],
         ),
         "kpi_softskill": rng.choice([None, 0.25, 0.75, 1.5, -0.5, float("nan")]),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("days_before_the_end", [0, 30])

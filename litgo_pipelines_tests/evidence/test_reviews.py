@@ -94,13 +94,31 @@ def test_a_burst_of_reviews_is_flagged(market: Marketplace) -> None:
 @pytest.mark.parametrize(
     ("stated", "years"),
     [
-        (12, 12), (12.5, 12.5), ("12", 12), (" 12 anos ", 12), ("doze anos", 12), ("Doze", 12),
+        (12, 12),
+        (12.5, 12.5),
+        ("12", 12),
+        (" 12 anos ", 12),
+        ("doze anos", 12),
+        ("Doze", 12),
         ("mais de dez anos", 10),
-        ("vinte e cinco anos de advocacia", 25), ("trinta", 30), ("três", 3), ("TRE\u0302S anos", 3), ("dezessete", 17),
-        ("12,5 anos", 12.5), ("10+", 10), ("desde 2010", None), ("-5", None), ("muitos", None), ("", None),
-        ("cento e vinte", None), ([12], None), (None, None), ("quatorze", 14), ("um ano", 1),
+        ("vinte e cinco anos de advocacia", 25),
+        ("trinta", 30),
+        ("três", 3),
+        ("TRE\u0302S anos", 3),
+        ("dezessete", 17),
+        ("12,5 anos", 12.5),
+        ("10+", 10),
+        ("desde 2010", None),
+        ("-5", None),
+        ("muitos", None),
+        ("", None),
+        ("cento e vinte", None),
+        ([12], None),
+        (None, None),
+        ("quatorze", 14),
+        ("um ano", 1),
     ],
-)  # fmt: skip
+)
 def test_years_are_read_as_people_write_them(market: Marketplace, stated: Any, years: float | None) -> None:
     lawyer = market.lawyer(curriculo_json={"anos_experiencia": stated, "x": 1}, oab_inscription_date=None)
     refresh(market.connection, AS_OF)

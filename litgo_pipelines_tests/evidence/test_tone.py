@@ -44,11 +44,16 @@ def test_what_says_nothing(comment: str) -> None:
 @pytest.mark.parametrize(
     ("comment", "praises"),
     [
-        ("excelente", True), ("péssimo", False), ("não gostei", False), ("Não compareceu.", False),
-        ("Muuuuito booooom", True), ("não recomendo", False), ("chegou antes do prazo", True),
+        ("excelente", True),
+        ("péssimo", False),
+        ("não gostei", False),
+        ("Não compareceu.", False),
+        ("Muuuuito booooom", True),
+        ("não recomendo", False),
+        ("chegou antes do prazo", True),
         ("ainda não recebi o produto", False),
     ],
-)  # fmt: skip
+)
 def test_which_way(comment: str, praises: bool) -> None:
     found = tone.tone(comment)
     assert found is not None

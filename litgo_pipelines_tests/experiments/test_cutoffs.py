@@ -34,17 +34,21 @@ def test_a_better_model_is_promoted_and_the_decision_can_be_replayed(better: Lab
     life = better.life
     first = better.closed(1)
     assert first.decision.outcome is ExperimentOutcome.KEEP_RUNNING
-    life.do(lambda c: c.execute(
-        "INSERT INTO litgo.equity_history (night, lawyer_id, as_of, cases_30d, capacidade_mensal, offers_30d, load) "
-        "VALUES ('2026-01-01', md5('lawyer 1')::uuid, '2026-01-02', 0, 30, 0, 0)"
-    ))  # fmt: skip
+    life.do(
+        lambda c: c.execute(
+            "INSERT INTO litgo.equity_history (night, lawyer_id, as_of, cases_30d, capacidade_mensal, offers_30d, "
+            "load) VALUES ('2026-01-01', md5('lawyer 1')::uuid, '2026-01-02', 0, 30, 0, 0)"
+        )
+    )
     closed = better.closed(20)
     assert (closed.decision.outcome, closed.ended, closed.held) == (ExperimentOutcome.PROMOTE, "promote", None)
     assert (life.state().champion, life.state().previous) == ("2", "1")
     entry = life.do(ledger.current_champion)
     assert (entry.transition_key, entry.actor, entry.evidence["experiment_id"]) == (
-        "champion ranker-v2", "experiments", "ranker-v2",
-    )  # fmt: skip
+        "champion ranker-v2",
+        "experiments",
+        "ranker-v2",
+    )
     assert better.ends() == [("ranker-v2", "promote")]
     assert life.rows("SELECT kind FROM litgo.outbox ORDER BY message_id DESC LIMIT 1") == [("model_promoted",)]
     assert better.tick(30) is None
@@ -88,11 +92,14 @@ def test_only_final_outcomes_count_and_late_ones_from_the_next_cutoff_on(lab: La
     before = sum(first.decision.conversions)
     ((accepted,),) = lab.life.rows("SELECT count(*) FROM offers WHERE status = 'interested'")
     assert (sum(first.decision.mature), before) == (300, accepted)
-    lab.life.do(lambda c: c.execute(
-        "UPDATE offers SET status = v.status, responded_at = sent_at + v.after FROM (SELECT id, row_number() OVER () "
-        "AS n FROM offers WHERE status = 'expired') o JOIN (VALUES (1, 'closed', interval '2 days'), "
-        "(2, 'interested', '15 days'), (3, 'declined', '1 day')) v (n, status, after) USING (n) WHERE offers.id = o.id"
-    ))  # fmt: skip
+    lab.life.do(
+        lambda c: c.execute(
+            "UPDATE offers SET status = v.status, responded_at = sent_at + v.after FROM (SELECT id, row_number() "
+            "OVER () AS n FROM offers WHERE status = 'expired') o JOIN (VALUES (1, 'closed', interval '2 days'), "
+            "(2, 'interested', '15 days'), (3, 'declined', '1 day')) v (n, status, after) USING (n) "
+            "WHERE offers.id = o.id"
+        )
+    )
     assert sum(lab.closed(20).decision.conversions) == before + 1  # the second came too late, the third declined
     assert lab.life.rows(
         "SELECT count(*), count(*) FILTER (WHERE event_at < %(c)s - interval '12 days') FROM litgo.experiment_outcomes "
@@ -184,9 +191,17 @@ def test_a_promotion_the_ledger_refuses_is_held_until_it_may_be(better: Lab) -> 
         for transition in ("rolled_back", "champion") * 2:
             head = ledger.head(cursor)
             ledger.append(
-                cursor, transition, f"forged {head}", "1", {}, "run", head, actor="a", reason="r",
+                cursor,
+                transition,
+                f"forged {head}",
+                "1",
+                {},
+                "run",
+                head,
+                actor="a",
+                reason="r",
                 at=better.start + 19 * DAY,
-            )  # fmt: skip
+            )
 
     life.do(forge)
     for _ in range(2):

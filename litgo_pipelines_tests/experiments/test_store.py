@@ -98,9 +98,14 @@ def test_the_rate_expected_is_that_of_clients_whose_days_were_over(life: Life) -
     at = life.at
     people = [uuid.uuid4() for _ in range(5)]
     requests = [  # client, days ago, answered after days, status
-        (0, 30, 2, "closed"), (0, 20, None, "expired"), (1, 40, 1, "declined"), (1, 18, 1, "interested"),
-        (2, 50, 15, "interested"), (3, 13, 1, "interested"), (4, 61, 1, "interested"),
-    ]  # fmt: skip
+        (0, 30, 2, "closed"),
+        (0, 20, None, "expired"),
+        (1, 40, 1, "declined"),
+        (1, 18, 1, "interested"),
+        (2, 50, 15, "interested"),
+        (3, 13, 1, "interested"),
+        (4, 61, 1, "interested"),
+    ]
 
     def fill(cursor: Cursor) -> None:
         lawyer = str(uuid.uuid4())
@@ -162,12 +167,14 @@ def test_the_assets_the_jobs_and_the_figures_to_scrape(
     assert life.do(store.running_experiment).treatment_points == 5000
     lab = Lab.__new__(Lab)
     lab.life, lab.start = life, at
-    life.do(lambda c: c.execute(
-        "INSERT INTO lawyers (id, name, cases_30d, capacidade_mensal, created_at) "
-        "SELECT md5('lawyer ' || n)::uuid, 'L', 4, 10, '2026-01-01' FROM generate_series(0, 19) n; "
-        "INSERT INTO litgo.equity_history (night, lawyer_id, as_of, cases_30d, capacidade_mensal, offers_30d, load) "
-        "SELECT '2026-01-01', id, '2026-01-02', cases_30d, capacidade_mensal, 0, 0.4 FROM lawyers"
-    ))  # fmt: skip
+    life.do(
+        lambda c: c.execute(
+            "INSERT INTO lawyers (id, name, cases_30d, capacidade_mensal, created_at) "
+            "SELECT md5('lawyer ' || n)::uuid, 'L', 4, 10, '2026-01-01' FROM generate_series(0, 19) n; "
+            "INSERT INTO litgo.equity_history (night, lawyer_id, as_of, cases_30d, capacidade_mensal, offers_30d, "
+            "load) SELECT '2026-01-01', id, '2026-01-02', cases_30d, capacidade_mensal, 0, 0.4 FROM lawyers"
+        )
+    )
     lab.expose(1200, {"treatment": 0.5, "control": 0.3})
     as_of = (at + 20 * DAY).isoformat()
     found = metadata(run("experiments", "experiment_cutoffs", as_of=as_of), "experiment_cutoffs")
@@ -184,8 +191,9 @@ def test_the_assets_the_jobs_and_the_figures_to_scrape(
     run_id = str(client.get_model_version(registry.MODEL_NAME, "2").run_id)
     assert report["in MLflow"] == f"run {run_id}, experiments/ranker-v2"
     assert {file.path.rsplit("/", 1)[1] for file in client.list_artifacts(run_id, "experiments/ranker-v2")} == {
-        "report.md", "evidence.png"
-    }  # fmt: skip
+        "report.md",
+        "evidence.png",
+    }
     read = {row[:3]: row[3] for row in life.rows(sql("litgo_pipelines.experiments", "ab_test_metrics.sql"))}
     treated = read["ranker-v2", "treatment", "exposed"]
     assert treated + read["ranker-v2", "control", "exposed"] == found["clients with a final outcome"]

@@ -62,9 +62,14 @@ def test_a_clear_case_is_classified_and_a_vague_one_waits(database_url: str, con
     result = run(connection, model)
     assert rows(database_url, CASE, clear) == [("Trabalhista", "Rescisão", 24, "MEDIUM")]
     assert rows(database_url, TRIAGE, clear) == [
-        ("classified", "Trabalhista", "Rescisão", None,
-         {"area": "local", "subarea": "local", "urgency_h": "rule", "complexity": "default"})
-    ]  # fmt: skip
+        (
+            "classified",
+            "Trabalhista",
+            "Rescisão",
+            None,
+            {"area": "local", "subarea": "local", "urgency_h": "rule", "complexity": "default"},
+        )
+    ]
     assert rows(database_url, CASE, vague) == [(None, None, 72, "MEDIUM")]
     ((status, area, subarea, reason, _),) = rows(database_url, TRIAGE, vague)
     assert (status, area, subarea) == ("review", None, None)
@@ -73,16 +78,16 @@ def test_a_clear_case_is_classified_and_a_vague_one_waits(database_url: str, con
     counted = metrics(database_url)
     assert counted.pop("triage_duration_seconds_sum") > 0
     assert counted == {
-        "triage_requests_total classified": 1, "triage_requests_total review": 1, "triage_source_total local": 2
-    }  # fmt: skip
+        "triage_requests_total classified": 1,
+        "triage_requests_total review": 1,
+        "triage_source_total local": 2,
+    }
 
 
 def test_only_what_is_open_is_filled(database_url: str, connection: Any, model: Model) -> None:
     chosen = add_case(database_url, DISMISSED, area="Família", subarea="Guarda", urgency_h=5)
     part = add_case(database_url, DISMISSED, area="Trabalhista", complexity="HIGH")
-    complete = add_case(
-        database_url, DISMISSED, area="Civil", subarea="Contratos", urgency_h=9, complexity="LOW"
-    )  # fmt: skip
+    complete = add_case(database_url, DISMISSED, area="Civil", subarea="Contratos", urgency_h=9, complexity="LOW")
     later = add_case(database_url, DISMISSED, created_at=NOW + timedelta(seconds=1))
     closed = add_case(database_url, DISMISSED, status="closed")
     run(connection, model)
@@ -120,9 +125,10 @@ def test_danger_is_urgent_the_client_is_told_whom_to_call_and_a_doubt_goes_to_th
     assert rows(database_url, CASE, sure)[0][2] <= 12
     assert rows(database_url, CASE, calm)[0][2] == 168
     assert rows(
-        database_url, "SELECT kind, payload ->> 'case_id', recipient_id = client_id FROM litgo.outbox, cases "
-        "WHERE cases.id = (payload ->> 'case_id')::uuid"
-    ) == [("public_numbers", sure, True)]  # fmt: skip
+        database_url,
+        "SELECT kind, payload ->> 'case_id', recipient_id = client_id FROM litgo.outbox, cases "
+        "WHERE cases.id = (payload ->> 'case_id')::uuid",
+    ) == [("public_numbers", sure, True)]
     execute(
         database_url, f"UPDATE litgo.triage SET status = 'review', reason = 'danger_unsure' WHERE case_id = '{sure}'"
     )
@@ -140,7 +146,7 @@ def test_danger_is_urgent_the_client_is_told_whom_to_call_and_a_doubt_goes_to_th
     assert rows(database_url, CASE, sure)[0][2] == 2
     assert rows(database_url, "SELECT urgency_source, reviewer FROM litgo.triage WHERE case_id = %s", sure) == [
         ("person", "bia")
-    ]  # fmt: skip
+    ]
 
 
 def test_the_queue_is_cut_off_nowhere(database_url: str, connection: Any, model: Model) -> None:
@@ -151,8 +157,25 @@ def test_the_queue_is_cut_off_nowhere(database_url: str, connection: Any, model:
         assert len(queue(cursor, NOW)) == 53
 
 
-NO_CHOICE = ("", " ", "\u00a0", "Não sei", "NAO SEI", "na\u0303o sei ainda", "Outros", "outro assunto", "Outras áreas",
-             "Nenhuma das opções", "Selecione...", "-", "?", "N/A", "null", "Não tenho certeza", "(outro)")  # fmt: skip
+NO_CHOICE = (
+    "",
+    " ",
+    "\u00a0",
+    "Não sei",
+    "NAO SEI",
+    "na\u0303o sei ainda",
+    "Outros",
+    "outro assunto",
+    "Outras áreas",
+    "Nenhuma das opções",
+    "Selecione...",
+    "-",
+    "?",
+    "N/A",
+    "null",
+    "Não tenho certeza",
+    "(outro)",
+)
 
 
 @pytest.mark.parametrize("area", NO_CHOICE)
@@ -302,8 +325,9 @@ def test_openai_is_offered_only_what_agrees_with_the_client(
     add_case(database_url, DISMISSED, area="Trabalhista")
     result = run(connection, model, openai=openai)
     offered = loopback.requests[0]["response_format"]["json_schema"]["schema"]["properties"]["category"]["enum"]
-    assert offered[:-1] == [f"Trabalhista: {s}" for s in ("Rescisão", "Horas extras", "Assédio moral",
-                                                          "Acidente de trabalho")]  # fmt: skip
+    assert offered[:-1] == [
+        f"Trabalhista: {s}" for s in ("Rescisão", "Horas extras", "Assédio moral", "Acidente de trabalho")
+    ]
     assert result.fallbacks == {"invalid": 1}  # the server said Família all the same
     assert result.sources == {"local": 1}
 

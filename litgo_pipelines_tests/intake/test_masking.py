@@ -67,8 +67,9 @@ def test_there_are_enough_texts_and_every_kind_is_among_them() -> None:
     for half in HALVES:
         assert len(texts(half)) >= 200
         assert {kind for each in texts(half) for kind, _, _ in each.marks} == {
-            "ok", *(kind for kinds in GROUPS.values() for kind in kinds)
-        }  # fmt: skip
+            "ok",
+            *(kind for kinds in GROUPS.values() for kind in kinds),
+        }
     assert not {each.text for each in texts("building")} & {each.text for each in texts("held_out")}
 
 

@@ -88,7 +88,12 @@ def test_the_schema_takes_what_we_take_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        "", "null", "[]", "{", json.dumps(GOOD)[:-5], "claro! aqui está",
+        "",
+        "null",
+        "[]",
+        "{",
+        json.dumps(GOOD)[:-5],
+        "claro! aqui está",
         json.dumps({**GOOD, "category": "Ambiental: Multa"}),
         json.dumps({**GOOD, "category": "Trabalhista: Rescisão"}),  # not among the possible
         json.dumps({**GOOD, "confidence": 1.5}),
@@ -99,7 +104,7 @@ def test_the_schema_takes_what_we_take_and_nothing_else() -> None:
         json.dumps({**GOOD, "sql": "DROP TABLE cases"}),
         json.dumps({key: value for key, value in GOOD.items() if key != "category"}),
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_is_not_of_the_schema_is_refused(answer: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         remote.opinion(answer, taxonomy.subareas("Família"))

@@ -267,8 +267,9 @@ def test_two_retrainings_at_once_make_one_version(learnable_market: Marketplace,
         == 1
     )
     assert learnable_market.execute("SELECT transition FROM litgo.model_ledger ORDER BY sequence") == [
-        ("candidate",), ("champion",),
-    ]  # fmt: skip
+        ("candidate",),
+        ("champion",),
+    ]
 
 
 @pytest.mark.slow
@@ -361,8 +362,11 @@ def test_a_training_configuration_says_only_what_differs() -> None:
 
 def test_without_as_of_the_run_s_start_is_the_instant(market: Marketplace) -> None:
     result = run(market.url, "sqlite:///nowhere", [training_snapshot], {})
-    ((began,),) = market.execute("SELECT as_of <= started_at AND as_of > started_at - interval '5 minutes' "
-                                 "FROM litgo.retrainings WHERE root_run_id = %s", (result.run_id,))  # fmt: skip
+    ((began,),) = market.execute(
+        "SELECT as_of <= started_at AND as_of > started_at - interval '5 minutes' "
+        "FROM litgo.retrainings WHERE root_run_id = %s",
+        (result.run_id,),
+    )
     assert began
 
 

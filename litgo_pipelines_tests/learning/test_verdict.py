@@ -55,8 +55,9 @@ def test_the_first_to_pass_becomes_champion_and_the_next_challenger(life: Life) 
     assert judge(life, "4", "not_enough_evidence") == "candidate: not enough evidence"
     assert life.state().stages == {"1": "champion", "2": "challenger", "3": "archived", "4": "candidate"}
     assert life.rows("SELECT actor, reason FROM litgo.model_ledger WHERE version = '3' ORDER BY sequence DESC") == [
-        ("gate", "it rejected"), ("test", "because"),
-    ]  # fmt: skip
+        ("gate", "it rejected"),
+        ("test", "because"),
+    ]
     assert waiting(life) is None
 
 
@@ -97,5 +98,6 @@ def test_what_passed_goes_into_service_with_the_lambda_it_was_judged_with(life: 
     assert judge(life, "1", fairness=fairness) == "champion"
     judge(life, "1", fairness=fairness)
     assert life.rows("SELECT coalesce(model_version, ''), lambda FROM litgo.allocation_parameters ORDER BY 1") == [
-        ("", fairness["baseline"]["lambda"]), ("1", fairness["candidate"]["lambda"])
-    ]  # fmt: skip
+        ("", fairness["baseline"]["lambda"]),
+        ("1", fairness["candidate"]["lambda"]),
+    ]

@@ -87,8 +87,9 @@ def test_without_a_previous_the_hand_weights_serve_until_a_person_acts(
     hand(actions.promote, "2")
     assert life.state().champion == "2"
     assert life.rows("SELECT kind, severity FROM litgo.alerts ORDER BY alert_id")[1:3] == [
-        ("model_rolled_back", "critical"), ("promotion_frozen", "critical"),
-    ]  # fmt: skip
+        ("model_rolled_back", "critical"),
+        ("promotion_frozen", "critical"),
+    ]
 
 
 def test_a_predecessor_that_cannot_be_loaded_is_passed_over(
@@ -182,5 +183,8 @@ def test_the_jobs(life: Life, mlflow: MLflow, tmp_path: Path, monkeypatch: pytes
     assert event.metadata["changed"].value == "- alias challenger: 4 → none"
     assert event.metadata["champion"].value == "none: the heuristic ranker serves"
     assert life.rows("SELECT transition, actor FROM litgo.model_ledger ORDER BY sequence DESC LIMIT 4") == [
-        ("freeze_lifted", "ana"), ("rolled_back", "ana"), ("rolled_back", "ana"), ("champion", "ana"),
-    ]  # fmt: skip
+        ("freeze_lifted", "ana"),
+        ("rolled_back", "ana"),
+        ("rolled_back", "ana"),
+        ("champion", "ana"),
+    ]

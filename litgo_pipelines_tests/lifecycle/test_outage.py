@@ -45,11 +45,25 @@ class Server:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1",
-             "--port", str(self.port), "--backend-store-uri", f"sqlite:///{self.store}"],
-            stdout=self.log.open("ab"), stderr=subprocess.STDOUT, start_new_session=True,
+            [
+                sys.executable,
+                "-m",
+                "mlflow",
+                "server",
+                "--workers",
+                "1",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(self.port),
+                "--backend-store-uri",
+                f"sqlite:///{self.store}",
+            ],
+            stdout=self.log.open("ab"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        )  # fmt: skip
+        )
         deadline = time.monotonic() + 240
         while True:
             assert self.process.poll() is None, self.log.read_text()
@@ -113,10 +127,18 @@ def test_an_hour_without_mlflow_loses_and_doubles_nothing(
         life.do(lambda cursor: reconcile(mlflow, cursor, begin - MINUTE))
         life.candidate("3")
         life.do(lambda c: retrainings.begin(c, "trained before", begin - DAY))
-        life.do(lambda c: retrainings.record_step(
-            c, "trained before", snapshot_path="s", snapshot_sha256="s", snapshot={}, candidate_key="k",
-            bundle_path="b", candidate={},
-        ))  # fmt: skip
+        life.do(
+            lambda c: retrainings.record_step(
+                c,
+                "trained before",
+                snapshot_path="s",
+                snapshot_sha256="s",
+                snapshot={},
+                candidate_key="k",
+                bundle_path="b",
+                candidate={},
+            )
+        )
         server.stop()
 
         ticks = Ticks({"postgres": Postgres(url=life.url), "mlflow": mlflow}, monkeypatch)

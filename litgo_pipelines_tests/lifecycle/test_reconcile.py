@@ -213,14 +213,23 @@ print(kills)
 def test_killed_anywhere_and_run_again_ledger_and_mlflow_agree(life: Life, mlflow: MLflow) -> None:
     finished = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLED, life.url, mlflow.tracking_uri],
-        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
     assert finished.returncode == 0, finished.stderr
     assert int(finished.stdout) > 20
     assert life.rows("SELECT transition, version FROM litgo.model_ledger ORDER BY sequence") == [
-        ("candidate", "1"), ("champion", "1"), ("candidate", "2"), ("challenger", "2"), ("champion", "2"),
-        ("rolled_back", "2"), ("candidate", "3"), ("archived", "3"),
-    ]  # fmt: skip
+        ("candidate", "1"),
+        ("champion", "1"),
+        ("candidate", "2"),
+        ("challenger", "2"),
+        ("champion", "2"),
+        ("rolled_back", "2"),
+        ("candidate", "3"),
+        ("archived", "3"),
+    ]
     found = done(life, mlflow)
     assert (found.changes, found.state.champion) == ([], "1")
     assert aliases(mlflow) == {"champion": "1"}

@@ -30,8 +30,12 @@ ABC = [*AB, ("candidate", "3"), ("challenger", "3"), ("champion", "3")]
 def test_a_life() -> None:
     state = history(*ABC, ("candidate", "4"), ("challenger", "4"), ("candidate", "5"), ("archived", "5"))
     assert state.stages == {
-        "1": "archived", "2": "previous", "3": "champion", "4": "challenger", "5": "archived",
-    }  # fmt: skip
+        "1": "archived",
+        "2": "previous",
+        "3": "champion",
+        "4": "challenger",
+        "5": "archived",
+    }
     assert state.since == {"1": 8, "2": 8, "3": 8, "4": 10, "5": 12}
     assert (state.champion, state.challenger, state.predecessors) == ("3", "4", ("2", "1"))
 
@@ -158,8 +162,11 @@ def test_whatever_is_tried_the_invariants_hold(tried: list[Any], snapshots: list
         assert standings.count("previous") == (state.previous is not None)
         assert standings.count("challenger") == (state.challenger is not None)
         assert all(state.stages[v] == "quarantined" for v, now in before.stages.items() if now == "quarantined")
-        assert all(state.stages[v] == "archived" for v, now in before.stages.items()
-                   if now == "archived" and v not in before.predecessors)  # fmt: skip
+        assert all(
+            state.stages[v] == "archived"
+            for v, now in before.stages.items()
+            if now == "archived" and v not in before.predecessors
+        )
         assert before.frozen is None or state.frozen is not None or transition == "freeze_lifted"
         assert (before.frozen, transition) == (None, "champion") or transition != "champion"
         if transition == "champion":

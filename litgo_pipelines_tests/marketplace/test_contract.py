@@ -25,10 +25,16 @@ NIGHT = timedelta(days=1)
 @pytest.mark.parametrize(
     ("rows", "good", "falls"),
     [
-        (0, None, False), (0, 19, False), (9, 20, True), (10, 20, False), (0, 20, True), (50, 100, False),
-        (49, 100, True), (1_000_000, 3, False),
+        (0, None, False),
+        (0, 19, False),
+        (9, 20, True),
+        (10, 20, False),
+        (0, 20, True),
+        (50, 100, False),
+        (49, 100, True),
+        (1_000_000, 3, False),
     ],
-)  # fmt: skip
+)
 def test_more_than_half_gone_is_a_fall(rows: int, good: int | None, falls: bool) -> None:
     said = fall("offers", rows, None if good is None else Count(good, AT))
     assert (said is not None) == falls
@@ -71,8 +77,11 @@ def pipelines(live: LiveMarketplace, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_what_the_pipelines_may_not_see_or_write_is_said(live: LiveMarketplace, pipelines: str) -> None:
     assert failed(pipelines) == {}
-    execute(live.superuser, "REVOKE UPDATE (area), SELECT (title) ON litgo_source.cases FROM litgo_pipelines",
-            "REVOKE UPDATE ON litgo_source.cases FROM litgo_pipelines")  # fmt: skip
+    execute(
+        live.superuser,
+        "REVOKE UPDATE (area), SELECT (title) ON litgo_source.cases FROM litgo_pipelines",
+        "REVOKE UPDATE ON litgo_source.cases FROM litgo_pipelines",
+    )
     said = failed(pipelines)
     assert set(said) == {"cases"}
     assert "litgo_pipelines may not UPDATE area, complexity, subarea, urgency_h" in said["cases"]
@@ -101,9 +110,12 @@ def delete_lawyers(live: LiveMarketplace) -> None:
 
 @pytest.mark.parametrize(("lose", "table"), [(hide, "offers"), (delete_lawyers, "lawyers")])
 def test_a_night_after_a_fall_computes_and_deletes_nothing_until_a_person_has_looked(
-    live: LiveMarketplace, pipelines: str, monkeypatch: pytest.MonkeyPatch,
-    lose: Callable[[LiveMarketplace], None], table: str,
-) -> None:  # fmt: skip
+    live: LiveMarketplace,
+    pipelines: str,
+    monkeypatch: pytest.MonkeyPatch,
+    lose: Callable[[LiveMarketplace], None],
+    table: str,
+) -> None:
     monkeypatch.setenv("LITGO_DATABASE_URL", pipelines)
     seen = "SELECT count(*), md5(string_agg(h::text, '' ORDER BY night, lawyer_id)) FROM litgo.equity_history h"
 

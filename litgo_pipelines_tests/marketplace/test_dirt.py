@@ -34,18 +34,30 @@ def test_a_dirty_row_is_nobody_elses_trouble(
     dirty = stages(url, model, tmp_path)
     for stage, rows in clean.items():
         assert dirty[stage] == rows, stage
-    parked = ask(url, "SELECT c.created_at FROM litgo.matching_failures f JOIN public.cases c ON c.id = f.case_id "
-                      "WHERE f.reason LIKE 'created_at%' AND f.dead")  # fmt: skip
+    parked = ask(
+        url,
+        "SELECT c.created_at FROM litgo.matching_failures f JOIN public.cases c ON c.id = f.case_id "
+        "WHERE f.reason LIKE 'created_at%' AND f.dead",
+    )
     assert len(parked) == len(DIRT["cases"]["created_at"])
 
 
 def test_every_kind_is_listed_by_column(loose_url: str) -> None:
     assert ask(loose_url, "SELECT * FROM litgo_source.unusable") == []
     added = set(add_dirt(loose_url))
-    listed = {(table, column): (found, one) for table, column, found, one in
-              ask(loose_url, "SELECT table_name, column_name, found, example FROM litgo_source.unusable")}  # fmt: skip
-    open_values = {("lawyers", "is_available"), ("cases", "title"), ("cases", "description"), ("contracts", "doc_url"),
-                   ("reviews", "comment")}  # fmt: skip
+    listed = {
+        (table, column): (found, one)
+        for table, column, found, one in ask(
+            loose_url, "SELECT table_name, column_name, found, example FROM litgo_source.unusable"
+        )
+    }
+    open_values = {
+        ("lawyers", "is_available"),
+        ("cases", "title"),
+        ("cases", "description"),
+        ("contracts", "doc_url"),
+        ("reviews", "comment"),
+    }
     assert set(listed) <= added
     assert added - set(listed) - open_values == set()
     for (table, _), (found, one) in listed.items():
@@ -56,21 +68,32 @@ def test_every_kind_is_listed_by_column(loose_url: str) -> None:
 def test_a_source_view_has_every_column_and_its_indexes(database_url: str) -> None:
     """Cleaning hides no column, and what is found by an index still is."""
     for table, columns in TABLES.items():
-        found = ask(database_url, "SELECT column_name FROM information_schema.columns WHERE table_schema = "
-                                  "'litgo_source' AND table_name = %s", (table,))  # fmt: skip
+        found = ask(
+            database_url,
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = "
+            "'litgo_source' AND table_name = %s",
+            (table,),
+        )
         assert {name for (name,) in found} == set(columns)
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         for query, index in (
-            ("SELECT id FROM cases WHERE status = 'pending_assignment' AND created_at <= now() ORDER BY created_at, id "
-             "LIMIT 5", "litgo_cases_pending"),
-            ("SELECT id FROM offers WHERE status = 'pending' AND expires_at BETWEEN '1900-01-01' AND now()",
-             "litgo_offers_pending"),
+            (
+                "SELECT id FROM cases WHERE status = 'pending_assignment' AND created_at <= now() ORDER BY created_at, "
+                "id LIMIT 5",
+                "litgo_cases_pending",
+            ),
+            (
+                "SELECT id FROM offers WHERE status = 'pending' AND expires_at BETWEEN '1900-01-01' AND now()",
+                "litgo_offers_pending",
+            ),
             ("SELECT count(*) FROM offers WHERE sent_at > now() - interval '1 day'", "litgo_offers_sent"),
-            ("SELECT id FROM lawyers WHERE litgo.area_keys(tags_expertise, primary_area) && ARRAY['civil']",
-             "litgo_lawyers_area_keys"),
+            (
+                "SELECT id FROM lawyers WHERE litgo.area_keys(tags_expertise, primary_area) && ARRAY['civil']",
+                "litgo_lawyers_area_keys",
+            ),
             ("SELECT id FROM lawyers WHERE litgo.placed(geo_latlon) <@ box '(1,1),(2,2)'", "litgo_lawyers_placed"),
-        ):  # fmt: skip
+        ):
             cursor.execute(f"EXPLAIN {query}")
             plan = "\n".join(line for (line,) in cursor.fetchall())
             assert index in plan, plan

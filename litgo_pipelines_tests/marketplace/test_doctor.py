@@ -24,8 +24,12 @@ def run_doctor(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LITGO_")}
     return subprocess.run(
         [sys.executable, "-m", "litgo_pipelines.cli", "doctor", *arguments],
-        env={**environment, "LITGO_DATABASE_URL": url}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        env={**environment, "LITGO_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -69,25 +73,43 @@ BEGIN RAISE EXCEPTION 'aqui não'; END $$;
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (REFUSE + "CREATE TRIGGER refuse BEFORE UPDATE ON public.lawyers FOR EACH ROW EXECUTE FUNCTION refuse()",
-         "equity columns: aqui não; in the function refuse"),
-        (REFUSE + "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON public.offers DEFERRABLE INITIALLY DEFERRED "
-         "FOR EACH ROW EXECUTE FUNCTION refuse()", "offer: aqui não"),
+        (
+            REFUSE + "CREATE TRIGGER refuse BEFORE UPDATE ON public.lawyers FOR EACH ROW EXECUTE FUNCTION refuse()",
+            "equity columns: aqui não; in the function refuse",
+        ),
+        (
+            REFUSE + "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON public.offers DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION refuse()",
+            "offer: aqui não",
+        ),
         ("ALTER TABLE public.offers ADD CONSTRAINT alta CHECK (fair_score > 0.9) NOT VALID", 'check constraint "alta"'),
-        ("ALTER TABLE public.lawyers DROP capacidade_mensal; "
-         "ALTER TABLE public.lawyers ADD capacidade_mensal int GENERATED ALWAYS AS (5) STORED", "generated"),
-        ("ALTER TABLE public.case_matches ADD canal text NOT NULL DEFAULT 'x'; "
-         "ALTER TABLE public.case_matches ALTER canal DROP DEFAULT", "match: null value in column \"canal\""),
+        (
+            "ALTER TABLE public.lawyers DROP capacidade_mensal; "
+            "ALTER TABLE public.lawyers ADD capacidade_mensal int GENERATED ALWAYS AS (5) STORED",
+            "generated",
+        ),
+        (
+            "ALTER TABLE public.case_matches ADD canal text NOT NULL DEFAULT 'x'; "
+            "ALTER TABLE public.case_matches ALTER canal DROP DEFAULT",
+            'match: null value in column "canal"',
+        ),
         ("ALTER TABLE public.cases ALTER subarea TYPE varchar(3) USING 'a'", "triage: value too long"),
-        ("ALTER TABLE public.offers DROP CONSTRAINT offers_status_check; UPDATE public.offers SET status = 'ENVIADA'",
-         "offers.status: 100% of the values mean nothing to the pipelines (ENVIADA)"),
+        (
+            "ALTER TABLE public.offers DROP CONSTRAINT offers_status_check; "
+            "UPDATE public.offers SET status = 'ENVIADA'",
+            "offers.status: 100% of the values mean nothing to the pipelines (ENVIADA)",
+        ),
         ("ALTER TABLE public.cases FORCE ROW LEVEL SECURITY", "row security of public.cases applies to live_owner"),
-        ("ALTER TABLE public.cases ALTER created_at DROP NOT NULL; UPDATE public.cases SET created_at = NULL",
-         "cases.created_at: created_at is empty in every row"),
-        ("ALTER TABLE public.contracts RENAME signed_client TO cliente_assinou_em",
-         "contracts.signed_client: public.contracts has no column signed_client"),
+        (
+            "ALTER TABLE public.cases ALTER created_at DROP NOT NULL; UPDATE public.cases SET created_at = NULL",
+            "cases.created_at: created_at is empty in every row",
+        ),
+        (
+            "ALTER TABLE public.contracts RENAME signed_client TO cliente_assinou_em",
+            "contracts.signed_client: public.contracts has no column signed_client",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_would_fail_is_said(filled: LiveMarketplace, change: str, said: str) -> None:
     execute(filled.superuser, f"SET session_replication_role = replica; SET search_path = public; {change}")
     before = filled.ask(SEEN)
@@ -150,18 +172,33 @@ def test_a_renamed_column_is_proposed_and_the_proposal_serves(
 @pytest.mark.parametrize(
     ("ours", "theirs", "alike"),
     [
-        ("created_at", "criadoEm", False), ("created_at", "createdAt", True), ("sent_at", "Sent-At", True),
-        ("subarea", "SubÁrea", True), ("lat", "latitude", False), ("rating", "raiting", True), ("id", "uuid", False),
+        ("created_at", "criadoEm", False),
+        ("created_at", "createdAt", True),
+        ("sent_at", "Sent-At", True),
+        ("subarea", "SubÁrea", True),
+        ("lat", "latitude", False),
+        ("rating", "raiting", True),
+        ("id", "uuid", False),
     ],
-)  # fmt: skip
+)
 def test_names_are_compared_whatever_their_accents_and_capitals(ours: str, theirs: str, alike: bool) -> None:
     assert (proposal.similarity(ours, theirs) >= proposal.SIMILAR) == alike
 
 
 def test_a_known_other_name_comes_before_a_similar_one_and_each_column_is_taken_once() -> None:
-    table = TheirTable("banca", "casos", {"id": "uuid", "cliente_id": "uuid", "criado_em": "timestamptz",
-                       "created_on": "timestamptz", "situacao": "varchar", "texto": "text"},
-                       {"situacao": ["Aguardando", "Em Andamento", "Outro"]})  # fmt: skip
+    table = TheirTable(
+        "banca",
+        "casos",
+        {
+            "id": "uuid",
+            "cliente_id": "uuid",
+            "criado_em": "timestamptz",
+            "created_on": "timestamptz",
+            "situacao": "varchar",
+            "texto": "text",
+        },
+        {"situacao": ["Aguardando", "Em Andamento", "Outro"]},
+    )
     forms = proposal.propose_table("cases", table, {}).forms
     created, status, description, title = (forms[name] for name in ("created_at", "status", "description", "title"))
     assert (created and created.column, description and description.column) == ("criado_em", "texto")

@@ -24,9 +24,12 @@ def asked(url: str, query: str) -> list[tuple]:
 
 def test_an_index_of_theirs_that_serves_is_good_enough(live: LiveMarketplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITGO_MARKETPLACE_MAPPING", "litgo")
-    execute(live.url, "CREATE INDEX mine ON public.cases (client_id, created_at, area)",
-            "CREATE INDEX half ON public.offers (sent_at)",
-            "CREATE INDEX other ON public.contracts (created_at) WHERE status = 'active'")  # fmt: skip
+    execute(
+        live.url,
+        "CREATE INDEX mine ON public.cases (client_id, created_at, area)",
+        "CREATE INDEX half ON public.offers (sent_at)",
+        "CREATE INDEX other ON public.contracts (created_at) WHERE status = 'active'",
+    )
     done = migrate(live.url)
     assert "the index offers_expires_at_idx serves as litgo_offers_pending" in done
     assert "the index mine serves as litgo_cases_client" in done
@@ -50,9 +53,11 @@ def test_an_index_of_theirs_that_serves_is_good_enough(live: LiveMarketplace, mo
 def test_an_index_that_is_gone_broken_or_another_is_made_again(database_url: str, change: str) -> None:
     execute(database_url, *change.split("; "))
     assert migrate(database_url) == ["made the index litgo_offers_sent"]
-    assert asked(database_url, "SELECT pg_get_indexdef(i.indexrelid), indisvalid FROM pg_index i "
-                 "WHERE indexrelid = 'public.litgo_offers_sent'::regclass") == [
-        ("CREATE INDEX litgo_offers_sent ON public.offers USING btree (sent_at, lawyer_id)", True)]  # fmt: skip
+    assert asked(
+        database_url,
+        "SELECT pg_get_indexdef(i.indexrelid), indisvalid FROM pg_index i "
+        "WHERE indexrelid = 'public.litgo_offers_sent'::regclass",
+    ) == [("CREATE INDEX litgo_offers_sent ON public.offers USING btree (sent_at, lawyer_id)", True)]
     assert migrate(database_url) == []
 
 
@@ -67,8 +72,10 @@ def test_an_idle_transaction_delays_an_index_and_stops_no_writer(
         (line,) = migrate(database_url)
         assert line.startswith("the index litgo_offers_sent is not made: an open transaction of somebody else")
         assert "idle in transaction" in line
-    assert asked(database_url, "SELECT count(*) FROM pg_index WHERE indisvalid "
-                 "AND indexrelid = to_regclass('public.litgo_offers_sent')") == [(0,)]  # fmt: skip
+    assert asked(
+        database_url,
+        "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = to_regclass('public.litgo_offers_sent')",
+    ) == [(0,)]
     assert migrate(database_url) == ["made the index litgo_offers_sent"]
 
 

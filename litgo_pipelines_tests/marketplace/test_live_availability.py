@@ -32,17 +32,28 @@ def test_a_night_and_a_matching_with_people_on_leave_and_busy(
     fill(live.superuser, lawyers=60, cases=500, days=40, end=END)
     monkeypatch.setenv("LITGO_MARKETPLACE_MAPPING", "litgo")
     migrate(live.url)
-    them = [i for (i,) in live.ask(
-        "SELECT l.id::text FROM public.lawyers l JOIN public.profiles p USING (id) WHERE l.is_available "
-        "AND l.is_approved AND availability_status = 'available' AND l.created_at < %s ORDER BY 1 LIMIT 4",
-        END - 50 * DAY,
-    )]  # fmt: skip
+    them = [
+        i
+        for (i,) in live.ask(
+            "SELECT l.id::text FROM public.lawyers l JOIN public.profiles p USING (id) WHERE l.is_available "
+            "AND l.is_approved AND availability_status = 'available' AND l.created_at < %s ORDER BY 1 LIMIT 4",
+            END - 50 * DAY,
+        )
+    ]
     for person, values in zip(them, AWAY, strict=True):
-        live.ask("UPDATE public.profiles SET (availability_status, vacation_start, vacation_end) = (%s, %s, %s) "
-                 "WHERE id = %s", *values, person)  # fmt: skip
+        live.ask(
+            "UPDATE public.profiles SET (availability_status, vacation_start, vacation_end) = (%s, %s, %s) "
+            "WHERE id = %s",
+            *values,
+            person,
+        )
     live.ask("UPDATE public.lawyers SET oab_number = id::text WHERE id <> ALL(%s::uuid[])", them[:2])
-    live.ask("UPDATE public.lawyers SET oab_number = CASE WHEN id = %s::uuid THEN 'OAB/SP 9.001' ELSE 'SP009001' END "
-             "WHERE id = ANY(%s::uuid[])", them[0], them[:2])  # fmt: skip
+    live.ask(
+        "UPDATE public.lawyers SET oab_number = CASE WHEN id = %s::uuid THEN 'OAB/SP 9.001' ELSE 'SP009001' END "
+        "WHERE id = ANY(%s::uuid[])",
+        them[0],
+        them[:2],
+    )
     with connect(live.url) as connection:
         run_night(connection, END.date(), END, capacity_rules())
         record_night(connection, END.date(), END)

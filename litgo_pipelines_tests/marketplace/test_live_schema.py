@@ -75,9 +75,13 @@ def test_who_is_away_is_offered_nothing(
 def run_the_jobs(jobs: Jobs) -> None:
     """Everything that runs by itself, once."""
     thirty = nights(30)
-    jobs.run("nightly_equity", tags={
-        "dagster/asset_partition_range_start": thirty[0], "dagster/asset_partition_range_end": thirty[-1],
-    })  # fmt: skip
+    jobs.run(
+        "nightly_equity",
+        tags={
+            "dagster/asset_partition_range_start": thirty[0],
+            "dagster/asset_partition_range_end": thirty[-1],
+        },
+    )
     jobs.run("offer_expiry")
     jobs.run("evidence")
     jobs.run("matching", "triaged_cases", "case_offers")
@@ -95,13 +99,17 @@ def choose_a_lawyer(live: LiveMarketplace) -> tuple[str, str, str]:
     live.ask(
         "UPDATE public.offers SET status = 'interested', responded_at = now() "
         "WHERE case_id = %s AND lawyer_id = ANY(%s::uuid[])",
-        case, several[:3],
-    )  # fmt: skip
+        case,
+        several[:3],
+    )
     ((contract,),) = live.ask(
         "INSERT INTO public.contracts (case_id, lawyer_id, client_id, status, fee_model, created_at) "
         "VALUES (%s, %s, %s, 'pending-signature', %s, now() - interval '1 minute') RETURNING id::text",
-        case, several[0], client, '{"type": "success", "percent": 20}',
-    )  # fmt: skip
+        case,
+        several[0],
+        client,
+        '{"type": "success", "percent": 20}',
+    )
     return case, several[0], contract
 
 
@@ -110,10 +118,23 @@ def sign_and_review(live: LiveMarketplace, jobs: Jobs) -> str:
     case, lawyer, contract = choose_a_lawyer(live)
     jobs.run("contracts")
     for party, status in (("client", "pending-signature"), ("lawyer", "active")):
-        jobs.run("record_signature", run_config=QUIET | {"ops": {"signature": {"config": {
-            "contract_id": contract, "signed_by": party, "signed_at": datetime.now(UTC).isoformat(),
-            "recorded_by": "Ana", "sha256": "0" * 64,
-        }}}})  # fmt: skip
+        jobs.run(
+            "record_signature",
+            run_config=QUIET
+            | {
+                "ops": {
+                    "signature": {
+                        "config": {
+                            "contract_id": contract,
+                            "signed_by": party,
+                            "signed_at": datetime.now(UTC).isoformat(),
+                            "recorded_by": "Ana",
+                            "sha256": "0" * 64,
+                        }
+                    }
+                }
+            },
+        )
         assert live.ask("SELECT status FROM public.contracts WHERE id = %s", contract) == [(status,)]
     # what the marketplace's own trigger adds to a signature
     assert live.ask("SELECT action FROM public.audit_log WHERE record_id = %s", contract) == [("activated",)]

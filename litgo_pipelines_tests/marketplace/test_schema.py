@@ -28,13 +28,17 @@ WITHOUT_VIEWS = "DROP SCHEMA litgo_source CASCADE"
     [
         ("ALTER TABLE offers DROP COLUMN sent_at", "offers.sent_at: public.offers has no column sent_at"),
         ("ALTER TABLE lawyers ALTER kpi TYPE text", "lawyers.kpi: kpi is text, expected json (jsonb)"),
-        ("ALTER TABLE cases ALTER created_at TYPE timestamp",
-         "cases.created_at: created_at is timestamp, expected instant"),
-        ("CREATE TYPE e AS ENUM ('won'); ALTER TABLE reviews DROP outcome; ALTER TABLE reviews ADD outcome e",
-         "reviews.outcome: outcome is the enum e: write {column: …, values: {ours: theirs}}"),
+        (
+            "ALTER TABLE cases ALTER created_at TYPE timestamp",
+            "cases.created_at: created_at is timestamp, expected instant",
+        ),
+        (
+            "CREATE TYPE e AS ENUM ('won'); ALTER TABLE reviews DROP outcome; ALTER TABLE reviews ADD outcome e",
+            "reviews.outcome: outcome is the enum e: write {column: …, values: {ours: theirs}}",
+        ),
         ("DROP TABLE reviews", "a marketplace without reviews"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_named_with_the_line_of_the_mapping(database_url: str, change: str, problem: str) -> None:
     execute(database_url, WITHOUT_VIEWS, change)
     with pytest.raises(MigrationError) as refused:
@@ -45,11 +49,16 @@ def test_what_does_not_fit_is_named_with_the_line_of_the_mapping(database_url: s
 
 @pytest.mark.parametrize(
     "change",
-    ["ALTER TABLE lawyers ADD COLUMN extra jsonb", "ALTER TABLE offers ALTER status TYPE varchar(20)",
-     "ALTER TABLE offers ALTER raw_score TYPE double precision", "ALTER TABLE lawyers DROP COLUMN status",
-     "ALTER TABLE lawyers DROP COLUMN status, DROP COLUMN is_approved", "ALTER TABLE contracts DROP COLUMN doc_url",
-     "CREATE DOMAIN label AS varchar(80); ALTER TABLE lawyers ALTER name TYPE label"],
-)  # fmt: skip
+    [
+        "ALTER TABLE lawyers ADD COLUMN extra jsonb",
+        "ALTER TABLE offers ALTER status TYPE varchar(20)",
+        "ALTER TABLE offers ALTER raw_score TYPE double precision",
+        "ALTER TABLE lawyers DROP COLUMN status",
+        "ALTER TABLE lawyers DROP COLUMN status, DROP COLUMN is_approved",
+        "ALTER TABLE contracts DROP COLUMN doc_url",
+        "CREATE DOMAIN label AS varchar(80); ALTER TABLE lawyers ALTER name TYPE label",
+    ],
+)
 def test_harmless_differences_are_tolerated(database_url: str, change: str) -> None:
     execute(database_url, WITHOUT_VIEWS, change)
     assert any("views in litgo_source" in line for line in migrate(database_url))

@@ -587,10 +587,18 @@ def test_exploring_leaves_the_choice_as_it_was() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"weight": -0.1}, {"weight": 10.1}, {"weight": np.nan}, {"keep": 1.1}, {"keep": -0.1}, {"cases_weight": 2},
-        {"grid": 0}, {"grid": np.nan}, {"cap": 0.9}, {"cap": np.nan},
+        {"weight": -0.1},
+        {"weight": 10.1},
+        {"weight": np.nan},
+        {"keep": 1.1},
+        {"keep": -0.1},
+        {"cases_weight": 2},
+        {"grid": 0},
+        {"grid": np.nan},
+        {"cap": 0.9},
+        {"cap": np.nan},
     ],
-)  # fmt: skip
+)
 def test_a_rule_that_makes_no_sense_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         Rule(**values)

@@ -186,8 +186,11 @@ def test_each_ranker_has_its_own_lambda_also_after_a_kill(url: str, monkeypatch:
         with pytest.raises(KeyboardInterrupt):
             match(url, rankers, plan)
     match(url, rankers, Plan(Rule(keep=0), dict.fromkeys(weights, 0.5)))  # what was calibrated since is for new batches
-    used = ask(url, "SELECT DISTINCT coalesce(x.model_version, ''), m.lambda FROM litgo.exposures x "
-                    "JOIN litgo.matchings m USING (case_id, round)")  # fmt: skip
+    used = ask(
+        url,
+        "SELECT DISTINCT coalesce(x.model_version, ''), m.lambda FROM litgo.exposures x "
+        "JOIN litgo.matchings m USING (case_id, round)",
+    )
     assert set(used) == {("1", 0.1), ("2", 5.0), ("", 1.0)}
     assert ask(url, "SELECT DISTINCT parameters -> 'weights' FROM litgo.matching_batches") == [
         ({"1": 0.1, "2": 5.0, "": 1.0},)
@@ -202,11 +205,17 @@ def test_an_arm_sees_its_own_offers_as_if_it_had_all_clients(url: str, monkeypat
         cursor.execute("SELECT id::text FROM lawyers ORDER BY id")
         ids = [lawyer for (lawyer,) in cursor.fetchall()]
         made = {
-            arm: np.array(ask(url, "SELECT count(*) FILTER (WHERE x.arm = %s) FROM lawyers l LEFT JOIN offers o "
-                                   "ON o.lawyer_id = l.id LEFT JOIN litgo.exposures x USING (case_id) "
-                                   "GROUP BY l.id ORDER BY l.id", (arm,)))[:, 0]
+            arm: np.array(
+                ask(
+                    url,
+                    "SELECT count(*) FILTER (WHERE x.arm = %s) FROM lawyers l LEFT JOIN offers o "
+                    "ON o.lawyer_id = l.id LEFT JOIN litgo.exposures x USING (case_id) "
+                    "GROUP BY l.id ORDER BY l.id",
+                    (arm,),
+                )
+            )[:, 0]
             for arm in ("treatment", "control", "holdout")
-        }  # fmt: skip
+        }
         before = 7.0 + np.zeros(len(ids))
         shared = before + made["treatment"] + made["control"] + made["holdout"]
         loads = arm_loads.read_arm_loads(cursor, "ranker-v2", ids, shared, AS_OF + timedelta(days=1))

@@ -164,8 +164,9 @@ def test_offers_nobody_answered_expire_once(database_url: str) -> None:
         at = (AS_OF + timedelta(hours=hours)).isoformat()
         assert metadata(run(database_url, "expired_offers", as_of=at), "expired_offers")["offers expired"] == expired
     assert ask(database_url, "SELECT status, count(*) FROM offers GROUP BY 1 ORDER BY 1") == [
-        ("expired", 55), ("interested", 5)
-    ]  # fmt: skip
+        ("expired", 55),
+        ("interested", 5),
+    ]
     assert ask(database_url, "SELECT value FROM litgo.metric_state WHERE name = 'offers_expired_total'") == [(55.0,)]
 
 
@@ -207,8 +208,10 @@ def tick(url: str, instance: dg.DagsterInstance, cursor: str | None = None) -> t
 
 def test_the_sensor_wakes_for_waiting_cases_also_late_ones_and_one_batch_at_a_time(database_url: str) -> None:
     fill(database_url)
-    ask(database_url, "UPDATE cases SET created_at = now() - interval '1 hour' - random() * interval '1 hour', "
-        "complexity = 'LOW'")  # fmt: skip
+    ask(
+        database_url,
+        "UPDATE cases SET created_at = now() - interval '1 hour' - random() * interval '1 hour', complexity = 'LOW'",
+    )
     with dg.DagsterInstance.ephemeral() as instance:
         request, cursor = tick(database_url, instance)
         assert isinstance(request, dg.RunRequest)

@@ -119,8 +119,11 @@ def test_the_less_loaded_of_two_alike_gets_more_offers(database_url: str) -> Non
     ask(database_url, "DELETE FROM litgo.lawyer_evidence")
     ask(database_url, "UPDATE cases SET area = 'Civil'")
     for lawyer, load in ((1, 2), (2, 8)):
-        ask(database_url, "UPDATE litgo.equity_history SET cases_30d = %s WHERE lawyer_id = md5('lawyer ' || %s)::uuid",
-            (load, lawyer))  # fmt: skip
+        ask(
+            database_url,
+            "UPDATE litgo.equity_history SET cases_30d = %s WHERE lawyer_id = md5('lawyer ' || %s)::uuid",
+            (load, lawyer),
+        )
     match(database_url, Plan(exploration=0))
     got = dict(ask(database_url, "SELECT lawyer_id::text, count(*) FROM offers GROUP BY 1"))
     low, high = (ask(database_url, "SELECT md5('lawyer ' || %s)::uuid::text", (n,))[0][0] for n in (1, 2))
@@ -143,8 +146,11 @@ def test_what_a_lawyer_writes_into_the_columns_for_display_changes_no_offer(
     other = another_url()
     for url in (database_url, other):
         fill(url)
-    ask(other, "ALTER TABLE public.lawyers ENABLE ROW LEVEL SECURITY; "
-        "CREATE POLICY own ON public.lawyers FOR UPDATE USING (id = md5('lawyer 7')::uuid)")  # fmt: skip
+    ask(
+        other,
+        "ALTER TABLE public.lawyers ENABLE ROW LEVEL SECURITY; "
+        "CREATE POLICY own ON public.lawyers FOR UPDATE USING (id = md5('lawyer 7')::uuid)",
+    )
     ask(other, f"UPDATE public.lawyers SET {change} WHERE id = md5('lawyer 7')::uuid")
     match(database_url)
     match(other)
@@ -190,8 +196,11 @@ def test_a_case_short_of_lawyers_widens_its_radius_by_steps(database_url: str) -
         ask(database_url, "UPDATE lawyers SET geo_latlon = %s WHERE id = md5('lawyer ' || %s)::uuid", (place, number))
     match(database_url)
     assert ask(database_url, "SELECT candidates, radius_km FROM litgo.matchings") == [(6, 500.0)]
-    closeness = ask(database_url, "SELECT (e ->> 'load')::float8, e -> 'features' ->> 'G' FROM litgo.matchings, "
-                    "jsonb_array_elements(considered) e")  # fmt: skip
+    closeness = ask(
+        database_url,
+        "SELECT (e ->> 'load')::float8, e -> 'features' ->> 'G' FROM litgo.matchings, "
+        "jsonb_array_elements(considered) e",
+    )
     assert min(float(g) for _, g in closeness) < 0.35
 
 
@@ -298,8 +307,11 @@ def test_exploration_logs_its_propensity_and_counts_itself(database_url: str) ->
     (result,) = match(database_url, Plan(exploration=0.4))
     assert 40 <= result.explored <= 120  # 80 expected
     assert metric(database_url, "offers_explored_total") == result.explored
-    rows = ask(database_url, "SELECT (breakdown ->> 'by_chance')::bool, (breakdown ->> 'propensity')::float8, "
-               "m.candidates FROM case_matches JOIN litgo.matchings m USING (case_id)")  # fmt: skip
+    rows = ask(
+        database_url,
+        "SELECT (breakdown ->> 'by_chance')::bool, (breakdown ->> 'propensity')::float8, "
+        "m.candidates FROM case_matches JOIN litgo.matchings m USING (case_id)",
+    )
     assert sum(chance for chance, _, _ in rows) == result.explored
     for chance, propensity, candidates in rows:
         others = candidates - 5
@@ -348,8 +360,11 @@ def test_a_killed_batch_is_finished_with_the_same_offers(
 def test_a_case_cancelled_after_the_claim_is_left_alone(database_url: str) -> None:
     fill(database_url)
     killed(killed_match, database_url, AS_OF, "after", 3)
-    ask(database_url, "UPDATE cases SET status = 'cancelled' WHERE id IN "
-        "(SELECT id FROM cases c WHERE NOT EXISTS (SELECT FROM offers WHERE case_id = c.id) LIMIT 2)")  # fmt: skip
+    ask(
+        database_url,
+        "UPDATE cases SET status = 'cancelled' WHERE id IN "
+        "(SELECT id FROM cases c WHERE NOT EXISTS (SELECT FROM offers WHERE case_id = c.id) LIMIT 2)",
+    )
     (left,) = match(database_url)
     assert left.matched == 7
     assert match(database_url) == []

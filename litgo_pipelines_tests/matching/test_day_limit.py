@@ -78,10 +78,18 @@ def test_the_bucket_fills_again(database_url: str) -> None:
     fill(database_url, lawyers=6, cases=1)
     ask(database_url, "UPDATE cases SET area = 'Civil'")
     ask(database_url, "UPDATE litgo.equity_history SET capacidade_mensal = 6, cases_30d = 0")
-    ask(database_url, "INSERT INTO cases (id, client_id, area, status, created_at) VALUES "
-        "(md5('old')::uuid, md5('client 1')::uuid, 'Civil', 'closed', %s)", (AS_OF,))  # fmt: skip
-    ask(database_url, "INSERT INTO offers (case_id, lawyer_id, status, sent_at, expires_at) VALUES (md5('old')::uuid, "
-        "md5('lawyer 1')::uuid, 'pending', %s, %s)", (AS_OF - timedelta(hours=23), AS_OF))  # fmt: skip
+    ask(
+        database_url,
+        "INSERT INTO cases (id, client_id, area, status, created_at) VALUES "
+        "(md5('old')::uuid, md5('client 1')::uuid, 'Civil', 'closed', %s)",
+        (AS_OF,),
+    )
+    ask(
+        database_url,
+        "INSERT INTO offers (case_id, lawyer_id, status, sent_at, expires_at) VALUES (md5('old')::uuid, "
+        "md5('lawyer 1')::uuid, 'pending', %s, %s)",
+        (AS_OF - timedelta(hours=23), AS_OF),
+    )
     match(database_url, Plan(exploration=0, offer_burst_days=0))
     got = "SELECT count(*) FROM offers WHERE lawyer_id = md5('lawyer 1')::uuid AND status = 'pending' AND sent_at >= %s"
     assert ask(database_url, got, (AS_OF,)) == [(0,)]
@@ -90,7 +98,11 @@ def test_the_bucket_fills_again(database_url: str) -> None:
     ask(database_url, "UPDATE offers SET sent_at = sent_at - interval '2 hours', status = 'declined'")
     ask(database_url, "UPDATE cases SET status = 'closed'")
     ask(database_url, "UPDATE lawyers SET is_available = id = md5('lawyer 1')::uuid")
-    ask(database_url, "INSERT INTO cases (id, client_id, area, coords, created_at) VALUES (md5('new')::uuid, "
-        "md5('client 2')::uuid, 'Civil', point(-46.63,-23.55), %s)", (AS_OF,))  # fmt: skip
+    ask(
+        database_url,
+        "INSERT INTO cases (id, client_id, area, coords, created_at) VALUES (md5('new')::uuid, "
+        "md5('client 2')::uuid, 'Civil', point(-46.63,-23.55), %s)",
+        (AS_OF,),
+    )
     match(database_url, Plan(exploration=0, offer_burst_days=0), as_of=AS_OF + timedelta(minutes=1))
     assert ask(database_url, got, (AS_OF,)) == [(1,)]

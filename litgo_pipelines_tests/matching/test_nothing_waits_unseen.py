@@ -109,18 +109,25 @@ class Life:
             "(SELECT FROM contracts k WHERE k.case_id = c.id) ORDER BY c.id), made AS (INSERT INTO contracts (case_id, "
             "lawyer_id, client_id, fee_model, created_at) SELECT id, lawyer_id, client_id, %s, %s FROM chosen) "
             "UPDATE cases SET status = %s WHERE id IN (SELECT id FROM chosen)",
-            (self.chance.choice(('{"type": "fixed", "value": 5000}', "{}")), self.now,
-             self.chance.choice(("assigned", "pending_assignment"))),
-        )  # fmt: skip
+            (
+                self.chance.choice(('{"type": "fixed", "value": 5000}', "{}")),
+                self.now,
+                self.chance.choice(("assigned", "pending_assignment")),
+            ),
+        )
 
     def a_contract_is_canceled(self) -> None:
         self.ask("UPDATE contracts SET status = 'canceled' WHERE status = 'pending-signature'")
 
     def offers_are_closed_and_the_case_is_open_again(self) -> None:
-        self.ask("UPDATE offers SET status = 'closed' WHERE status = 'interested' AND case_id IN "
-                 "(SELECT case_id FROM contracts WHERE status = 'canceled')")  # fmt: skip
-        self.ask("UPDATE cases SET status = 'pending_assignment' WHERE status = 'assigned' AND id IN "
-                 "(SELECT case_id FROM contracts WHERE status = 'canceled')")  # fmt: skip
+        self.ask(
+            "UPDATE offers SET status = 'closed' WHERE status = 'interested' AND case_id IN "
+            "(SELECT case_id FROM contracts WHERE status = 'canceled')"
+        )
+        self.ask(
+            "UPDATE cases SET status = 'pending_assignment' WHERE status = 'assigned' AND id IN "
+            "(SELECT case_id FROM contracts WHERE status = 'canceled')"
+        )
 
     def a_case_is_edited(self) -> None:
         self.ask("UPDATE cases SET area = %s WHERE status = 'pending_assignment'", (self.chance.choice(AREAS),))
@@ -130,10 +137,19 @@ class Life:
 
 
 ACTIONS: list[Callable[[Life], None]] = [
-    Life.a_case_comes, Life.a_case_comes, Life.lawyers_answer, Life.lawyers_answer, Life.lawyers_leave,
-    Life.lawyers_return, Life.lawyers_are_full, Life.a_client_chooses, Life.a_contract_is_canceled,
-    Life.offers_are_closed_and_the_case_is_open_again, Life.a_case_is_edited, Life.clients_give_up,
-]  # fmt: skip
+    Life.a_case_comes,
+    Life.a_case_comes,
+    Life.lawyers_answer,
+    Life.lawyers_answer,
+    Life.lawyers_leave,
+    Life.lawyers_return,
+    Life.lawyers_are_full,
+    Life.a_client_chooses,
+    Life.a_contract_is_canceled,
+    Life.offers_are_closed_and_the_case_is_open_again,
+    Life.a_case_is_edited,
+    Life.clients_give_up,
+]
 TABLES = (
     "public.profiles, public.lawyers, public.cases, public.offers, public.case_matches, public.contracts, "
     "public.reviews, litgo.outbox, litgo.deliveries, litgo.told, "
@@ -218,9 +234,13 @@ def test_what_is_forgotten_is_found(database_url: str, kind: str, statement: str
     fill(database_url, lawyers=1, cases=1)
     connection = open_connection(database_url)
     with connection, connection.cursor() as cursor:
-        cursor.execute("UPDATE cases SET status = 'closed'" if kind != "review" else
-                       "UPDATE cases SET subarea = NULL; INSERT INTO offers (case_id, lawyer_id, expires_at) "
-                       "SELECT c.id, l.id, %s FROM cases c, lawyers l", (AS_OF + 99 * HOUR,))  # fmt: skip
+        cursor.execute(
+            "UPDATE cases SET status = 'closed'"
+            if kind != "review"
+            else "UPDATE cases SET subarea = NULL; INSERT INTO offers (case_id, lawyer_id, expires_at) "
+            "SELECT c.id, l.id, %s FROM cases c, lawyers l",
+            (AS_OF + 99 * HOUR,),
+        )
         cursor.execute(statement, {"at": AS_OF})
         assert unattended.find(cursor, AS_OF + HOUR) == []
         found = unattended.find(cursor, AS_OF + 3 * HOUR)

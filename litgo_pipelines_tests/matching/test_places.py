@@ -13,11 +13,34 @@ from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
 
 ISLANDS = [(-32.42, -3.85), (-33.81, -3.87), (-29.32, -20.51), (-28.86, -20.48), (-29.35, 0.92), (-38.7, -17.96)]
-FAR_TOWNS = [(-53.46, -33.69), (-51.83, 3.84), (-60.17, 4.6), (-73.66, -7.11), (-34.79, -7.15), (-48.55, -27.6),
-             (-69.94, -4.25), (-57.09, -29.76), (-45.36, -23.78), (-61.15, 4.43)]  # fmt: skip
+FAR_TOWNS = [
+    (-53.46, -33.69),
+    (-51.83, 3.84),
+    (-60.17, 4.6),
+    (-73.66, -7.11),
+    (-34.79, -7.15),
+    (-48.55, -27.6),
+    (-69.94, -4.25),
+    (-57.09, -29.76),
+    (-45.36, -23.78),
+    (-61.15, 4.43),
+]
 BRAZIL = [(s.lng, s.lat) for s in states()] + ISLANDS + FAR_TOWNS
-ABROAD = [(-58.4, -34.6), (-56.16, -34.9), (-57.63, -25.28), (-52.33, 4.93), (-77.03, -12.05), (-74.07, 4.71),
-          (-9.14, 38.72), (-80.2, 25.8), (46.63, 23.55), (46.63, -23.55), (0, 0), (-20, -20), (200, 95)]  # fmt: skip
+ABROAD = [
+    (-58.4, -34.6),
+    (-56.16, -34.9),
+    (-57.63, -25.28),
+    (-52.33, 4.93),
+    (-77.03, -12.05),
+    (-74.07, 4.71),
+    (-9.14, 38.72),
+    (-80.2, 25.8),
+    (46.63, 23.55),
+    (46.63, -23.55),
+    (0, 0),
+    (-20, -20),
+    (200, 95),
+]
 
 
 def placed(url: str, lng: Any, lat: Any) -> Any:
@@ -106,9 +129,17 @@ def test_a_number_that_is_none_is_nobodys_trouble(database_url: str, change: str
 
 
 AREAS = [
-    "familia", "FAMÍLIA", "Fami\u0301lia", " Família  ", "Família\u00a0", "Direito de Família", "direito da familia",
-    "DIREITO DE FAMÍLIA E SUCESSÕES", "Fam\u200bília", "Famílias",
-]  # fmt: skip
+    "familia",
+    "FAMÍLIA",
+    "Fami\u0301lia",
+    " Família  ",
+    "Família\u00a0",
+    "Direito de Família",
+    "direito da familia",
+    "DIREITO DE FAMÍLIA E SUCESSÕES",
+    "Fam\u200bília",
+    "Famílias",
+]
 
 
 @pytest.mark.parametrize("said", AREAS)
@@ -134,8 +165,11 @@ def test_words_for_areas_are_data(database_url: str) -> None:
     assert result.offers == 3
     ask(database_url, "INSERT INTO litgo.area_words VALUES ('navegacao', 'Marítimo'), ('maritimo', 'Marítimo')")
     ask(database_url, "UPDATE lawyers SET tags_expertise = '{Navegação}'")
-    ask(database_url, "DELETE FROM offers; DELETE FROM case_matches; DELETE FROM litgo.matchings; "
-        "DELETE FROM litgo.exposures; DELETE FROM litgo.outbox")  # fmt: skip
+    ask(
+        database_url,
+        "DELETE FROM offers; DELETE FROM case_matches; DELETE FROM litgo.matchings; "
+        "DELETE FROM litgo.exposures; DELETE FROM litgo.outbox",
+    )
     ask(database_url, "UPDATE cases SET area = 'Direito Marítimo'")
     (result,) = match(database_url, as_of=AS_OF + timedelta(hours=1))
     assert result.offers == 3
@@ -164,17 +198,27 @@ def test_local_lawyers_come_first_at_any_number(database_url: str, local: int) -
         database_url,
         "UPDATE lawyers SET geo_latlon = CASE WHEN random() < .5 THEN point(-43.2, -22.9) ELSE point(-60, -3.1) END",
     )
-    ask(database_url, "UPDATE lawyers SET geo_latlon = point(-46.63, -23.55) WHERE id IN "
-        "(SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, %s) i)", (local,))  # fmt: skip
-    ask(database_url, "UPDATE litgo.equity_history SET cases_30d = 9 WHERE lawyer_id IN "
-        "(SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, %s) i)", (local,))  # fmt: skip
+    ask(
+        database_url,
+        "UPDATE lawyers SET geo_latlon = point(-46.63, -23.55) WHERE id IN "
+        "(SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, %s) i)",
+        (local,),
+    )
+    ask(
+        database_url,
+        "UPDATE litgo.equity_history SET cases_30d = 9 WHERE lawyer_id IN "
+        "(SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, %s) i)",
+        (local,),
+    )
     match(database_url, Plan(exploration=0.3))
     counted = "count(*) FILTER (WHERE lawyer_id IN (SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, %s) i))"
     assert ask(database_url, f"SELECT DISTINCT count(*), {counted} FROM offers GROUP BY case_id", (local,)) == [
         (5, local)
     ]
-    assert ask(database_url, "SELECT DISTINCT (breakdown ->> 'propensity')::float8 FROM case_matches "
-               "WHERE breakdown ? 'nearest'") == [(1.0,)]  # fmt: skip
+    assert ask(
+        database_url,
+        "SELECT DISTINCT (breakdown ->> 'propensity')::float8 FROM case_matches WHERE breakdown ? 'nearest'",
+    ) == [(1.0,)]
 
 
 def test_closeness_falls_over_the_widened_radius_and_the_explanation_says_which(database_url: str) -> None:
@@ -187,10 +231,14 @@ def test_closeness_falls_over_the_widened_radius_and_the_explanation_says_which(
         "UPDATE lawyers SET is_available = false WHERE id IN (md5('lawyer 5')::uuid, md5('lawyer 6')::uuid)",
     )
     match(database_url)
-    closeness = [float(g) for (g,) in ask(
-        database_url, "SELECT e -> 'features' ->> 'G' FROM litgo.matchings, jsonb_array_elements(considered) e, "
-        "generate_series(1, 4) i WHERE e ->> 'lawyer_id' = md5('lawyer ' || i)::uuid::text ORDER BY i",
-    )]  # fmt: skip
+    closeness = [
+        float(g)
+        for (g,) in ask(
+            database_url,
+            "SELECT e -> 'features' ->> 'G' FROM litgo.matchings, jsonb_array_elements(considered) e, "
+            "generate_series(1, 4) i WHERE e ->> 'lawyer_id' = md5('lawyer ' || i)::uuid::text ORDER BY i",
+        )
+    ]
     assert closeness == sorted(closeness, reverse=True)
     assert closeness[0] > 0.99
     assert 0.3 < closeness[3] < 0.5  # some 2,700 km of 4,500

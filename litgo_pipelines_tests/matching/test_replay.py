@@ -75,9 +75,7 @@ def test_the_figures_are_what_plain_loops_find() -> None:
     figures = run.figures(END)
     window = [i for i, at in enumerate(cases.at.tolist()) if END - WINDOW < at <= END]
     pools = {i: cases.lawyer[cases.starts[i] : cases.starts[i + 1]].tolist() for i in window}
-    relevance = {
-        (i, w): cases.relevance[cases.starts[i] + place] for i in window for place, w in enumerate(pools[i])
-    }  # fmt: skip
+    relevance = {(i, w): cases.relevance[cases.starts[i] + place] for i in window for place, w in enumerate(pools[i])}
     share = [share_of_demand(cases.at, joined, END) for joined in lawyers.joined.tolist()]
     counted = sorted({w for pool in pools.values() for w in pool if share[w] > 0.15})
     offers = {w: sum(w in run.offered[i] for i in window) for w in counted}

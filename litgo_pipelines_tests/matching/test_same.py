@@ -22,39 +22,63 @@ def test_a_registration_number_is_compared_as_it_is_meant(database_url: str) -> 
 
 def test_nobody_is_offered_his_own_case(database_url: str) -> None:
     fill(database_url, lawyers=6, cases=1)
-    ask(database_url, "UPDATE lawyers SET tags_expertise = '{Civil,Família}'; "
+    ask(
+        database_url,
+        "UPDATE lawyers SET tags_expertise = '{Civil,Família}'; "
         "UPDATE lawyers SET oab_number = '77/SP' WHERE id IN (md5('lawyer 1')::uuid, md5('lawyer 2')::uuid); "
         "INSERT INTO profiles (id) VALUES (md5('lawyer 1')::uuid); "
-        "UPDATE cases SET client_id = md5('lawyer 1')::uuid")  # fmt: skip
+        "UPDATE cases SET client_id = md5('lawyer 1')::uuid",
+    )
     match(database_url)
-    offered = ask(database_url, "SELECT i FROM generate_series(1, 6) i JOIN offers ON lawyer_id = "
-                  "md5('lawyer ' || i)::uuid ORDER BY 1")  # fmt: skip
+    offered = ask(
+        database_url,
+        "SELECT i FROM generate_series(1, 6) i JOIN offers ON lawyer_id = md5('lawyer ' || i)::uuid ORDER BY 1",
+    )
     assert offered == [(3,), (4,), (5,), (6,)]  # nor by his other account
 
 
 def test_two_accounts_of_one_lawyer_get_one_offer_and_share_a_load(database_url: str) -> None:
     fill(database_url, lawyers=7, cases=1)
-    ask(database_url, "UPDATE lawyers SET tags_expertise = '{Civil,Família}', oab_number = 'SP ' || (100 + "
-        "right(name, 1)::int)::text")  # fmt: skip
+    ask(
+        database_url,
+        "UPDATE lawyers SET tags_expertise = '{Civil,Família}', oab_number = 'SP ' || (100 + "
+        "right(name, 1)::int)::text",
+    )
     for number, written in ((1, "OAB/SP 9.001"), (2, "9001/SP"), (3, "SP009001")):
-        ask(database_url, "UPDATE lawyers SET oab_number = %s, created_at = created_at - %s * interval '1 day' "
-            "WHERE id = md5('lawyer ' || %s)::uuid", (written, number, number))  # fmt: skip
-    ask(database_url, "INSERT INTO cases (id, client_id, area, status, created_at) SELECT md5('old ' || i)::uuid, "
-        "md5('client 1')::uuid, 'Civil', 'closed', %s FROM generate_series(1, 4) i", (AS_OF,))  # fmt: skip
-    ask(database_url, "INSERT INTO offers (case_id, lawyer_id, status, sent_at) SELECT md5('old ' || i)::uuid, "
+        ask(
+            database_url,
+            "UPDATE lawyers SET oab_number = %s, created_at = created_at - %s * interval '1 day' "
+            "WHERE id = md5('lawyer ' || %s)::uuid",
+            (written, number, number),
+        )
+    ask(
+        database_url,
+        "INSERT INTO cases (id, client_id, area, status, created_at) SELECT md5('old ' || i)::uuid, "
+        "md5('client 1')::uuid, 'Civil', 'closed', %s FROM generate_series(1, 4) i",
+        (AS_OF,),
+    )
+    ask(
+        database_url,
+        "INSERT INTO offers (case_id, lawyer_id, status, sent_at) SELECT md5('old ' || i)::uuid, "
         "md5('lawyer ' || 1 + i %% 2)::uuid, 'declined', %s FROM generate_series(1, 4) i",
-        (AS_OF - timedelta(days=3),))  # fmt: skip
+        (AS_OF - timedelta(days=3),),
+    )
     match(database_url, Plan(exploration=0))
     assert ask(database_url, "SELECT candidates FROM litgo.matchings") == [(5,)]
-    accounts = ask(database_url, "SELECT i FROM generate_series(1, 3) i JOIN offers o ON lawyer_id = "
-                   "md5('lawyer ' || i)::uuid AND o.status = 'pending'")  # fmt: skip
+    accounts = ask(
+        database_url,
+        "SELECT i FROM generate_series(1, 3) i JOIN offers o ON lawyer_id = "
+        "md5('lawyer ' || i)::uuid AND o.status = 'pending'",
+    )
     assert accounts == [(3,)]  # the oldest
     loads = "SELECT max((e ->> 'load')::float8) FROM litgo.matchings, jsonb_array_elements(considered) e WHERE "
     ((load,),) = ask(database_url, loads + "e ->> 'lawyer_id' = md5('lawyer 3')::uuid::text")
     ((others,),) = ask(database_url, loads + "e ->> 'lawyer_id' <> md5('lawyer 3')::uuid::text")
     assert load > others
-    ask(database_url, "UPDATE offers SET status = 'declined'; UPDATE lawyers SET is_available = id <> "
-        "md5('lawyer 3')::uuid")  # fmt: skip
+    ask(
+        database_url,
+        "UPDATE offers SET status = 'declined'; UPDATE lawyers SET is_available = id <> md5('lawyer 3')::uuid",
+    )
     match(database_url, as_of=AS_OF + timedelta(hours=1))
     assert ask(database_url, "SELECT count(*) FROM offers WHERE sent_at > %s", (AS_OF + MINUTE,)) == [(0,)]
 
@@ -65,8 +89,12 @@ def twice(url: str, minutes: float, **second: Any) -> None:
     ask(url, "UPDATE cases SET title = 'Divórcio', description = 'Quero me separar.'")
     values = {"client_id": "client_id", "title": "'  divorcio '", "description": "'QUERO ME SEPARAR.'"} | second
     columns = ", ".join(values)
-    ask(url, f"INSERT INTO cases (id, area, created_at, {columns}) SELECT md5('again')::uuid, area, "
-        f"created_at + %s * interval '1 minute', {', '.join(values.values())} FROM cases", (minutes,))  # fmt: skip
+    ask(
+        url,
+        f"INSERT INTO cases (id, area, created_at, {columns}) SELECT md5('again')::uuid, area, "
+        f"created_at + %s * interval '1 minute', {', '.join(values.values())} FROM cases",
+        (minutes,),
+    )
 
 
 def matched(url: str) -> list[bool]:

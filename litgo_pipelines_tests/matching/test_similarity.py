@@ -61,8 +61,10 @@ def test_who_did_such_cases_has_a_higher_s_and_who_did_none_the_pools_mean(url: 
     embed(url)
     match(url, Plan(exploration=0))
     assert recorded(url) == [(f"stems5+{USE}", True)]
-    found = {(case, lawyer): (float(features["S"]), "S" in breakdown["imputed"])
-             for case, lawyer, _, _, _, features, breakdown in offers(url)}  # fmt: skip
+    found = {
+        (case, lawyer): (float(features["S"]), "S" in breakdown["imputed"])
+        for case, lawyer, _, _, _, features, breakdown in offers(url)
+    }
     assert {imputed for _, imputed in found.values()} == {True, False}
     assert all(0 <= s <= 1 and s == round(s, 3) for s, _ in found.values())
     guarda = {ask(url, "SELECT md5('lawyer ' || %s)::uuid::text", (n,))[0][0] for n in range(2, 21, 2)}

@@ -46,12 +46,15 @@ def looks(url: str, until: timedelta, plan: Plan | None = None) -> list[datetime
 
 def test_five_lawyers_at_their_limit_for_twenty_minutes_are_not_the_end_of_a_case(database_url: str) -> None:
     fill(database_url, lawyers=5, cases=1)
-    ask(database_url, "UPDATE lawyers SET max_concurrent_cases = 1, tags_expertise = '{Civil,Família}'; "
+    ask(
+        database_url,
+        "UPDATE lawyers SET max_concurrent_cases = 1, tags_expertise = '{Civil,Família}'; "
         "INSERT INTO profiles (id) VALUES (md5('other client')::uuid); "
         "INSERT INTO cases (id, client_id, area, status, created_at) SELECT md5('other ' || l.id)::uuid, "
         "md5('other client')::uuid, 'Civil', 'assigned', now() FROM lawyers l; "
         "INSERT INTO contracts (case_id, lawyer_id, client_id, status) SELECT md5('other ' || l.id)::uuid, l.id, "
-        "md5('other client')::uuid, 'active' FROM lawyers l")  # fmt: skip
+        "md5('other client')::uuid, 'active' FROM lawyers l",
+    )
     found = looks(database_url, timedelta(minutes=20))
     assert [at - AS_OF for at in found] == [0 * MINUTE, 5 * MINUTE, 15 * MINUTE]
     assert offers(database_url) == []
@@ -162,8 +165,12 @@ def test_the_end_of_the_rounds_is_told_and_a_new_lawyer_starts_the_case_again(da
     for days in (1, 5, 39):
         assert match(database_url, plan, at + days * DAY) == []
     at += 40 * DAY
-    ask(database_url, "INSERT INTO lawyers (id, name, tags_expertise, geo_latlon, created_at) VALUES "
-        "(md5('new')::uuid, 'Nova', '{Civil,Família}', point(-46.63, -23.55), %s)", (at - MINUTE,))  # fmt: skip
+    ask(
+        database_url,
+        "INSERT INTO lawyers (id, name, tags_expertise, geo_latlon, created_at) VALUES "
+        "(md5('new')::uuid, 'Nova', '{Civil,Família}', point(-46.63, -23.55), %s)",
+        (at - MINUTE,),
+    )
     (result,) = match(database_url, plan, at)
     assert result.matched == 1
     assert waiting(database_url) == []

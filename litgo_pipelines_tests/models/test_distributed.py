@@ -147,13 +147,19 @@ def test_a_fit_on_scattered_rows_uses_those_rows(snapshot: Path, scheduler: str)
 @pytest.mark.slow
 @pytest.mark.parametrize(("from_rows", "machines"), [(1_000, "2"), (3_000, "1")])
 def test_a_retraining_with_enough_rows_goes_over_the_workers(
-    learnable_market: Marketplace, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    from_rows: int, machines: str,
-) -> None:  # fmt: skip
+    learnable_market: Marketplace,
+    scheduler: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    from_rows: int,
+    machines: str,
+) -> None:
     settings = {
-        "LITGO_HOME": str(tmp_path), "LEARNING_TRAIN_SEEDS": "1", "LEARNING_DASK_SCHEDULER": scheduler,
+        "LITGO_HOME": str(tmp_path),
+        "LEARNING_TRAIN_SEEDS": "1",
+        "LEARNING_DASK_SCHEDULER": scheduler,
         "LEARNING_DISTRIBUTED_ROWS": str(from_rows),
-    }  # fmt: skip
+    }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     result = dg.materialize(

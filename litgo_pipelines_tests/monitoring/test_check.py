@@ -47,8 +47,10 @@ def test_a_healthy_champion_serves_and_one_that_lost_half_is_taken_back_once(mar
     assert ticks[-1].rolled_back == ("2", "1")
     assert life.state().champion == "1"
     assert life.state().stages["2"] == "quarantined"
-    entry = life.rows("SELECT actor, transition_key, reason, evidence ->> 'kind' FROM litgo.model_ledger "
-                      "ORDER BY sequence DESC LIMIT 1")[0]  # fmt: skip
+    entry = life.rows(
+        "SELECT actor, transition_key, reason, evidence ->> 'kind' FROM litgo.model_ledger "
+        "ORDER BY sequence DESC LIMIT 1"
+    )[0]
     assert entry[:2] == ("quality monitor", f"rolled_back quality {monitor_episode(life)}")
     assert (entry[2][:12], entry[3]) == ("success fell", "cusum")
     assert life.rows("SELECT kind, severity FROM litgo.alerts ORDER BY alert_id DESC LIMIT 1") == [
@@ -129,8 +131,9 @@ def test_without_a_previous_the_hand_weights_serve(market: Market) -> None:
     life = market.life
     assert life.do(ledger.current_champion) is None
     assert [row[0] for row in life.rows("SELECT severity FROM litgo.alerts ORDER BY alert_id DESC LIMIT 2")] == [
-        "critical", "critical",
-    ]  # fmt: skip
+        "critical",
+        "critical",
+    ]
     assert market.tick(life.at + 60 * HOUR) == MonitorTick()
 
 
@@ -250,9 +253,11 @@ def test_a_model_that_cannot_be_used_at_all_is_seen_by_what_is_counted(market: M
     market.ranked("2", "2", start, start + HOUR)
     assert market.tick(start + HOUR).rolled_back is None
     market.ranked(None, None, start + HOUR, start + 2 * HOUR)
-    market.life.do(lambda c: c.execute(
-        "INSERT INTO litgo.metric_state VALUES ('ranker_fallback_total', '{\"reason\": \"broken\"}', 3)"
-    ))  # fmt: skip
+    market.life.do(
+        lambda c: c.execute(
+            "INSERT INTO litgo.metric_state VALUES ('ranker_fallback_total', '{\"reason\": \"broken\"}', 3)"
+        )
+    )
     assert market.tick(start + 2 * HOUR).rolled_back == ("2", "1")
 
 
@@ -361,8 +366,10 @@ def test_the_asset_and_its_check(market: Market, monkeypatch: pytest.MonkeyPatch
     resources = {"postgres": Postgres(url=market.life.url), "mlflow": market.mlflow}
     defs = dg.Definitions(
         assets=[*monitor_assets.assets, dg.AssetSpec("case_offers"), dg.AssetSpec("offers")],
-        asset_checks=monitor_assets.checks, jobs=[asset_job(JOBS["quality_checks"])], resources=resources,
-    )  # fmt: skip
+        asset_checks=monitor_assets.checks,
+        jobs=[asset_job(JOBS["quality_checks"])],
+        resources=resources,
+    )
 
     def run(at: datetime) -> tuple[dict[str, Any], dg.AssetCheckEvaluation]:
         result = defs.resolve_job_def("quality_checks").execute_in_process(

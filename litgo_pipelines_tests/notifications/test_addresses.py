@@ -41,14 +41,31 @@ def test_an_address_is_trimmed_and_blank_is_none(written: str | None, sent_to: s
 @pytest.mark.parametrize(
     "written",
     [
-        "ana", "ana@", "@example.com", "ana@example", "ana@@example.com", "ana souza@example.com", "ana@exa mple.com",
-        "ana@example..com", ".ana@example.com", "ana.@example.com", "a..b@example.com",
+        "ana",
+        "ana@",
+        "@example.com",
+        "ana@example",
+        "ana@@example.com",
+        "ana souza@example.com",
+        "ana@exa mple.com",
+        "ana@example..com",
+        ".ana@example.com",
+        "ana.@example.com",
+        "a..b@example.com",
         "ana@example.com, bia@example.com",
-        "Ana <ana@example.com>", "ana@[127.0.0.1]", "ana@127.0.0.1", "ana@-example.com", "josé@example.com",
-        f"{'a' * 65}@example.com", f"ana@{'a' * 250}.com", "não tem", "ana@example.com;",
-        "ana\n@example.com", '"a b"@example.com',
+        "Ana <ana@example.com>",
+        "ana@[127.0.0.1]",
+        "ana@127.0.0.1",
+        "ana@-example.com",
+        "josé@example.com",
+        f"{'a' * 65}@example.com",
+        f"ana@{'a' * 250}.com",
+        "não tem",
+        "ana@example.com;",
+        "ana\n@example.com",
+        '"a b"@example.com',
     ],
-)  # fmt: skip
+)
 def test_what_is_no_address_is_said_to_be_none(written: str) -> None:
     with pytest.raises(BadAddress) as caught:
         address(written)

@@ -92,8 +92,9 @@ def test_what_was_written_while_a_clock_was_ahead_keeps_nobody_waiting(world: Wo
     world.offer(held)
     world.ask(
         "INSERT INTO litgo.deliveries (recipient_id, opened_at, next_attempt_at, claimed_by, lease_until) "
-        "VALUES (%s, %s, %s, gen_random_uuid(), clock_timestamp() + interval '2 days')", (held, START, START),
-    )  # fmt: skip
+        "VALUES (%s, %s, %s, gen_random_uuid(), clock_timestamp() + interval '2 days')",
+        (held, START, START),
+    )
     world.ask("UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL, probe = NULL")
     world.offer(told)
     world.push.faults, world.now = (PUSHED,), START
@@ -175,10 +176,23 @@ def test_a_push_that_cannot_have_arrived_becomes_an_email_at_once(world: World, 
 
 
 IN_DOUBT = [
-    faults.hang, faults.drip, faults.endless, faults.status(500), faults.status(503), faults.status(408), faults.reset,
-    faults.hang_up, faults.cut_short, faults.not_http, faults.truncated_json, faults.not_a_number, faults.html,
-    faults.json_answer([]), faults.json_answer({"other": 1}), faults.compressed,
-]  # fmt: skip
+    faults.hang,
+    faults.drip,
+    faults.endless,
+    faults.status(500),
+    faults.status(503),
+    faults.status(408),
+    faults.reset,
+    faults.hang_up,
+    faults.cut_short,
+    faults.not_http,
+    faults.truncated_json,
+    faults.not_a_number,
+    faults.html,
+    faults.json_answer([]),
+    faults.json_answer({"other": 1}),
+    faults.compressed,
+]
 
 
 def seconds_for(fault: faults.Fault) -> float:

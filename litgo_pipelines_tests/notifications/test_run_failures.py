@@ -71,15 +71,20 @@ def test_one_message_after_the_last_retry_whatever_the_ticks(world: World) -> No
         assert told(world) == []  # it will be tried again
         options = dg.ReexecutionOptions.from_failure(first.run_id, instance)
         retry = {  # as Dagster's daemon marks one
-            "dagster/parent_run_id": first.run_id, "dagster/root_run_id": first.run_id, "dagster/retry_number": "1",
-        }  # fmt: skip
+            "dagster/parent_run_id": first.run_id,
+            "dagster/root_run_id": first.run_id,
+            "dagster/retry_number": "1",
+        }
         last = dg.execute_job(job, instance, reexecution_options=options, tags=retry)
         for _ in range(2):
             evaluate(instance, world.url)
         payload = {
-            "run_id": last.run_id, "job_name": "learning_like", "tries": 2, "steps": ["broken"],
+            "run_id": last.run_id,
+            "job_name": "learning_like",
+            "tries": 2,
+            "steps": ["broken"],
             "owner": "team:machine-learning",
-        }  # fmt: skip
+        }
         once = [("run_failed", TEAMS[Owner.LEARNING], f"run_failed: {first.run_id}", payload)]
         assert told(world) == once
         dg.execute_job(job, instance, reexecution_options=options, tags=retry)  # by hand, and it fails again

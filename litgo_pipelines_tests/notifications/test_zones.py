@@ -14,9 +14,15 @@ from litgo_pipelines_tests.worlds.notifications import World
 AT = datetime(2026, 1, 31, 15, 30, tzinfo=UTC)
 MUNICIPALITIES = Path(__file__).resolve().parents[2].parent / "shared/data/olist/municipios.parquet"
 OWN = {  # west of the line from Tabatinga to Porto Acre, and the island
-    "atalaia do norte|AM", "benjamin constant|AM", "eirunepe|AM", "envira|AM", "guajara|AM", "ipixuna|AM",
-    "tabatinga|AM", "fernando de noronha|PE",
-}  # fmt: skip
+    "atalaia do norte|AM",
+    "benjamin constant|AM",
+    "eirunepe|AM",
+    "envira|AM",
+    "guajara|AM",
+    "ipixuna|AM",
+    "tabatinga|AM",
+    "fernando de noronha|PE",
+}
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,14 @@ __all__ = ["fake", "keys"]
 NOW = datetime.now(UTC)
 TRANSACTION = "6f0cbb3a-5f3e-5d5c-8f3b-0d8f1a7f6a10"
 DRAFT = Draft(
-    TRANSACTION, "Contrato", "Olá! Seu contrato está pronto.", "contrato.pdf", b"%PDF-1.7 secret-document",
+    TRANSACTION,
+    "Contrato",
+    "Olá! Seu contrato está pronto.",
+    "contrato.pdf",
+    b"%PDF-1.7 secret-document",
     [Signer("João secret-name", "joao@example.com", "/cliente1/"), Signer("Ângela", "angela@example.com", "/lawyer1/")],
     NOW - timedelta(minutes=1),
-)  # fmt: skip
+)
 SLOW = (faults.hang, faults.drip)
 SECRETS = ("secret-document", "secret-name", "example.com", "token-1", "PRIVATE KEY", "secret-in-body")
 
@@ -66,8 +70,13 @@ def test_requests_are_as_docusign_specifies(fake: FakeDocuSign, specification: d
     assert docusign.read(envelope).status == "sent"
     docusign.void(envelope, "engano")
     assert fake.operations == [
-        "token", "find_envelope", "create_envelope", "find_envelope", "read_envelope", "void_envelope",
-    ]  # fmt: skip
+        "token",
+        "find_envelope",
+        "create_envelope",
+        "find_envelope",
+        "read_envelope",
+        "void_envelope",
+    ]
     base = urlsplit(f"{specification['schemes'][0]}://x{specification['basePath']}").path
     for request in fake.requests[1:]:
         url = urlsplit(request.path)
@@ -143,10 +152,14 @@ TRANSIENT = [
 UNREADABLE = [
     (fault, "invalid")
     for fault in (
-        faults.html, faults.truncated_json, faults.not_a_number, faults.json_answer({}), faults.json_answer([]),
+        faults.html,
+        faults.truncated_json,
+        faults.not_a_number,
+        faults.json_answer({}),
+        faults.json_answer([]),
         faults.json_answer({"envelopeId": "../x", "access_token": 1, "status": None, "envelopes": None}),
     )
-]  # fmt: skip
+]
 PERMANENT = [(faults.status(code), "rejected") for code in (302, 400, 403, 404, 422)]
 FAULTS = [*TRANSIENT, *UNREADABLE, *PERMANENT]
 

@@ -108,10 +108,15 @@ def test_a_form_and_a_request_without_a_body(service: Make) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        *SLOW, faults.reset, faults.hang_up, faults.cut_short, faults.not_http,
-        faults.compressed, *(faults.status(code) for code in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
+        *SLOW,
+        faults.reset,
+        faults.hang_up,
+        faults.cut_short,
+        faults.not_http,
+        faults.compressed,
+        *(faults.status(code) for code in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
     ],
-)  # fmt: skip
+)
 def test_what_passes_is_asked_again_with_the_same_key(service: Make, fault: faults.Fault) -> None:
     with FaultServer(fault, fault, OK) as server:
         assert call(impatient(service, fault), server.url) == [1, 2]
@@ -154,11 +159,17 @@ def test_what_stays_is_permanent_at_once(service: Make, code: int) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        faults.truncated_json, faults.html, faults.not_a_number, faults.answer(b""), faults.answer(b"\xff"),
-        faults.answer(b"[" * 100_000), faults.json_answer([]), faults.json_answer({"other": 1}),
+        faults.truncated_json,
+        faults.html,
+        faults.not_a_number,
+        faults.answer(b""),
+        faults.answer(b"\xff"),
+        faults.answer(b"[" * 100_000),
+        faults.json_answer([]),
+        faults.json_answer({"other": 1}),
         faults.answer(b"{}", content_type="text/plain"),
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_cannot_be_read_is_not_asked_for_again(service: Make, fault: faults.Fault) -> None:
     with FaultServer(fault) as server:
         found = failure(service(), server.url)
@@ -281,13 +292,19 @@ def test_a_retry_after_beyond_the_deadline_stops_at_once(service: Make, as_date:
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({}, None), ({"retry-after": "7"}, 7), ({"retry-after": " 7 "}, 7), ({"retry-after": "-7"}, None),
-        ({"retry-after": "soon"}, None), ({"retry-after": "٣"}, None), ({"retry-after": "9" * 400}, 999_999_999),
+        ({}, None),
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": " 7 "}, 7),
+        ({"retry-after": "-7"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "٣"}, None),
+        ({"retry-after": "9" * 400}, 999_999_999),
         ({"retry-after": "1.5"}, None),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT", "date": "Wed, 21 Oct 2015 07:27:50 GMT"}, 10),
-        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0), ({"retry-after": "Wed, 99 Oct 2015 07:28:00"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"retry-after": "Wed, 99 Oct 2015 07:28:00"}, None),
     ],
-)  # fmt: skip
+)
 def test_retry_after(headers: dict[str, str], expected: float | None) -> None:
     assert retry_after(headers) == expected
 
@@ -409,8 +426,9 @@ def test_a_database_that_is_down_or_not_migrated(service: Make, postgres_server_
             one = service(url)
             assert call(one, server.url) == [1, 2]
             assert [json.loads(line)["event"] for line in one.log.lines] == [
-                "circuit_breaker_unavailable", "metrics_not_counted",
-            ]  # fmt: skip
+                "circuit_breaker_unavailable",
+                "metrics_not_counted",
+            ]
 
 
 def test_an_interrupted_call_ends_at_once_and_the_next_one_works(service: Make, database_url: str) -> None:

@@ -16,9 +16,13 @@ from litgo_pipelines_tests.worlds import specifications
 ACCEPTED = faults.answer(b"", 202, X_Message_Id="mail-1")
 SLOW = (faults.hang, faults.drip, faults.drip_headers)
 MAIL: dict[str, Any] = {
-    "to": "ana@example.com", "name": "Ana Souza", "subject": "Olá", "text": "secret-text", "html": "<p>secret-text</p>",
+    "to": "ana@example.com",
+    "name": "Ana Souza",
+    "subject": "Olá",
+    "text": "secret-text",
+    "html": "<p>secret-text</p>",
     "reference": "d1",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)

@@ -91,12 +91,15 @@ def test_rows_go_by_age_and_what_waits_or_is_newest_stays(
     found = prune(life, mlflow, at)
     assert found["in all"] == 39 + 2  # runs but the newest of each job; two series
     assert life.rows("SELECT status, count(*) FROM litgo.outbox GROUP BY 1 ORDER BY 1") == [
-        ("accepted", 81), ("dead", 12), ("pending", 1)
-    ]  # fmt: skip
+        ("accepted", 81),
+        ("dead", 12),
+        ("pending", 1),
+    ]
     assert life.rows("SELECT count(*) FROM litgo.deliveries") == [(90,)]
     assert life.rows("SELECT job_name, count(*) FROM litgo.job_runs GROUP BY 1 ORDER BY 1") == [
-        ("matching", 80), ("retraining", 1)
-    ]  # fmt: skip
+        ("matching", 80),
+        ("retraining", 1),
+    ]
     assert life.rows("SELECT value FROM litgo.metric_state WHERE name = 'offers_created_total'") == [(5.0,)]
     assert prune(life, mlflow, at)["in all"] == 0
 
@@ -126,8 +129,11 @@ def test_runs_go_with_their_events_and_each_jobs_newest_stays(
     def nightly() -> None:
         nothing()
 
-    compute_logs: Any = {"module": "dagster.core.storage.local_compute_log_manager", "class": "LocalComputeLogManager",
-                    "config": {"base_dir": str(home / "dagster")}}  # fmt: skip
+    compute_logs: Any = {
+        "module": "dagster.core.storage.local_compute_log_manager",
+        "class": "LocalComputeLogManager",
+        "config": {"base_dir": str(home / "dagster")},
+    }
     with dg.instance_for_test(overrides={"compute_logs": compute_logs}) as instance:
         done = [job.execute_in_process(instance=instance).run_id for job in (matching, matching, nightly, nightly)]
         for run_id in done:
@@ -151,18 +157,24 @@ def test_files_of_models_go_unless_they_may_yet_serve(life: Life, mlflow: MLflow
     life.archived("3")
     for number in range(1, 8):
         values: dict[str, Any] = {
-            "snapshot_path": f"snapshots/s{number}", "snapshot_sha256": "x", "snapshot": {}, "candidate": {},
-            "candidate_key": f"k{number}", "bundle_path": None if number == 6 else f"models/b{number}",
-        }  # fmt: skip
+            "snapshot_path": f"snapshots/s{number}",
+            "snapshot_sha256": "x",
+            "snapshot": {},
+            "candidate": {},
+            "candidate_key": f"k{number}",
+            "bundle_path": None if number == 6 else f"models/b{number}",
+        }
         began = at - DAY if number == 5 else life.at  # 6 failed, 7 waits for MLflow
         life.do(retrainings.begin, f"root {number}", began)
         life.do(lambda c, n=number, v=values: retrainings.record_step(c, f"root {n}", **v))
         life.do(lambda c, n=number: retrainings.record_step(c, f"root {n}", mlflow_version=str(n) if n < 5 else None))
         if number != 7:
             life.do(lambda c, n=number: retrainings.record_step(c, f"root {n}", evaluation={"decision": {}}))
-        life.do(lambda c, n=number, b=began: c.execute(
-            "UPDATE litgo.retrainings SET started_at = %s WHERE root_run_id = %s", (b, f"root {n}"))
-        )  # fmt: skip
+        life.do(
+            lambda c, n=number, b=began: c.execute(
+                "UPDATE litgo.retrainings SET started_at = %s WHERE root_run_id = %s", (b, f"root {n}")
+            )
+        )
         (home / "snapshots").mkdir(exist_ok=True)
         (home / "snapshots" / f"s{number}").touch()
         (home / "models" / f"b{number}").mkdir(parents=True)
@@ -174,9 +186,7 @@ def test_files_of_models_go_unless_they_may_yet_serve(life: Life, mlflow: MLflow
         os.utime(settings().triage_models / f"t{number}", (number, number))
     prune(life, mlflow, at)
     assert sorted(path.name for path in (home / "snapshots").iterdir()) == ["s1", "s2", "s4", "s5", "s7"]
-    assert sorted(p.name for p in (home / "models").iterdir()) == [
-        "b1", "b2", "b4", "b5", "b7", "served", "triage"
-    ]  # fmt: skip
+    assert sorted(p.name for p in (home / "models").iterdir()) == ["b1", "b2", "b4", "b5", "b7", "served", "triage"]
     kept = {registry.kept_name(mlflow, version) for version in "124"}
     assert {path.name for path in settings().served_models.iterdir()} == kept
     assert [path.name for path in settings().triage_models.iterdir()] == ["t2"]

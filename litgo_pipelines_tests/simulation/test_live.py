@@ -19,9 +19,12 @@ WORLD = World(**SIZES)
 DAY = timedelta(days=1)
 # Rules about the end of the loaded window, and about features, which the offers of these tests have none of.
 OF_THE_LOAD = {
-    "an event after the end", "an offer still open a day later", "an expired offer that had time",
-    "an offer without features logged before it", "an offer to someone who had not joined",
-}  # fmt: skip
+    "an event after the end",
+    "an offer still open a day later",
+    "an expired offer that had time",
+    "an offer without features logged before it",
+    "an offer to someone who had not joined",
+}
 # Five lawyers of the area for every case that has no offers, by a draw that is always the same.
 OFFER = """
 INSERT INTO offers (id, case_id, lawyer_id, sent_at, created_at, expires_at, raw_score)

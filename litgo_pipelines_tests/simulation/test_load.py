@@ -47,17 +47,30 @@ def test_what_never_happens(simulated_url: str, rule: str) -> None:
 
 def test_everything_a_marketplace_has_occurs(simulated_url: str) -> None:
     assert {s for (s,) in query(simulated_url, "SELECT DISTINCT status FROM offers")} == {
-        "pending", "interested", "declined", "expired",
-    }  # fmt: skip
+        "pending",
+        "interested",
+        "declined",
+        "expired",
+    }
     assert {s for (s,) in query(simulated_url, "SELECT DISTINCT status FROM contracts")} == {
-        "pending-signature", "active", "closed", "canceled",
-    }  # fmt: skip
+        "pending-signature",
+        "active",
+        "closed",
+        "canceled",
+    }
     assert {s for (s,) in query(simulated_url, "SELECT DISTINCT status FROM cases")} == {
-        "pending_assignment", "assigned", "in_progress", "closed", "cancelled",
-    }  # fmt: skip
+        "pending_assignment",
+        "assigned",
+        "in_progress",
+        "closed",
+        "cancelled",
+    }
     assert {s for (s,) in query(simulated_url, "SELECT DISTINCT outcome FROM reviews")} == {
-        "won", "lost", "settled", "ongoing",
-    }  # fmt: skip
+        "won",
+        "lost",
+        "settled",
+        "ongoing",
+    }
     assert query(
         simulated_url,
         "SELECT count(*) > 100, bool_or(features->'R' <> 'null') FROM case_matches WHERE breakdown->'imputed' ? 'R'",
@@ -162,10 +175,13 @@ def test_an_existing_marketplace_is_refused_after_migrate(postgres_server_url: s
         ("lawyers", "INSERT INTO lawyers (name) VALUES ('x')"),
         ("profiles", "INSERT INTO profiles DEFAULT VALUES"),
         ("cases", "INSERT INTO cases (client_id) SELECT id FROM profiles LIMIT 1"),
-        ("offers", "INSERT INTO offers (case_id, lawyer_id) SELECT c.id, l.id FROM cases c, lawyers l WHERE NOT EXISTS "
-         "(SELECT FROM offers o WHERE (o.case_id, o.lawyer_id) = (c.id, l.id)) LIMIT 1"),
+        (
+            "offers",
+            "INSERT INTO offers (case_id, lawyer_id) SELECT c.id, l.id FROM cases c, lawyers l WHERE NOT EXISTS "
+            "(SELECT FROM offers o WHERE (o.case_id, o.lawyer_id) = (c.id, l.id)) LIMIT 1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_one_row_of_somebody_else_is_enough_to_refuse(database_url: str, table: str, row: str) -> None:
     simulate(database_url, **TINY)
     execute(database_url, row)

@@ -132,9 +132,7 @@ def vendors(monkeypatch: pytest.MonkeyPatch) -> Iterator[soak_vendors.Vendors]:
 
 def mail(sendgrid: SendGrid, reference: str) -> bool:
     try:
-        sendgrid.mail(
-            to="ana@example.com", name=None, subject="s", text="t", html="<p>t</p>", reference=reference
-        )  # fmt: skip
+        sendgrid.mail(to="ana@example.com", name=None, subject="s", text="t", html="<p>t</p>", reference=reference)
     except TransientFailure:
         return False
     return True
@@ -145,10 +143,12 @@ def test_vendors_remember_what_they_did_whatever_they_said(
 ) -> None:
     monkeypatch.setattr(soak_vendors, "SIGNED_AFTER", timedelta(0))
     docusign = DocuSign(
-        base_url=vendors.settings["DOCUSIGN_BASE_URL"], auth_url=vendors.docusign.url,
-        account_id=vendors.settings["DOCUSIGN_ACCOUNT_ID"], user_id=vendors.settings["DOCUSIGN_USER_ID"],
+        base_url=vendors.settings["DOCUSIGN_BASE_URL"],
+        auth_url=vendors.docusign.url,
+        account_id=vendors.settings["DOCUSIGN_ACCOUNT_ID"],
+        user_id=vendors.settings["DOCUSIGN_USER_ID"],
         integration_key=vendors.settings["DOCUSIGN_INTEGRATION_KEY"],
-    )  # fmt: skip
+    )
     signers = [Signer(name, f"{name}@example.com", name) for name in ("cliente", "advogado")]
     now = datetime.now(UTC)
     draft = Draft("0a0b0c0d-0000-4000-8000-000000000001", "s", "b", "contrato.pdf", b"%PDF", signers, now)
@@ -217,37 +217,58 @@ def outcome(**changed: Any) -> soak_page.Outcome:
     arguments = argparse.Namespace(minutes=1, cases_per_second=1, kill_every=30, vendor_faults=0)
     seconds = np.array([4.0, 5.0, 60.0])
     values: dict[str, Any] = {
-        "arguments": arguments, "began": NOW, "fed_until": NOW + MINUTE, "drained": MINUTE,
-        "lived": Counter(cases=60), "repeated_steps": 0, "slowest_step": 0.2, "rules": {"cases lost": 0},
-        "counted": {"offers_created_total": (5, 5)}, "miscounted": {}, "back": [], "scrapes": (10, 1),
-        "deliveries": soak_audit.Deliveries(3, 0, 0, 0, 0), "envelopes": (1, 0, 0),
+        "arguments": arguments,
+        "began": NOW,
+        "fed_until": NOW + MINUTE,
+        "drained": MINUTE,
+        "lived": Counter(cases=60),
+        "repeated_steps": 0,
+        "slowest_step": 0.2,
+        "rules": {"cases lost": 0},
+        "counted": {"offers_created_total": (5, 5)},
+        "miscounted": {},
+        "back": [],
+        "scrapes": (10, 1),
+        "deliveries": soak_audit.Deliveries(3, 0, 0, 0, 0),
+        "envelopes": (1, 0, 0),
         "latencies": {"all": seconds, "with a kill": seconds[:0]},
         "kills": [soak.Kill("daemon", NOW, 1, seconds=12.3), soak.Kill("Postgres", NOW, 2)],
-        "memory": {"daemon": {1: [(t, 2**20 * (100 + t / 3600)) for t in range(0, 1200, 5)]}}, "load": [1.0],
-        "fired": {"ExporterDown": 90.0}, "told": Counter({("ExporterDown", "firing"): 1}),
+        "memory": {"daemon": {1: [(t, 2**20 * (100 + t / 3600)) for t in range(0, 1200, 5)]}},
+        "load": [1.0],
+        "fired": {"ExporterDown": 90.0},
+        "told": Counter({("ExporterDown", "firing"): 1}),
         "runs": soak_audit.Runs(Counter({("matching", "SUCCESS"): 4}), 0, [], 0),
-        "ticks": {"pending_cases_sensor": Counter(SKIPPED=2, SUCCESS=1)}, "due": {"pending_cases_sensor": 4.0},
-        "fallbacks": {}, "vendors": {"openai": Counter(answered=7)},
-    }  # fmt: skip
+        "ticks": {"pending_cases_sensor": Counter(SKIPPED=2, SUCCESS=1)},
+        "due": {"pending_cases_sensor": 4.0},
+        "fallbacks": {},
+        "vendors": {"openai": Counter(answered=7)},
+    }
     return soak_page.Outcome(**values | changed)
 
 
 def test_the_page_says_what_was_found(tmp_path: Path) -> None:
     good = outcome()
     assert good.nothing_lost
-    for bad in ({"drained": None}, {"rules": {"cases lost": 1}}, {"back": ["a: 2 → 1"]},
-                {"deliveries": soak_audit.Deliveries(3, 0, 0, 2, 1)}):  # fmt: skip
+    for bad in (
+        {"drained": None},
+        {"rules": {"cases lost": 1}},
+        {"back": ["a: 2 → 1"]},
+        {"deliveries": soak_audit.Deliveries(3, 0, 0, 2, 1)},
+    ):
         assert not outcome(**bad).nothing_lost
     page = tmp_path / "soak.md"
     page.write_text("# Soak\n<!-- soak: begin -->\nof before\n<!-- soak: end -->\nend\n")
     soak_page.write(soak_page.text(good), page)
     text = page.read_text()
     for line in (
-        "| all | 3 | 5 | 54 | 59 | 60 |", "| daemon |  | 12 |", "| Postgres |  | not |",
+        "| all | 3 | 5 | 54 | 59 | 60 |",
+        "| daemon |  | 12 |",
+        "| Postgres |  | not |",
         "| ExporterDown | 1.5 | 1 | 0 |",
-        "| daemon | 1 | 100 | 100 | +1.0 ± 0.0 |", "| pending_cases_sensor | 4 | 3 | 0 | 75% |",
+        "| daemon | 1 | 100 | 100 | +1.0 ± 0.0 |",
+        "| pending_cases_sensor | 4 | 3 | 0 | 75% |",
         "1.00 cases per second",
-    ):  # fmt: skip
+    ):
         assert line in text, line
     assert "of before" not in text
     page.write_text("no markers")

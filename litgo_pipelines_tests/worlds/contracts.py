@@ -41,15 +41,26 @@ def fake(keys: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[F
 
 
 def client(
-    url: str, database_url: str | None = None, *, timeout_seconds: float = 10.0, deadline_seconds: float = 20.0,
-    fallback_enabled: bool = True, breaker_threshold: int = 5,
-) -> DocuSign:  # fmt: skip
+    url: str,
+    database_url: str | None = None,
+    *,
+    timeout_seconds: float = 10.0,
+    deadline_seconds: float = 20.0,
+    fallback_enabled: bool = True,
+    breaker_threshold: int = 5,
+) -> DocuSign:
     """The resource against a server. With little backoff, but for Dagster's runs: they make it anew from its fields."""
     made = DocuSign(
-        base_url=f"{url}/restapi", auth_url=url, account_id=ACCOUNT, user_id=USER, integration_key=INTEGRATION,
-        timeout_seconds=timeout_seconds, deadline_seconds=deadline_seconds, fallback_enabled=fallback_enabled,
+        base_url=f"{url}/restapi",
+        auth_url=url,
+        account_id=ACCOUNT,
+        user_id=USER,
+        integration_key=INTEGRATION,
+        timeout_seconds=timeout_seconds,
+        deadline_seconds=deadline_seconds,
+        fallback_enabled=fallback_enabled,
         database_url=database_url,
-    )  # fmt: skip
+    )
     made._service = replace(made.service, backoff_seconds=0.01, breaker_threshold=breaker_threshold)
     return made
 
@@ -68,9 +79,12 @@ def connection(database_url: str) -> Iterator[Any]:
 def add_contract(url: str, *, offer: str | None = "interested", fee: Any = None, **values: Any) -> str:
     """A contract whose lawyer has accepted, of a client and a lawyer with name and e-mail; `values`: of its row."""
     people: dict[str, Any] = {
-        "client": "João Antônio da Silva", "client_email": "joao@example.com",
-        "lawyer": "Ângela Conceição", "lawyer_email": "angela@example.com", "oab": "OAB/SP 123.456",
-    }  # fmt: skip
+        "client": "João Antônio da Silva",
+        "client_email": "joao@example.com",
+        "lawyer": "Ângela Conceição",
+        "lawyer_email": "angela@example.com",
+        "oab": "OAB/SP 123.456",
+    }
     people = {key: values.pop(key, value) for key, value in people.items()}
     with connect(url) as connection:
         market = Marketplace(connection, NOW)
@@ -80,10 +94,17 @@ def add_contract(url: str, *, offer: str | None = "interested", fee: Any = None,
         case = market.case(client_id=client_id, title="Demissão sem justa causa", area="Trabalhista")
         if offer:
             market.offer(case, lawyer, status=offer)
-        return market.contract(case, lawyer, **{
-            "client_id": client_id, "status": "pending-signature", "created_at": NOW - timedelta(hours=1),
-            "fee_model": fee or {"type": "success", "percent": 20}, **values,
-        })  # fmt: skip
+        return market.contract(
+            case,
+            lawyer,
+            **{
+                "client_id": client_id,
+                "status": "pending-signature",
+                "created_at": NOW - timedelta(hours=1),
+                "fee_model": fee or {"type": "success", "percent": 20},
+                **values,
+            },
+        )
 
 
 def rows(url: str, query: str, *parameters: Any) -> list[tuple]:
@@ -111,8 +132,9 @@ def request_row(url: str, contract: str) -> tuple:
     return rows(
         url,
         "SELECT r.status, r.method, r.reason, c.status FROM contracts c "
-        "LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id WHERE c.id = %s", contract,
-    )[0]  # fmt: skip
+        "LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id WHERE c.id = %s",
+        contract,
+    )[0]
 
 
 def sent_document(fake: FakeDocuSign) -> str:

@@ -107,56 +107,142 @@ TINY, HUGE = "1e-400", "1e400"
 NUMBERS = ("NaN", "Infinity", "-Infinity", HUGE, "-" + HUGE, TINY, "0", "-3", "0.4", "2." + "7" * 400)
 POINTS = ("(NaN,NaN)", "(Infinity,-23)", "(-46,NaN)", "(1e300,1e300)")
 ARRAYS = ("{{Penal,Digital},{a,b}}", "{Penal,NULL}", "{NULL}", "{}", "{{Penal}}")
-JSONS = ('"texto"', "[]", "[1,2]", "1e400", "null", '{"anos_experiencia": 1e400}', '{"anos_experiencia": "sete"}',
-         '{"success_rate": -5, "tempo_resposta_h": 1e-400, "success_status": 3}', '{"pos_graduacoes": "x"}',
-         '{"pareceres": [1, null, {"texto": 1e400}], "resumo": []}', '{"a": ' + "9" * 5000 + "}",
-         '{"A": 1e400, "S": 1e-400, "T": "x"}', "[" * 3000 + "]" * 3000)  # fmt: skip
+JSONS = (
+    '"texto"',
+    "[]",
+    "[1,2]",
+    "1e400",
+    "null",
+    '{"anos_experiencia": 1e400}',
+    '{"anos_experiencia": "sete"}',
+    '{"success_rate": -5, "tempo_resposta_h": 1e-400, "success_status": 3}',
+    '{"pos_graduacoes": "x"}',
+    '{"pareceres": [1, null, {"texto": 1e400}], "resumo": []}',
+    '{"a": ' + "9" * 5000 + "}",
+    '{"A": 1e400, "S": 1e-400, "T": "x"}',
+    "[" * 3000 + "]" * 3000,
+)
 FEES = (*JSONS, '{"type": "fixed", "value": 1e400}', '{"type": "success", "percent": "vinte"}', '{"type": 7}')
 TEXTS = ("", "   ", "x" * 5000)
 
 # table → what another row of it has; then one of its columns holds a dirty value. Rows of a dirty lawyer are his own.
 BASE: dict[str, dict[str, str]] = {
     "profiles": {"full_name": "Ana", "email": "ana@example.com"},
-    "lawyers": {"name": "Rui", "oab_number": "SP 99", "primary_area": "Penal", "tags_expertise": "{Penal}",
-                "geo_latlon": "(-46.6,-23.5)", "created_at": "2020-01-01"},
-    "cases": {"client_id": "client 11", "title": "t", "description": "d", "area": "Trabalhista", "subarea": "Rescisão",
-              "urgency_h": "48", "status": "pending_assignment", "coords": "(-46.6,-23.5)", "created_at": "2h"},
+    "lawyers": {
+        "name": "Rui",
+        "oab_number": "SP 99",
+        "primary_area": "Penal",
+        "tags_expertise": "{Penal}",
+        "geo_latlon": "(-46.6,-23.5)",
+        "created_at": "2020-01-01",
+    },
+    "cases": {
+        "client_id": "client 11",
+        "title": "t",
+        "description": "d",
+        "area": "Trabalhista",
+        "subarea": "Rescisão",
+        "urgency_h": "48",
+        "status": "pending_assignment",
+        "coords": "(-46.6,-23.5)",
+        "created_at": "2h",
+    },
     "case_matches": {"case_id": "dirt", "lawyer_id": "dirt", "features": '{"A": 1}', "created_at": "6d"},
-    "offers": {"case_id": "dirt", "lawyer_id": "dirt", "status": "pending", "sent_at": "6d", "expires_at": "5d",
-               "created_at": "6d"},
-    "contracts": {"case_id": "dirt", "lawyer_id": "dirt", "client_id": "client 11", "status": "pending-signature",
-                  "fee_model": '{"type": "success", "percent": 20}', "created_at": "5d"},
-    "reviews": {"contract_id": "dirt", "lawyer_id": "dirt", "client_id": "client 11", "rating": "5", "outcome": "won",
-                "created_at": "1d"},
-}  # fmt: skip
+    "offers": {
+        "case_id": "dirt",
+        "lawyer_id": "dirt",
+        "status": "pending",
+        "sent_at": "6d",
+        "expires_at": "5d",
+        "created_at": "6d",
+    },
+    "contracts": {
+        "case_id": "dirt",
+        "lawyer_id": "dirt",
+        "client_id": "client 11",
+        "status": "pending-signature",
+        "fee_model": '{"type": "success", "percent": 20}',
+        "created_at": "5d",
+    },
+    "reviews": {
+        "contract_id": "dirt",
+        "lawyer_id": "dirt",
+        "client_id": "client 11",
+        "rating": "5",
+        "outcome": "won",
+        "created_at": "1d",
+    },
+}
 DIRT: dict[str, dict[str, tuple[str | None, ...]]] = {
     "profiles": {"full_name": (*TEXTS, None), "email": (*TEXTS, None), "push_token": TEXTS},
     "lawyers": {
-        "name": (*TEXTS, None), "oab_number": (*TEXTS, None), "primary_area": (*TEXTS, None),
-        "tags_expertise": (*ARRAYS, None), "geo_latlon": POINTS, "lat": NUMBERS, "lng": NUMBERS[:3], "kpi": JSONS,
-        "kpi_subarea": JSONS, "kpi_softskill": NUMBERS, "curriculo_json": JSONS, "max_concurrent_cases": NUMBERS,
-        "oab_inscription_date": INSTANTS, "cases_30d": NUMBERS, "capacidade_mensal": NUMBERS,
-        "last_offered_at": INSTANTS, "equity_updated_at": INSTANTS, "created_at": (*INSTANTS, None),
+        "name": (*TEXTS, None),
+        "oab_number": (*TEXTS, None),
+        "primary_area": (*TEXTS, None),
+        "tags_expertise": (*ARRAYS, None),
+        "geo_latlon": POINTS,
+        "lat": NUMBERS,
+        "lng": NUMBERS[:3],
+        "kpi": JSONS,
+        "kpi_subarea": JSONS,
+        "kpi_softskill": NUMBERS,
+        "curriculo_json": JSONS,
+        "max_concurrent_cases": NUMBERS,
+        "oab_inscription_date": INSTANTS,
+        "cases_30d": NUMBERS,
+        "capacidade_mensal": NUMBERS,
+        "last_offered_at": INSTANTS,
+        "equity_updated_at": INSTANTS,
+        "created_at": (*INSTANTS, None),
         "is_available": (None,),
     },
     "cases": {
-        "client_id": (None,), "title": TEXTS, "description": (*TEXTS, None), "area": (*TEXTS, None),
-        "subarea": (*TEXTS, None), "urgency_h": NUMBERS, "complexity": ("", "EXTREME"), "coords": POINTS,
-        "lat": NUMBERS, "lng": NUMBERS, "status": ("", None), "preset": ("", "barato"), "created_at": (*INSTANTS, None),
+        "client_id": (None,),
+        "title": TEXTS,
+        "description": (*TEXTS, None),
+        "area": (*TEXTS, None),
+        "subarea": (*TEXTS, None),
+        "urgency_h": NUMBERS,
+        "complexity": ("", "EXTREME"),
+        "coords": POINTS,
+        "lat": NUMBERS,
+        "lng": NUMBERS,
+        "status": ("", None),
+        "preset": ("", "barato"),
+        "created_at": (*INSTANTS, None),
     },
     "case_matches": {"raw_score": NUMBERS, "features": JSONS, "breakdown": JSONS, "created_at": (*INSTANTS, None)},
     "offers": {
-        "case_id": (None,), "lawyer_id": (None,), "status": ("", None), "sent_at": (*INSTANTS, None),
-        "responded_at": INSTANTS, "expires_at": (*INSTANTS, None), "raw_score": NUMBERS, "fair_score": NUMBERS,
-        "last_offered_at": INSTANTS, "created_at": (*INSTANTS, None),
+        "case_id": (None,),
+        "lawyer_id": (None,),
+        "status": ("", None),
+        "sent_at": (*INSTANTS, None),
+        "responded_at": INSTANTS,
+        "expires_at": (*INSTANTS, None),
+        "raw_score": NUMBERS,
+        "fair_score": NUMBERS,
+        "last_offered_at": INSTANTS,
+        "created_at": (*INSTANTS, None),
     },
     "contracts": {
-        "case_id": (None,), "lawyer_id": (None,), "client_id": (None, "dirt"), "status": ("", None), "fee_model": FEES,
-        "signed_client": INSTANTS, "signed_lawyer": INSTANTS, "doc_url": TEXTS[:2], "created_at": (*INSTANTS, None),
+        "case_id": (None,),
+        "lawyer_id": (None,),
+        "client_id": (None, "dirt"),
+        "status": ("", None),
+        "fee_model": FEES,
+        "signed_client": INSTANTS,
+        "signed_lawyer": INSTANTS,
+        "doc_url": TEXTS[:2],
+        "created_at": (*INSTANTS, None),
     },
-    "reviews": {"contract_id": (None,), "rating": (*NUMBERS, "9"), "outcome": ("", "draw"), "comment": TEXTS,
-                "created_at": (*INSTANTS, None)},
-}  # fmt: skip
+    "reviews": {
+        "contract_id": (None,),
+        "rating": (*NUMBERS, "9"),
+        "outcome": ("", "draw"),
+        "comment": TEXTS,
+        "created_at": (*INSTANTS, None),
+    },
+}
 IDS = {"case_id": "case", "lawyer_id": "lawyer", "client_id": "lawyer", "contract_id": "contract"}
 NEEDS = {
     "case_matches": ("cases", "lawyers"),
@@ -293,9 +379,14 @@ def _notify(url: str) -> None:
     with FaultServer(PUSHED) as push, FaultServer(MAILED) as mail, closing(open_connection(url)) as connection:
         onesignal, sendgrid = OneSignal(app_id="app", base_url=push.url), SendGrid(base_url=mail.url)
         Deliverer(
-            connection, onesignal, sendgrid, cooldown_minutes=0, seconds=60, clock=lambda: AS_OF + DAY / 8,
+            connection,
+            onesignal,
+            sendgrid,
+            cooldown_minutes=0,
+            seconds=60,
+            clock=lambda: AS_OF + DAY / 8,
             pause=lambda seconds: None,
-        ).run()  # fmt: skip
+        ).run()
 
 
 def _ids(kind: str) -> list[Any]:

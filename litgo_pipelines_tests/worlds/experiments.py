@@ -54,10 +54,12 @@ class Lab:
         self.life, self.url = life, life.url
         life.champion("1")
         life.challenger("2")
-        life.do(lambda c: c.execute(
-            "INSERT INTO lawyers (id, name, created_at) SELECT md5('lawyer ' || n)::uuid, 'L', '2026-01-01' "
-            "FROM generate_series(0, 19) n"
-        ))  # fmt: skip
+        life.do(
+            lambda c: c.execute(
+                "INSERT INTO lawyers (id, name, created_at) SELECT md5('lawyer ' || n)::uuid, 'L', '2026-01-01' "
+                "FROM generate_series(0, 19) n"
+            )
+        )
         self.experiment: RunningExperiment = life.do(store.start, "2", plan, life.by("a try"))
         self.start = self.experiment.started_at
 
@@ -67,11 +69,19 @@ class Lab:
         now = self.life.do(store.running_experiment)
         found = [row for row in zip(ids, self.life.do(store.arms_of_clients, now, ids), strict=True) if row[1][0]]
         found = [row for n, row in enumerate(found) if row[1][0] == "control" or n % 100 >= lost * 100]
-        self.life.do(lambda c: c.execute(EXPOSE, {
-            "experiment": now.experiment, "at": self.start + days * DAY, "clients": [client for client, _ in found],
-            "arms": [arm for _, (arm, _) in found], "phases": [phase for _, (_, phase) in found],
-            "rates": psycopg2.extras.Json(rates),
-        }))  # fmt: skip
+        self.life.do(
+            lambda c: c.execute(
+                EXPOSE,
+                {
+                    "experiment": now.experiment,
+                    "at": self.start + days * DAY,
+                    "clients": [client for client, _ in found],
+                    "arms": [arm for _, (arm, _) in found],
+                    "phases": [phase for _, (_, phase) in found],
+                    "rates": psycopg2.extras.Json(rates),
+                },
+            )
+        )
         return [client for client, _ in found]
 
     def tick(self, days: float) -> cutoffs.ClosedCutoff | None:

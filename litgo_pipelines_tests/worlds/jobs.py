@@ -21,9 +21,13 @@ def services() -> Iterator[dict[str, str]]:
         FaultServer(answer(b"", 202, X_Message_Id="mail-1")) as mail,
     ):
         yield {
-            "ONESIGNAL_BASE_URL": push.url, "ONESIGNAL_APP_ID": "app", "ONESIGNAL_API_KEY": "key",
-            "SENDGRID_BASE_URL": mail.url, "SENDGRID_API_KEY": "key", "TEAM_EMAIL": "equipe@example.com",
-        }  # fmt: skip
+            "ONESIGNAL_BASE_URL": push.url,
+            "ONESIGNAL_APP_ID": "app",
+            "ONESIGNAL_API_KEY": "key",
+            "SENDGRID_BASE_URL": mail.url,
+            "SENDGRID_API_KEY": "key",
+            "TEAM_EMAIL": "equipe@example.com",
+        }
 
 
 def causes(event: dg.DagsterEvent) -> str:
@@ -52,8 +56,11 @@ class Jobs:
     def run(self, job: str, *only: str, **more: Any) -> None:
         done = self.repository.get_job(job).execute_in_process(
             **{
-                "instance": self.instance, "asset_selection": [dg.AssetKey(asset) for asset in only] or None,
-                "run_config": QUIET, "raise_on_error": False,
-            } | more
-        )  # fmt: skip
+                "instance": self.instance,
+                "asset_selection": [dg.AssetKey(asset) for asset in only] or None,
+                "run_config": QUIET,
+                "raise_on_error": False,
+            }
+            | more
+        )
         assert done.success, [causes(event) for event in done.all_events if event.is_step_failure]

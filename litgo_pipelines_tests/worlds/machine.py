@@ -113,9 +113,15 @@ class Machine:
     def _spawn(self, name: str, command: list[str], environment: dict[str, str], user: str | None = None) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                command, env=environment, cwd=self.place(name) / "work", user=user, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                command,
+                env=environment,
+                cwd=self.place(name) / "work",
+                user=user,
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def start_postgres(self) -> None:
         """What the image does at its first start, then its command. As root Postgres refuses to run: as nobody."""
@@ -128,23 +134,46 @@ class Machine:
             shutil.chown(path, user) if user else None
         binaries, environment = postgres_binaries(), {"PATH": os.environ["PATH"]}
         initdb = [
-            str(binaries / "initdb"), "-D", str(data / "data"), "-U", "postgres", f"--pwfile={password}", "--no-sync",
-            "-E", "UTF8",
+            str(binaries / "initdb"),
+            "-D",
+            str(data / "data"),
+            "-U",
+            "postgres",
+            f"--pwfile={password}",
+            "--no-sync",
+            "-E",
+            "UTF8",
             *service["environment"]["POSTGRES_INITDB_ARGS"].split(),
-        ]  # fmt: skip
+        ]
         subprocess.run(initdb, check=True, env=environment, user=user, stdout=subprocess.DEVNULL)
         server = [
-            str(binaries / "postgres"), *service["command"].split()[1:], "-c", "fsync=off",
-            "-D", str(data / "data"), "-k", str(data), "-h", HOST, "-p", self.ports["5432"],
-        ]  # fmt: skip
+            str(binaries / "postgres"),
+            *service["command"].split()[1:],
+            "-c",
+            "fsync=off",
+            "-D",
+            str(data / "data"),
+            "-k",
+            str(data),
+            "-h",
+            HOST,
+            "-p",
+            self.ports["5432"],
+        ]
         (self.place("postgres") / "work").mkdir(parents=True)
         self._spawn("postgres", server, environment, user)
         self.data = data
         self.wait("postgres", database="postgres")
         createdb = [
-            str(binaries / "createdb"), "-h", HOST, "-p", self.ports["5432"], "-U", "postgres",
+            str(binaries / "createdb"),
+            "-h",
+            HOST,
+            "-p",
+            self.ports["5432"],
+            "-U",
+            "postgres",
             service["environment"]["POSTGRES_DB"],
-        ]  # fmt: skip
+        ]
         subprocess.run(createdb, check=True, env={**environment, "PGPASSWORD": self.secret("postgres_password")})
 
     def healthy(self, name: str, database: str | None = None) -> bool:

@@ -60,14 +60,26 @@ class Market:
         self.start = life.at  # since when version 2 serves
 
     def requests(
-        self, version: str | None, start: datetime, hours: float, hourly: float, rate: float, arm: str | None = None,
+        self,
+        version: str | None,
+        start: datetime,
+        hours: float,
+        hourly: float,
+        rate: float,
+        arm: str | None = None,
         after: timedelta = HOUR,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.series += 1
         values = {
-            "name": f"series {self.series} ", "version": version, "start": start, "hours": hours, "hourly": hourly,
-            "rate": rate, "arm": arm, "after": after,
-        }  # fmt: skip
+            "name": f"series {self.series} ",
+            "version": version,
+            "start": start,
+            "hours": hours,
+            "hourly": hourly,
+            "rate": rate,
+            "arm": arm,
+            "after": after,
+        }
         self.life.do(lambda c: c.execute(REQUESTS, values))
 
     def ranked(

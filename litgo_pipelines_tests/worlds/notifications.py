@@ -103,9 +103,11 @@ class World:
         options: dict[str, Any] = {"team_email": "equipe@example.com", **fields}
         limits = {"timeout_seconds": options.pop("timeout", 5.0), "deadline_seconds": 10.0, "database_url": self.url}
         onesignal = OneSignal(
-            app_id=options.pop("app_id", "app"), base_url=self.push.url, **limits,
+            app_id=options.pop("app_id", "app"),
+            base_url=self.push.url,
+            **limits,
             fallback_enabled=options.pop("fallback_enabled", True),
-        )  # fmt: skip
+        )
         sendgrid = SendGrid(base_url=self.mail.url, **limits)
         with closing(open_connection(self.url)) as connection:
             deliverer = Deliverer(

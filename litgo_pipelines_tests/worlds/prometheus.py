@@ -79,10 +79,14 @@ def watching(folder: Path, exporter_port: int | None = None) -> Iterator[str]:
     (folder / "watching.json").write_text(json.dumps(config), encoding="utf-8")
     process = subprocess.Popen(
         [
-            "prometheus", f"--config.file={folder / 'watching.json'}", f"--storage.tsdb.path={folder / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error", "--storage.tsdb.retention.time=30d",
+            "prometheus",
+            f"--config.file={folder / 'watching.json'}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=error",
+            "--storage.tsdb.retention.time=30d",
         ]
-    )  # fmt: skip
+    )
     url = f"http://127.0.0.1:{port}"
 
     def ready() -> bool:
@@ -107,10 +111,12 @@ class Trial(Lab):
     def __init__(self, life: Life, version: str) -> None:
         self.life, self.url = life, life.url
         life.challenger(version)
-        life.do(lambda c: c.execute(
-            "INSERT INTO lawyers (id, name, created_at) SELECT md5('lawyer ' || n)::uuid, 'L', '2026-01-01' "
-            "FROM generate_series(0, 19) n ON CONFLICT DO NOTHING"
-        ))  # fmt: skip
+        life.do(
+            lambda c: c.execute(
+                "INSERT INTO lawyers (id, name, created_at) SELECT md5('lawyer ' || n)::uuid, 'L', '2026-01-01' "
+                "FROM generate_series(0, 19) n ON CONFLICT DO NOTHING"
+            )
+        )
         self.experiment = life.do(store.start, version, PLAN, life.by("a try"))
         self.start = self.experiment.started_at
 
@@ -168,10 +174,15 @@ def _dagster(instance: dg.DagsterInstance, now: datetime) -> None:
     ):
         instance.create_tick(
             TickData(
-                state.instigator_origin_id, sensor.instigator_name, InstigatorType.SENSOR, status, now.timestamp(),
-                error=error, selector_id=state.selector_id,
+                state.instigator_origin_id,
+                sensor.instigator_name,
+                InstigatorType.SENSOR,
+                status,
+                now.timestamp(),
+                error=error,
+                selector_id=state.selector_id,
             )
-        )  # fmt: skip
+        )
 
 
 def _count(url: str) -> None:

@@ -28,17 +28,22 @@ class Marketplace:
 
     def lawyer(self, **values: Any) -> str:
         defaults = {
-            "name": "Ana", "primary_area": "Civil", "tags_expertise": ["Civil"], "geo_latlon": "(-46.63,-23.55)",
+            "name": "Ana",
+            "primary_area": "Civil",
+            "tags_expertise": ["Civil"],
+            "geo_latlon": "(-46.63,-23.55)",
             "created_at": self.now - timedelta(days=400),
-        }  # fmt: skip
+        }
         return self._insert("lawyers", **{**defaults, **values})
 
     def case(self, **values: Any) -> str:
         client = values.pop("client_id", None) or self._insert("profiles")
         defaults = {
-            "client_id": client, "area": "Civil", "coords": "(-46.63,-23.55)",
+            "client_id": client,
+            "area": "Civil",
+            "coords": "(-46.63,-23.55)",
             "created_at": self.now - timedelta(days=10),
-        }  # fmt: skip
+        }
         return self._insert("cases", **{**defaults, **values})
 
     def everyone_consents(self) -> None:
@@ -57,17 +62,22 @@ class Marketplace:
 
     def match(self, case: str, lawyer: str, **values: Any) -> None:
         defaults = {
-            "case_id": case, "lawyer_id": lawyer, "created_at": self.now - timedelta(days=9, hours=1),
+            "case_id": case,
+            "lawyer_id": lawyer,
+            "created_at": self.now - timedelta(days=9, hours=1),
             "features": dict.fromkeys("ASTGQURC", 0.5),
-        }  # fmt: skip
+        }
         self._insert("case_matches", **{**defaults, **values})
 
     def contract(self, case: str, lawyer: str, **values: Any) -> str:
         client = self._insert("profiles")
         defaults = {
-            "case_id": case, "lawyer_id": lawyer, "client_id": client, "status": "active",
+            "case_id": case,
+            "lawyer_id": lawyer,
+            "client_id": client,
+            "status": "active",
             "created_at": self.now - timedelta(days=8),
-        }  # fmt: skip
+        }
         if values.get("status") == "closed":  # it was in force
             defaults |= dict.fromkeys(
                 ("signed_client", "signed_lawyer"), values.get("created_at", defaults["created_at"])
@@ -77,7 +87,11 @@ class Marketplace:
     def review(self, contract: str, lawyer: str, **values: Any) -> str:
         client = self._insert("profiles")
         defaults = {
-            "contract_id": contract, "lawyer_id": lawyer, "client_id": client, "rating": 5, "outcome": "won",
+            "contract_id": contract,
+            "lawyer_id": lawyer,
+            "client_id": client,
+            "rating": 5,
+            "outcome": "won",
             "created_at": self.now - timedelta(days=1),
-        }  # fmt: skip
+        }
         return self._insert("reviews", **{**defaults, **values})

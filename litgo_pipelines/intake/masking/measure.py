@@ -18,12 +18,24 @@ from litgo_pipelines.intake.masking.names import PARTICLES
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "documents": (
-        "cpf", "cnpj", "rg", "cnh", "oab", "passaporte", "rne", "titulo", "pis", "placa", "chassi", "conta", "bo",
+        "cpf",
+        "cnpj",
+        "rg",
+        "cnh",
+        "oab",
+        "passaporte",
+        "rne",
+        "titulo",
+        "pis",
+        "placa",
+        "chassi",
+        "conta",
+        "bo",
         "processo",
     ),
     "contact": ("email", "telefone", "perfil", "link", "endereco", "cep", "pix", "nascimento"),
     "names": ("nome", "terceiro"),
-}  # fmt: skip
+}
 TARGETS = {"documents": 0.98, "contact": 0.95, "names": 0.90}
 MOST_CHANGED = 0.03
 HALVES = ("building", "held_out")
