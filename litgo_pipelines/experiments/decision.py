@@ -12,9 +12,10 @@ from enum import StrEnum
 from functools import cache
 from math import ceil, exp, log, sqrt
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from litgo_pipelines.experiments import confidence, e_process, srm
 from litgo_pipelines.experiments.confidence import Moments
@@ -212,111 +213,170 @@ class ExperimentDecision:
         return {**asdict(self), "outcome": str(self.outcome)}
 
 
+@dataclass(frozen=True)
+class _Evidence:
+    """The numbers of one cutoff that the outcome follows from."""
+
+    days: float
+    exposed: tuple[int, int]  # treatment, control, as all pairs
+    mature: tuple[int, int]
+    conversions: tuple[int, int]
+    better: float  # log e
+    worse: float
+    limit: float
+    mismatch: float
+    information: float
+    lift: float | None
+    power: float | None
+    guardrails: tuple[GuardrailResult, ...]
+    gini_analyses: tuple[InterimAnalysis, ...]
+
+    @property
+    def gini(self) -> InterimAnalysis | None:
+        """The analysis of the most clients."""
+        return max(self.gini_analyses, key=lambda analysis: analysis.clients, default=None)
+
+
+class _Verdict(NamedTuple):
+    outcome: ExperimentOutcome
+    reasons: tuple[str, ...]
+    blocking: tuple[str, ...] = ()
+
+
 def decide_experiment(cutoff: Cutoff, rules: ExperimentRules) -> ExperimentDecision:
     """The first of: halt, roll back, promote, futile, horizon, keep running; see docs/experiments.md.
 
     Raises KeyError when a guardrail of the rules is missing from an arm that has clients with a final outcome: a
     figure that was not read is never "no problem".
     """
+    seen = _evidence(cutoff, rules)
+    verdict = _verdict(seen, rules)
+    gini = seen.gini
+    return ExperimentDecision(
+        outcome=verdict.outcome,
+        reasons=verdict.reasons,
+        days=seen.days,
+        mature=seen.mature,
+        conversions=seen.conversions,
+        log_e_better=seen.better,
+        log_e_worse=seen.worse,
+        log_e_limit=seen.limit,
+        log_e_mismatch=seen.mismatch,
+        information=seen.information,
+        lift=seen.lift,
+        predictive_power=seen.power,
+        guardrails=seen.guardrails,
+        gini_excess=gini.excess if gini else None,
+        gini_p_value=gini.p_value if gini else None,
+        blocking=verdict.blocking,
+    )
+
+
+def _evidence(cutoff: Cutoff, rules: ExperimentRules) -> _Evidence:
     phases = cutoff.phases
     fraction = [phase.fraction for phase in phases]
     n = np.array([[p.treatment.mature, p.control.mature] for p in phases], dtype=np.float64)
     x = np.array([[p.treatment.conversions, p.control.conversions] for p in phases], dtype=np.float64)
-    mature = (int(n[:, 0].sum()), int(n[:, 1].sum()))
-    conversions = (int(x[:, 0].sum()), int(x[:, 1].sum()))
-    days = (cutoff.at - cutoff.started_at) / timedelta(days=1)
-    better, worse = (_log_e(fraction, n, x, rules, side) for side in (1, -1))
     exposed = np.array([[p.treatment.exposed, p.control.exposed] for p in phases])
-    mismatch = float(srm.log_e(fraction, exposed[:, 0], exposed[:, 1], rules.mismatch_concentration))
+    mature = _by_arm(n)
     limit = log(1 / rules.alpha)
-    results = tuple(_guardrail(guardrail, phases, rules) for guardrail in rules.guardrails)
-    gini = max(cutoff.gini_analyses, key=lambda analysis: analysis.clients, default=None)
     information, remaining = _information(n, fraction[-1], rules.horizon)
     power = None
     if 0 < information < 1 and information >= rules.futility_information and min(mature) >= 2:
         power = _predictive_power(fraction, n, x, remaining, limit, rules)
+    return _Evidence(
+        days=(cutoff.at - cutoff.started_at) / timedelta(days=1),
+        exposed=_by_arm(exposed),
+        mature=mature,
+        conversions=_by_arm(x),
+        better=float(_log_e(fraction, n, x, rules, 1)),
+        worse=float(_log_e(fraction, n, x, rules, -1)),
+        limit=limit,
+        mismatch=float(srm.log_e(fraction, exposed[:, 0], exposed[:, 1], rules.mismatch_concentration)),
+        information=information,
+        lift=_lift(n, x),
+        power=power,
+        guardrails=tuple(_guardrail(guardrail, phases, rules) for guardrail in rules.guardrails),
+        gini_analyses=cutoff.gini_analyses,
+    )
 
-    def made(outcome: ExperimentOutcome, *reasons: str, blocking: tuple[str, ...] = ()) -> ExperimentDecision:
-        return ExperimentDecision(
-            outcome,
-            reasons,
-            days,
-            mature,
-            conversions,
-            better,
-            worse,
-            limit,
-            mismatch,
-            information,
-            _lift(n, x),
-            power,
-            results,
-            gini.excess if gini else None,
-            gini.p_value if gini else None,
-            blocking,
-        )
 
-    if mismatch > log(rules.mismatch_limit):
-        treated, control = exposed.sum(axis=0)
-        return made(
+def _by_arm(counts: np.ndarray) -> tuple[int, int]:
+    """(phases, 2) counts as totals of treatment and control."""
+    treatment, control = counts.sum(axis=0)
+    return int(treatment), int(control)
+
+
+def _verdict(seen: _Evidence, rules: ExperimentRules) -> _Verdict:
+    if seen.mismatch > log(rules.mismatch_limit):
+        treated, control = seen.exposed
+        return _Verdict(
             ExperimentOutcome.HALT,
-            f"the arms hold {treated:,} and {control:,} clients, which the split does not explain: e-value "
-            f"{_e(mismatch)}, limit {rules.mismatch_limit:g}; no figure of this experiment is to be trusted",
+            (
+                f"the arms hold {treated:,} and {control:,} clients, which the split does not explain: e-value "
+                f"{_e(seen.mismatch)}, limit {rules.mismatch_limit:g}; no figure of this experiment is to be trusted",
+            ),
         )
-
-    harm = []
-    if min(mature) >= rules.min_clients_harm:
-        if worse >= limit:
-            harm.append(f"treatment converts worse: e-value {_e(worse)}, limit {_e(limit)}")
-        harm += [
-            f"{result.name} is worse: difference {result.difference:+.4g}, "
-            f"interval {result.low:+.4g} to {result.high:+.4g}"
-            for guardrail, result in zip(rules.guardrails, results, strict=True)
-            if result.worse and (days >= rules.min_days or _grave(guardrail, result, rules))
-        ]
-        if rules.gini_margin is not None:
-            harm += [
-                f"offers are spread less evenly: Gini {analysis.excess:+.3f} at {analysis.clients:,} clients, "
-                f"p {analysis.p_value:.4f}"
-                for analysis in cutoff.gini_analyses
-                if analysis.excess > rules.gini_margin and analysis.p_value <= rules.gini_alpha
-            ]
-    if harm:
-        return made(ExperimentOutcome.ROLL_BACK, *harm)
-
+    if harm := _harm(seen, rules):
+        return _Verdict(ExperimentOutcome.ROLL_BACK, harm)
     blocking: tuple[str, ...] = ()
-    if better >= limit:
-        blocking = _blocking(days, mature, conversions, results, gini, rules)
+    if seen.better >= seen.limit:
+        blocking = _blocking(seen, rules)
         if not blocking:
-            return made(
-                ExperimentOutcome.PROMOTE, f"treatment converts better: e-value {_e(better)}, limit {_e(limit)}"
-            )
+            reason = f"treatment converts better: e-value {_e(seen.better)}, limit {_e(seen.limit)}"
+            return _Verdict(ExperimentOutcome.PROMOTE, (reason,))
+    outcome, reason = _end_or_continue(seen, rules, blocking)
+    return _Verdict(outcome, (reason,), blocking)
 
-    reached = sum(mature) >= rules.horizon
-    if power is not None and power < rules.futility_power and not reached:
-        return made(
+
+def _harm(seen: _Evidence, rules: ExperimentRules) -> tuple[str, ...]:
+    """What treatment does worse than control, beyond doubt."""
+    if min(seen.mature) < rules.min_clients_harm:
+        return ()
+    harm = []
+    if seen.worse >= seen.limit:
+        harm.append(f"treatment converts worse: e-value {_e(seen.worse)}, limit {_e(seen.limit)}")
+    harm += [
+        f"{result.name} is worse: difference {result.difference:+.4g}, interval {result.low:+.4g} to {result.high:+.4g}"
+        for guardrail, result in zip(rules.guardrails, seen.guardrails, strict=True)
+        if result.worse and (seen.days >= rules.min_days or _grave(guardrail, result, rules))
+    ]
+    if rules.gini_margin is not None:
+        harm += [
+            f"offers are spread less evenly: Gini {analysis.excess:+.3f} at {analysis.clients:,} clients, "
+            f"p {analysis.p_value:.4f}"
+            for analysis in seen.gini_analyses
+            if analysis.excess > rules.gini_margin and analysis.p_value <= rules.gini_alpha
+        ]
+    return tuple(harm)
+
+
+def _end_or_continue(
+    seen: _Evidence, rules: ExperimentRules, blocking: tuple[str, ...]
+) -> tuple[ExperimentOutcome, str]:
+    """An experiment without a winner: hopeless, over, or to be continued."""
+    total = sum(seen.mature)
+    reached = total >= rules.horizon
+    if seen.power is not None and seen.power < rules.futility_power and not reached:
+        return (
             ExperimentOutcome.FUTILE,
-            f"the chance that treatment is shown to be better by {rules.horizon:,} clients is {power:.1%}, "
+            f"the chance that treatment is shown to be better by {rules.horizon:,} clients is {seen.power:.1%}, "
             f"limit {rules.futility_power:.0%}",
-            blocking=blocking,
         )
-    state = f"e-value {_e(better)} for better, {_e(worse)} for worse, limit {_e(limit)}"
+    state = f"e-value {_e(seen.better)} for better, {_e(seen.worse)} for worse, limit {_e(seen.limit)}"
     if blocking:
         state += "; treatment converts better, but is kept from promotion by: " + ", ".join(blocking)
     if reached:
-        return made(
-            ExperimentOutcome.HORIZON,
-            f"the horizon of {rules.horizon:,} clients is reached; {state}",
-            blocking=blocking,
-        )
-    if rules.max_days is not None and days >= rules.max_days:
-        return made(ExperimentOutcome.HORIZON, f"{days:.0f} days are over; {state}", blocking=blocking)
-    progress = f"{sum(mature):,} of {rules.horizon:,} clients"
-    return made(ExperimentOutcome.KEEP_RUNNING, f"{progress}; {state}", blocking=blocking)
+        return ExperimentOutcome.HORIZON, f"the horizon of {rules.horizon:,} clients is reached; {state}"
+    if rules.max_days is not None and seen.days >= rules.max_days:
+        return ExperimentOutcome.HORIZON, f"{seen.days:.0f} days are over; {state}"
+    return ExperimentOutcome.KEEP_RUNNING, f"{total:,} of {rules.horizon:,} clients; {state}"
 
 
-def _log_e(fraction: list[float], n: np.ndarray, x: np.ndarray, rules: ExperimentRules, side: int) -> Any:
-    value = e_process.log_e(
+def _log_e(
+    fraction: list[float], n: np.ndarray, x: np.ndarray, rules: ExperimentRules, side: int
+) -> NDArray[np.float64]:
+    return e_process.log_e(
         fraction,
         n[..., 0],
         n[..., 1],
@@ -327,7 +387,6 @@ def _log_e(fraction: list[float], n: np.ndarray, x: np.ndarray, rules: Experimen
         sd=rules.sd,
         grid=rules.grid,
     )
-    return float(value) if value.ndim == 0 else value
 
 
 def _guardrail(guardrail: Guardrail, phases: tuple[Phase, ...], rules: ExperimentRules) -> GuardrailResult:
@@ -359,27 +418,22 @@ def _sums(arm: Arm, name: str) -> Moments:
     return arm.guardrails[name] if arm.mature else arm.guardrails.get(name, Moments())
 
 
-def _blocking(
-    days: float,
-    mature: tuple[int, int],
-    conversions: tuple[int, int],
-    results: tuple[GuardrailResult, ...],
-    gini: InterimAnalysis | None,
-    rules: ExperimentRules,
-) -> tuple[str, ...]:
+def _blocking(seen: _Evidence, rules: ExperimentRules) -> tuple[str, ...]:
+    """What keeps a treatment that converts better from promotion."""
     waits = []
-    if days < rules.min_days:
-        waits.append(f"{days:.1f} of {rules.min_days:g} days")
-    if sum(mature) < rules.min_sample_size:
-        waits.append(f"{sum(mature):,} of {rules.min_sample_size:,} clients")
-    if min(conversions) < rules.min_conversions:
-        waits.append(f"{min(conversions)} of {rules.min_conversions} conversions per arm")
-    for guardrail, result in zip(rules.guardrails, results, strict=True):
+    if seen.days < rules.min_days:
+        waits.append(f"{seen.days:.1f} of {rules.min_days:g} days")
+    if sum(seen.mature) < rules.min_sample_size:
+        waits.append(f"{sum(seen.mature):,} of {rules.min_sample_size:,} clients")
+    if min(seen.conversions) < rules.min_conversions:
+        waits.append(f"{min(seen.conversions)} of {rules.min_conversions} conversions per arm")
+    for guardrail, result in zip(rules.guardrails, seen.guardrails, strict=True):
         if result.bound is None:
             waits.append(f"{result.name} has fewer than {confidence.MIN_CLIENTS} clients per arm")
         elif not result.inside_margin:
             waits.append(f"{result.name} may be worse by {abs(result.bound):.3g}, margin {guardrail.margin:g}")
     if rules.gini_margin is not None:
+        gini = seen.gini
         if gini is None:
             waits.append("no interim analysis of the Gini of offers yet")
         elif gini.excess > rules.gini_margin:

@@ -7,11 +7,15 @@ that; what is reported is the difference minus the mean of the shuffled ones.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from litgo_pipelines.equity.distribution import gini
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 FIRST_ANALYSIS = 1000  # clients; then twice as many each time
 PERMUTATIONS = 999
@@ -74,17 +78,9 @@ def interim_analysis(
     had to itself; without them, by its own offers alone.
     The same arguments give the same analysis. Raises ValueError for an arm without an offer and for bad indices.
     """
-    from scipy.sparse import csr_array
-
     arm, stratum = np.asarray(treated, dtype=bool), np.asarray(phase)
-    rows, columns = np.asarray(offered_client, dtype=np.int64), np.asarray(offered_lawyer, dtype=np.int64)
     room = np.asarray(capacity, dtype=np.float64)
-    if not (room > 0).all() or arm.shape != stratum.shape or rows.shape != columns.shape:
-        raise ValueError("capacities must be above 0 and columns of one length")
-    if len(rows) and (min(rows.min(), columns.min()) < 0 or rows.max() >= len(arm) or columns.max() >= len(room)):
-        raise ValueError("an offer names a client or a lawyer that is not given")
-    ones = np.ones(len(rows), dtype=np.float32)
-    offers = csr_array((ones, (rows, columns)), shape=(len(arm), len(room)))
+    offers = _offers(arm, stratum, offered_client, offered_lawyer, room)
     everything = np.asarray(offers.sum(axis=0), dtype=np.float64)
     of_treatment = np.asarray(offers.T @ arm, dtype=np.float64)
     of_control = everything - of_treatment
@@ -98,18 +94,14 @@ def interim_analysis(
         return (before + offers * (total / np.maximum(offers.sum(axis=-1, keepdims=True), 1e-300))) / room
 
     treatment, control = gini(month(of_treatment)), gini(month(of_control))
-    draw = np.random.default_rng(seed)
-    members = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
     shuffled = np.empty(permutations)
     step = max(1, _CELLS // max(len(room), len(arm)))
     by_lawyer = offers.T.tocsr()
-    for start in range(0, permutations, step):
-        count = min(step, permutations - start)
-        arms = np.empty((len(arm), count), dtype=np.float32)
-        for here in members:
-            arms[here] = draw.permuted(np.tile(arm[here], (count, 1)), axis=1).T
-        drawn = np.asarray(by_lawyer @ arms, dtype=np.float64).T  # (count, lawyers)
-        shuffled[start : start + count] = _ginis(month(drawn)) - _ginis(month(everything - drawn))
+    done = 0
+    for arms in _shuffles(arm, stratum, permutations, step, seed):
+        drawn = np.asarray(by_lawyer @ arms, dtype=np.float64).T  # (permutations here, lawyers)
+        shuffled[done : done + len(drawn)] = _ginis(month(drawn)) - _ginis(month(everything - drawn))
+        done += len(drawn)
     further = int((shuffled >= treatment - control - 1e-12).sum())
     return InterimAnalysis(
         len(arm),
@@ -120,6 +112,39 @@ def interim_analysis(
         permutations,
         seed,
     )
+
+
+def _offers(
+    arm: NDArray[np.bool_],
+    stratum: NDArray[np.generic],
+    offered_client: ArrayLike,
+    offered_lawyer: ArrayLike,
+    room: NDArray[np.float64],
+) -> "csr_array":
+    """Who was offered whose case, (clients, lawyers) of ones; what `interim_analysis` raises ValueError for."""
+    from scipy.sparse import csr_array
+
+    rows, columns = np.asarray(offered_client, dtype=np.int64), np.asarray(offered_lawyer, dtype=np.int64)
+    if not (room > 0).all() or arm.shape != stratum.shape or rows.shape != columns.shape:
+        raise ValueError("capacities must be above 0 and columns of one length")
+    if len(rows) and (min(rows.min(), columns.min()) < 0 or rows.max() >= len(arm) or columns.max() >= len(room)):
+        raise ValueError("an offer names a client or a lawyer that is not given")
+    ones = np.ones(len(rows), dtype=np.float32)
+    return csr_array((ones, (rows, columns)), shape=(len(arm), len(room)))
+
+
+def _shuffles(
+    arm: NDArray[np.bool_], stratum: NDArray[np.generic], permutations: int, step: int, seed: int
+) -> Iterator[NDArray[np.float32]]:
+    """The arms shuffled inside each phase, (clients, up to `step`) at a time."""
+    draw = np.random.default_rng(seed)
+    members = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
+    for start in range(0, permutations, step):
+        count = min(step, permutations - start)
+        arms = np.empty((len(arm), count), dtype=np.float32)
+        for here in members:
+            arms[here] = draw.permuted(np.tile(arm[here], (count, 1)), axis=1).T
+        yield arms
 
 
 def _ginis(values: NDArray[np.float64]) -> NDArray[np.float64]:

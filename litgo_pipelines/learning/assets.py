@@ -28,6 +28,7 @@ from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 if TYPE_CHECKING:
     from litgo_pipelines.models.learners import Recipe
+    from litgo_pipelines.models.training import Trained
 
 GROUP = "learning"
 POOL = "learning"
@@ -150,27 +151,17 @@ def training_snapshot(
 def candidate_model(
     context: dg.AssetExecutionContext, config: TrainConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.models import bundle, distributed, training_data
-    from litgo_pipelines.models.training import NothingToLearn, train
+    from litgo_pipelines.models import bundle, training_data
 
     root = config.retraining or root_run_id(context.run)
     row = _row(postgres, root, "snapshot_path", "snapshot_sha256", "snapshot")
     home = settings().home
-    path = home / _text(row.snapshot_path)
-    if not path.exists() or training_data.file_sha256(path) != row.snapshot_sha256:
-        raise dg.Failure(f"{row.snapshot_path} is missing or was changed: run training_snapshot again")
+    path = _unchanged_snapshot(row, home)
     recipe, seeds = config.recipe(), list(range(config.seeds or settings().learning_train_seeds))
-    scheduler = settings().learning_dask_scheduler
     key = bundle.candidate_key(_text(row.snapshot_sha256), recipe, seeds)
     candidate = bundle.load_bundle(home / "models" / key)
     if candidate is None:
-        try:
-            if scheduler and (row.snapshot or {}).get("rows", 0) >= settings().learning_distributed_rows:
-                trained = distributed.train_distributed(path, recipe, seeds, scheduler)
-            else:
-                trained = train(training_data.read_rows(path, "train"), recipe, seeds)
-        except NothingToLearn as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        trained = _trained(row, path, recipe, seeds)
         candidate = bundle.write_bundle(
             home / "models" / key,
             trained,
@@ -376,6 +367,30 @@ def _row(postgres: Postgres, root: str, *required: str) -> Retraining:
     except StepMissing as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     return row
+
+
+def _unchanged_snapshot(row: Retraining, home: Path) -> Path:
+    """The retraining's snapshot, as it was written."""
+    from litgo_pipelines.models import training_data
+
+    path = home / _text(row.snapshot_path)
+    if not path.exists() or training_data.file_sha256(path) != row.snapshot_sha256:
+        raise dg.Failure(f"{row.snapshot_path} is missing or was changed: run training_snapshot again")
+    return path
+
+
+def _trained(row: Retraining, path: Path, recipe: "Recipe", seeds: list[int]) -> "Trained":
+    """The best ranker of the snapshot's training cases, by Dask workers where there are many."""
+    from litgo_pipelines.models import distributed, training_data
+    from litgo_pipelines.models.training import NothingToLearn, train
+
+    scheduler = settings().learning_dask_scheduler
+    try:
+        if scheduler and (row.snapshot or {}).get("rows", 0) >= settings().learning_distributed_rows:
+            return distributed.train_distributed(path, recipe, seeds, scheduler)
+        return train(training_data.read_rows(path, "train"), recipe, seeds)
+    except NothingToLearn as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 def _text(value: str | None) -> str:

@@ -121,16 +121,11 @@ def judge_candidate(
     candidate is significantly worse in it: the upper bound of its difference is below 0. The level is divided by the
     number of slices examined (Bonferroni), so that many slices do not veto by chance.
     """
-    values = np.asarray(candidate, dtype=np.float64)
     if reload_problems:
         return GateDecision(GateOutcome.REJECTED, list(reload_problems))
     if baseline is None:
         return GateDecision(GateOutcome.REJECTED, ["no baseline result: nothing to be better than"])
-    reference = np.asarray(baseline, dtype=np.float64)
-    if values.shape != reference.shape:
-        raise ValueError(f"not the same queries: {values.shape} against {reference.shape}")
-    if (np.isfinite(values) != np.isfinite(reference)).any():
-        raise ValueError("candidate and baseline are scored on different queries")
+    values, reference = _same_queries(candidate, baseline)
     scored = np.isfinite(values)
     queries, skipped = int(scored.sum()), int((~scored).sum())
     if not queries:
@@ -141,35 +136,59 @@ def judge_candidate(
     mean, reference_mean = float(values[scored].mean()), float(reference[scored].mean())
     difference = paired_difference(values, reference, confidence=rules.confidence)
     results = _slices(values, reference, slices or {}, rules)
+    held_against = _rivals(values, rivals or {}, rules)
+    shown = f"NDCG@{k} {mean:.4f}"
     reasons = []
     if mean < (1 + rules.min_lift) * reference_mean:
-        reasons.append(f"NDCG@{k} {mean:.4f} is below {1 + rules.min_lift:g} × {reference_mean:.4f}")
+        reasons.append(f"{shown} is below {1 + rules.min_lift:g} × {reference_mean:.4f}")
     if not difference.low > 0:
         reasons.append(f"the gain may be chance: lower bound of the difference {difference.low:+.4f}")
-    held_against = _rivals(values, rivals or {}, rules)
-    if held_against and not held_against[0].difference.low > 0:
-        best = held_against[0]
-        reasons.append(
-            f"no better than the rule «{best.name}»: {mean:.4f} against {best.mean:.4f}, lower bound of the difference "
-            f"{best.difference.low:+.4f}"
-        )
-    reasons += [
-        f"worse in slice {r.name}: {r.candidate:.4f} against {r.baseline:.4f} on {r.queries} cases"
-        for r in results
-        if r.veto
-    ]
-    if evenness and not evenness.candidate <= evenness.baseline + rules.max_gini_increase:
-        reasons.append(f"offers less even on a replay: Gini {evenness.candidate:.3f} against {evenness.baseline:.3f}")
+    reasons += _vetoes(mean, held_against, results, evenness, rules)
     outcome = GateOutcome.REJECTED if reasons else GateOutcome.PASSED
     if queries < rules.min_queries:
         outcome = GateOutcome.NOT_ENOUGH_EVIDENCE
         reasons.insert(0, f"{queries} scored held-out cases, at least {rules.min_queries} are needed")
     if not reasons:
         reasons = [
-            f"NDCG@{k} {mean:.4f} against {reference_mean:.4f} on {queries} cases, "
+            f"{shown} against {reference_mean:.4f} on {queries} cases, "
             f"difference {difference.low:+.4f} to {difference.high:+.4f}"
         ]
     return GateDecision(outcome, reasons, queries, skipped, mean, reference_mean, difference, results, k, held_against)
+
+
+def _same_queries(candidate: ArrayLike, baseline: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both as arrays; ValueError when they are not results of the same queries."""
+    values, reference = np.asarray(candidate, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    if values.shape != reference.shape:
+        raise ValueError(f"not the same queries: {values.shape} against {reference.shape}")
+    if (np.isfinite(values) != np.isfinite(reference)).any():
+        raise ValueError("candidate and baseline are scored on different queries")
+    return values, reference
+
+
+def _vetoes(
+    mean: float,
+    rivals: tuple[RivalResult, ...],
+    slices: tuple[SliceResult, ...],
+    evenness: Evenness | None,
+    rules: GateRules,
+) -> list[str]:
+    """What speaks against a candidate besides the mean and its interval."""
+    reasons = []
+    if rivals and not rivals[0].difference.low > 0:
+        best = rivals[0]
+        reasons.append(
+            f"no better than the rule «{best.name}»: {mean:.4f} against {best.mean:.4f}, lower bound of the difference "
+            f"{best.difference.low:+.4f}"
+        )
+    reasons += [
+        f"worse in slice {r.name}: {r.candidate:.4f} against {r.baseline:.4f} on {r.queries} cases"
+        for r in slices
+        if r.veto
+    ]
+    if evenness and not evenness.candidate <= evenness.baseline + rules.max_gini_increase:
+        reasons.append(f"offers less even on a replay: Gini {evenness.candidate:.3f} against {evenness.baseline:.3f}")
+    return reasons
 
 
 def _rivals(values: NDArray[np.float64], rivals: Mapping[str, ArrayLike], rules: GateRules) -> tuple[RivalResult, ...]:

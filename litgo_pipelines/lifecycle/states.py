@@ -57,71 +57,88 @@ class LedgerState:
         return frozenset(self.data[v] for v, now in self.stages.items() if now == "quarantined" and v in self.data)
 
 
-def fold(steps: Iterable[Step]) -> LedgerState:
-    """The state after `steps`, in the order of their sequence."""
-    stages: dict[str, Stage] = {}
-    since: dict[str, int] = {}
-    data: dict[str, str] = {}
-    served: list[str] = []  # oldest first, without the champion
+@dataclass
+class _Fold:
+    """A state in the making; `served`: oldest first, without the champion."""
+
+    stages: dict[str, Stage] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+    served: list[str] = field(default_factory=list)
     champion: str | None = None
     last_rollback: datetime | None = None
     frozen: str | None = None
-    sequence = frozen_by = 0
+    sequence: int = 0
+    frozen_by: int = 0
 
-    for step in steps:
-        sequence, version = step.sequence, step.version
-        changed: dict[str, Stage] = {}
+    def add(self, step: Step) -> None:
+        self.sequence = step.sequence
         if step.data:
-            data.setdefault(version, step.data)
+            self.data.setdefault(step.version, step.data)
+        changed = self._changes(step)
+        if step.transition in ("champion", "rolled_back"):
+            for other in self.served:
+                changed[other] = "previous" if other == self.served[-1] else "archived"
+            if self.champion:
+                changed[self.champion] = "champion"
+        for name, now in changed.items():
+            if self.stages.get(name) != now:
+                self.stages[name], self.since[name] = now, step.sequence
+
+    def _changes(self, step: Step) -> dict[str, Stage]:
+        """Stages that the step itself gives; who serves next is settled afterwards."""
+        version = step.version
         match step.transition:
             case "candidate":
-                changed[version] = stages.get(version, "candidate")
+                return {version: self.stages.get(version, "candidate")}
             case "challenger":
-                changed[version] = "challenger"
+                return {version: "challenger"}
             case "archived" | "rejected":
-                if stages.get(version, "candidate") in ("candidate", "challenger"):
-                    changed[version] = "archived"
+                if self.stages.get(version, "candidate") in ("candidate", "challenger"):
+                    return {version: "archived"}
             case "champion":
-                if champion not in (None, version):
-                    served.append(champion)
-                served = [other for other in served if other != version]
-                champion = version
+                if self.champion is not None and self.champion != version:
+                    self.served.append(self.champion)
+                self.served = [other for other in self.served if other != version]
+                self.champion = version
             case "rolled_back":
-                changed[version] = "quarantined"
-                while served and served[-1] != step.successor:
-                    changed[served.pop()] = "archived"  # could not be loaded
-                champion = served.pop() if served else None
-                if champion is None:
-                    frozen = (
-                        f"version {version} was rolled back and no earlier one can serve: the heuristic ranker does"
-                    )
-                    frozen_by = sequence
-                elif last_rollback and step.at - last_rollback <= FREEZE_WINDOW:
-                    frozen = f"two rollbacks in {FREEZE_WINDOW.days} days, the second of version {version}"
-                    frozen_by = sequence
-                last_rollback = step.at
+                return self._roll_back(step)
             case "freeze_lifted":
-                frozen = None
-        if step.transition in ("champion", "rolled_back"):
-            for other in served:
-                changed[other] = "previous" if other == served[-1] else "archived"
-            if champion:
-                changed[champion] = "champion"
-        for name, now in changed.items():
-            if stages.get(name) != now:
-                stages[name], since[name] = now, sequence
+                self.frozen = None
+        return {}
 
+    def _roll_back(self, step: Step) -> dict[str, Stage]:
+        changed: dict[str, Stage] = {step.version: "quarantined"}
+        while self.served and self.served[-1] != step.successor:
+            changed[self.served.pop()] = "archived"  # could not be loaded
+        self.champion = self.served.pop() if self.served else None
+        frozen = None
+        if self.champion is None:
+            frozen = f"version {step.version} was rolled back and no earlier one can serve: the heuristic ranker does"
+        elif self.last_rollback and step.at - self.last_rollback <= FREEZE_WINDOW:
+            frozen = f"two rollbacks in {FREEZE_WINDOW.days} days, the second of version {step.version}"
+        if frozen:
+            self.frozen, self.frozen_by = frozen, step.sequence
+        self.last_rollback = step.at
+        return changed
+
+
+def fold(steps: Iterable[Step]) -> LedgerState:
+    """The state after `steps`, in the order of their sequence."""
+    folded = _Fold()
+    for step in steps:
+        folded.add(step)
     return LedgerState(
-        sequence=sequence,
-        stages=stages,
-        since=since,
-        champion=champion,
-        challenger=next((version for version, now in stages.items() if now == "challenger"), None),
-        predecessors=tuple(reversed(served)),
-        data=data,
-        last_rollback=last_rollback,
-        frozen=frozen,
-        frozen_by=frozen_by,
+        sequence=folded.sequence,
+        stages=folded.stages,
+        since=folded.since,
+        champion=folded.champion,
+        challenger=next((version for version, now in folded.stages.items() if now == "challenger"), None),
+        predecessors=tuple(reversed(folded.served)),
+        data=folded.data,
+        last_rollback=folded.last_rollback,
+        frozen=folded.frozen,
+        frozen_by=folded.frozen_by,
     )
 
 

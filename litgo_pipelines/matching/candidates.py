@@ -29,6 +29,33 @@ TILE_DEGREES = 1.0  # cases of one tile share a region of the query
 KM_PER_DEGREE = 111.0  # of latitude, at least: boxes must not be too small
 ANYWHERE = np.inf  # as a radius
 
+_COLUMNS = [
+    "area",
+    "degree",
+    "lng",
+    "lat",
+    "capacity",
+    "cases_30d",
+    "joined",
+    "offers_30d",
+    "offers_1d",
+    "offers_3d",
+    "offers_10d",
+    "last_offered",
+    "concluded",
+    "won",
+    "years",
+    "publications",
+    "response_h",
+    "stars",
+    "reviews",
+    "softskill",
+    "twin",
+    "account",
+    "tenure_days",
+    *MOMENTUM_KEYS,
+]
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -136,32 +163,6 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
     """Everybody who could be eligible for one of the cases within its radius, as of the instant."""
     import pyarrow as pa
 
-    names = [
-        "area",
-        "degree",
-        "lng",
-        "lat",
-        "capacity",
-        "cases_30d",
-        "joined",
-        "offers_30d",
-        "offers_1d",
-        "offers_3d",
-        "offers_10d",
-        "last_offered",
-        "concluded",
-        "won",
-        "years",
-        "publications",
-        "response_h",
-        "stars",
-        "reviews",
-        "softskill",
-        "twin",
-        "account",
-        "tenure_days",
-        *MOMENTUM_KEYS,
-    ]
     regions, anywhere = _regions(cases, radius_km)
     rows = read(
         cursor,
@@ -174,10 +175,10 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
             "until": as_of + timedelta(seconds=1),  # a batch's own offers are microseconds after its instant
             "base_capacity": DEFAULT_RULES["base"],
         },
-        {"lawyer_id": pa.string(), **dict.fromkeys(names, pa.float64())},
+        {"lawyer_id": pa.string(), **dict.fromkeys(_COLUMNS, pa.float64())},
     )
     identity = rows["lawyer_id"].to_numpy(zero_copy_only=False)
-    c = {name: rows[name].to_numpy() for name in names}
+    c = {name: rows[name].to_numpy() for name in _COLUMNS}
     kept = _one_account(c["twin"], c["area"], c["account"])
     identity, c = identity[kept], {name: values[kept] for name, values in c.items()}
     first = np.ones(len(identity), dtype=bool)

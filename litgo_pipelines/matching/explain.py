@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,27 @@ class NotMatched(LookupError):
     """There is no matching to explain."""
 
 
+class Entry(TypedDict):
+    """One considered lawyer in `matchings.considered`. features: by key of the contract, None for no evidence."""
+
+    lawyer_id: str
+    offered: bool
+    relevance: float
+    rank_by_relevance: int
+    equity_term: float
+    score: float
+    load: float
+    features: dict[str, float | None]
+    imputed: list[str]
+    propensity: NotRequired[float]  # of the offered, as by_chance
+    by_chance: NotRequired[bool]
+    nearest: NotRequired[bool]
+    first: NotRequired[bool]
+    over_day_limit: NotRequired[bool]
+    displaced: NotRequired[bool]
+    offered_at_load: NotRequired[float | None]
+
+
 @dataclass(frozen=True)
 class Explained:
     """One matching. `considered`: the offered as `considered` wrote it."""
@@ -35,9 +56,9 @@ class Explained:
     pool_load: float
     ranker: str
     model_version: str | None
-    weights_used: dict[str, Any]
+    weights_used: dict[str, float]
     preset: str | None
-    considered: list[dict[str, Any]]
+    considered: list[Entry]
 
 
 def considered(
@@ -56,7 +77,7 @@ def considered(
     near: NDArray[np.bool_],
     free: NDArray[np.bool_],
     offered_at_load: Callable[[int], float | None],
-) -> list[dict[str, Any]]:
+) -> list[Entry]:
     """What `matchings.considered` says of the offered lawyers, in the order shown, and of the next best.
 
     rows: the offered, then the next, as indices into the pool's arrays (relevance, load, …); lawyer_ids: of these
@@ -68,7 +89,7 @@ def considered(
     entries = []
     for place, (i, lawyer_id) in enumerate(zip(rows, lawyer_ids, strict=True)):
         is_offered = place < len(propensity)
-        entry: dict[str, Any] = {
+        entry: Entry = {
             "lawyer_id": lawyer_id,
             "offered": is_offered,
             "relevance": round(float(relevance[i]), 4),
@@ -83,11 +104,15 @@ def considered(
             "imputed": [key for key, flag in zip(BASE, imputed[place].tolist(), strict=True) if flag],
         }
         if is_offered:
-            entry |= {"propensity": round(float(propensity[place]), 6), "by_chance": bool(by_chance[place])}
-            if i in nearest:
-                entry["nearest" if near[i] else "first"] = True
+            entry["propensity"] = round(float(propensity[place]), 6)
+            entry["by_chance"] = bool(by_chance[place])
+            if i in nearest and near[i]:
+                entry["nearest"] = True
+            elif i in nearest:
+                entry["first"] = True
         elif not free[i] and free.any():
-            entry |= {"over_day_limit": True, "offered_at_load": None}
+            entry["over_day_limit"] = True
+            entry["offered_at_load"] = None
         elif i in choice.chosen:
             entry["displaced"] = True  # by chance
         else:
@@ -166,7 +191,7 @@ def contributions(e: Explained, model_parts: Parts | None = None) -> list[dict[s
         return []
     found = []
     for entry in e.considered:
-        known = {key: entry["features"][key] for key in FEATURES if entry["features"].get(key) is not None}
+        known = {key: value for key in FEATURES if (value := entry["features"].get(key)) is not None}
         total = sum(e.weights_used[key] for key in known)
         found.append({key: e.weights_used[key] * value / total for key, value in known.items()} if total else {})
     return found
@@ -218,7 +243,7 @@ def table(e: Explained, parts: Sequence[dict[str, float]]) -> list[Sequence[str]
     return [_row(entry, added) for entry, added in zip(e.considered, filled, strict=True)]
 
 
-def _row(entry: dict[str, Any], added: dict[str, float]) -> Sequence[str]:
+def _row(entry: Entry, added: dict[str, float]) -> Sequence[str]:
     if entry["offered"]:
         note = f"by chance, propensity {entry['propensity']:.4f}" if entry["by_chance"] else ""
         if entry.get("nearest"):
@@ -252,7 +277,7 @@ def _row(entry: dict[str, Any], added: dict[str, float]) -> Sequence[str]:
     )
 
 
-def _others(entry: dict[str, Any], added: dict[str, float]) -> str:
+def _others(entry: Entry, added: dict[str, float]) -> str:
     """The features beyond the eight that add most to the score."""
     known = [key for key in added if key not in FEATURES and entry["features"].get(key) is not None and added[key]]
     most = sorted(known, key=lambda key: -abs(added[key]))[:MOST_OTHERS]

@@ -3,9 +3,9 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
+from litgo_pipelines.matching.explain import Entry
 from litgo_pipelines.matching.statements import PACKAGE
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.notifications.outbox import TEAM, Message, put
@@ -53,7 +53,7 @@ class MatchedCase:
     radius_km: float | None
     weight: float
     pool_load: float
-    considered: list[dict[str, Any]]
+    considered: list[Entry]
     ranker: Ranker
     preset: str
     complexity: str

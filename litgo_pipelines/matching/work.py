@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 import psycopg2
@@ -19,6 +18,9 @@ from litgo_pipelines.database import Connection, error_kind
 from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
 from litgo_pipelines.matching import day_limit, explain, nearest, record, waits
 from litgo_pipelines.matching.allocation import (
+    Floats,
+    Ints,
+    Rule,
     equity_term,
     load_for_offer,
     next_best,
@@ -64,6 +66,21 @@ class BatchResult:
         figures = {name: value for name, value in asdict(self).items() if name not in ("failures", "kept", "problem")}
         kept = {"relevance_kept": round(float(np.mean(self.kept)), 4)} if self.kept else {}
         return {**figures, **kept, "failed": len(self.failures), "seconds": round(self.seconds, 3)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pool:
+    """Who is eligible for one case, as arrays over them."""
+
+    who: Ints  # row numbers of lawyers
+    relevance: Floats
+    load: Floats
+    pool_load: float
+    last_offered: Floats
+    tie: Ints
+    near: NDArray[np.bool_]
+    free: NDArray[np.bool_]
+    rule: Rule
 
 
 @dataclass(kw_only=True)
@@ -117,9 +134,7 @@ class BatchWork:
                 self.connection.rollback()
                 self._fail(row, f"{type(error).__name__}: {error}")
 
-    def _relevance(
-        self, fit: Sequence[int], features: Any, sizes: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _relevance(self, fit: Sequence[int], features: Floats, sizes: Ints) -> tuple[Floats, Floats]:
         """Relevance of each pair, each case's by its arm's ranker; seconds per case, the same within an arm."""
         relevance, seconds = np.empty(len(features)), np.empty(len(fit))
         arms = np.array([self.assigned[row] or "" for row in fit])
@@ -149,52 +164,29 @@ class BatchWork:
         with self.connection, self.connection.cursor() as cursor:
             add(cursor, [count("ranker_fallback_total", reason="broken")])
 
-    def _match(self, row: int, who: Any, features: Any, imputed: Any, relevance: Any, seconds: float) -> None:
+    def _match(
+        self, row: int, who: Ints, features: Floats, imputed: NDArray[np.bool_], relevance: Floats, seconds: float
+    ) -> None:
         """Allocate one case and commit it. who: row numbers of its eligible lawyers; features … of each of them."""
         started = time.monotonic()
-        plan, lawyers, batch, cases = self.batch.plan, self.lawyers, self.batch, self.cases
+        batch, cases = self.batch, self.cases
         arm = self.assigned[row]
         ranker = self.rankers[arm]
-        rule = plan.rule_of(ranker)
         compared = arm in ARMS and not self.rankers[CONTROL].fallback  # with a broken control there is no comparison
-        last = lawyers.last_offered[who]
-        offers_30d = self.loads.of(arm if compared else None, who)
-        load, pool_load = relative_load(
-            offers_30d, lawyers.cases_30d[who], lawyers.capacity[who], lawyers.active_share[who], rule
-        )
-        tie = ties(offers_30d, who)
-        free = day_limit.free(lawyers.offers_in[:, who], lawyers.capacity[who], plan.offer_burst_days)
-        near = self._near(row)
+        loads_of = arm if compared else None
+        pool = self._pool(row, who, relevance, self.loads.of(loads_of, who), batch.plan.rule_of(ranker))
+        seed = _seed(cases.ids[row], cases.rounds[row])
         found = nearest.offer(
-            near,
-            free,
+            pool.near,
+            pool.free,
             relevance,
-            load,
-            last,
-            tie,
-            rule,
+            pool.load,
+            pool.last_offered,
+            pool.tie,
+            pool.rule,
             who,
-            plan.exploration,
-            _seed(cases.ids[row], cases.rounds[row]),
-        )
-        choice, offered, by_chance = found.choice, found.rows, found.by_chance
-        others = next_best(choice, relevance, load, last, tie, rule, EXPLAINED_BEYOND, besides=offered)
-        rows = np.concatenate([offered, others]).astype(np.int64)
-        considered = explain.considered(
-            lawyer_ids=[lawyers.ids[k] for k in who[rows]],
-            rows=rows.tolist(),
-            choice=choice,
-            relevance=relevance,
-            load=load,
-            equity_terms=equity_term(load, rule),
-            features=np.column_stack([features[rows], ranks_of(features, rows)]),
-            imputed=imputed[rows],
-            propensity=found.propensity,
-            nearest=found.nearest,
-            by_chance=by_chance,
-            near=near,
-            free=free,
-            offered_at_load=lambda i: load_for_offer(i, choice, relevance, load, last, tie, rule),
+            batch.plan.exploration,
+            seed,
         )
         radius = float(self.reach.radius_km[row])
         matched = record.MatchedCase(
@@ -204,28 +196,83 @@ class BatchWork:
             sent_at=batch.as_of + timedelta(microseconds=self.turns[row]),
             candidates=len(who),
             radius_km=None if np.isinf(radius) else radius,
-            weight=choice.weight,
-            pool_load=pool_load,
-            considered=considered,
+            weight=found.choice.weight,
+            pool_load=pool.pool_load,
+            considered=self._considered(pool, found, features, imputed),
             ranker=ranker,
             preset=cases.preset[row],
             complexity=cases.complexity[row],
-            term=offer_term(float(cases.urgency_h[row]), plan),
+            term=offer_term(float(cases.urgency_h[row]), batch.plan),
             experiment=self.arms.experiment if compared else None,
             arm=arm if compared or arm == HOLDOUT else None,
             phase=self.arms.phase,
             seconds=seconds,
         )
-        if not self._commit(matched, len(offered), int(by_chance.sum()), time.monotonic() - started):
-            return
-        self.loads.reserve(arm if compared else None, who[offered])
-        lawyers.offers_in[:, who[offered]] += 1
-        lawyers.last_offered[who[offered]] = _microseconds(matched.sent_at)
-        best = float(relevance[choice.best].sum() + relevance[found.nearest].sum())
-        self.result.kept.append(float(relevance[offered].sum()) / best if best else 1.0)
+        if self._commit(matched, len(found.rows), int(found.by_chance.sum()), time.monotonic() - started):
+            self.loads.reserve(loads_of, who[found.rows])
+            self._reserve(who[found.rows], matched.sent_at)
+            self._summarise(row, arm, relevance, found)
+
+    def _pool(self, row: int, who: Ints, relevance: Floats, offers_30d: Floats, rule: Rule) -> _Pool:
+        lawyers = self.lawyers
+        load, pool_load = relative_load(
+            offers_30d, lawyers.cases_30d[who], lawyers.capacity[who], lawyers.active_share[who], rule
+        )
+        return _Pool(
+            who=who,
+            relevance=relevance,
+            load=load,
+            pool_load=pool_load,
+            last_offered=lawyers.last_offered[who],
+            tie=ties(offers_30d, who),
+            near=self._near(row),
+            free=day_limit.free(lawyers.offers_in[:, who], lawyers.capacity[who], self.batch.plan.offer_burst_days),
+            rule=rule,
+        )
+
+    def _considered(
+        self, pool: _Pool, found: nearest.Offered, features: Floats, imputed: NDArray[np.bool_]
+    ) -> list[explain.Entry]:
+        """What is kept of the offered lawyers and of the next best."""
+        choice, relevance, load, last, tie, rule = (
+            found.choice,
+            pool.relevance,
+            pool.load,
+            pool.last_offered,
+            pool.tie,
+            pool.rule,
+        )
+        others = next_best(choice, relevance, load, last, tie, rule, EXPLAINED_BEYOND, besides=found.rows)
+        rows = np.concatenate([found.rows, others]).astype(np.int64)
+        return explain.considered(
+            lawyer_ids=[self.lawyers.ids[k] for k in pool.who[rows]],
+            rows=rows.tolist(),
+            choice=choice,
+            relevance=relevance,
+            load=load,
+            equity_terms=equity_term(load, rule),
+            features=np.column_stack([features[rows], ranks_of(features, rows)]),
+            imputed=imputed[rows],
+            propensity=found.propensity,
+            nearest=found.nearest,
+            by_chance=found.by_chance,
+            near=pool.near,
+            free=pool.free,
+            offered_at_load=lambda i: load_for_offer(i, choice, relevance, load, last, tie, rule),
+        )
+
+    def _reserve(self, offered: Ints, sent_at: datetime) -> None:
+        """What the cases after this one see of its offers."""
+        self.lawyers.offers_in[:, offered] += 1
+        self.lawyers.last_offered[offered] = _microseconds(sent_at)
+
+    def _summarise(self, row: int, arm: str | None, relevance: Floats, found: nearest.Offered) -> None:
+        radius = float(self.reach.radius_km[row])
+        best = float(relevance[found.choice.best].sum() + relevance[found.nearest].sum())
+        self.result.kept.append(float(relevance[found.rows].sum()) / best if best else 1.0)
         self.result.treated += arm == TREATMENT
         self.result.held_out += arm == HOLDOUT
-        self.result.widened += bool(radius > plan.radii_km[0] and np.isfinite(cases.lat[row]))
+        self.result.widened += bool(radius > self.batch.plan.radii_km[0] and np.isfinite(self.cases.lat[row]))
 
     def _near(self, row: int) -> NDArray[np.bool_]:
         """Who of those eligible for a case were so before its radius grew."""
