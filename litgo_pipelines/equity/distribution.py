@@ -8,6 +8,7 @@ Definitions (all over one 30-day window):
 - spread = P95 − P5 of u inside one pool (same primary area and state), in points.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ GRID_DEGREES = 0.25  # cells of the flow bound
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_Cell = tuple[int, int]
+_Demand = tuple[str, _Cell | None]  # area and cell of cases
+_Group = tuple[tuple[str, ...], _Cell | None]  # areas and cell of lawyers
 
 
 @dataclass(frozen=True)
@@ -101,38 +105,45 @@ def coverage_bound(lawyers: Lawyers, cases: Cases, among: NDArray[np.bool_], rad
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import maximum_flow
-    from scipy.spatial import cKDTree
 
     total = int(among.sum())
     if not total:
         return float("nan")
+    group_size = _group_sizes(lawyers, among)
+    demand: dict[_Demand, int] = {}
+    for key in zip(cases.area.tolist(), _cells(cases.lat, cases.lng), strict=True):
+        demand[key] = demand.get(key, 0) + OFFERS_PER_CASE
+    groups, demands = list(group_size), list(demand)
+    source, first_group = 0, 1 + len(demands)
+    sink = first_group + len(groups)
+    edges = [(source, 1 + d, demand[key]) for d, key in enumerate(demands)]
+    edges += [(first_group + g, sink, group_size[key]) for g, key in enumerate(groups)]
+    edges += [(1 + d, first_group + g, group_size[groups[g]]) for d, g in _in_reach(demands, groups, radius_km)]
+    rows, columns, capacities = np.array(edges, dtype=np.int64).reshape(-1, 3).T
+    flows = np.minimum(capacities, total).astype(np.int32)
+    graph = coo_array((flows, (rows, columns)), shape=(sink + 1, sink + 1)).tocsr()
+    return float(maximum_flow(graph, source, sink).flow_value / total)
+
+
+def _group_sizes(lawyers: Lawyers, among: NDArray[np.bool_]) -> dict[_Group, int]:
+    """How many of the lawyers `among` share areas and cell."""
     chosen = among[lawyers.area_of]
     pairs = sorted(zip(lawyers.area_of[chosen].tolist(), lawyers.area[chosen].tolist(), strict=True))
     areas_of: dict[int, tuple[str, ...]] = {}
     for lawyer, area in pairs:
         areas_of[lawyer] = (*areas_of.get(lawyer, ()), area)
-    group_size: dict[tuple, int] = {}
+    sizes: dict[_Group, int] = {}
     cell_of_lawyer = _cells(lawyers.lat, lawyers.lng)
     for lawyer, areas in areas_of.items():
         key = (areas, cell_of_lawyer[lawyer])
-        group_size[key] = group_size.get(key, 0) + 1
-    demand: dict[tuple, int] = {}
-    for key in zip(cases.area.tolist(), _cells(cases.lat, cases.lng), strict=True):
-        demand[key] = demand.get(key, 0) + OFFERS_PER_CASE
+        sizes[key] = sizes.get(key, 0) + 1
+    return sizes
 
-    groups, demands = list(group_size), list(demand)
-    source, sink = 0, 1 + len(demands) + len(groups)
-    rows, columns, capacities = [], [], []
 
-    def edge(a: int, b: int, capacity: int) -> None:
-        rows.append(a)
-        columns.append(b)
-        capacities.append(min(capacity, total))
+def _in_reach(demands: list[_Demand], groups: list[_Group], radius_km: float) -> Iterator[tuple[int, int]]:
+    """(Demand, group) of one area, as indices, whose cells could be within the radius of each other."""
+    from scipy.spatial import cKDTree
 
-    for d, key in enumerate(demands):
-        edge(source, 1 + d, demand[key])
-    for g, key in enumerate(groups):
-        edge(1 + len(demands) + g, sink, group_size[key])
     # the corner-to-corner slack of two cells, at the equator where a degree is longest
     reach = chord(radius_km + np.radians(GRID_DEGREES) * np.sqrt(2) * EARTH_RADIUS_KM)
     by_area: dict[str, list[int]] = {}
@@ -142,32 +153,26 @@ def coverage_bound(lawyers: Lawyers, cases: Cases, among: NDArray[np.bool_], rad
     demand_of_area: dict[str, list[int]] = {}
     for d, (area, _) in enumerate(demands):
         demand_of_area.setdefault(area, []).append(d)
-    for area, wanted in demand_of_area.items():
+    for area, of_area in demand_of_area.items():
         members = by_area.get(area, [])
-        placed = [g for g in members if groups[g][1] is not None]
-        for d in (d for d in wanted if demands[d][1] is None):
-            for g in members:
-                edge(1 + d, 1 + len(demands) + g, group_size[groups[g]])
-        wanted = [d for d in wanted if demands[d][1] is not None]
+        yield from ((d, g) for d in of_area if demands[d][1] is None for g in members)
+        placed = [(g, cell) for g in members if (cell := groups[g][1]) is not None]
+        wanted = [(d, cell) for d in of_area if (cell := demands[d][1]) is not None]
         if placed and wanted:
-            tree = cKDTree(_centres([groups[g][1] for g in placed]))
-            for d, near in zip(
-                wanted, tree.query_ball_point(_centres([demands[d][1] for d in wanted]), reach), strict=True
-            ):
-                for index in near:
-                    edge(1 + d, 1 + len(demands) + placed[index], group_size[groups[placed[index]]])
-    graph = coo_array((np.array(capacities, dtype=np.int32), (rows, columns)), shape=(sink + 1, sink + 1)).tocsr()
-    return float(maximum_flow(graph, source, sink).flow_value / total)
+            tree = cKDTree(_centres([cell for _, cell in placed]))
+            near = tree.query_ball_point(_centres([cell for _, cell in wanted]), reach)
+            for (d, _), indices in zip(wanted, near, strict=True):
+                yield from ((d, placed[index][0]) for index in indices)
 
 
-def _cells(lat: Floats, lng: Floats) -> list[tuple[int, int] | None]:
+def _cells(lat: Floats, lng: Floats) -> list[_Cell | None]:
     known = np.isfinite(lat) & np.isfinite(lng)
     row = np.floor(np.where(known, lat, 0) / GRID_DEGREES).astype(int).tolist()
     column = np.floor(np.where(known, lng, 0) / GRID_DEGREES).astype(int).tolist()
     return [(r, c) if k else None for r, c, k in zip(row, column, known.tolist(), strict=True)]
 
 
-def _centres(cells: list) -> Floats:
+def _centres(cells: list[_Cell]) -> Floats:
     corners = np.array(cells, dtype=float)
     return unit_vectors((corners[:, 0] + 0.5) * GRID_DEGREES, (corners[:, 1] + 0.5) * GRID_DEGREES)
 

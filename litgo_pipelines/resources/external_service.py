@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -165,13 +165,7 @@ class ExternalService:
             raise
         finally:
             if outcome:
-                labels: dict[str, Any] = {"service": self.service, "operation": operation}
-                deltas = [count("api_requests_total", **labels, outcome=outcome)]
-                deltas += [count("api_attempts_total", **labels, outcome=each) for each in outcomes]
-                deltas += [count("api_timeouts_total", service=self.service) for each in outcomes if each == "timeout"]
-                if outcomes:  # a call that the breaker stopped took no time of the service's
-                    deltas += observe("external_api_duration_seconds", time.monotonic() - started, **labels)
-                self._add(deltas)
+                self._count(operation, outcome, outcomes, time.monotonic() - started)
 
     def with_fallback(self, call: Callable[[], T], fallback: Callable[[ServiceFailure], T]) -> T:
         """What `call` gives; when it failed and fallbacks are on, what `fallback` gives, counted and logged."""
@@ -230,6 +224,16 @@ class ExternalService:
             self._database.row(ADD, columns(deltas))
         except DatabaseUnavailable as error:
             self._warn("metrics_not_counted", error=str(error), deltas=deltas)
+
+    def _count(self, operation: str, outcome: str, attempts: Sequence[str], seconds: float) -> None:
+        """One call with the outcomes of its attempts."""
+        labels: dict[str, Any] = {"service": self.service, "operation": operation}
+        deltas = [count("api_requests_total", **labels, outcome=outcome)]
+        deltas += [count("api_attempts_total", **labels, outcome=each) for each in attempts]
+        deltas += [count("api_timeouts_total", service=self.service) for each in attempts if each == "timeout"]
+        if attempts:  # a call that the breaker stopped took no time of the service's
+            deltas += observe("external_api_duration_seconds", seconds, **labels)
+        self._add(deltas)
 
     def _warn(self, event: str, **fields: object) -> None:
         self.log.warning(json.dumps({"event": event, "service": self.service, **fields}, ensure_ascii=False))

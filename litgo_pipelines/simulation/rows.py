@@ -125,34 +125,8 @@ def lawyers(market: Market) -> tuple[pa.Table, pa.Table]:
     ids, full_name = uuids(LAWYER, np.arange(n), world.seed), names(rng, n)
     everything = np.arange(n)
     uf = [state.uf for state in states()]
-    rate = np.round((market.won + 1) / (market.concluded + 2), 3)
     mean = np.round(market.stars / np.maximum(market.reviews, 1), 2)
-    best_rate = np.round(sigmoid(np.log(rate / (1 - rate)) + 0.4), 3)
-    speciality = them.speciality[everything, them.primary_area]
-    kpi, kpi_subarea, curriculum = [], [], []
-    for i in range(n):
-        known = market.concluded[i] > 0
-        # A newcomer without a concluded case has an empty record, not a bad one.
-        record = {
-            "success_rate": float(rate[i]) if known else None,
-            "avaliacao_media": float(mean[i]) if market.reviews[i] else None,
-            "tempo_resposta_h": float(them.response_h[i]) if not np.isnan(them.response_h[i]) else None,
-            "cv_score": round(float(them.qualification[i]), 3) if them.profile[i] else None,
-            "success_status": ("V" if market.concluded[i] >= 5 else "P") if known else "N",
-        }
-        kpi.append(json.dumps({key: value for key, value in record.items() if value is not None}))
-        area = _AREA_NAMES[them.primary_area[i]]
-        subarea = words.AREAS[area][1][speciality[i]]
-        kpi_subarea.append(json.dumps({f"{area}/{subarea}": float(best_rate[i])} if known else {}, ensure_ascii=False))
-        degree = words.DEGREES[them.degree[i]]
-        curriculo = {
-            "anos_experiencia": int(them.years[i]),
-            "pos_graduacoes": [{"nivel": degree, "area": area}] if degree else [],
-            "num_publicacoes": int(them.publications[i]),
-        }
-        if firm := words.FIRM_SIZES[them.firm[i]]:
-            curriculo["porte_escritorio"] = firm
-        curriculum.append(json.dumps(curriculo, ensure_ascii=False) if them.profile[i] else None)
+    kpi, kpi_subarea, curriculum = _profiles(market)
     stop_day = world.stop // DAY
     table = pa.table(
         {
@@ -183,6 +157,40 @@ def lawyers(market: Market) -> tuple[pa.Table, pa.Table]:
         }
     )
     return table, _people(ids, "advogado", text(everything), full_name, them.joined, rng.random(n) < 0.8)
+
+
+def _profiles(market: Market) -> tuple[list[str], list[str], list[str | None]]:
+    """What each lawyer's profile says in JSON: the record, the record in the best subarea, the curriculum."""
+    them, n = market.lawyers, market.world.lawyers
+    rate = np.round((market.won + 1) / (market.concluded + 2), 3)
+    mean = np.round(market.stars / np.maximum(market.reviews, 1), 2)
+    best_rate = np.round(sigmoid(np.log(rate / (1 - rate)) + 0.4), 3)
+    speciality = them.speciality[np.arange(n), them.primary_area]
+    kpi, kpi_subarea, curriculum = [], [], []
+    for i in range(n):
+        known = market.concluded[i] > 0
+        # A newcomer without a concluded case has an empty record, not a bad one.
+        record = {
+            "success_rate": float(rate[i]) if known else None,
+            "avaliacao_media": float(mean[i]) if market.reviews[i] else None,
+            "tempo_resposta_h": float(them.response_h[i]) if not np.isnan(them.response_h[i]) else None,
+            "cv_score": round(float(them.qualification[i]), 3) if them.profile[i] else None,
+            "success_status": ("V" if market.concluded[i] >= 5 else "P") if known else "N",
+        }
+        kpi.append(json.dumps({key: value for key, value in record.items() if value is not None}))
+        area = _AREA_NAMES[them.primary_area[i]]
+        subarea = words.AREAS[area][1][speciality[i]]
+        kpi_subarea.append(json.dumps({f"{area}/{subarea}": float(best_rate[i])} if known else {}, ensure_ascii=False))
+        degree = words.DEGREES[them.degree[i]]
+        curriculo = {
+            "anos_experiencia": int(them.years[i]),
+            "pos_graduacoes": [{"nivel": degree, "area": area}] if degree else [],
+            "num_publicacoes": int(them.publications[i]),
+        }
+        if firm := words.FIRM_SIZES[them.firm[i]]:
+            curriculo["porte_escritorio"] = firm
+        curriculum.append(json.dumps(curriculo, ensure_ascii=False) if them.profile[i] else None)
+    return kpi, kpi_subarea, curriculum
 
 
 def tables(events: Events, seed: int) -> dict[str, pa.Table]:

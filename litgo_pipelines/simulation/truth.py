@@ -527,21 +527,58 @@ class Market:
         shown: dict[str, NDArray],
         answers: dict[str, NDArray],
     ) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
-        """The client's choice among the interested, the contract's life, the review; sets the cases' status."""
-        lawyers, stop, rows = self.lawyers, self.world.stop, np.arange(len(cases["index"]))
+        """The client's choice among the interested, the contract's life, the review; sets the cases' status.
+
+        The order of the draws is part of the market: other orders give other markets.
+        """
+        made, best, created = self._choose(rng, cases, shown, answers)
+        who, client = shown["who"][made, best], cases["client"][made]
+        quality, affinity = self.lawyers.quality[who], shown["affinity"][made, best]
+        life = self._sign(rng, created)
+        status = life["status"]
+        cases["status"][made] = np.array([ASSIGNED, IN_PROGRESS, DONE, CANCELLED])[status]
+        judged = self._judge(rng, quality, affinity, cases["complexity"][made], life)
+        stands = status < CANCELED
+        self._count_cases(shown["who"], answers, made[stands], who[stands], created[stands])
+        number = self._contracts + np.arange(len(made))
+        self._contracts += len(made)
+        contracts = {
+            "index": number,
+            "case": cases["index"][made],
+            "lawyer": who,
+            "client": client,
+            "status": status,
+            "fee": rng.integers(0, 5, len(made)),
+            "signed_client": np.where(life["client"] <= self.world.stop, life["client"], -1),
+            "signed_lawyer": np.where(life["lawyer"] <= self.world.stop, life["lawyer"], -1),
+            "created": created,
+        }
+        reviews = self._write_reviews(rng, number, who, client, judged)
+        return contracts, reviews
+
+    def _choose(
+        self,
+        rng: np.random.Generator,
+        cases: dict[str, NDArray],
+        shown: dict[str, NDArray],
+        answers: dict[str, NDArray],
+    ) -> tuple[NDArray, NDArray, NDArray]:
+        """(Rows of the cases that get a contract, place of the lawyer who is chosen, when); the others may give up."""
+        stop, rows = self.world.stop, np.arange(len(cases["index"]))
         pairs = Pairs(shown["who"], shown["affinity"], shown["km"], np.zeros(1), cases["complexity"][:, None])
-        offered = np.where(answers["yes"], appeal(lawyers, pairs, np.arange(OFFERS_PER_CASE)), -np.inf)
+        offered = np.where(answers["yes"], appeal(self.lawyers, pairs, np.arange(OFFERS_PER_CASE)), -np.inf)
         best = np.argmax(offered + CHOICE_NOISE * rng.gumbel(size=offered.shape), axis=1)
-        strength = offered[rows, best]
-        signs = rng.random(len(rows)) < signing(strength)
+        signs = rng.random(len(rows)) < signing(offered[rows, best])
         created = answers["sent"][:, 0] + DAY + (rng.exponential(CHOOSES_AFTER, len(rows))).astype(np.int64)
         made = np.flatnonzero(signs & (created <= stop))
         # Without a yes the search ends after a week for some clients.
         gave_up = ~answers["yes"].any(axis=1) & (shown["who"][:, 0] >= 0) & (rng.random(len(rows)) < GIVES_UP)
         cases["status"][gave_up & (cases["created"] + 7 * DAY <= stop)] = CANCELLED
+        return made, best[made], created[made]
 
-        n, who, created = len(made), shown["who"][made, best[made]], created[made]
-        quality, affinity = lawyers.quality[who], shown["affinity"][made, best[made]]
+    def _sign(self, rng: np.random.Generator, created: NDArray) -> dict[str, NDArray]:
+        """When client and lawyer sign, when the contract begins (`both`) and ends, and its status at the end."""
+        stop, n = self.world.stop, len(created)
         client = created + rng.exponential(CLIENT_SIGNS, n).astype(np.int64)
         lawyer = created + rng.exponential(LAWYER_SIGNS, n).astype(np.int64)
         canceled = rng.random(n) < CANCELS
@@ -553,50 +590,51 @@ class Market:
             [CANCELED, CLOSED, ACTIVE],
             SIGNING,
         )
-        cases["status"][made] = np.array([ASSIGNED, IN_PROGRESS, DONE, CANCELLED])[status]
+        return {"client": client, "lawyer": lawyer, "both": both, "ended": ended, "status": status}
 
-        succeeded = rng.random(n) < success(quality, affinity, cases["complexity"][made])
+    def _judge(
+        self,
+        rng: np.random.Generator,
+        quality: NDArray,
+        affinity: NDArray,
+        complexity: NDArray,
+        life: dict[str, NDArray],
+    ) -> dict[str, NDArray]:
+        """How each case ends and what its client would say of it when; `reviewed`: who says it."""
+        n, status = len(quality), life["status"]
+        succeeded = rng.random(n) < success(quality, affinity, complexity)
         outcome = np.where(succeeded, np.where(rng.random(n) < WINS, WON, SETTLED), LOST)
         # A few clients review a case that is still running; a contract has one review.
         early = rng.random(n) < self.world.early
         outcome = np.where(early, ONGOING, outcome)
         rating = stars(quality, affinity, succeeded, rng.normal(size=n))
-        written = np.where(early, both + EARLY_AFTER, ended + rng.exponential(REVIEW_AFTER, n).astype(np.int64))
-        reviewed = (rng.random(n) < REVIEWS) & (status >= ACTIVE) & (status < CANCELED) & (written <= stop)
+        at_the_end = life["ended"] + rng.exponential(REVIEW_AFTER, n).astype(np.int64)
+        written = np.where(early, life["both"] + EARLY_AFTER, at_the_end)
+        reviewed = (rng.random(n) < REVIEWS) & (status >= ACTIVE) & (status < CANCELED) & (written <= self.world.stop)
+        return {"outcome": outcome, "rating": rating, "written": written, "reviewed": reviewed}
 
-        self._count_cases(
-            shown["who"], answers, made[status < CANCELED], who[status < CANCELED], created[status < CANCELED]
-        )
-        number = self._contracts + np.arange(n)
-        self._contracts += n
-        contracts = {
-            "index": number,
-            "case": cases["index"][made],
-            "lawyer": who,
-            "client": cases["client"][made],
-            "status": status,
-            "fee": rng.integers(0, 5, n),
-            "signed_client": np.where(client <= stop, client, -1),
-            "signed_lawyer": np.where(lawyer <= stop, lawyer, -1),
-            "created": created,
-        }
+    def _write_reviews(
+        self, rng: np.random.Generator, contract: NDArray, who: NDArray, client: NDArray, judged: dict[str, NDArray]
+    ) -> dict[str, NDArray]:
+        """The reviews, which are known of the lawyers from the day after."""
+        lawyers, n = self.lawyers, len(contract)
 
         def mark(shift: NDArray | int) -> NDArray:
-            return part_mark(rating, rng.integers(-1, 2, n), shift)
+            return part_mark(judged["rating"], rng.integers(-1, 2, n), shift)
 
-        reviews = {
-            "contract": number,
+        columns = {
+            "contract": contract,
             "lawyer": who,
-            "client": contracts["client"],
-            "rating": rating,
+            "client": client,
+            "rating": judged["rating"],
             "comment": rng.integers(0, 4, n),  # the last: none
-            "outcome": outcome,
+            "outcome": judged["outcome"],
             "communication": mark(0),
-            "expertise": mark((quality > 1).astype(np.int64)),
+            "expertise": mark((lawyers.quality[who] > 1).astype(np.int64)),
             "timeliness": mark(-(lawyers.answer_h[who] > 12).astype(np.int64)),
-            "created": written,
+            "created": judged["written"],
         }
-        reviews = {name: values[reviewed] for name, values in reviews.items()}
+        reviews = {name: values[judged["reviewed"]] for name, values in columns.items()}
         reviews["index"] = self._reviews + np.arange(len(reviews["created"]))
         self._reviews += len(reviews["created"])
         # Known from the start of the first day after the one it was written on.
@@ -604,7 +642,7 @@ class Market:
         for day in np.unique(known):
             part = {name: reviews[name][known == day] for name in ("lawyer", "rating", "outcome")}
             self._due.setdefault(min(int(day), self.world.days), []).append(part)
-        return contracts, reviews
+        return reviews
 
     def _count_cases(
         self, shown: NDArray, answers: dict[str, NDArray], case: NDArray, who: NDArray, at: NDArray
