@@ -31,6 +31,7 @@ from litgo_pipelines.matching import checks as matching_checks
 from litgo_pipelines.monitoring import assets as monitor_assets
 from litgo_pipelines.notifications import assets as notifications_assets
 from litgo_pipelines.notifications import checks as notifications_checks
+from litgo_pipelines.persons import assets as persons_assets
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.onesignal import OneSignal
@@ -54,6 +55,7 @@ _ASSETS: list[Any] = [
     *experiment_assets.assets,
     *monitor_assets.assets,
     *retention_assets.assets,
+    *persons_assets.assets,
 ]
 
 
@@ -78,6 +80,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             *contracts_assets.jobs,
             *lifecycle_assets.jobs,
             *experiment_assets.jobs,
+            *persons_assets.jobs,
         ],
         schedules=automation.schedules,
         sensors=automation.sensors,

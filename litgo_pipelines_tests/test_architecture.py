@@ -26,7 +26,7 @@ FLOORS = (
     ("experiments",),
     ("matching",),
     ("learning", "monitoring"),
-    ("retention", "simulation"),
+    ("retention", "simulation", "persons"),
     ("automation",),
     ("definitions",),
     ("runtime",),

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from litgo_pipelines.cli import contracts, doctor, experiment, model, platform, review
+from litgo_pipelines.cli import contracts, doctor, experiment, model, persons, platform, review
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 for group in (platform.app, doctor.app, review.app, model.app):
@@ -17,6 +17,7 @@ app.add_typer(experiment.experiment, name="experiment")
 app.add_typer(review.triagem, name="triagem")
 app.add_typer(review.casos, name="casos")
 app.add_typer(review.mascara, name="mascara")
+app.add_typer(persons.titular, name="titular")
 
 
 def main() -> None:
@@ -31,12 +32,16 @@ def main() -> None:
     from litgo_pipelines.marketplace.mapping import MappingError
     from litgo_pipelines.marketplace.migrate import MigrationError
     from litgo_pipelines.matching.explain import NotMatched
+    from litgo_pipelines.persons.follow import Hidden
+    from litgo_pipelines.persons.keys import NoPerson
     from litgo_pipelines.resources.mlflow import MLflowUnavailable
     from litgo_pipelines.runtime.supervisor import StartError, without_proxy
     from litgo_pipelines.settings import SettingsError
     from litgo_pipelines.simulation.load import NotOurMarketplace, OtherSimulation
 
     told = (
+        Hidden,
+        NoPerson,
         NotMatched,
         MLflowUnavailable,
         Refused,

@@ -75,8 +75,16 @@ TO litgo_pipelines;
 GRANT UPDATE (considered) ON litgo.matchings TO litgo_pipelines;   -- retention
 GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outbox, litgo.told TO litgo_pipelines;
 GRANT INSERT, DELETE ON litgo.case_duplicates, litgo.lawyer_momentum, litgo.pool_demand TO litgo_pipelines;
+-- An erasure's: what is append-only is pseudonymised by a function of the owner's, in the ids of an erased person alone.
+GRANT INSERT, UPDATE ON litgo.deletions_confirmed, litgo.person_requests TO litgo_pipelines;
+GRANT INSERT ON litgo.pseudonym_keys, litgo.tombstones TO litgo_pipelines;
+GRANT DELETE ON
+    litgo.contract_documents, litgo.contract_requests, litgo.matchings, litgo.text_embeddings, litgo.text_stems,
+    litgo.triage, litgo.unembeddable_texts
+TO litgo_pipelines;
+GRANT EXECUTE ON FUNCTION litgo.pseudonymise(bytea, uuid[], uuid[], uuid[]) TO litgo_pipelines;
 GRANT INSERT, UPDATE, DELETE ON
-    litgo.withheld_texts, litgo.lawyer_accounts, litgo.lawyer_availability,
+    litgo.missed_subjects, litgo.withheld_texts, litgo.lawyer_accounts, litgo.lawyer_availability,
     litgo.case_waits, litgo.equity_history, litgo.lawyer_evidence, litgo.lawyer_subarea_evidence, litgo.mail_suppressions, litgo.matching_failures,
     litgo.review_sentiment, litgo.triage_failures
 TO litgo_pipelines;

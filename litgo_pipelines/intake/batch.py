@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 PACKAGE = "litgo_pipelines.intake"
 LOCK = "triage"
+MODEL_LOCK = "classifier"  # while one is trained and kept
 ATTEMPTS = 3  # then a person looks
 RETRY = timedelta(minutes=5)  # times the number of failed attempts
 OPENAI_FAILURES = 3  # one after the other, then the rest of the run does without it
@@ -93,14 +94,17 @@ def local_model(connection: Connection, directory: Path, as_of: datetime) -> tup
         pass
     except (OSError, ValueError, KeyError, EOFError):  # half a disk, or none of our files
         path.unlink()
-    with connection, connection.cursor() as cursor:
-        cursor.execute(sql(PACKAGE, "training.sql"), {"as_of": day, "cap": CAP, "longest": LONGEST})
-        labelled = [(Subarea(area, subarea), clean(title, text)) for area, subarea, title, text in cursor.fetchall()]
-    model = train(labelled)
-    try:
-        model.save(path)
-    except OSError as error:  # a full disk: it is trained anew by the next run
-        log.warning("the classifier of the day is not kept: %s", error)
+    with session_lock(connection, MODEL_LOCK):  # an erasure that waits for it then removes what was kept
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql(PACKAGE, "training.sql"), {"as_of": day, "cap": CAP, "longest": LONGEST})
+            labelled = [
+                (Subarea(area, subarea), clean(title, text)) for area, subarea, title, text in cursor.fetchall()
+            ]
+        model = train(labelled)
+        try:
+            model.save(path)
+        except OSError as error:  # a full disk: it is trained anew by the next run
+            log.warning("the classifier of the day is not kept: %s", error)
     for old in sorted(directory.glob("triage-*.npz"), key=lambda file: file.stat().st_mtime)[:-KEPT_MODELS]:
         old.unlink(missing_ok=True)
     return version, model

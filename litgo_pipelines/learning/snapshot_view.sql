@@ -56,6 +56,9 @@ labelled AS (
     LEFT JOIN lawyers AS l ON l.id = o.lawyer_id
     LEFT JOIN case_matches AS m ON m.case_id = o.case_id AND m.lawyer_id = o.lawyer_id
     LEFT JOIN contract_events AS e ON e.case_id = o.case_id AND e.lawyer_id = o.lawyer_id
+    -- erased, though the marketplace may still show them
+    WHERE NOT EXISTS (SELECT FROM litgo.tombstones AS t WHERE t.digest = litgo.subject_digest(o.lawyer_id))
+      AND NOT EXISTS (SELECT FROM litgo.tombstones AS t WHERE t.digest = litgo.subject_digest(k.client_id))
 )
 SELECT
     *,

@@ -1,0 +1,93 @@
+"""Commands for the rights of the people in the data: export and erasure."""
+
+import getpass
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from litgo_pipelines.cli.session import marketplace
+from litgo_pipelines.runtime.supervisor import platform
+from litgo_pipelines.settings import settings
+
+if TYPE_CHECKING:
+    from litgo_pipelines.resources.mlflow import MLflow
+
+titular = typer.Typer(no_args_is_help=True, help="Direitos do titular dos dados, LGPD (docs/privacy.md).")
+By = Annotated[str, typer.Option(help="quem pediu ou atende; sem isto, o usuário do sistema")]
+
+
+@titular.command("exportar")
+def export_person(
+    identificador: str,
+    por: By = "",
+    arquivo: Annotated[Path | None, typer.Option(help="sem isto, titular-IDENTIFICADOR.json nesta pasta")] = None,
+) -> None:
+    """Tudo o que guardamos sobre um cliente ou advogado(a), em um arquivo que só você lê."""
+    from litgo_pipelines.database import open_connection
+    from litgo_pipelines.persons import export, keys
+
+    person = keys.person(identificador)
+    path = arquivo or Path(f"titular-{person}.json")
+    with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as connection:
+        home = Path(environment["LITGO_HOME"])
+        found = export.export(connection, person, por or _user(), datetime.now(UTC), home)
+    export.write(path, found)
+    typer.echo(f"pedido {found['pedido']}: {path}")
+
+
+@titular.command("apagar")
+def erase_person(identificador: str, por: By = "") -> None:
+    """Apaga tudo o que guardamos sobre um cliente ou advogado(a); o que tem de ficar fica sem a pessoa."""
+    from litgo_pipelines.database import open_connection
+    from litgo_pipelines.persons import erase, keys
+
+    person = keys.person(identificador)
+    with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as connection:
+        where = erase.places(
+            Path(environment["LITGO_HOME"]),
+            settings().triage_models,
+            _mlflow(environment["MLFLOW_TRACKING_URI"]),
+            databases=(environment["DAGSTER_DATABASE_URL"], environment["LITGO_MLFLOW_DATABASE_URL"]),
+        )
+        typer.echo(erase.text(erase.erase(connection, person, por or _user(), where, datetime.now(UTC))))
+
+
+@titular.command("ausentes")
+def missing_people() -> None:
+    """Quantos dos que guardamos o marketplace não mostra mais, e quantos serão apagados na próxima noite."""
+    from litgo_pipelines.persons import follow
+
+    with marketplace() as cursor:
+        cursor.execute(
+            "SELECT kind, count(*), count(*) FILTER (WHERE looks >= %s), min(first_missed_at) "
+            "FROM litgo.missed_subjects GROUP BY kind ORDER BY kind",
+            (follow.LOOKS,),
+        )
+        rows = cursor.fetchall()
+    for kind, number, due, since in rows:
+        typer.echo(f"{kind}: {number} ausentes desde {since:%d/%m/%Y}, {due} a apagar")
+    if not rows:
+        typer.echo("ninguém está ausente")
+
+
+@titular.command("confirmar")
+def confirm_deletions(por: By = "") -> None:
+    """Confirma que muitos foram mesmo apagados no marketplace: por dois dias, a noite acompanha quantos forem."""
+    from litgo_pipelines.persons import follow
+
+    with marketplace() as cursor:
+        follow.confirm(cursor, por or _user(), datetime.now(UTC))
+    typer.echo("confirmado: as próximas noites apagam o que o marketplace apagou")
+
+
+def _user() -> str:
+    return getpass.getuser()
+
+
+def _mlflow(uri: str) -> "MLflow":
+    from litgo_pipelines.resources.mlflow import MLflow
+
+    return MLflow(tracking_uri=uri)
