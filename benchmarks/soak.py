@@ -106,7 +106,7 @@ def role(command: list[str], parent: str | None) -> str | None:
         return "Postgres session"
     for mark, name in (
         ("/postgres -D", "Postgres"),
-        ("dagster_webserver", "webserver"),
+        ("runtime.webserver", "webserver"),
         ("litgo_pipelines.runtime.daemon", "daemon"),
         ("dagster api grpc", "code server"),
         ("litgo_pipelines.cli exporter", "exporter"),

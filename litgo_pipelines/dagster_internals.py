@@ -4,15 +4,23 @@ They change without notice, so `pyproject.toml` caps the version; nothing else i
 Imported late, by the functions that need them.
 """
 
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.schedules.schema import JobTickTable
 from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import deserialize_value
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, DagsterRun
 
 __all__ = [
     "GRPC_INFO_TAG",
@@ -24,7 +32,11 @@ __all__ = [
     "SqlEventLogStorage",
     "TickStatus",
     "WorkerStatus",
+    "WorkspaceProcessContext",
+    "WorkspaceRequestContext",
+    "as_viewer",
     "deserialize_value",
+    "mark_launched",
     "run_daemon",
 ]
 
@@ -34,3 +46,42 @@ def run_daemon() -> None:
     from dagster._daemon.cli import main
 
     main()
+
+
+def as_viewer(context: WorkspaceRequestContext) -> WorkspaceRequestContext:
+    """The same request in Dagster's read-only mode: its pages show what is not allowed as that."""
+    return WorkspaceRequestContext(
+        instance=context.instance,
+        current_workspace=context.get_current_workspace(),
+        process_context=context.process_context,
+        version=context.version,
+        source=context.source,
+        read_only=True,
+    )
+
+
+def mark_launched(instance: "DagsterInstance", marks: Callable[[], Mapping[str, str]]) -> None:
+    """Runs and backfills that this process stores carry the tags `marks` gives at that moment, whatever was sent.
+
+    Below every way of launching: launchpad, re-execution, backfill, and a backfill that is resumed or run again. The
+    daemon gives a backfill's tags to its runs.
+    """
+    storage = instance.run_storage
+    add_run, add_backfill, update_backfill = storage.add_run, storage.add_backfill, storage.update_backfill
+
+    def run_added(run: "DagsterRun") -> "DagsterRun":
+        return add_run(run.with_tags({**run.tags, **marks()}))
+
+    def marked(backfill: PartitionBackfill) -> PartitionBackfill:
+        return backfill._replace(tags={**(backfill.tags or {}), **marks()})
+
+    def backfill_updated(backfill: PartitionBackfill) -> None:
+        resumed = backfill.status == BulkActionStatus.REQUESTED
+        update_backfill(marked(backfill) if resumed else backfill)
+
+    for name, method in (
+        ("add_run", run_added),
+        ("add_backfill", lambda backfill: add_backfill(marked(backfill))),
+        ("update_backfill", backfill_updated),
+    ):
+        setattr(storage, name, method)

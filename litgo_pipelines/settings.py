@@ -116,6 +116,15 @@ class Settings(BaseModel):
     allocation_lambda: float = Field(default=0.6, ge=0, le=10, description="until a calibration has found one")
     allocation_keep: float = Field(default=0.7, ge=0, le=1)
 
+    dagster_allowed_hosts: str = Field(
+        default="localhost,127.0.0.1,[::1]", description="under which browsers reach Dagster, besides DAGSTER_URL's"
+    )
+    litgo_ui_users: str = Field(default="", repr=False, description="accounts of Dagster's pages; empty: no login")
+    litgo_ui_session_key: str | None = Field(default=None, repr=False, description="unset: a restart logs out")
+    litgo_ui_session_hours: float = Field(default=12, gt=0, le=720)
+    litgo_ui_proxy_header: str | None = Field(default=None, description="in which an authenticating proxy says who")
+    litgo_ui_proxies: str = Field(default="", description="addresses from which that header is believed")
+    litgo_ui_proxy_operators: str = Field(default="", description="names that may change things; others look")
     dagster_port: int = Field(default=3000, ge=0, le=65535)
     mlflow_port: int = Field(default=5000, ge=0, le=65535)
     dagster_url: str | None = Field(

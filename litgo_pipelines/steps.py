@@ -12,6 +12,9 @@ from pydantic import Field
 P = ParamSpec("P")
 R = TypeVar("R")
 
+ACTOR_TAG = "litgo/actor"  # of a run: who asked for it in the web pages, set by the webserver only
+UNAUTHENTICATED = "unauthenticated"
+
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 # A bug, a value that cannot be used, a statement that does not fit the database: the next try fails like this one.

@@ -69,6 +69,22 @@ def exporter() -> None:
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
+@app.command("ui-user")
+def ui_user(
+    name: str,
+    viewer: Annotated[bool, typer.Option("--viewer", help="may look and not change")] = False,
+) -> None:
+    """Ask for a password and print the account's line for LITGO_UI_USERS, the login of Dagster's pages."""
+    from litgo_pipelines.runtime.ui import accounts
+
+    if not accounts.NAME.fullmatch(name):
+        raise typer.BadParameter("letters, digits and . _ @ + -, 64 at most", param_hint="NAME")
+    password = typer.prompt("password", hide_input=True, confirmation_prompt=True, err=True)
+    if len(password) < accounts.SHORTEST:
+        raise typer.BadParameter(f"{accounts.SHORTEST} characters or more", param_hint="password")
+    typer.echo(f"{name}:{'viewer' if viewer else 'operator'}:{accounts.hashed(password)}")
+
+
 @app.command()
 def migrate() -> None:
     """Create what is missing in the database; says what it did."""

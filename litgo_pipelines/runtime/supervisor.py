@@ -180,7 +180,7 @@ def dagster_services() -> list[Service]:
     return [
         Service(
             "dagster-webserver",
-            [sys.executable, "-m", "dagster_webserver", "-h", HOST, "-p", str(port), *workspace],
+            [sys.executable, "-m", "litgo_pipelines.runtime.webserver", "-h", HOST, "-p", str(port), *workspace],
             port,
         ),
         Service("dagster-daemon", [sys.executable, "-m", "litgo_pipelines.runtime.daemon", "run", *workspace]),

@@ -108,8 +108,14 @@ def test_every_variable_is_in_the_example_and_every_line_of_it_is_read() -> None
 
 def test_the_runs_get_every_setting() -> None:
     given = SERVICES["code-location"]["environment"]
-    ports_and_places = {"LITGO_HOME", "DAGSTER_PORT", "MLFLOW_PORT", *(n for n in _settings() if "EXPORTER" in n)}
-    assert _settings() - ports_and_places <= given.keys()
+    elsewhere = ("EXPORTER", "LITGO_UI_", "DAGSTER_ALLOWED_HOSTS")
+    ports_and_places = {"LITGO_HOME", "DAGSTER_PORT", "MLFLOW_PORT"}
+    others = {name for name in _settings() if any(part in name for part in elsewhere)}
+    assert _settings() - ports_and_places - others <= given.keys()
+    assert {n.removesuffix("_FILE") for n in SERVICES["webserver"]["environment"]} >= {
+        name for name in others if "EXPORTER" not in name
+    }
+    assert not {name for name in given if name.startswith("LITGO_UI_")}, "a run needs no account"
     assert {f"{name}_FILE" for name in SECRETS_BY_NAME} <= given.keys()
     ours = {n for s in SERVICES.values() if "litgo-pipelines" in s["image"] for n in s["environment"]}
     theirs = {
@@ -159,9 +165,12 @@ def test_the_image_is_built_from_what_is_there() -> None:
     assert not re.search(r"\bpip\b|gcc|build-essential", final), "no build tools"
     sent = {line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {
-        source for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE) for source in line.split()[:-1]
+        source
+        for image in (text, (DEPLOY / "Dockerfile.webserver").read_text())
+        for line in re.findall(r"^COPY (?!--from)(.*)$", image, re.MULTILINE)
+        for source in line.split()[:-1]
     }
-    assert copied == sent, "the build's context"
+    assert copied == sent, "the builds' context"
     assert all((PROJECT / source).exists() for source in copied)
     if shutil.which("hadolint"):
         done = subprocess.run(["hadolint", DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
@@ -175,7 +184,7 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     subprocess.run([DEPLOY / "secrets.sh", tmp_path / "s"], check=True)
     assert _read(tmp_path / "s") == made
     random = [text for text in made.values() if text]
-    assert len(set(random)) == len(random) == 7
+    assert len(set(random)) == len(random) == 8
     assert all(len(text) == 48 for text in random)
     assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o700
 

@@ -4,6 +4,11 @@ Neither helm nor the chart is at hand, so its schema is not: what stands here wa
 `values.schema.json`, for the parts that are set. A chart ignores a key it does not know where it does not refuse it.
 """
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,7 +119,9 @@ SCHEMA = keys(
             runRetries=keys(enabled=FLAG, maxRetries=NUMBER),
             **POD,
         ),
-        "dagsterWebserver": keys(replicaCount=NUMBER, service=keys(("type", "port"), type=TEXT, port=NUMBER), **POD),
+        "dagsterWebserver": keys(
+            ("image",), image=IMAGE, replicaCount=NUMBER, service=keys(("type", "port"), type=TEXT, port=NUMBER), **POD
+        ),
         **dict.fromkeys(["ingress", "rabbitmq", "redis", "flower", "telemetry"], ENABLED),
         "pythonLogs": keys(managedPythonLoggers=TEXTS, pythonLogLevel=TEXT),
         "retention": keys(enabled=FLAG, schedule=keys(purgeAfterDays=DAYS), sensor=keys(purgeAfterDays=DAYS)),
@@ -163,3 +170,17 @@ def test_no_value_is_a_secret_and_runs_find_theirs(values: dict[str, Any]) -> No
     assert not [
         name for name in deployment["env"] if "KEY" in name or "PASSWORD" in name or name.endswith("DATABASE_URL")
     ]
+
+
+def test_the_chart_starts_our_webserver(values: dict[str, Any]) -> None:
+    """The chart runs `dagster-webserver` from PATH in the image that is named here."""
+    image = (PROJECT / "deploy" / "Dockerfile.webserver").read_text()
+    chart = re.search(r"--version (\S+)", (PROJECT / "deploy" / "helm" / "values.yaml").read_text())
+    assert chart is not None
+    assert f"FROM dagster/dagster-celery-k8s:{chart[1]}\n" in image
+    assert "COPY deploy/bin/dagster-webserver /usr/local/bin/dagster-webserver" in image
+    assert values["dagsterWebserver"]["image"]["repository"].endswith("/litgo-webserver")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    asked = [str(PROJECT / "deploy" / "bin" / "dagster-webserver"), "--help"]
+    done = subprocess.run(asked, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True)
+    assert "dagster-webserver" in done.stdout

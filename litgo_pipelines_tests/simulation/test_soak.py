@@ -37,7 +37,7 @@ MINUTE = timedelta(minutes=1)
     [
         ("python -m litgo_pipelines.cli up", None, "supervisor"),
         ("python -m litgo_pipelines.runtime.daemon run -w workspace.yaml", "supervisor", "daemon"),
-        ("python -m dagster_webserver -h 127.0.0.1", "supervisor", "webserver"),
+        ("python -m litgo_pipelines.runtime.webserver -h 127.0.0.1", "supervisor", "webserver"),
         ("python -m dagster api grpc --lazy-load-user-code --socket /tmp/x", "daemon", "code server"),
         ("python -B -c from multiprocessing.spawn import spawn_main; spawn_main()", "code server", "run worker"),
         ("python -B -c from multiprocessing.spawn import spawn_main; spawn_main()", "run worker", "step"),
@@ -58,8 +58,8 @@ def test_what_a_process_is(command: str, parent: str | None, expected: str | Non
 def family(home: Path) -> Iterator[psutil.Process]:
     """A process that looks like the supervisor, with a webserver beside which another one lives elsewhere."""
     child = [sys.executable, "-c", "import time; time.sleep(60)"]
-    parent = f"import subprocess; subprocess.Popen([*{child!r}, 'dagster_' + 'webserver']).wait()"
-    commands = [[sys.executable, "-c", parent, "litgo_pipelines.cli up"], [*child, "dagster_webserver"]]
+    parent = f"import subprocess; subprocess.Popen([*{child!r}, 'runtime.' + 'webserver']).wait()"
+    commands = [[sys.executable, "-c", parent, "litgo_pipelines.cli up"], [*child, "runtime.webserver"]]
     started = [
         subprocess.Popen(command, env={"LITGO_HOME": str(folder)})
         for command, folder in zip(commands, (home, home / "other"), strict=True)
