@@ -225,16 +225,15 @@ def registered_model(
     context: dg.AssetExecutionContext, config: StepConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:
     from litgo_pipelines.lifecycle import ledger, states, transitions
-    from litgo_pipelines.models import bundle, registry, training_data
+    from litgo_pipelines.models import bundle, registry
 
     root = config.retraining or root_run_id(context.run)
-    row = _row(postgres, root, "bundle_path", "candidate_key", "snapshot_path")
+    row = _row(postgres, root, "bundle_path", "candidate_key")
     mlflow.probe()
     candidate = bundle.load_bundle(settings().home / _text(row.bundle_path))
     if candidate is None:
         raise dg.Failure(f"{row.bundle_path} is gone: run candidate_model again", allow_retries=False)
-    rows = training_data.read_rows(settings().home / _text(row.snapshot_path), "train")
-    example = rows.columns(candidate.names).features[:5]
+    example = registry.example(len(candidate.names))
     dagster = settings().dagster_url or f"http://127.0.0.1:{settings().dagster_port}"
     dagster_link = f"{dagster.rstrip('/')}/runs/{context.run.run_id}"
     at = steps.now()

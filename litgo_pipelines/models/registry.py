@@ -85,6 +85,11 @@ def register(mlflow: MLflow, bundle: Bundle, example: NDArray[np.float64], tags:
     return Version(str(created.version), run_id)
 
 
+def example(columns: int) -> NDArray[np.float64]:
+    """Rows to show with a model: made up, for those of a snapshot are about people."""
+    return np.array([[0.0], [0.5], [1.0]]).repeat(columns, axis=1)
+
+
 def frame(features: NDArray[np.float64], names: Sequence[str]) -> "pd.DataFrame":
     """Features (rows, len(names)) with the names the signature asks for."""
     import pandas as pd

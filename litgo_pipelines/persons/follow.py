@@ -98,7 +98,7 @@ def _noted(cursor: Cursor, kind: str, ids: list[str], at: datetime) -> list[str]
 
 
 def _not_a_lot(cursor: Cursor, known: Mapping[str, int], due: Mapping[str, list[str]], at: datetime) -> None:
-    cursor.execute("SELECT FROM litgo.deletions_confirmed WHERE confirmed_until >= %s", (at,))
+    cursor.execute("SELECT 1 FROM litgo.deletions_confirmed WHERE confirmed_until >= %s", (at,))
     if cursor.fetchone():
         return
     for kind, ids in due.items():

@@ -11,15 +11,11 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from litgo_pipelines.database import Connection, Cursor, connect, in_transaction, session_lock
 from litgo_pipelines.intake.batch import MODEL_LOCK
 from litgo_pipelines.models.training_data import file_sha256
 from litgo_pipelines.resources.mlflow import MLflow
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 UUID_TEXT = re.compile(rb"(?i)\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
 EXAMPLES = frozenset({"input_example.json", "serving_input_example.json"})  # rows of a snapshot, shown with a model
@@ -220,23 +216,25 @@ def mlflow_artifacts(mlflow: MLflow, pseudonyms: Pseudonym) -> int:
     Raises MLflowUnavailable: the erasure is not over then, and goes on with the next night.
     """
     mlflow.probe()
-    client, changed = mlflow.client(), 0
+    module, client, changed = mlflow.module(), mlflow.client(), 0
     for experiment in client.search_experiments():
-        token = None
+        token, folders = None, set()
         while True:
             runs = client.search_runs([experiment.experiment_id], page_token=token)
-            for run in runs:
-                changed += _run_artifacts(client, str(run.info.run_id), pseudonyms)
+            folders |= {str(run.info.artifact_uri) for run in runs}
             token = runs.token
             if not token:
                 break
+        for logged in module.search_logged_models([experiment.experiment_id], output_format="list"):
+            folders.add(str(logged.artifact_location))
+        changed += sum(_artifacts(folder, pseudonyms) for folder in sorted(folders))
     return changed
 
 
-def _run_artifacts(client: "MlflowClient", run_id: str, pseudonyms: Pseudonym) -> int:
+def _artifacts(uri: str, pseudonyms: Pseudonym) -> int:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    repository = get_artifact_repository(client.get_run(run_id).info.artifact_uri)
+    repository = get_artifact_repository(uri)
     changed, folders = 0, [""]
     while folders:
         for entry in repository.list_artifacts(folders.pop() or None):

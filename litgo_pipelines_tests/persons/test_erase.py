@@ -12,11 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.models import registry
 from litgo_pipelines.persons import erase, export, keys, night, tombstones
 from litgo_pipelines.persons.erase import Places
 from litgo_pipelines.persons.held import HELD, KNOWN, NOBODY
+from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines_tests.worlds.lifecycle import mlflow, mlflow_template
 from litgo_pipelines_tests.worlds.persons import AT, RESUME, TEXT, People, fill, hashed
 from litgo_pipelines_tests.worlds.processes import kill_self, killed
+
+__all__ = ["mlflow", "mlflow_template"]  # fixtures
 
 
 def ask(url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -288,3 +293,26 @@ def test_what_is_no_persons_id_is_refused(database_url: str, tmp_path: Path, giv
     with pytest.raises(keys.NoPerson):
         erased(database_url, given, tmp_path)
     assert ask(database_url, "SELECT count(*) FROM litgo.person_requests") == [(0,)]
+
+
+@pytest.mark.slow
+def test_copies_in_mlflow_lose_the_rows_and_the_examples(database_url: str, tmp_path: Path, mlflow: MLflow) -> None:
+    people = fill(database_url, tmp_path)
+    ask(database_url, "UPDATE litgo.retrainings SET mlflow_run_id = 'r'")
+    client = mlflow.client()
+    (path,) = (tmp_path / "snapshots").iterdir()
+    place = (tmp_path / "artifacts").as_uri()
+    run = client.create_run(client.create_experiment("copies", artifact_location=place))
+    client.log_artifact(run.info.run_id, str(path), "bundle")
+    client.log_text(run.info.run_id, f"lawyer {people.lawyer}", "bundle/about.md")
+    (logged,) = mlflow.module().search_logged_models(["1"], output_format="list")
+    model = Path(logged.artifact_location.removeprefix("file://"))
+    assert (model / "input_example.json").exists()
+    with closing(open_connection(database_url)) as connection:
+        places = Places(tmp_path / "home", tmp_path / "triage", (), (), mlflow)
+        erase.erase(connection, people.lawyer, "Encarregada", places, AT)
+    kept = tmp_path / "artifacts" / run.info.run_id / "artifacts" / "bundle"
+    assert [row["case_id"] for row in pq.read_table(kept / path.name).to_pylist()] == [people.other_case]
+    assert people.lawyer not in (kept / "about.md").read_text()
+    assert not (model / "input_example.json").exists()
+    assert registry.loadable(mlflow, "1", tmp_path / "served")

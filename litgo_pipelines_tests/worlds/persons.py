@@ -128,6 +128,10 @@ def _marketplace(connection: Connection) -> People:
     market._insert("profiles", id=lawyer, full_name="Dra. Itamara", email="adv@example.com")
     case = market.case(client_id=client, title="Dinheiro", description=TEXT, subarea="Contratos")
     other_case = market.case(client_id=other, title="Outro", description="um muro que caiu")
+    colleague = market.lawyer(name="Outro")  # so that no table is empty once these two are gone
+    market.match(other_case, colleague)
+    market.offer(other_case, colleague, status="interested")
+    market.review(market.contract(other_case, colleague, client_id=other), colleague, client_id=other)
     offer = market.offer(case, lawyer, status="interested")
     market.match(case, lawyer)
     contract = market.contract(case, lawyer, client_id=client)
