@@ -1,5 +1,6 @@
 """Commands for contracts that are signed on paper."""
 
+import getpass
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
@@ -23,14 +24,16 @@ def signing_tasks() -> None:
 
 
 @contrato.command("pdf")
-def contract_document(contrato: str) -> None:
-    """O documento a assinar, na saída padrão: litgo contrato pdf CONTRATO > contrato.pdf"""
+def contract_document(
+    contrato: str, por: Annotated[str, typer.Option(help="quem lê; sem isto, o usuário do sistema")] = ""
+) -> None:
+    """O documento a assinar, na saída padrão: litgo contrato pdf CONTRATO > contrato.pdf. A leitura fica registrada."""
     from litgo_pipelines.contracts import manual
 
     if sys.stdout.isatty():
         raise typer.BadParameter("redirecione a saída: litgo contrato pdf CONTRATO > contrato.pdf")
     with marketplace() as cursor:
-        sys.stdout.buffer.write(manual.document(cursor, contrato))
+        sys.stdout.buffer.write(manual.document(cursor, contrato, por or getpass.getuser(), datetime.now(UTC)))
 
 
 @contrato.command("assinar")

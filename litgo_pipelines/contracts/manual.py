@@ -67,12 +67,19 @@ def markdown(tasks: list[Task]) -> str:
     return markdown_table(("contrato", "prazo", "falta assinar"), rows)
 
 
-def document(cursor: Cursor, contract_id: str) -> bytes:
-    """The contract's PDF. Raises SignatureError."""
-    cursor.execute("SELECT pdf FROM litgo.contract_documents WHERE contract_id = %s", (_contract(contract_id),))
+def document(cursor: Cursor, contract_id: str, reader: str = records.PIPELINES, at: datetime | None = None) -> bytes:
+    """The contract's PDF; that it was read, by whom and when, is kept with the contract. Raises SignatureError.
+
+    `at`: the instant of reading, this one when None.
+    """
+    who, contract, at = " ".join(reader.split()), _contract(contract_id), at or datetime.now(UTC)
+    if not who:
+        raise SignatureError("diga quem lê o documento")
+    cursor.execute("SELECT pdf FROM litgo.contract_documents WHERE contract_id = %s", (contract,))
     row = cursor.fetchone()
     if row is None:
         raise SignatureError(f"não há documento para o contrato {contract_id}")
+    records.event(cursor, contract, f"document_read:{at.isoformat()}", at, who)
     return bytes(row[0])
 
 

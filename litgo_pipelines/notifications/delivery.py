@@ -190,7 +190,7 @@ class Deliverer:
         try:
             channels = self._channels(delivery) if channels is None else channels
             said = self._words(delivery)
-            pdfs = in_transaction(self.connection, lambda cursor: _pdfs(cursor, delivery.contract_id))
+            pdfs = in_transaction(self.connection, lambda cursor: _pdfs(cursor, delivery, self.clock()))
         except NotReady as error:
             reason = str(error)
             self._settle(lambda cursor: self._failed(cursor, delivery, None, reason, at_least=LONGEST_WAIT))
@@ -419,10 +419,17 @@ def never_arrived(failure: ServiceFailure) -> bool:
     return isinstance(failure.__cause__, ConnectionError) and str(failure.__cause__) == "ConnectError"
 
 
-def _pdfs(cursor: Cursor, contract_id: str | None) -> dict[str, bytes]:
-    if contract_id is None:
+def _pdfs(cursor: Cursor, delivery: Delivery, at: datetime) -> dict[str, bytes]:
+    """What goes with a message; that a document is read for it is kept with the contract."""
+    if delivery.contract_id is None:
         return {}
-    cursor.execute("SELECT pdf FROM litgo.contract_documents WHERE contract_id = %s", (contract_id,))
+    cursor.execute(
+        "INSERT INTO litgo.contract_events (contract_id, event, at, actor, details) "
+        "SELECT contract_id, %s, %s, 'pipelines', '{}' FROM litgo.contract_documents WHERE contract_id = %s "
+        "ON CONFLICT (contract_id, event) DO NOTHING",
+        (f"document_sent:{delivery.delivery_id}", at, delivery.contract_id),
+    )
+    cursor.execute("SELECT pdf FROM litgo.contract_documents WHERE contract_id = %s", (delivery.contract_id,))
     row = cursor.fetchone()
     if row is None:
         raise NotReady("the contract's PDF is not in litgo.contract_documents")

@@ -57,6 +57,7 @@ def pruned_storage(
         "snapshots": (home / "snapshots", snapshots),
         "bundles": (home / "models", {*bundles, "served", "triage"}),
         "served_models": (values.served_models, storage.served_copies(values.served_models, away)),
+        "exports": (home / "exports", ()),
         "triage_models": (values.triage_models, storage.newest(values.triage_models)),
     }
     stored = Path(os.environ["LITGO_DAGSTER_FILES"]) if "LITGO_DAGSTER_FILES" in os.environ else None

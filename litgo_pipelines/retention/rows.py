@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from litgo_pipelines.database import Connection, Cursor, in_transaction
+from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
 from litgo_pipelines.observability.metrics import METRICS
 
 BATCH = 5_000
@@ -38,6 +38,9 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "DELETE FROM litgo.case_waits WHERE case_id IN (SELECT v.case_id FROM litgo.case_waits v "
         "JOIN cases c ON c.id = v.case_id WHERE v.looked_at < %(before)s AND c.status <> 'pending_assignment' "
         "LIMIT %(batch)s)",
+        "DELETE FROM litgo.case_duplicates WHERE case_id IN (SELECT d.case_id FROM litgo.case_duplicates d "
+        "JOIN cases c ON c.id = d.case_id WHERE d.seen_at < %(before)s AND c.status <> 'pending_assignment' "
+        "LIMIT %(batch)s)",
         "DELETE FROM litgo.told WHERE (kind, subject) IN (SELECT t.kind, t.subject FROM litgo.told t "
         "JOIN cases c ON c.id::text = t.subject WHERE t.told_at < %(before)s AND c.status IN ('closed', 'cancelled') "
         "LIMIT %(batch)s)",
@@ -45,6 +48,30 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
     "availability": (
         "DELETE FROM litgo.lawyer_availability WHERE (lawyer_id, valid_from) IN (SELECT lawyer_id, valid_from "
         "FROM litgo.lawyer_availability WHERE valid_to < %(before)s ORDER BY valid_to LIMIT %(batch)s)",
+    ),
+    "triage": (
+        "DELETE FROM litgo.triage WHERE case_id IN (SELECT t.case_id FROM litgo.triage t "
+        "JOIN cases c ON c.id = t.case_id WHERE t.as_of < %(before)s AND c.created_at < %(before)s "
+        "AND c.status IN ('closed', 'cancelled') LIMIT %(batch)s)",
+    ),
+    "documents": (
+        "DELETE FROM litgo.contract_documents WHERE contract_id IN (SELECT d.contract_id "
+        "FROM litgo.contract_documents d JOIN contracts c ON c.id = d.contract_id WHERE d.created_at < %(before)s "
+        "AND c.status IN ('closed', 'canceled') LIMIT %(batch)s)",
+        "DELETE FROM litgo.contract_requests WHERE contract_id IN (SELECT r.contract_id "
+        "FROM litgo.contract_requests r JOIN contracts c ON c.id = r.contract_id WHERE r.requested_at < %(before)s "
+        "AND c.status IN ('closed', 'canceled') AND r.status <> 'sending' AND NOT EXISTS ("
+        "SELECT FROM litgo.contract_documents d WHERE d.contract_id = r.contract_id) LIMIT %(batch)s)",
+    ),
+    "vectors": (
+        sql("litgo_pipelines.retention", "vectors.sql").replace(
+            "{sources}", sql("litgo_pipelines.embeddings", "sources.sql")
+        ),
+    ),
+    "pseudonym_keys": (
+        "DELETE FROM litgo.pseudonym_keys WHERE request_id IN (SELECT k.request_id FROM litgo.pseudonym_keys k "
+        "JOIN litgo.person_requests r USING (request_id) WHERE k.made_at < %(before)s AND r.done_at IS NOT NULL "
+        "LIMIT %(batch)s)",
     ),
     "explanations": (
         "UPDATE litgo.matchings SET considered = '[]' WHERE (case_id, round) IN (SELECT case_id, round FROM "
@@ -55,7 +82,12 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
 
 def let_go(connection: Connection, kind: str, before: datetime, batch: int = BATCH) -> int:
     """Rows that went; each batch is committed, so that a kill loses nothing and nobody waits long for a lock."""
-    values: Mapping[str, Any] = {"before": before, "batch": batch, "served": list(METRICS)}
+    values: Mapping[str, Any] = {
+        "before": before,
+        "as_of": before,  # of texts: those a case or lawyer had by then, and has still
+        "batch": batch,
+        "served": list(METRICS),
+    }
 
     def one(statement: str) -> int:
         def work(cursor: Cursor) -> int:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from litgo_pipelines.retention.policy import FOREVER, FREQUENT, POLICY
+from litgo_pipelines.retention.policy import FOREVER, FREQUENT, OF_TABLES, POLICY
 from litgo_pipelines.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "retention.md"
@@ -14,6 +14,7 @@ def page() -> str:
     days = {term: Settings.model_fields[name].default for term, name in _SETTING.items()}
     kinds = [f"| {k.what} | {days[k.term]} | `{_SETTING[k.term].upper()}` | {k.why} |" for k in POLICY.values()]
     stays = [f"| {what} | {why} |" for what, why in FOREVER]
+    tables = [f"| `{table}` | {POLICY[of].what if of in POLICY else of} |" for table, of in OF_TABLES.items()]
     return "\n".join(
         [
             "# What is kept how long\n",
@@ -25,6 +26,9 @@ def page() -> str:
             "Ticks of schedules and sensors are Dagster's own to purge: `retention` in `dagster.yaml`.\n",
             "## What stays\n\n| what | because |\n|---|---|",
             *stays,
+            "\n## Table by table\n\n| table of `litgo` | what becomes of its rows |\n|---|---|",
+            *tables,
+            "\nWhat the marketplace deletes goes before its term: [privacy.md](privacy.md#direitos-do-titular).",
             "",
         ]
     )

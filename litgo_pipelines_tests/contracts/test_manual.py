@@ -36,7 +36,7 @@ def test_one_after_the_other(database_url: str, connection: Connection, contract
         (task,) = open_tasks(cursor, NOW)
         assert (task.contract_id, task.overdue, task.missing) == (contract, False, ("client", "lawyer"))
         assert open_tasks(cursor, NOW + timedelta(days=8))[0].overdue
-        assert document(cursor, contract).startswith(b"%PDF-")
+        assert document(cursor, contract, "Ana da secretaria", NOW).startswith(b"%PDF-")
     assert record(connection, contract, signed_by="lawyer").endswith("registrada (advogado(a)), falta a outra parte")
     with connection, connection.cursor() as cursor:
         tasks = open_tasks(cursor, NOW)
@@ -126,3 +126,14 @@ def test_the_job_records_once_and_refuses_aloud(database_url: str, contract: str
     assert not run(recorded_by="Caio").success
     assert request_row(database_url, contract)[3] == "active"
     assert counted(database_url)["contracts_signed_total"] == 1
+
+
+def test_who_read_a_document_is_kept(database_url: str, connection: Connection, contract: str) -> None:
+    later = NOW + timedelta(minutes=5)
+    with connection, connection.cursor() as cursor:
+        for reader, at in (("Ana", NOW), ("Ana", later), ("Rui", later + timedelta(seconds=1))):
+            document(cursor, contract, reader, at)
+        with pytest.raises(SignatureError, match="quem lê"):
+            document(cursor, contract, "  ", NOW)
+    read = "SELECT actor, at FROM litgo.contract_events WHERE event LIKE 'document_read%' ORDER BY at"
+    assert rows(database_url, read) == [("Ana", NOW), ("Ana", later), ("Rui", later + timedelta(seconds=1))]

@@ -24,6 +24,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.retention import rows, storage
 from litgo_pipelines.retention.assets import assets
 from litgo_pipelines.settings import settings
+from litgo_pipelines_tests.worlds import persons
 from litgo_pipelines_tests.worlds.lifecycle import Life, mlflow, mlflow_template
 from litgo_pipelines_tests.worlds.matching import fill, match
 
@@ -263,3 +264,36 @@ def store_with_two_versions(mlflow: MLflow, folder: Path) -> Any:
             module.log_text("m", "bundle/model-1.txt")
             client.create_model_version(registry.MODEL_NAME, logged.model_uri, run.info.run_id)
     return registry.load_model(mlflow, "1").metadata.signature
+
+
+def test_rows_about_people_go_when_their_matter_is_over(life: Life, mlflow: MLflow, home: Path) -> None:
+    people = persons.fill(life.url, home)
+    at, year = persons.AT, 400 * DAY
+    assert prune(life, mlflow, at + year + 9 * DAY)["in all"] > 0
+    counts = "SELECT (SELECT count(*) FROM litgo.{0})"
+    left = {
+        table: life.rows(counts.format(table))[0][0] for table in ("triage", "contract_documents", "contract_requests")
+    }
+    assert left == {"triage": 1, "contract_documents": 1, "contract_requests": 1}  # still open
+    assert life.rows("SELECT count(*) FROM litgo.equity_history") == [(1,)]
+    life.do(lambda c: c.execute("UPDATE cases SET status = 'closed'; UPDATE contracts SET status = 'closed'"))
+    prune(life, mlflow, at + year + 9 * DAY)
+    for table in ("triage", "contract_documents", "contract_requests"):
+        assert life.rows(counts.format(table)) == [(0,)], table
+    assert life.rows("SELECT contract_id::text FROM litgo.contract_events") == [(people.contract,)]
+
+
+def test_vectors_of_texts_that_are_compared_stay_and_none_go_while_rows_may_be_hidden(life: Life, home: Path) -> None:
+    persons.fill(life.url, home)
+    at = persons.AT + 91 * DAY
+    count = "SELECT count(*) FROM litgo.text_embeddings"
+    with closing(open_connection(life.url)) as connection:
+        assert rows.let_go(connection, "vectors", at - 90 * DAY) == 0  # a case that waits, a lawyer's curriculum
+        life.do(lambda c: c.execute("UPDATE public.cases SET status = 'cancelled'"))
+        life.do(lambda c: c.execute("INSERT INTO litgo.source_counts VALUES ('cases', 100, now())"))
+        assert rows.let_go(connection, "vectors", at) == 0
+        life.do(lambda c: c.execute("DELETE FROM litgo.source_counts"))
+        assert rows.let_go(connection, "vectors", at - 92 * DAY) == 0
+        assert rows.let_go(connection, "vectors", at) == 1
+    assert life.rows(count) == [(1,)]
+    assert life.rows("SELECT count(*) FROM litgo.text_stems") == [(1,)]

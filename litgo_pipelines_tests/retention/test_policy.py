@@ -1,8 +1,9 @@
 from datetime import UTC, datetime, timedelta
 
+from litgo_pipelines.database import connect
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.retention import rows
-from litgo_pipelines.retention.policy import FREQUENT, POLICY, cutoffs, removable
+from litgo_pipelines.retention.policy import FREQUENT, OF_TABLES, POLICY, cutoffs, removable
 from litgo_pipelines.tools.retention_page import PAGE, page
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
@@ -23,6 +24,18 @@ def test_each_kind_has_its_term() -> None:
     assert found["explanations"] == AT - timedelta(days=400)
     assert set(rows.STATEMENTS) < set(POLICY)
     assert set(JOBS) >= FREQUENT
+
+
+def test_every_table_has_a_term_or_a_reason(database_url: str) -> None:
+    """A table that a migration adds needs its line in `OF_TABLES`."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'litgo'::regnamespace AND relkind IN ('r', 'p')"
+        )
+        assert {table for (table,) in cursor.fetchall()} == set(OF_TABLES)
+    kinds = {of for of in OF_TABLES.values() if " " not in of}
+    assert kinds <= set(POLICY)
+    assert set(rows.STATEMENTS) - {"messages_dead"} <= kinds
 
 
 def test_the_page_is_current() -> None:
