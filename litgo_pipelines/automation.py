@@ -5,7 +5,7 @@ What the jobs are is the list in `jobs.py`. Jobs that only a person starts stand
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -21,6 +21,9 @@ from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, settings
 
+if TYPE_CHECKING:
+    from litgo_pipelines.dagster_internals import UnresolvedAssetJobDefinition
+
 LATE_AFTER = timedelta(minutes=30)
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -31,7 +34,7 @@ UNFINISHED = [
 ]
 
 
-def asset_job(job: Job) -> Any:
+def asset_job(job: Job) -> "UnresolvedAssetJobDefinition":
     """The job as Dagster runs it."""
     selection: dg.AssetSelection = dg.AssetSelection.assets(*job.assets) | dg.AssetSelection.groups(*job.groups)
     if job.contract:
@@ -80,7 +83,7 @@ def request_when(
     seconds: int,
     description: str,
     *,
-    run_config: Mapping[str, Any] | None = None,
+    run_config: Mapping[str, object] | None = None,
     needs_mlflow: bool = False,
 ) -> dg.SensorDefinition:
     """A sensor that requests `job`, one run at a time, whenever something is due.

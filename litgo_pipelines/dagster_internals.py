@@ -7,6 +7,7 @@ Imported late, by the functions that need them.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
@@ -31,6 +32,7 @@ __all__ = [
     "JobTickTable",
     "SqlEventLogStorage",
     "TickStatus",
+    "UnresolvedAssetJobDefinition",
     "WorkerStatus",
     "WorkspaceProcessContext",
     "WorkspaceRequestContext",

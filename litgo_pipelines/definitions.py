@@ -59,7 +59,7 @@ _ASSETS: list[Any] = [
 ]
 
 
-def build_defs(**overrides: Any) -> dg.Definitions:
+def build_defs(**overrides: object) -> dg.Definitions:
     """The whole project as Dagster definitions; `overrides` replace resources by name (tests, other deployments)."""
     return dg.Definitions(
         assets=dg.map_asset_specs(_with_freshness, _ASSETS),

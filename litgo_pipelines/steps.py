@@ -9,6 +9,8 @@ import dagster as dg
 import psycopg2
 from pydantic import Field
 
+Metadata = dict[str, dg.MetadataValue | str | float | int | None]  # of one materialisation, by label
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -2,7 +2,7 @@
 which a person records a signature on paper."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
@@ -14,7 +14,11 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
+
+if TYPE_CHECKING:
+    from litgo_pipelines.contracts.requests import RequestsResult
+    from litgo_pipelines.contracts.signatures import SignaturesResult
 
 
 class ContractsConfig(AsOfConfig):
@@ -111,8 +115,8 @@ def contract_signatures(
     )
 
 
-def _figures(result: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    figures = {**dict.fromkeys(names, 0), **result.outcomes, "as of": result.as_of.isoformat()}
+def _figures(result: "RequestsResult | SignaturesResult", names: tuple[str, ...]) -> Metadata:
+    figures: Metadata = {**dict.fromkeys(names, 0), **result.outcomes, "as of": result.as_of.isoformat()}
     if result.failures:
         figures["failures"] = dg.MetadataValue.json(dict(list(result.failures.items())[:50]))
     return figures

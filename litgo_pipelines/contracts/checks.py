@@ -1,7 +1,6 @@
 """Checks on contracts: none waits for a signature indefinitely. They warn and never block."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
 
@@ -12,7 +11,7 @@ STUCK = "10 minutes"  # after the claim ran out
 UNSEEN = "2 hours"  # since an envelope was due
 
 
-def _count(postgres: Postgres, query: str, **parameters: Any) -> int:
+def _count(postgres: Postgres, query: str, **parameters: object) -> int:
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute(
             f"SELECT count(*) FROM litgo.contract_requests r JOIN contracts c ON c.id = r.contract_id {query}",

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from litgo_pipelines.database import Cursor
@@ -43,7 +43,7 @@ def locked(cursor: Cursor, contract_id: str) -> Contract | None:
     return row and Contract(*row)
 
 
-def event(cursor: Cursor, contract_id: str, name: str, at: datetime, actor: str = PIPELINES, **details: Any) -> bool:
+def event(cursor: Cursor, contract_id: str, name: str, at: datetime, actor: str = PIPELINES, **details: object) -> bool:
     """Append to the contract's history; False when it is there already."""
     cursor.execute(
         "INSERT INTO litgo.contract_events (contract_id, event, at, actor, details) VALUES (%s, %s, %s, %s, %s) "

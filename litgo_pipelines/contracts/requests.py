@@ -65,7 +65,7 @@ class Pending:
 
 
 @dataclass
-class Result:
+class RequestsResult:
     """What a run came to. `failures`: contract → kind of error; `raised`: with fallbacks off, DocuSign's failures."""
 
     as_of: datetime
@@ -118,7 +118,7 @@ def request_signatures(
     limit: int,
     signing_days: int,
     warn: Callable[[str], None] = lambda message: None,
-) -> Result:
+) -> RequestsResult:
     """Bring what is pending as of the instant to signature, at most `limit` contracts; remind of signatures by hand.
 
     `connection`: in no transaction. Runs beside each other take different contracts. One that fails does not hold up
@@ -126,7 +126,7 @@ def request_signatures(
     """
     if as_of.tzinfo is None:
         raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
-    work = _Work(connection, docusign, Result(as_of), timedelta(days=signing_days))
+    work = _Work(connection, docusign, RequestsResult(as_of), timedelta(days=signing_days))
     with connection, connection.cursor() as cursor:
         cursor.execute(records.LOCK_TIMEOUT)
         todo = pending(cursor, as_of, limit)
@@ -155,7 +155,7 @@ def request_signatures(
 class _Work:
     connection: Connection
     docusign: DocuSign
-    result: Result
+    result: RequestsResult
     signing: timedelta
 
     def one(self, each: Pending) -> str:

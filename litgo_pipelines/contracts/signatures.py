@@ -53,7 +53,7 @@ class Due:
 
 
 @dataclass
-class Result:
+class SignaturesResult:
     """What a run came to. `outcomes`: signed, partly, open, declined, voided, canceled, paper, none (to void), failed;
     `signing`: how long an envelope, or a signature on paper, may take."""
 
@@ -72,14 +72,14 @@ def look_at_envelopes(
     limit: int,
     signing_days: int = 7,
     warn: Callable[[str], None] = lambda message: None,
-) -> Result:
+) -> SignaturesResult:
     """Look at what is due as of the instant, longest due first, at most `limit`. `connection`: in no transaction.
 
     Runs beside each other take different envelopes. Raises what the database raised when the connection is gone.
     """
     if as_of.tzinfo is None:
         raise ValueError(f"as_of must name its zone or offset: {as_of.isoformat()}")
-    result = Result(as_of, timedelta(days=signing_days))
+    result = SignaturesResult(as_of, timedelta(days=signing_days))
     work = _Look(connection, docusign, result, warn)
     with connection, connection.cursor() as cursor:
         cursor.execute(records.LOCK_TIMEOUT)
@@ -115,7 +115,7 @@ def _next(cursor: Cursor, as_of: datetime) -> Due | None:
 class _Look:
     connection: Connection
     docusign: DocuSign
-    result: Result
+    result: SignaturesResult
     warn: Callable[[str], None]
 
     def at(self, due: Due) -> str:

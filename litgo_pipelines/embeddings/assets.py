@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
@@ -12,7 +12,10 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once, table_metadata
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once, table_metadata
+
+if TYPE_CHECKING:
+    from litgo_pipelines.embeddings.store import Embedded
 
 COLUMNS = ("model", "dimensions", "new", "without words", "refused", "withheld", "texts per second", "stored")
 PATIENCE = 5.0  # seconds a case that waits for offers gives OpenAI
@@ -67,7 +70,7 @@ def text_embeddings(
     kinds = ["case"] if config.waiting_only else KINDS
     found: list[Embedded] = []
 
-    def run(name: str, embed: Any) -> None:
+    def run(name: str, embed: "Callable[..., Embedded]") -> None:
         with tqdm(unit=" texts", desc=name, disable=None, delay=5) as bar, postgres.session() as connection:
 
             def step(texts: int, of: int) -> None:
@@ -114,7 +117,7 @@ def _sensitive(postgres: Postgres, as_of: datetime) -> Callable[[str], bool]:
     return lambda text: sensitive.may_be(text, model.probabilities(text))
 
 
-def pictures(found: list[Any], stored: dict[str, int]) -> dict[str, Any]:
+def pictures(found: "list[Embedded]", stored: dict[str, int]) -> Metadata:
     """What a run came to, by model; `stored`: model → vectors there are."""
     rows = [
         (
@@ -129,7 +132,7 @@ def pictures(found: list[Any], stored: dict[str, int]) -> dict[str, Any]:
         )
         for f in found
     ]
-    metadata: dict[str, Any] = {
+    metadata: Metadata = {
         "texts": sum(f.texts for f in found),
         "seconds": round(sum(f.seconds for f in found), 3),
         "models": table_metadata(COLUMNS, rows),

@@ -59,7 +59,7 @@ class Embedded:
     stopped: str = ""
     withheld: int = 0  # new among those that stay here
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, str | int | float]:
         rate = self.texts / self.seconds if self.texts else 0.0
         return {**asdict(self), "seconds": round(self.seconds, 3), "texts_per_second": round(rate, 1)}
 

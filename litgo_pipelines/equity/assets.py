@@ -2,7 +2,7 @@
 
 import time
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -14,7 +14,10 @@ from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, settings
-from litgo_pipelines.steps import RETRY, permanent_fails_once
+from litgo_pipelines.steps import RETRY, Metadata, permanent_fails_once
+
+if TYPE_CHECKING:
+    from litgo_pipelines.equity.distribution import Distribution
 
 NIGHTS = dg.DailyPartitionsDefinition(start_date=settings().equity_first_night, timezone=TIMEZONE, hour_offset=2)
 NIGHTLY: dict[str, Any] = {
@@ -127,7 +130,7 @@ def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) ->
     from litgo_pipelines.equity.distribution import distribution
     from litgo_pipelines.equity.load import read_window, record_night, store_distribution
 
-    newest: dict[str, Any] = {}
+    newest: tuple[date, Distribution] | None = None
     for key, night, as_of in nights(context):
         started = time.monotonic()
         with postgres.connect() as connection:
@@ -143,21 +146,23 @@ def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) ->
         }
         log_json(context.log, "offer_distribution", run_id=context.run.run_id, partition=key, as_of=as_of, **numbers)
         context.add_asset_metadata(numbers, partition_key=key)
-        newest = newest or {"night": night, **figures}
+        newest = newest or (night, figures)
+    assert newest is not None  # a run has a partition
+    night, figures = newest
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT night, gini FROM litgo.offer_distribution "
             "WHERE night > %(night)s::date - 30 AND night <= %(night)s ORDER BY night",
-            newest,
+            {"night": night},
         )
         history = cursor.fetchall()
-        _, histogram = load_pictures(connection, newest["night"])
+        _, histogram = load_pictures(connection, night)
     return dg.MaterializeResult(
-        metadata={**distribution_pictures(newest, history), "load histogram": dg.MetadataValue.md(histogram)}
+        metadata={**distribution_pictures(night, figures, history), "load histogram": dg.MetadataValue.md(histogram)}
     )
 
 
-def distribution_pictures(newest: dict[str, Any], history: list[tuple[date, float | None]]) -> dict[str, Any]:
+def distribution_pictures(night: date, figures: "Distribution", history: list[tuple[date, float | None]]) -> Metadata:
     from litgo_pipelines.observability.plots import figure, markdown_image
 
     drawn, axes = figure("Gini of offers per unit of capacity, last 30 nights", "", "Gini")
@@ -169,12 +174,12 @@ def distribution_pictures(newest: dict[str, Any], history: list[tuple[date, floa
     drawn.autofmt_xdate()
     rows = [
         (p["pool"], p["lawyers"], p["offers"], _shown(p["gini"]), f"{p['coverage']:.0%}", f"{p['spread_points']:.0f}")
-        for p in newest["pools"][:12]
+        for p in figures["pools"][:12]
     ]
     columns = ("pool", "lawyers", "offers", "Gini", "coverage", "spread, points")
     table = markdown_table(columns, rows, right=range(1, len(columns)))
     return {
-        "newest night": newest["night"].isoformat(),
+        "newest night": night.isoformat(),
         "largest pools": dg.MetadataValue.md(table),
         "Gini, last 30 nights": dg.MetadataValue.md(markdown_image(drawn, "Gini of the last 30 nights")),
     }

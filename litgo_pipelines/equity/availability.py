@@ -4,9 +4,8 @@ Seen nightly and at matching, and written down where it changed. Every function 
 the database, not Dagster; the share itself: `share.py`.
 """
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,15 @@ _SHARED = {
     "{lawyer_place}": f"coalesce(litgo.placed(l.geo_latlon), {NUMBERS})",
     "{case_place}": "coalesce(litgo.placed(c.coords), litgo.placed(point(litgo.number(c.lng), litgo.number(c.lat))))",
 }
+
+
+class Arrivals(NamedTuple):
+    """Cases as columns, shape (n,)."""
+
+    area: NDArray[np.object_]
+    lat: Floats  # degrees; NaN without a place
+    lng: Floats
+    at: Floats  # seconds since the epoch
 
 
 def filled(text: str) -> str:
@@ -95,8 +103,8 @@ def read_stretches(cursor: Cursor, as_of: datetime, days: int = DAYS) -> Stretch
     )
 
 
-def read_cases(cursor: Cursor, starts: datetime, ends: datetime) -> dict[str, NDArray[Any]]:
-    """The cases that arrived between two instants, as columns area, lat, lng and at (seconds)."""
+def read_cases(cursor: Cursor, starts: datetime, ends: datetime) -> Arrivals:
+    """The cases that arrived between two instants."""
     import pyarrow as pa
 
     number = pa.float64()
@@ -106,13 +114,13 @@ def read_cases(cursor: Cursor, starts: datetime, ends: datetime) -> dict[str, ND
         {"starts": starts, "as_of": ends},
         {"area": pa.string(), "lat": number, "lng": number, "at": number},
     )
-    return {name: rows[name].to_numpy(zero_copy_only=False) for name in rows.column_names}
+    return Arrivals(*(rows[name].to_numpy(zero_copy_only=False) for name in Arrivals._fields))
 
 
-def demand_of(cases: Mapping[str, NDArray[Any]]) -> Demand:
+def demand_of(cases: Arrivals) -> Demand:
     """Cases one by one, as `read_cases` returns them."""
-    names = pools(cases["area"], cases["lat"], cases["lng"])
-    return Demand(names, cases["at"], cases["at"] + 1.0, np.ones(len(names)))
+    names = pools(cases.area, cases.lat, cases.lng)
+    return Demand(names, cases.at, cases.at + 1.0, np.ones(len(names)))
 
 
 def store_demand(cursor: Cursor, as_of: datetime, demand: Demand) -> None:

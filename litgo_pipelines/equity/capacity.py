@@ -7,9 +7,19 @@ configuration; `load.sql` applies the rules and holds no number of its own.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
-DEFAULT_RULES: dict[str, Any] = {
+
+class CapacityRules(TypedDict):
+    base: int
+    minimum: int
+    maximum: int
+    years: dict[str, int]
+    success_rate: dict[str, int]
+    firm_size: dict[str, int]
+
+
+DEFAULT_RULES: CapacityRules = {
     "base": 10,
     "minimum": 5,
     "maximum": 30,
@@ -26,20 +36,21 @@ class CapacityRuleError(ValueError):
     """A rule that cannot be applied; the message names it."""
 
 
-def capacity_rules(*overrides: Mapping[str, Any]) -> dict[str, Any]:
+def capacity_rules(*overrides: Mapping[str, object]) -> CapacityRules:
     """The default rules with `overrides` put over them, later ones winning; a step table is replaced as a whole.
 
     Raises CapacityRuleError, naming the rule, for an unknown rule, a value that is not a non-negative number, or steps
     that do not rise.
     """
-    rules = dict(DEFAULT_RULES)
+    defaults: Mapping[str, object] = DEFAULT_RULES
+    rules = dict(defaults)
     for override in overrides:
         for name, value in override.items():
-            if name not in DEFAULT_RULES:
-                raise CapacityRuleError(f"capacity rule {name!r} is unknown: the rules are {', '.join(DEFAULT_RULES)}")
+            if name not in defaults:
+                raise CapacityRuleError(f"capacity rule {name!r} is unknown: the rules are {', '.join(defaults)}")
             rules[name] = value
     for name, value in rules.items():
-        if isinstance(DEFAULT_RULES[name], dict):
+        if isinstance(defaults[name], dict):
             if not isinstance(value, Mapping):
                 raise CapacityRuleError(f"capacity rule {name!r} must be a table, not {value!r}")
             for step, points in value.items():
@@ -50,12 +61,13 @@ def capacity_rules(*overrides: Mapping[str, Any]) -> dict[str, Any]:
                     raise CapacityRuleError(f"capacity rule {name!r} must not fall as its threshold rises")
         else:
             _whole(name, value)
-    if not 1 <= rules["minimum"] <= rules["maximum"]:
+    checked = cast(CapacityRules, rules)
+    if not 1 <= checked["minimum"] <= checked["maximum"]:
         raise CapacityRuleError("capacity rules 'minimum' and 'maximum': 1 <= minimum <= maximum is required")
-    return rules
+    return checked
 
 
-def read_rules(path: Path) -> dict[str, Any]:
+def read_rules(path: Path) -> dict[str, object]:
     """The overrides in a JSON file. Raises CapacityRuleError when it cannot be read or is not an object."""
     try:
         rules = json.loads(path.read_text(encoding="utf-8"))
@@ -66,7 +78,7 @@ def read_rules(path: Path) -> dict[str, Any]:
     return rules
 
 
-def steps_sql(value: str, steps: Mapping[str, Any]) -> str:
+def steps_sql(value: str, steps: Mapping[str, int]) -> str:
     """The points of the highest step that `value` (an SQL expression) exceeds, as SQL; 0 below all and for null.
 
     Only numbers that `capacity_rules` validated enter the text.
@@ -77,16 +89,16 @@ def steps_sql(value: str, steps: Mapping[str, Any]) -> str:
     return "CASE " + " ".join(f"WHEN {value} > {over} THEN {points}" for over, points in falling) + " ELSE 0 END"
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: object) -> float:
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = float(str(value))
+    except ValueError:
         number = float("nan")
     if isinstance(value, bool) or not 0 <= number < float("inf"):
         raise CapacityRuleError(f"capacity rule {name!r} must be a number not below 0, not {value!r}")
     return number
 
 
-def _whole(name: str, value: Any) -> None:
-    if isinstance(value, str) or _number(name, value) != int(value):
+def _whole(name: str, value: object) -> None:
+    if isinstance(value, str) or not _number(name, value).is_integer():
         raise CapacityRuleError(f"capacity rule {name!r} must be a whole number not below 0, not {value!r}")

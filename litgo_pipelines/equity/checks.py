@@ -6,7 +6,7 @@ import dagster as dg
 
 from litgo_pipelines.database import sql
 from litgo_pipelines.equity.assets import lawyer_load, offer_distribution
-from litgo_pipelines.equity.targets import TARGETS, explain
+from litgo_pipelines.equity.targets import TARGETS, Fairness, explain
 from litgo_pipelines.resources.postgres import Postgres
 
 
@@ -37,9 +37,18 @@ def every_lawyer_has_a_load(postgres: Postgres) -> dg.AssetCheckResult:
 )
 def fairness_targets(postgres: Postgres) -> Iterator[dg.AssetCheckResult]:
     with postgres.connect() as connection, connection.cursor() as cursor:
-        columns = ("night", "gini", "coverage", "coverage_bound", "spread_points", "demand_ratio")
-        cursor.execute(f"SELECT {', '.join(columns)} FROM litgo.offer_distribution ORDER BY night DESC LIMIT 1")
-        row = dict(zip(columns, cursor.fetchone(), strict=True))
+        cursor.execute(
+            "SELECT night, gini, coverage, coverage_bound, spread_points, demand_ratio FROM litgo.offer_distribution "
+            "ORDER BY night DESC LIMIT 1"
+        )
+        night, gini, coverage, bound, spread, demand = cursor.fetchone()
+    row: Fairness = {
+        "gini": gini,
+        "coverage": coverage,
+        "coverage_bound": bound,
+        "spread_points": spread,
+        "demand_ratio": demand,
+    }
     for target in TARGETS:
         value = row[target.column]
         yield dg.AssetCheckResult(
@@ -47,7 +56,7 @@ def fairness_targets(postgres: Postgres) -> Iterator[dg.AssetCheckResult]:
             asset_key=offer_distribution.key,
             passed=target.met(value),
             severity=dg.AssetCheckSeverity.WARN,
-            description=explain(target, row),
+            description=explain(target, night, row),
             metadata={"value": value, "target": target.limit} if value is not None else {},
         )
 

@@ -10,12 +10,13 @@ Definitions (all over one 30-day window):
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.equity.share import LEAST_SHARE
+from litgo_pipelines.equity.targets import Fairness
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, UNKNOWN, chord, nearest_state, unit_vectors
 
 OFFERS_PER_CASE = 5
@@ -52,6 +53,25 @@ class Cases:
     area: NDArray[np.object_]
     lat: Floats
     lng: Floats
+
+
+class PoolFigures(TypedDict):
+    pool: str
+    lawyers: int
+    offers: int
+    gini: float | None
+    coverage: float
+    spread_points: float
+    utilisation: float
+
+
+class Distribution(Fairness):
+    """One window as it is stored."""
+
+    lawyers: int
+    offers: int
+    cases: int
+    pools: list[PoolFigures]  # largest first, those under LEAST_POOL left out
 
 
 def gini(values: Floats) -> float:
@@ -177,17 +197,13 @@ def _centres(cells: list[_Cell]) -> Floats:
     return unit_vectors((corners[:, 0] + 0.5) * GRID_DEGREES, (corners[:, 1] + 0.5) * GRID_DEGREES)
 
 
-def distribution(lawyers: Lawyers, cases: Cases) -> dict[str, Any]:
-    """Everything about one window, ready to be stored; figures that do not exist for want of data are None.
-
-    Keys: lawyers, offers, cases, gini, coverage, coverage_bound, spread_points (worst pool), demand_ratio, pools (list
-    of dicts pool, lawyers, offers, gini, coverage, spread_points, utilisation; largest first, under 20 left out).
-    """
+def distribution(lawyers: Lawyers, cases: Cases) -> Distribution:
+    """Everything about one window, ready to be stored; figures that do not exist for want of data are None."""
     u = utilisation(lawyers)
     counted = eligible(lawyers, cases) & (lawyers.active_share > LEAST_SHARE)
     uf = nearest_state(lawyers.lat, lawyers.lng)
     names = np.array([f"{area or UNKNOWN} · {state}" for area, state in zip(lawyers.primary_area, uf, strict=True)])
-    pools: list[dict[str, Any]] = []
+    pools: list[PoolFigures] = []
     for name in np.unique(names[counted]):
         here = counted & (names == name)
         if here.sum() >= LEAST_POOL:

@@ -2,10 +2,9 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any
 
 import numpy as np
 from psycopg2.extensions import AsIs
@@ -14,8 +13,8 @@ from litgo_pipelines.database import Connection, Cursor, advisory_lock, piecewis
 from litgo_pipelines.database.arrow import read
 from litgo_pipelines.equity import availability
 from litgo_pipelines.equity.availability import filled
-from litgo_pipelines.equity.capacity import steps_sql
-from litgo_pipelines.equity.distribution import Cases, Lawyers
+from litgo_pipelines.equity.capacity import CapacityRules, steps_sql
+from litgo_pipelines.equity.distribution import Cases, Distribution, Lawyers
 from litgo_pipelines.equity.share import shares
 
 EVERYBODY = "everybody"
@@ -40,7 +39,7 @@ class NightResult:
         }
 
 
-def run_night(connection: Connection, night: date, as_of: datetime, rules: Mapping[str, Any]) -> NightResult:
+def run_night(connection: Connection, night: date, as_of: datetime, rules: CapacityRules) -> NightResult:
     """Compute and write one night, in the connection's transaction; waits while another run computes a night."""
     started = time.monotonic()
     with connection.cursor() as cursor:
@@ -49,7 +48,9 @@ def run_night(connection: Connection, night: date, as_of: datetime, rules: Mappi
         cursor.execute(
             sql("litgo_pipelines.equity", "load.sql"),
             {
-                **{name: rules[name] for name in ("base", "minimum", "maximum")},
+                "base": rules["base"],
+                "minimum": rules["minimum"],
+                "maximum": rules["maximum"],
                 "night": night,
                 "as_of": as_of,
                 "years_points": AsIs(steps_sql("y.years", rules["years"])),
@@ -132,10 +133,10 @@ def read_window(connection: Connection, night: date, as_of: datetime) -> tuple[L
         area_of=(np.cumsum(first) - 1)[has_area],
         area=columns["area"][has_area],
     )
-    return lawyers, Cases(**{name: cases[name] for name in ("area", "lat", "lng")})
+    return lawyers, Cases(cases.area, cases.lat, cases.lng)
 
 
-def store_distribution(connection: Connection, night: date, as_of: datetime, figures: Mapping[str, Any]) -> None:
+def store_distribution(connection: Connection, night: date, as_of: datetime, figures: Distribution) -> None:
     row = {**figures, "night": night, "as_of": as_of, "pools": json.dumps(figures["pools"], ensure_ascii=False)}
     columns = ", ".join(row)
     with connection.cursor() as cursor:

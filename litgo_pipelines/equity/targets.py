@@ -1,14 +1,23 @@
 """Fairness targets, and whether a night met them. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypedDict
+
+
+class Fairness(TypedDict):
+    """Figures of one window; None where there is too little to compute them from."""
+
+    gini: float | None
+    coverage: float | None
+    coverage_bound: float | None
+    spread_points: float | None  # of the worst pool
+    demand_ratio: float | None
 
 
 @dataclass(frozen=True)
 class Target:
     name: str
-    column: str
+    column: Literal["gini", "coverage", "spread_points"]
     limit: float
     at_most: bool
     text: str
@@ -25,15 +34,15 @@ TARGETS = (
 )
 
 
-def explain(target: Target, row: Mapping[str, Any]) -> str:
+def explain(target: Target, night: object, row: Fairness) -> str:
     """One sentence for the check: the figure, the target, and what was attainable."""
-    value = row[target.column]
+    value, demand, bound = row[target.column], row["demand_ratio"], row["coverage_bound"]
     if value is None:
         why = "no pool is large enough" if target.column == "spread_points" else "nobody could have got an offer"
-        return f"night {row['night']}: no figure, {why} in the window"
-    sentence = f"night {row['night']}: {value:.3g} — target: {target.text}"
-    if target.column == "coverage":
-        sentence += f"; at most {row['coverage_bound']:.3g} was possible with the cases there were"
-    if row["demand_ratio"] is not None and row["demand_ratio"] < 0.05:
-        sentence += f"; demand is {row['demand_ratio']:.2%} of capacity, too little to spread evenly"
+        return f"night {night}: no figure, {why} in the window"
+    sentence = f"night {night}: {value:.3g} — target: {target.text}"
+    if target.column == "coverage" and bound is not None:
+        sentence += f"; at most {bound:.3g} was possible with the cases there were"
+    if demand is not None and demand < 0.05:
+        sentence += f"; demand is {demand:.2%} of capacity, too little to spread evenly"
     return sentence

@@ -1,7 +1,5 @@
 """Evidence asset: refreshed as often as automation requests it, before the next matching needs it."""
 
-from typing import Any
-
 import dagster as dg
 
 from litgo_pipelines.database import Connection, sql
@@ -9,7 +7,7 @@ from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
 
 FEATURES = {"T": "success rate", "Q": "curriculum", "U": "response time", "R": "reviews", "C": "soft skills"}
 
@@ -45,7 +43,7 @@ def coverage(connection: Connection) -> tuple[int, dict[str, int]]:
     return lawyers, dict(zip(FEATURES, known, strict=True))
 
 
-def coverage_pictures(lawyers: int, known: dict[str, int]) -> dict[str, Any]:
+def coverage_pictures(lawyers: int, known: dict[str, int]) -> Metadata:
     from litgo_pipelines.observability.plots import figure, markdown_image
 
     drawn, axes = figure("Lawyers with evidence, by feature", "share of lawyers", "")

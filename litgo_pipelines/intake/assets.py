@@ -1,7 +1,7 @@
 """Triage as an asset: new cases get an area, a subarea, an urgency and a complexity, or a place in the review queue."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
@@ -12,7 +12,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once, table_metadata
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once, table_metadata
 
 if TYPE_CHECKING:
     from litgo_pipelines.intake.batch import TriageResult
@@ -58,12 +58,12 @@ def triaged_cases(
     return dg.MaterializeResult(metadata={**run_pictures(result, values.triage_min_confidence), **pictures})
 
 
-def run_pictures(result: "TriageResult", threshold: float) -> dict[str, Any]:
+def run_pictures(result: "TriageResult", threshold: float) -> Metadata:
     """Counts by status and area, and how sure the classifier was."""
     from litgo_pipelines.observability.plots import figure, markdown_image
 
     rows = [(status, area, number) for (status, area), number in sorted(result.areas.items())]
-    metadata: dict[str, Any] = {
+    metadata: Metadata = {
         **{name: result.statuses[name] for name in ("classified", "review", "failed")},
         "changed meanwhile": result.statuses["changed"],
         "as of": result.as_of.isoformat(),
@@ -87,7 +87,7 @@ def run_pictures(result: "TriageResult", threshold: float) -> dict[str, Any]:
     return metadata
 
 
-def queue_pictures(connection: Connection, as_of: datetime) -> dict[str, Any]:
+def queue_pictures(connection: Connection, as_of: datetime) -> Metadata:
     from litgo_pipelines.intake.review import markdown, queue, waiting
 
     with connection, connection.cursor() as cursor:

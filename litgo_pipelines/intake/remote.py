@@ -4,7 +4,7 @@ The case's text is data in a user message, masked before it gets here; the schem
 what comes back is validated once more. There are no tools, so that nothing a text says can do anything.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,7 +36,7 @@ def _category(label: Subarea) -> str:
     return f"{label.area}: {label.subarea}"
 
 
-def schema(possible: list[Subarea]) -> dict[str, Any]:
+def schema(possible: list[Subarea]) -> dict[str, object]:
     """JSON Schema of an answer, in the subset that strict structured output takes."""
     return {
         "type": "object",

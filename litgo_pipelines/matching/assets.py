@@ -1,6 +1,6 @@
 """Matching assets: offers for pending cases, expiry of offers, and the weekly calibration of the allocation."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -11,7 +11,15 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from litgo_pipelines.matching.allocation import Rule
+    from litgo_pipelines.matching.calibration import Fit, Window
+    from litgo_pipelines.matching.serving import Rankers
+    from litgo_pipelines.matching.work import BatchResult
 
 GROUP = "matching"
 BATCHES_PER_RUN = 20
@@ -68,7 +76,7 @@ def case_offers(
         return dg.MaterializeResult(metadata=offer_pictures(connection, results, rankers))
 
 
-def offer_pictures(connection: Connection, results: list[Any], rankers: Any) -> dict[str, Any]:
+def offer_pictures(connection: Connection, results: "Sequence[BatchResult]", rankers: "Rankers") -> Metadata:
     """What a person wants to see of a run: its batches, the share of relevance kept, why one case went to whom."""
     from litgo_pipelines.matching.explain import contributions, markdown, read_matchings
     from litgo_pipelines.observability.plots import figure, markdown_image
@@ -80,7 +88,7 @@ def offer_pictures(connection: Connection, results: list[Any], rankers: Any) -> 
         newest = cursor.fetchone()
         explained = read_matchings(cursor, newest[0])[-1] if newest else None
     failures = {case: reason for result in results for case, reason in result.failures.items()}
-    metadata: dict[str, Any] = {
+    metadata: Metadata = {
         "cases matched": sum(result.matched for result in results),
         "offers": sum(result.offers for result in results),
         "offers by chance": sum(result.explored for result in results),
@@ -240,7 +248,7 @@ def allocation_parameters(
     return dg.MaterializeResult(metadata=calibration_pictures(window, rules, fits))
 
 
-def calibration_pictures(window: Any, rules: list[Any], fits: list[Any]) -> dict[str, Any]:
+def calibration_pictures(window: "Window", rules: "Sequence[Rule]", fits: "Sequence[Fit]") -> Metadata:
     from litgo_pipelines.observability.plots import figure, markdown_image
 
     drawn, axes = figure("Replay of the last weeks", "lambda", "")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,7 @@ CHUNK = 64  # cases whose features are computed together: bounds memory
 def match_pending(
     connection: Connection,
     plan: Plan,
-    arms_for: Callable[[Any, Batch | None], Arms],
+    arms_for: Callable[[Cursor, Batch | None], Arms],
     as_of: datetime,
     run_id: str,
 ) -> Iterator[BatchResult]:

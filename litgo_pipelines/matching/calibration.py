@@ -8,17 +8,17 @@ share, which leaves the demand on a lawyer as it was. The replay itself: `replay
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.matching import candidates
-from litgo_pipelines.matching.allocation import Rule
+from litgo_pipelines.matching.allocation import Floats, Rule
 from litgo_pipelines.matching.features import impute
 from litgo_pipelines.matching.replay import (
     TARGET_GINI,
@@ -77,7 +77,7 @@ class Fit:
     curve: tuple[tuple[float, Figures], ...]
     reached: bool
 
-    def evidence(self, window: Window) -> dict[str, Any]:
+    def evidence(self, window: Window) -> dict[str, object]:
         """What is kept with the λ, as plain JSON values."""
         return {
             "cases": len(window.cases[0].at),
@@ -169,17 +169,22 @@ def fit_all(window: Window, rules: Sequence[Rule], step: Step = lambda: None) ->
     return [first, *others]
 
 
-def _share(ids: list[str], share: float) -> Any:
+def _share(ids: list[str], share: float) -> NDArray[np.bool_]:
     """The same part of the ids every time."""
     return np.array([crc32(i.encode()) < share * 2**32 for i in ids], dtype=bool)
 
 
 def _pairs(
-    cases: candidates.Cases, at: Any, lawyers: candidates.Lawyers, joined: Any, radius: Any, rankers: Sequence[Ranker]
+    cases: candidates.Cases,
+    at: Floats,
+    lawyers: candidates.Lawyers,
+    joined: Floats,
+    radius: Floats,
+    rankers: Sequence[Ranker],
 ) -> list[ReplayCases]:
     """Eligible pairs of all cases with their relevance, by each ranker; a lawyer who joined later was not there."""
     sizes, who = [], []
-    relevance: list[list[Any]] = [[] for _ in rankers]
+    relevance: list[list[Floats]] = [[] for _ in rankers]
     for first in range(0, len(cases.ids), CHUNK):
         rows = np.arange(first, min(first + CHUNK, len(cases.ids)))
         found = []
@@ -205,7 +210,7 @@ def _pairs(
 
 
 def record_weight(
-    cursor: Cursor, as_of: datetime, version: str | None, weight: float, evidence: dict[str, Any], run_id: str
+    cursor: Cursor, as_of: datetime, version: str | None, weight: float, evidence: Mapping[str, object], run_id: str
 ) -> None:
     """Write a ranker's λ for the instant, once."""
     cursor.execute(

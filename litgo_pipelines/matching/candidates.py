@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,11 @@ _COLUMNS = [
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+class _Region(TypedDict):
+    box: str  # of Postgres
+    areas: list[str]
 
 
 @dataclass(frozen=True)
@@ -217,7 +222,7 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
     )
 
 
-def _known_clients(cursor: Any, cases: Cases, ids: list[str], as_of: datetime) -> dict[str, Ints]:
+def _known_clients(cursor: Cursor, cases: Cases, ids: list[str], as_of: datetime) -> dict[str, Ints]:
     """Client of a case → lawyers (row numbers) who had a contract with them before the instant."""
     cursor.execute(
         "SELECT DISTINCT client_id::text, lawyer_id::text FROM contracts "
@@ -368,7 +373,7 @@ def search(cursor: Cursor, cases: Cases, radii_km: Sequence[float], as_of: datet
     return with_shares(cursor, lawyers, as_of), reach
 
 
-def with_shares(cursor: Any, lawyers: Lawyers, as_of: datetime) -> Lawyers:
+def with_shares(cursor: Cursor, lawyers: Lawyers, as_of: datetime) -> Lawyers:
     """The same, with the share of the last 30 days' demand that came while each could be offered it."""
     return replace(lawyers, active_share=availability.shares_of(lawyers.ids, *availability.read_shares(cursor, as_of)))
 
@@ -387,7 +392,7 @@ def _short(reach: Reach, level: Ints, radii_km: Sequence[float]) -> Ints:
     )
 
 
-def _regions(cases: Cases, radius_km: Floats) -> tuple[list[dict[str, Any]], list[str]]:
+def _regions(cases: Cases, radius_km: Floats) -> tuple[list[_Region], list[str]]:
     """Boxes that hold everything within the radius of the cases of a tile, with their areas; areas without a place."""
     tiles: dict[tuple[int, int, float], set[str]] = {}
     anywhere: set[str] = set()
@@ -397,7 +402,7 @@ def _regions(cases: Cases, radius_km: Floats) -> tuple[list[dict[str, Any]], lis
             anywhere.add(name)
         else:
             tiles.setdefault((int(lat // TILE_DEGREES), int(lng // TILE_DEGREES), float(radius)), set()).add(name)
-    regions = []
+    regions: list[_Region] = []
     for (row, column, radius), areas in sorted(tiles.items()):
         south, north = row * TILE_DEGREES - radius / KM_PER_DEGREE, (row + 1) * TILE_DEGREES + radius / KM_PER_DEGREE
         # a degree of longitude is shortest at the edge farther from the equator

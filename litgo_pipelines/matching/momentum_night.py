@@ -3,7 +3,7 @@
 import io
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from litgo_pipelines.database.arrow import read
 from litgo_pipelines.matching.momentum import Floats, Happened, Ints, Momentum, Signed
 from litgo_pipelines.matching.statements import PACKAGE
 from litgo_pipelines.models.features import MOMENTUM_KEYS, WINDOW_DAYS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 OFFERED, ACCEPTED, SIGNED = range(3)  # of the column `what`
 LOCK = "momentum"
@@ -93,7 +96,7 @@ def refresh(cursor: Cursor, as_of: datetime) -> Night:
     return night
 
 
-def _codes(column: Any) -> tuple[Ints, list[str]]:
+def _codes(column: "pa.ChunkedArray") -> tuple[Ints, list[str]]:
     """(code of each value, -1 for a null; the values by code)."""
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)

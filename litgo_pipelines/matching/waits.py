@@ -4,7 +4,7 @@ Knows the database, not Dagster. Every function works in the caller's transactio
 """
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from litgo_pipelines.database import Cursor
@@ -71,7 +71,7 @@ def put_aside(cursor: Cursor, as_of: datetime) -> int:
     return len(found)
 
 
-def _limits(plan: Plan, as_of: datetime) -> dict[str, Any]:
+def _limits(plan: Plan, as_of: datetime) -> dict[str, object]:
     return {"as_of": as_of, "rounds": plan.rounds, "round_days": plan.round_days}
 
 
@@ -123,5 +123,5 @@ def _who_knows(case: ParkedCase) -> str:
     return " e ".join(knows) or "ninguém ainda"
 
 
-def _people(as_of: datetime) -> dict[str, Any]:
+def _people(as_of: datetime) -> dict[str, object]:
     return {"as_of": as_of, "team": TEAM, "reviewers": TEAMS[Owner.MARKETPLACE]}

@@ -1,7 +1,7 @@
 """Delivery asset: messages waiting in the outbox go out by push or e-mail."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -12,7 +12,12 @@ from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, permanent_fails_once
+from litgo_pipelines.steps import RETRY, Metadata, permanent_fails_once
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from litgo_pipelines.notifications.queue import Waiting
 
 
 @dg.asset(
@@ -76,11 +81,11 @@ def mail_suppressions(
     return dg.MaterializeResult(metadata={**found.known, "fresh": found.fresh, "messages again": found.again})
 
 
-def pictures(statuses: Any, left: Any, reasons: list[tuple[str, int]]) -> dict[str, Any]:
+def pictures(statuses: "Counter[tuple[str, str]]", left: "Waiting", reasons: list[tuple[str, int]]) -> Metadata:
     """What came of this run's messages by channel, what still waits, and why."""
     names = ("accepted", "merged", "failed", "dead")
     rows = [(c, *(f"{statuses[c, n]:,}" for n in names)) for c in ("push", "email")]
-    metadata: dict[str, Any] = {
+    metadata: Metadata = {
         **{name: sum(statuses[channel, name] for channel in ("push", "email")) for name in names},
         "by channel": dg.MetadataValue.md(markdown_table(("channel", *names), rows, right=range(1, 5))),
         "waiting": left.messages,

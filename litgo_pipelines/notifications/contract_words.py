@@ -5,7 +5,6 @@ A due date is a day: until its end by everybody's clock, so that it needs no zon
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from litgo_pipelines.marketplace.fees import FeeError
 from litgo_pipelines.marketplace.fees import fee as parse_fee
@@ -43,7 +42,7 @@ DOCUSIGN = {
 }
 
 
-def sentence(kind: str, payload: Mapping[str, Any], facts: Mapping[str, Any], *, team: bool) -> str:
+def sentence(kind: str, payload: Mapping[str, str], facts: Mapping[str, object], *, team: bool) -> str:
     """One message. Raises LookupError, TypeError or ValueError for one that cannot be put into words."""
     match kind:
         case "contract_to_sign":
@@ -85,7 +84,7 @@ def sentence(kind: str, payload: Mapping[str, Any], facts: Mapping[str, Any], *,
     raise LookupError(f"no words for the kind {kind!r}")
 
 
-def _on_paper(payload: Mapping[str, Any], facts: Mapping[str, Any], *, team: bool) -> str:
+def _on_paper(payload: Mapping[str, str], facts: Mapping[str, object], *, team: bool) -> str:
     if not team:
         return (
             "O contrato será assinado sem o DocuSign. Assine o documento e devolva-o à equipe da LITGO "
@@ -98,7 +97,7 @@ def _on_paper(payload: Mapping[str, Any], facts: Mapping[str, Any], *, team: boo
     )
 
 
-def _refused(payload: Mapping[str, Any], *, team: bool) -> str:
+def _refused(payload: Mapping[str, str], *, team: bool) -> str:
     what = REFUSED[payload["reason"]]
     if team:
         return (
@@ -111,11 +110,11 @@ def _refused(payload: Mapping[str, Any], *, team: bool) -> str:
     )
 
 
-def _day(payload: Mapping[str, Any]) -> str:
+def _day(payload: Mapping[str, str]) -> str:
     return f"o fim do dia {day(datetime.fromisoformat(payload['due_at']))}"
 
 
-def fee(facts: Mapping[str, Any]) -> str:
+def fee(facts: Mapping[str, object]) -> str:
     """The fee, where it is one of the two plain forms; the contract itself has all of them."""
     try:
         agreed = parse_fee(facts.get("fee_model"))

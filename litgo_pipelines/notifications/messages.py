@@ -181,7 +181,7 @@ def _offer(item: Item, zone: Zone) -> str:
     )
 
 
-def _waits(payload: Mapping[str, Any], facts: Mapping[str, Any], zone: Zone, *, team: bool) -> str:
+def _waits(payload: Mapping[str, str], facts: Mapping[str, object], zone: Zone, *, team: bool) -> str:
     over = {"nobody": False, "rounds_over": True}[payload["reason"]]
     if not team:
         if over:
@@ -212,5 +212,5 @@ def _instead_of(previous: str | None) -> str:
     return " no lugar dos pesos fixos" if previous == "hand weights" else f" no lugar da {previous}"
 
 
-def _why(payload: Mapping[str, Any]) -> str:
-    return f"Motivo: {str(payload['reason']).rstrip('.')}."
+def _why(payload: Mapping[str, str]) -> str:
+    return f"Motivo: {payload['reason'].rstrip('.')}."

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from litgo_pipelines.contracts import manual, paper
-from litgo_pipelines.contracts.requests import Result, request_signatures
+from litgo_pipelines.contracts.requests import RequestsResult, request_signatures
 from litgo_pipelines.contracts.signatures import look_at_envelopes
 from litgo_pipelines.database import Connection
 from litgo_pipelines.observability import unattended
@@ -26,7 +26,7 @@ from litgo_pipelines_tests.worlds.contracts import (
 )
 
 
-def run(connection: Connection, docusign: DocuSign, as_of: datetime = NOW) -> Result:
+def run(connection: Connection, docusign: DocuSign, as_of: datetime = NOW) -> RequestsResult:
     return request_signatures(connection, docusign, as_of, limit=100, signing_days=7)
 
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from litgo_pipelines.contracts import records
-from litgo_pipelines.contracts.requests import Result, _Work, pending, request_signatures, transaction_id, waiting
+from litgo_pipelines.contracts.requests import (
+    RequestsResult,
+    _Work,
+    pending,
+    request_signatures,
+    transaction_id,
+    waiting,
+)
 from litgo_pipelines.contracts.signatures import look_at_envelopes
 from litgo_pipelines.database import Connection, open_connection
 from litgo_pipelines.resources.docusign import DocuSign
@@ -28,7 +35,7 @@ from litgo_pipelines_tests.worlds.contracts import (
 )
 
 
-def run(connection: Connection, docusign: DocuSign, as_of: Any = NOW, limit: int = 100) -> Result:
+def run(connection: Connection, docusign: DocuSign, as_of: Any = NOW, limit: int = 100) -> RequestsResult:
     return request_signatures(connection, docusign, as_of, limit=limit, signing_days=7)
 
 
@@ -391,7 +398,7 @@ def test_a_claim_is_for_one_sender(database_url: str, connection: Connection, fa
         with connection, connection.cursor() as cursor:
             (read,) = pending(cursor, NOW, 10)
         assert run(connection, strict).outcomes == {"failed": 1}
-        assert _Work(connection, strict, Result(NOW), timedelta(days=7)).one(read) == "elsewhere"
+        assert _Work(connection, strict, RequestsResult(NOW), timedelta(days=7)).one(read) == "elsewhere"
         lease_ends(database_url)
     assert fake.operations.count("create_envelope") == 2
 

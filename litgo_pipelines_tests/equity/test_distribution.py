@@ -123,7 +123,7 @@ def test_nobody_and_nothing() -> None:
     assert figures["gini"] is None
     assert figures["coverage"] is None
     assert not any(target.met(figures[target.column]) for target in TARGETS)
-    assert "nobody" in explain(TARGETS[0], {**figures, "night": "2026-03-09"})
+    assert "nobody" in explain(TARGETS[0], "2026-03-09", figures)
 
 
 def test_spread_is_inside_pools_only() -> None:
