@@ -4,7 +4,8 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from io import BufferedReader
+from typing import TYPE_CHECKING, cast
 
 from litgo_pipelines.database import Cursor
 
@@ -36,7 +37,7 @@ def stream(
 
 
 @contextmanager
-def _copied(cursor: Cursor, query: str) -> Iterator[Any]:
+def _copied(cursor: Cursor, query: str) -> Iterator[BufferedReader]:
     """The query's rows as a CSV stream. Raises what the database raised, whatever the reader made of it."""
     read_end, write_end = os.pipe()
     failures: list[BaseException] = []
@@ -49,7 +50,7 @@ def _copied(cursor: Cursor, query: str) -> Iterator[Any]:
             failures.append(error)
 
     thread = threading.Thread(target=copy, name="copy", daemon=True)
-    source = os.fdopen(read_end, "rb", buffering=1 << 20)
+    source = cast(BufferedReader, os.fdopen(read_end, "rb", buffering=1 << 20))
     thread.start()
     try:
         yield source
@@ -67,7 +68,9 @@ def _copied(cursor: Cursor, query: str) -> Iterator[Any]:
         raise failures[0]
 
 
-def _batches(source: Any, types: Mapping[str, "pa.DataType"], block_bytes: int) -> Iterator["pa.RecordBatch"]:
+def _batches(
+    source: BufferedReader, types: Mapping[str, "pa.DataType"], block_bytes: int
+) -> Iterator["pa.RecordBatch"]:
     import pyarrow as pa
     import pyarrow.csv as csv
 

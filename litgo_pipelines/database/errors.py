@@ -6,13 +6,16 @@ is raised anew here, of the same class: what it is, the objects it names, and wh
 """
 
 import re
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import IO, Any, ParamSpec, TypeAlias, TypeVar
 
 import psycopg2
 from psycopg2.extensions import connection as _Connection
 from psycopg2.extensions import cursor as _Cursor
+from psycopg2.sql import Composable
 
+Query: TypeAlias = str | bytes | Composable
+Parameters = Mapping[str, object] | Sequence[object] | None
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -86,13 +89,13 @@ def _text(name: str, code: str, found: psycopg2.extensions.Diagnostics) -> str:
 class CleanCursor(_Cursor):
     """A cursor whose errors are `without_rows`."""
 
-    def execute(self, query: Any, vars: Any = None) -> None:
+    def execute(self, query: Query, vars: Parameters = None) -> None:
         _clean(super().execute, query, vars)
 
-    def executemany(self, query: Any, vars_list: Any) -> None:
+    def executemany(self, query: Query, vars_list: Iterable[Parameters]) -> None:
         _clean(super().executemany, query, vars_list)
 
-    def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
+    def copy_expert(self, sql: Query, file: IO[str] | IO[bytes], size: int = 8192) -> None:
         _clean(super().copy_expert, sql, file, size)
 
     def fetchone(self) -> tuple[Any, ...] | None:

@@ -233,7 +233,7 @@ def end(
     now: RunningExperiment,
     outcome: str,
     cutoff: datetime | None,
-    decision: dict[str, Any] | None,
+    decision: Mapping[str, object] | None,
     actor: Actor,
 ) -> None:
     """The end of an experiment as a row; a challenger that was not promoted is archived. The caller holds the lock."""

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -24,7 +24,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
 
 if TYPE_CHECKING:
     from litgo_pipelines.models.learners import Recipe
@@ -397,7 +397,7 @@ def _text(value: str | None) -> str:
     return value
 
 
-def _run_link(mlflow: MLflow, run_id: str) -> dict[str, Any]:
+def _run_link(mlflow: MLflow, run_id: str) -> Metadata:
     link = mlflow.run_link(run_id, mlflow.experiment_id())
     return {"mlflow run": dg.MetadataValue.url(link)} if link else {"mlflow run id": run_id}
 

@@ -4,17 +4,26 @@ The verdict itself is `gate.py`. The champion was trained on older cases; should
 held-out cases (a snapshot as of an earlier instant), it is favoured, and a worse candidate still cannot pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.learning import retrainings
-from litgo_pipelines.learning.gate import Evenness, GateOutcome, GateRules, judge_candidate, population_stability
+from litgo_pipelines.learning.gate import (
+    Evenness,
+    GateOutcome,
+    GateRules,
+    StoredDecision,
+    StoredRival,
+    StoredSlice,
+    judge_candidate,
+    population_stability,
+)
 from litgo_pipelines.learning.retrainings import Retraining
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.states import LedgerState, refusal
@@ -32,12 +41,37 @@ from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
 
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
 HEURISTIC = "hand weights"  # as stored in evaluations, retrainings and ledger keys
+
+# How evenly one ranker would have spread the last weeks' offers, with its λ and what a replay said of others.
+ReplayFairness = TypedDict(
+    "ReplayFairness",
+    {"version": str | None, "lambda": float, "gini": float, "kept": float, "replay": dict[str, object]},
+)
+Evaluation = TypedDict(
+    "Evaluation",
+    {
+        "decision": StoredDecision,
+        "baseline": str,
+        "candidate_ndcg": dict[str, float | None],
+        "baseline_ndcg": dict[str, float | None] | None,
+        "kind": str,
+        "drift": dict[str, float],
+        "snapshot_sha256": str | None,
+        "candidate_key": str | None,
+        "version": str,
+        "fairness": dict[str, ReplayFairness] | None,
+        "not evaluated": list[str],
+    },
+)
 
 
 def evaluate(
     mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, settings: Settings, cursor: Cursor, at: datetime
-) -> dict[str, Any]:
+) -> Evaluation:
     """Decision and evidence as plain JSON values. Raises MLflowUnavailable when the registry cannot be asked."""
     assert row.bundle_path is not None
     assert row.snapshot_path is not None
@@ -96,7 +130,7 @@ class _Baseline:
 
 def _reload_candidate(
     mlflow: MLflow, version: str, served: Scorer, test_set: Rows
-) -> tuple[object | None, tuple[str, ...]]:
+) -> "tuple[PyFuncModel | None, tuple[str, ...]]":
     """(the registered model, what is wrong with it); one that is missing or damaged is a problem, not an error."""
     try:
         reloaded = registry.load_model(mlflow, version)
@@ -105,7 +139,7 @@ def _reload_candidate(
     return reloaded, _reload_problems(reloaded, served, test_set)
 
 
-def _reload_problems(model: object, trained: Scorer, test_set: Rows) -> tuple[str, ...]:
+def _reload_problems(model: "PyFuncModel", trained: Scorer, test_set: Rows) -> tuple[str, ...]:
     given = test_set.columns(trained.names).features
     return registry.reload_problems(model, trained.names, given, trained.scores(given))
 
@@ -138,7 +172,7 @@ def _score_champion(mlflow: MLflow, version: str, test_set: Rows) -> _Baseline:
 
 def _replay_fairness(
     cursor: Cursor, at: datetime, rankers: Sequence[Ranker], settings: Settings
-) -> dict[str, Any] | None:
+) -> dict[str, ReplayFairness] | None:
     """Gini and λ of (baseline, candidate) on a replay of recent cases; None when too few say anything."""
     window = calibration.read_window(cursor, at, rankers, settings.matching_radii_km[0], settings.matching_preset)
     if window is None:
@@ -156,7 +190,7 @@ def _drift(training: Rows, test: Rows) -> dict[str, float]:
     }
 
 
-def _fairness(window: calibration.Window, rules: Sequence[Rule]) -> dict[str, Any]:
+def _fairness(window: calibration.Window, rules: Sequence[Rule]) -> dict[str, ReplayFairness]:
     """Both calibrated on one replay, so that an experiment compares models and not weights of load."""
     names = ("baseline", "candidate")
     return {
@@ -171,7 +205,7 @@ def _fairness(window: calibration.Window, rules: Sequence[Rule]) -> dict[str, An
     }
 
 
-def earlier(cursor: Cursor, version: str) -> dict[str, Any] | None:
+def earlier(cursor: Cursor, version: str) -> Evaluation | None:
     """The newest verdict on this version; None while nobody judged it."""
     cursor.execute(
         "SELECT evaluation FROM litgo.retrainings WHERE mlflow_version = %s AND evaluation IS NOT NULL "
@@ -183,7 +217,7 @@ def earlier(cursor: Cursor, version: str) -> dict[str, Any] | None:
 
 
 def record_verdict(
-    cursor: Cursor, row: Retraining, result: dict[str, Any], at: datetime, run_id: str, *, experiments: bool
+    cursor: Cursor, row: Retraining, result: Evaluation, at: datetime, run_id: str, *, experiments: bool
 ) -> str:
     """Write the verdict, the calibrated λ and the transition, in one transaction; says what came of the version.
 
@@ -235,13 +269,13 @@ def candidate_to_promote(cursor: Cursor, at: datetime, *, experiments: bool) -> 
     return next((root for root, v in found if not refusal(state, up, v, at, experiments=experiments)), None)
 
 
-def publish(mlflow: MLflow, row: Retraining, result: dict[str, Any]) -> None:
+def publish(mlflow: MLflow, row: Retraining, result: Evaluation) -> None:
     """Show the verdict on the candidate's MLflow run and version; safe to repeat."""
     assert row.mlflow_run_id is not None
     assert row.mlflow_version is not None
     client = mlflow.client()
     decision = result["decision"]
-    client.log_dict(row.mlflow_run_id, result, "evaluation.json")
+    client.log_dict(row.mlflow_run_id, dict(result), "evaluation.json")
     registry.show(mlflow, row.mlflow_version, "comparison", result["baseline"], {"comparison.png": picture(result)})
     client.set_tag(row.mlflow_run_id, "gate", decision["outcome"])
     client.set_model_version_tag(registry.MODEL_NAME, row.mlflow_version, "gate", decision["outcome"])
@@ -250,7 +284,7 @@ def publish(mlflow: MLflow, row: Retraining, result: dict[str, Any]) -> None:
             client.log_metric(row.mlflow_run_id, f"baseline_ndcg_{k}", value, step=0)
 
 
-def picture(result: dict[str, Any]) -> bytes:
+def picture(result: Evaluation) -> bytes:
     """PNG: NDCG of both rankers, and the difference in each slice with its interval."""
     slices = {s["name"]: s["difference"] for s in result["decision"]["slices"] if s["difference"]}
     overall = result["decision"]["difference"]
@@ -262,7 +296,7 @@ def picture(result: dict[str, Any]) -> bytes:
     )
 
 
-def fairness_table(fairness: dict[str, Any] | None) -> str:
+def fairness_table(fairness: Mapping[str, ReplayFairness] | None) -> str:
     """Markdown: how evenly both would have spread the last weeks' offers, at which lambda and cost."""
     if not fairness:
         return "too few cases for a replay"
@@ -273,14 +307,14 @@ def fairness_table(fairness: dict[str, Any] | None) -> str:
     return markdown_table(("replay", "lambda", "Gini of offers", "relevance kept"), rows, right=(1, 2, 3))
 
 
-def comparison_table(result: dict[str, Any]) -> str:
+def comparison_table(result: Evaluation) -> str:
     """Markdown: NDCG of both rankers on the same held-out cases."""
     other = result["baseline_ndcg"] or {}
     rows = [(f"@{k}", _number(value), _number(other.get(k))) for k, value in result["candidate_ndcg"].items()]
     return markdown_table(("NDCG", "candidate", result["baseline"]), rows)
 
 
-def rival_table(rivals: list[dict[str, Any]]) -> str:
+def rival_table(rivals: Sequence[StoredRival]) -> str:
     """Markdown: the headline NDCG of the rules without learning, and how far the candidate is ahead of each."""
     rows = [
         (r["name"], _number(r["mean"]), f"{r['difference']['low']:+.4f} – {r['difference']['high']:+.4f}")
@@ -289,7 +323,7 @@ def rival_table(rivals: list[dict[str, Any]]) -> str:
     return markdown_table(("rule", "NDCG", "candidate − rule"), rows, right=(1,))
 
 
-def slice_table(slices: list[dict[str, Any]]) -> str:
+def slice_table(slices: Sequence[StoredSlice]) -> str:
     """Markdown: the headline NDCG by slice, with the difference's interval where there are cases enough to say."""
     rows = [
         (
@@ -305,7 +339,7 @@ def slice_table(slices: list[dict[str, Any]]) -> str:
     return markdown_table(("slice", "cases", "candidate", "baseline", "difference", "veto"), rows)
 
 
-def _means(values: Any) -> dict[str, float | None]:
+def _means(values: NDArray[np.float64]) -> dict[str, float | None]:
     scored = values[np.isfinite(values).all(axis=1)]
     return {str(k): float(scored[:, i].mean()) if len(scored) else None for i, k in enumerate(KS)}
 

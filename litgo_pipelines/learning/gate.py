@@ -9,7 +9,7 @@ something else.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +42,40 @@ class Evenness:
     baseline: float
 
 
+StoredInterval = dict[str, float]  # mean, low, high
+
+
+class StoredSlice(TypedDict):
+    name: str
+    queries: int
+    candidate: float
+    baseline: float
+    difference: StoredInterval | None
+    veto: bool
+
+
+class StoredRival(TypedDict):
+    name: str
+    mean: float
+    difference: StoredInterval
+
+
+class StoredDecision(TypedDict):
+    """A decision as the ledger keeps it."""
+
+    outcome: str
+    reasons: list[str]
+    queries: int
+    skipped: int
+    k: int
+    candidate_ndcg: float | None
+    baseline_ndcg: float | None
+    lift: float | None
+    difference: StoredInterval | None
+    rivals: list[StoredRival]
+    slices: list[StoredSlice]
+
+
 @dataclass(frozen=True)
 class SliceResult:
     name: str
@@ -51,6 +85,16 @@ class SliceResult:
     difference: Interval | None  # None: too few queries to say anything
     veto: bool
 
+    def as_dict(self) -> StoredSlice:
+        return {
+            "name": self.name,
+            "queries": self.queries,
+            "candidate": self.candidate,
+            "baseline": self.baseline,
+            "difference": None if self.difference is None else _interval(self.difference),
+            "veto": self.veto,
+        }
+
 
 @dataclass(frozen=True)
 class RivalResult:
@@ -59,6 +103,9 @@ class RivalResult:
     name: str
     mean: float
     difference: Interval
+
+    def as_dict(self) -> StoredRival:
+        return {"name": self.name, "mean": self.mean, "difference": _interval(self.difference)}
 
 
 @dataclass(frozen=True)
@@ -79,7 +126,7 @@ class GateDecision:
         """Relative gain of the point estimate; None without a baseline to be relative to."""
         return self.candidate / self.baseline - 1 if self.candidate is not None and self.baseline else None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> StoredDecision:
         """Plain JSON values, as the ledger keeps them."""
         return {
             "outcome": str(self.outcome),
@@ -90,9 +137,9 @@ class GateDecision:
             "candidate_ndcg": self.candidate,
             "baseline_ndcg": self.baseline,
             "lift": self.lift,
-            "difference": _interval(self.difference),
-            "rivals": [{**vars(rival), "difference": _interval(rival.difference)} for rival in self.rivals],
-            "slices": [{**vars(result), "difference": _interval(result.difference)} for result in self.slices],
+            "difference": None if self.difference is None else _interval(self.difference),
+            "rivals": [rival.as_dict() for rival in self.rivals],
+            "slices": [result.as_dict() for result in self.slices],
         }
 
 
@@ -252,5 +299,5 @@ def _slices(
     return tuple(results)
 
 
-def _interval(interval: Interval | None) -> dict[str, float] | None:
-    return None if interval is None else vars(interval).copy()
+def _interval(interval: Interval) -> StoredInterval:
+    return vars(interval).copy()

@@ -79,7 +79,7 @@ def get(cursor: Cursor, root_run_id: str) -> Retraining:
     return Retraining(root_run_id, *row)
 
 
-def record_step(cursor: Cursor, root_run_id: str, **values: Any) -> None:
+def record_step(cursor: Cursor, root_run_id: str, **values: object) -> None:
     """Fill columns of the row; dictionaries become JSON. Raises StepMissing when the row is not there."""
     if unknown := set(values) - set(COLUMNS):
         raise ValueError(f"not columns of a retraining: {sorted(unknown)}")

@@ -12,13 +12,16 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.database.arrow import stream
 from litgo_pipelines.learning.retrain import matured_reviews
 from litgo_pipelines.models.features import KEYS
 from litgo_pipelines.models.training_data import SCHEMA_VERSION, file_schema, file_sha256
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PACKAGE = "litgo_pipelines.learning"
 _BLOCK_BYTES = 16 << 20  # CSV text parsed at a time: bounds memory, and is one Parquet row group
@@ -135,7 +138,7 @@ def _stream(cursor: Cursor, query: str, path: Path, as_of: datetime, watermark: 
     return rows
 
 
-def _file_columns(batch: Any) -> list[Any]:
+def _file_columns(batch: "pa.RecordBatch") -> "list[pa.Array]":
     """A block of rows as arrays in the order of the file's columns; the state is worked out from the place."""
     import pyarrow as pa
 
@@ -147,7 +150,7 @@ def _file_columns(batch: Any) -> list[Any]:
     return [arrays[field.name].cast(field.type) for field in file_schema()]
 
 
-def _copy_columns() -> dict[str, Any]:
+def _copy_columns() -> "dict[str, pa.DataType]":
     """Column → Arrow type of the CSV, in the order of `snapshot_rows.sql`."""
     import pyarrow as pa
 

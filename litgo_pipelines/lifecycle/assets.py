@@ -141,7 +141,7 @@ def _decide_and_show(
 
 def _reconcile(
     context: dg.OpExecutionContext | dg.AssetExecutionContext, postgres: Postgres, mlflow: MLflow
-) -> dict[str, Any]:
+) -> steps.Metadata:
     """Reconcile as of now; what it found, as metadata."""
     from litgo_pipelines.lifecycle.reconcile import reconcile
 

@@ -6,7 +6,6 @@ Belongs here: looking, in one transaction that is taken back. What is proposed i
 
 import re
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 import psycopg2
 
@@ -55,7 +54,7 @@ class Report:
     failures: list[str] = field(default_factory=list)
     proposal: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
 

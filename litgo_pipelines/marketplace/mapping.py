@@ -7,7 +7,6 @@ several forms of a column a database has is found out by `views.py`.
 from collections.abc import Iterable
 from collections.abc import Mapping as Mapped
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
@@ -108,12 +107,12 @@ def parse(text: str, name: str) -> SourceMapping:
     return SourceMapping(name, text, tables)
 
 
-def _entries(node: yaml.Node, what: str, problems: list[tuple[int, str]]) -> list[tuple[str, int, Any]]:
+def _entries(node: yaml.Node, what: str, problems: list[tuple[int, str]]) -> list[tuple[str, int, yaml.Node]]:
     """(key, line, value node) of a YAML table."""
     if not isinstance(node, yaml.MappingNode):
         problems.append((_line(node), f"{what} must be a table of names, like `id: id`"))
         return []
-    found: dict[str, tuple[str, int, Any]] = {}
+    found: dict[str, tuple[str, int, yaml.Node]] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
             problems.append((_line(key), f"{what}: a name is expected before the colon"))

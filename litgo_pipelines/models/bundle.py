@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -106,7 +106,7 @@ def load_bundle(folder: Path) -> Bundle | None:
 
 
 def write_bundle(
-    folder: Path, trained: Trained, holdout: Rows, recipe: Recipe, seeds: Sequence[int], about: dict[str, Any]
+    folder: Path, trained: Trained, holdout: Rows, recipe: Recipe, seeds: Sequence[int], about: Mapping[str, object]
 ) -> Bundle:
     """Evaluate on the held-out cases and write everything under `folder`, which appears complete or not at all.
 
@@ -163,7 +163,7 @@ def write_bundle(
     return finished
 
 
-def holdout_metrics(scorers: Sequence[Scorer], holdout: Rows) -> dict[str, Any]:
+def holdout_metrics(scorers: Sequence[Scorer], holdout: Rows) -> dict[str, object]:
     """NDCG at KS averaged over seeds, with bootstrap intervals over cases, and how many cases could be scored."""
     values = seed_averaged_ndcg(scorers, holdout, KS)
     counts = judged(holdout.labels, holdout.groups)

@@ -29,6 +29,8 @@ from litgo_pipelines.models.training import (
 from litgo_pipelines.models.training_data import features_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+    from distributed import Client, Future
     from lightgbm import Booster
 
 SAMPLE_ROWS = 2_000_000
@@ -76,7 +78,9 @@ def train_distributed(
     return Trained(scorers, tried.name, {tried.name: tried}, tried.curve.best_round, uses_position=False, k=k)
 
 
-def fit(client: Any, parts: Mapping[str, Any], recipe: Recipe, rounds: int, seed: int, columns: int = 0) -> "Booster":
+def fit(
+    client: "Client", parts: "Mapping[str, Future]", recipe: Recipe, rounds: int, seed: int, columns: int = 0
+) -> "Booster":
     """One booster on `parts`: worker's address → future of Rows, whole cases, which is on that worker and trains there.
 
     The same parts give the same trees. LightGBM's workers speak to each other unencrypted on ports they choose.
@@ -172,7 +176,7 @@ def read_rows_between(path: Path, start: int, stop: int, names: tuple[str, ...] 
     return Rows(features, labels, groups, position - 1, names)  # LightGBM takes positions from 0
 
 
-def _begins(table: Any, last: str | None) -> tuple[NDArray[np.bool_], str | None]:
+def _begins(table: "pa.Table", last: str | None) -> tuple[NDArray[np.bool_], str | None]:
     """Whether each row is the first of its case, when `last` was the case of the row before; the last row's case."""
     import pyarrow.compute as pc
 

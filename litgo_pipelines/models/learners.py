@@ -6,7 +6,7 @@ Kinds: `linear`, a conditional logit (McFadden 1974) on the gain; `regression`, 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from litgo_pipelines.models.features import KEYS
 from litgo_pipelines.models.metrics import LONG, group_starts, headline_k
 from litgo_pipelines.models.scorer import Linear, Scorer, Trees
+
+if TYPE_CHECKING:
+    from lightgbm import Dataset
 
 KINDS = ("linear", "regression", "lambdamart", "softmax")
 Floats = NDArray[np.float64]
@@ -297,7 +300,9 @@ def gain(labels: Sequence[int] | NDArray[np.int64]) -> Floats:
     return np.exp2(np.asarray(labels, dtype=np.float64)) - 1.0
 
 
-def dataset(rows: Rows, parameters: dict[str, Any], kind: str = "lambdamart", reference: Any = None) -> Any:
+def dataset(
+    rows: Rows, parameters: dict[str, Any], kind: str = "lambdamart", reference: "Dataset | None" = None
+) -> "Dataset":
     """LightGBM's view of the rows."""
     import lightgbm as lgb
 

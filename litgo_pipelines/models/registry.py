@@ -23,6 +23,8 @@ from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.models.model import ModelInfo
+    from mlflow.pyfunc import PyFuncModel
 
     from mlflow import MlflowClient
 
@@ -97,20 +99,20 @@ def frame(features: NDArray[np.float64], names: Sequence[str]) -> "pd.DataFrame"
     return pd.DataFrame(features, columns=list(names))
 
 
-def names_of(model: Any) -> tuple[str, ...]:
+def names_of(model: "PyFuncModel") -> tuple[str, ...]:
     """The features a loaded version asks for; empty without a signature."""
     signature = model.metadata.signature
     return () if signature is None else tuple(signature.inputs.input_names())
 
 
-def parts(model: Any) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+def parts(model: "PyFuncModel") -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """What each feature adds to a loaded version's score; versions of earlier code are LightGBM's own model."""
     raw = model.get_raw_model()
     own: Scorer = raw if hasattr(raw, "parts") else Trees("lambdamart", names_of(model), raw.model_to_string())
     return own.parts
 
 
-def load_model(mlflow: MLflow, version: str) -> Any:
+def load_model(mlflow: MLflow, version: str) -> "PyFuncModel":
     """The version as it is served: a pyfunc model, which reorders and checks columns by its signature.
 
     Raises VersionMissing when the registry does not have it or its files are gone.
@@ -130,7 +132,7 @@ def kept_name(mlflow: MLflow, version: str) -> str:
     return f"{MODEL_NAME}-{version}-{hashlib.sha256(mlflow.tracking_uri.encode()).hexdigest()[:8]}"
 
 
-def load_kept(mlflow: MLflow, version: str, folder: Path) -> Any:
+def load_kept(mlflow: MLflow, version: str, folder: Path) -> "PyFuncModel":
     """As `load`, from a copy kept under `folder` once it was downloaded: serving goes on while the registry is down.
 
     Raises MLflowUnavailable when there is no copy and the server does not answer, VersionMissing as `load`.
@@ -184,7 +186,7 @@ def seed_scorers(mlflow: MLflow, version: str) -> list[Scorer]:
 
 
 def reload_problems(
-    model: Any, names: Sequence[str], features: NDArray[np.float64], expected: NDArray[np.float64]
+    model: "PyFuncModel", names: Sequence[str], features: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> tuple[str, ...]:
     """What is wrong with a model that came back from the registry; empty when it is the one that went in.
 
@@ -224,7 +226,7 @@ def show(mlflow: MLflow, version: str, folder: str, stamp: str, files: Mapping[s
     return f"run {run_id}, {folder}"
 
 
-def log_scorer(module: ModuleType, served: Scorer, example: NDArray[np.float64]) -> Any:
+def log_scorer(module: ModuleType, served: Scorer, example: NDArray[np.float64]) -> "ModelInfo":
     """The scorer as the model of the run that is open: one file, named by its SHA-256, that `scorer.py` reads."""
     import lightgbm
     from mlflow.models import ModelSignature
@@ -248,7 +250,7 @@ def log_scorer(module: ModuleType, served: Scorer, example: NDArray[np.float64])
         )
 
 
-def _parameters(metrics: dict[str, Any]) -> dict[str, Any]:
+def _parameters(metrics: dict[str, Any]) -> dict[str, object]:
     snapshot = metrics["snapshot"]
     return {
         **metrics["recipe"],

@@ -46,7 +46,7 @@ class Scorer(Protocol):
     def importance(self) -> Floats:
         """How much the scorer makes of each feature, (len(names),), not below 0; comparable within a scorer only."""
 
-    def as_dict(self) -> dict[str, Any]: ...
+    def as_dict(self) -> dict[str, object]: ...
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Trees:
     def importance(self) -> Floats:
         return np.asarray(self.booster.feature_importance("gain"), dtype=np.float64)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {
             "kind": self.kind,
             "names": list(self.names),
@@ -108,7 +108,7 @@ class Linear:
     def importance(self) -> Floats:
         return np.abs(self.weights)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         columns = {name: getattr(self, name).tolist() for name in ("weights", "center", "spread", "absent")}
         return {"kind": self.kind, "names": list(self.names), **columns}
 
@@ -136,7 +136,7 @@ class Rule:
     def importance(self) -> Floats:
         return np.ones(1)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {"kind": self.kind, "key": self.key, "center": self.center, "spread": self.spread, "lowest": self.lowest}
 
 
@@ -177,7 +177,7 @@ class Blend:
             total[self._columns(scorer)] += own / max(float(own.sum()), 1e-12)
         return total
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {
             "kind": self.kind,
             "first": self.first.as_dict(),
@@ -238,7 +238,7 @@ class Served:
 
     scorer: Scorer
 
-    def predict(self, frame: "pd.DataFrame", params: dict[str, Any] | None = None) -> Floats:
+    def predict(self, frame: "pd.DataFrame", params: dict[str, object] | None = None) -> Floats:
         return self.scorer.scores(frame[list(self.scorer.names)].to_numpy(dtype=np.float64))
 
     def get_raw_model(self) -> Scorer:

@@ -96,7 +96,7 @@ class Tried:
     def cases(self) -> NDArray[np.float64]:
         return np.asarray(self.curve.values[self.curve.chosen])
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain JSON values; figures are None without a case to validate on."""
         known = len(self.cases) > 0
         return {

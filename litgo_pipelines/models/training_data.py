@@ -211,7 +211,7 @@ def _leakage_problems(column: _ReadColumn, rows: int, metadata: dict[str, str]) 
     return problems
 
 
-def _counts(keys: _Keys, column: _ReadColumn, missing_share: dict[str, float]) -> dict[str, Any]:
+def _counts(keys: _Keys, column: _ReadColumn, missing_share: dict[str, float]) -> dict[str, object]:
     """What the snapshot holds, under the keys that retrainings and model cards store."""
     import pyarrow.compute as pc
 

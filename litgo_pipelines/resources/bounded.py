@@ -113,7 +113,7 @@ class BriefDatabase:
         self._not_before = 0.0
         self._lock = threading.Lock()
 
-    def row(self, statement: str, parameters: Any) -> tuple[Any, ...] | None:
+    def row(self, statement: str, parameters: object) -> tuple[Any, ...] | None:
         """The statement's first row, None when it gives none. Raises DatabaseUnavailable."""
         with self._lock:
             if time.monotonic() < self._not_before:
@@ -135,7 +135,7 @@ class BriefDatabase:
             self._connection.close()
             self._connection = None
 
-    def _row(self, statement: str, parameters: Any) -> tuple[Any, ...] | None:
+    def _row(self, statement: str, parameters: object) -> tuple[Any, ...] | None:
         until = time.monotonic() + self._seconds
         if self._connection is None or self._connection.closed:
             self._connection = psycopg2.connect(

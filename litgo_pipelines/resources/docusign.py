@@ -282,7 +282,7 @@ class DocuSign(dg.ConfigurableResource):
         return replace(self.service, deadline_seconds=left, attempts=attempts or self.service.attempts)
 
 
-def definition(draft: Draft) -> dict[str, Any]:
+def definition(draft: Draft) -> dict[str, object]:
     """The envelope as DocuSign's `envelopeDefinition`."""
     signers = [
         {

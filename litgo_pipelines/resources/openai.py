@@ -6,7 +6,7 @@ Optional: without OPENAI_API_KEY nothing here is called. What is asked, and what
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -192,6 +192,13 @@ def _headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {os.environ['OPENAI_API_KEY']}"}
 
 
-def _choice(answer: Answer) -> dict[str, Any]:
+class Choice(TypedDict):
+    """The one choice of an answer, in part."""
+
+    message: dict[str, Any]
+    finish_reason: str
+
+
+def _choice(answer: Answer) -> Choice:
     choice = json_of(answer)["choices"][0]
     return {"message": {**choice["message"]}, "finish_reason": choice["finish_reason"]}

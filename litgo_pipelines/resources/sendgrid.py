@@ -133,7 +133,7 @@ def _suppressed(answer: Answer) -> list[Suppressed]:
     return [Suppressed(_text(row["email"]), datetime.fromtimestamp(int(row["created"]), UTC)) for row in rows]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("an address is text")
     return value

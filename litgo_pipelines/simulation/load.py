@@ -14,8 +14,9 @@ from litgo_pipelines.database import SCHEMA, Cursor, advisory_lock, connect
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from tqdm import tqdm
 
-    from litgo_pipelines.simulation.truth import Events
+    from litgo_pipelines.simulation.truth import Events, World
 
 VERSION = 2  # raise it when the same parameters would give other rows
 TABLES = ("profiles", "lawyers", "cases", "case_matches", "offers", "contracts", "reviews")
@@ -137,7 +138,7 @@ def _check_ours(cursor: Cursor) -> dict[str, Any] | None:
     return parameters if simulated else None
 
 
-def _load(cursor: Cursor, world: Any, progress: bool) -> dict[str, int]:
+def _load(cursor: Cursor, world: "World", progress: bool) -> dict[str, int]:
     import pyarrow as pa
     from tqdm import tqdm
 
@@ -212,7 +213,7 @@ def _copy(cursor: Cursor, table: str, data: "pa.Table") -> None:
 
 
 @contextmanager
-def _without_indexes(cursor: Cursor, bar: Any) -> Iterator[None]:
+def _without_indexes(cursor: Cursor, bar: "tqdm[object]") -> Iterator[None]:
     """Drop the constraints and indexes of the marketplace's tables, and build them again as they were.
 
     One sort of all keys is several times cheaper than millions of insertions, and one join than millions of look-ups;
