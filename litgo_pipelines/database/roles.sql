@@ -79,7 +79,8 @@ GRANT INSERT, DELETE ON litgo.case_duplicates, litgo.lawyer_momentum, litgo.pool
 GRANT INSERT, UPDATE ON litgo.deletions_confirmed, litgo.person_requests TO litgo_pipelines;
 GRANT INSERT ON litgo.pseudonym_keys, litgo.tombstones TO litgo_pipelines;
 GRANT DELETE ON
-    litgo.contract_documents, litgo.contract_requests, litgo.matchings, litgo.text_embeddings, litgo.text_stems,
+    litgo.contract_documents, litgo.contract_requests, litgo.matchings, litgo.pseudonym_keys, litgo.text_embeddings,
+    litgo.text_stems,
     litgo.triage, litgo.unembeddable_texts
 TO litgo_pipelines;
 GRANT EXECUTE ON FUNCTION litgo.pseudonymise(bytea, uuid[], uuid[], uuid[]) TO litgo_pipelines;

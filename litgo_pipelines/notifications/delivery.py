@@ -427,7 +427,7 @@ def _pdfs(cursor: Cursor, delivery: Delivery, at: datetime) -> dict[str, bytes]:
         "INSERT INTO litgo.contract_events (contract_id, event, at, actor, details) "
         "SELECT contract_id, %s, %s, 'pipelines', '{}' FROM litgo.contract_documents WHERE contract_id = %s "
         "ON CONFLICT (contract_id, event) DO NOTHING",
-        (f"document_sent:{delivery.delivery_id}", at, delivery.contract_id),
+        (f"document_sent:{delivery.id}", at, delivery.contract_id),
     )
     cursor.execute("SELECT pdf FROM litgo.contract_documents WHERE contract_id = %s", (delivery.contract_id,))
     row = cursor.fetchone()
