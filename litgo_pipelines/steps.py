@@ -1,8 +1,8 @@
 """Shared by steps of several stages: which failures are worth another try, and the instant a step works for."""
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 import dagster as dg
@@ -14,6 +14,7 @@ Metadata = dict[str, dg.MetadataValue | str | float | int | None]  # of one mate
 P = ParamSpec("P")
 R = TypeVar("R")
 
+SKEW = timedelta(minutes=2)  # between clocks, tolerated
 ACTOR_TAG = "litgo/actor"  # of a run: who asked for it in the web pages, set by the webserver only
 UNAUTHENTICATED = "unauthenticated"
 
@@ -59,13 +60,32 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def not_ahead(instant: datetime, what: str) -> datetime:
+    """The instant. Raises Failure, which no retry mends, for one in the future: what has not happened would be decided,
+    expired or deleted."""
+    if instant > now() + SKEW:
+        raise dg.Failure(f"{what} lies in the future: an instant that has passed, please", allow_retries=False)
+    return instant
+
+
+def acting(tags: Mapping[str, str], said: str) -> str:
+    """Who acts in a run: whom its web page knew, whatever was typed; else what was typed, marked as nobody's login.
+
+    Empty where neither says anything.
+    """
+    login, typed = tags.get(ACTOR_TAG, UNAUTHENTICATED), " ".join(said.split())
+    if login != UNAUTHENTICATED:
+        return login
+    return f"{typed} ({UNAUTHENTICATED})" if typed else ""
+
+
 class AsOfConfig(dg.Config):
     """Unset: when the step starts. Set: for replays, and to repeat what another run did."""
 
     as_of: str | None = Field(default=None, description="ISO 8601 with a zone, like 2026-01-31T02:00:00-03:00")
 
     def given(self) -> datetime | None:
-        """The instant that was asked for. Raises Failure, which no retry mends, for what is none or has no zone."""
+        """The instant that was asked for. Raises Failure, which no retry mends, for none, without a zone or ahead."""
         if self.as_of is None:
             return None
         try:
@@ -74,7 +94,7 @@ class AsOfConfig(dg.Config):
             raise dg.Failure(f"as_of={self.as_of!r} is no ISO 8601 instant", allow_retries=False) from error
         if instant.tzinfo is None:
             raise dg.Failure(f"as_of={self.as_of!r} has no zone: 2026-01-31T02:00:00-03:00", allow_retries=False)
-        return instant
+        return not_ahead(instant, f"as_of={self.as_of!r}")
 
     def instant(self) -> datetime:
         """The instant that was asked for, else this one. Raises as `given`."""

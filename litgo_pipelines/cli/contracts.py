@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import marketplace
+from litgo_pipelines.cli.session import acting, marketplace
 from litgo_pipelines.runtime.supervisor import platform
 
 contrato = typer.Typer(no_args_is_help=True, help="Contratos assinados à mão (docs/manual-contracts.md).")
@@ -56,7 +56,7 @@ def record_signature(
                 contract_id=contrato,
                 signed_by=partes,
                 signed_at=em,
-                recorded_by=por,
+                recorded_by=acting(por),
                 sha256=sha256,
                 as_of=datetime.now(UTC),
             )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from litgo_pipelines.cli.session import Who, Why, marketplace
+from litgo_pipelines.cli.session import Who, Why, acting, marketplace
 from litgo_pipelines.settings import settings
 
 if TYPE_CHECKING:
@@ -49,6 +49,6 @@ def _try(who: str, why: str, decide: "Callable[[Cursor, Actor], RunningExperimen
     from litgo_pipelines.lifecycle.ledger import Actor
 
     with marketplace() as cursor:
-        now = decide(cursor, Actor(who, why, datetime.now(UTC), "", by_hand=True))
+        now = decide(cursor, Actor(acting(who), why, datetime.now(UTC), "", by_hand=True))
     typer.echo(f"{now.experiment}: version {now.treatment}, {now.treatment_points / 100:g} % of the clients")
     return now

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from litgo_pipelines.cli.session import Who, Why, marketplace
+from litgo_pipelines.cli.session import Who, Why, acting, marketplace
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
 
@@ -93,6 +93,6 @@ def _decide(who: str, why: str, decide: "Callable[[Connection, MLflow, Actor], E
     from litgo_pipelines.resources.mlflow import MLflow
 
     with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as opened:
-        actor = Actor(who, why, datetime.now(UTC), "", by_hand=True)
+        actor = Actor(acting(who), why, datetime.now(UTC), "", by_hand=True)
         entry = decide(opened, MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), actor)
     typer.echo(f"entry {entry.sequence} of the ledger: {entry.transition} {entry.version}")

@@ -1,5 +1,6 @@
 """Helpers shared by the commands: a marketplace transaction, and the person who decides with their reason."""
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 Who = Annotated[str, typer.Option(help="who decides")]
 Why = Annotated[str, typer.Option(help="the reason, kept in the ledger")]
+
+
+def acting(who: str) -> str:
+    """Who acts in a command: the name given, with the login of the shell, which no argument changes."""
+    return f"{' '.join(who.split())} (shell: {getpass.getuser()})" if who.strip() else ""
 
 
 @contextmanager

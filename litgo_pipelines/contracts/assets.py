@@ -1,7 +1,6 @@
 """Contract assets: a chosen lawyer becomes a document to sign, signatures activate the contract. Also the job with
 which a person records a signature on paper."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -14,7 +13,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, acting, now, permanent_fails_once
 
 if TYPE_CHECKING:
     from litgo_pipelines.contracts.requests import RequestsResult
@@ -128,7 +127,7 @@ class SignatureConfig(dg.Config):
     contract_id: str = Field(description="identificador do contrato")
     signed_by: str = Field(description="client, lawyer ou both")
     signed_at: str = Field(description="quando, com fuso: 2026-01-31T14:30:00-03:00")
-    recorded_by: str = Field(description="seu nome")
+    recorded_by: str = Field(default="", description="seu nome; onde há login, vale o nome do login")
     sha256: str = Field(description="SHA-256 do arquivo assinado: 64 dígitos hexadecimais")
 
 
@@ -138,7 +137,8 @@ def signature(context: dg.OpExecutionContext, config: SignatureConfig, postgres:
 
     try:
         with postgres.session() as connection:
-            said = manual.record_signature(connection, **config.model_dump(), as_of=datetime.now(UTC))
+            given = {**config.model_dump(), "recorded_by": acting(context.run.tags, config.recorded_by)}
+            said = manual.record_signature(connection, **given, as_of=now())
     except manual.SignatureError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(said)

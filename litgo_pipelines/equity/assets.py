@@ -14,7 +14,7 @@ from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, settings
-from litgo_pipelines.steps import RETRY, Metadata, permanent_fails_once
+from litgo_pipelines.steps import RETRY, Metadata, not_ahead, permanent_fails_once
 
 if TYPE_CHECKING:
     from litgo_pipelines.equity.distribution import Distribution
@@ -42,7 +42,11 @@ class EquityConfig(dg.Config):
 def nights(context: dg.AssetExecutionContext) -> list[tuple[str, date, datetime]]:
     """(partition key, night, as-of instant) of the run, newest first, so that only the newest is written back."""
     return [
-        (key, date.fromisoformat(key), NIGHTS.time_window_for_partition_key(key).end)
+        (
+            key,
+            date.fromisoformat(key),
+            not_ahead(NIGHTS.time_window_for_partition_key(key).end, f"the end of night {key}"),
+        )
         for key in sorted(context.partition_keys, reverse=True)
     ]
 

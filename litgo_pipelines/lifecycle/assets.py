@@ -28,7 +28,7 @@ T = TypeVar("T")
 class DecisionConfig(dg.Config):
     """Kept in the ledger for good."""
 
-    who: str = Field(description="who decides")
+    who: str = Field(default="", description="who decides; the name of the login counts where there is one")
     reason: str = Field(description="why")
 
 
@@ -114,7 +114,8 @@ def act_by_hand(
     from litgo_pipelines.lifecycle import ledger
 
     try:
-        actor = ledger.Actor(config.who.strip(), config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)
+        who = steps.acting(context.run.tags, config.who)
+        actor = ledger.Actor(who, config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)
         with postgres.session() as connection:
             return decide(connection, actor)
     except (ledger.Refused, MLflowUnavailable) as error:

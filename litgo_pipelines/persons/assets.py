@@ -48,7 +48,11 @@ class PersonConfig(dg.Config):
     """Who is meant, and who asks."""
 
     person_id: str = Field(description="identificador do cliente ou advogado(a)")
-    asked_by: str = Field(description="quem pediu ou atende")
+    asked_by: str = Field(default="", description="quem pediu ou atende; onde há login, vale o nome do login")
+
+
+def _asked_by(context: dg.OpExecutionContext, config: PersonConfig) -> str:
+    return steps.acting(context.run.tags, config.asked_by) or steps.UNAUTHENTICATED
 
 
 @dg.op(description="Writes everything held about a person into LITGO_HOME/exports, named by the request's number.")
@@ -58,7 +62,7 @@ def exported_person(context: dg.OpExecutionContext, config: PersonConfig, postgr
     home = settings().home
     try:
         with postgres.session() as connection:
-            found = export.export(connection, config.person_id, config.asked_by, steps.now(), home)
+            found = export.export(connection, config.person_id, _asked_by(context, config), steps.now(), home)
     except keys.NoPerson as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     folder = home / "exports"
@@ -74,7 +78,7 @@ def erased_person(context: dg.OpExecutionContext, config: PersonConfig, postgres
     try:
         with postgres.session() as connection:
             where = night.places_of(settings(), mlflow)
-            done = erase.erase(connection, config.person_id, config.asked_by, where, steps.now())
+            done = erase.erase(connection, config.person_id, _asked_by(context, config), where, steps.now())
     except keys.NoPerson as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(erase.text(done))

@@ -42,7 +42,7 @@ def pruned_storage(
     from litgo_pipelines.lifecycle import ledger
     from litgo_pipelines.retention import policy, rows, storage
 
-    values, as_of = settings(), config.given() or policy.bounded(steps.now(), _previous(context))
+    values, as_of = settings(), policy.bounded(config.instant(), _previous(context))
     days: dict[Any, int] = {
         "frequent": values.retention_frequent_days,
         "usual": values.retention_days,

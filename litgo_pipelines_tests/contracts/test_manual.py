@@ -124,6 +124,8 @@ def test_the_job_records_once_and_refuses_aloud(database_url: str, contract: str
     assert run().success
     assert run().success
     assert not run(recorded_by="Caio").success
+    actors = rows(database_url, "SELECT DISTINCT actor FROM litgo.contract_events WHERE event LIKE 'signed%'")
+    assert actors == [("Bia (unauthenticated)",)]
     assert request_row(database_url, contract)[3] == "active"
     assert counted(database_url)["contracts_signed_total"] == 1
 

@@ -17,6 +17,7 @@ from litgo_pipelines.lifecycle.assets import assets, jobs
 from litgo_pipelines.models.registry import MODEL_NAME, loadable
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.steps import ACTOR_TAG, UNAUTHENTICATED
 from litgo_pipelines_tests.support import free_port
 from litgo_pipelines_tests.worlds.lifecycle import Life
 
@@ -159,9 +160,10 @@ def test_the_jobs(life: Life, mlflow: MLflow, tmp_path: Path, monkeypatch: pytes
     every_job = [*jobs, asset_job(JOBS["registry_reconciliation"])]
     defs = dg.Definitions(assets=[*assets, dg.AssetSpec("model_evaluation")], jobs=every_job, resources=resources)
 
-    def run(job: str, op: str | None = None, **config: str) -> dg.ExecuteInProcessResult:
+    def run(job: str, op: str | None = None, login: str | None = None, **config: str) -> dg.ExecuteInProcessResult:
         run_config = {"ops": {op: {"config": config}}} if op else {}
-        return defs.resolve_job_def(job).execute_in_process(run_config=run_config, raise_on_error=False)
+        tags = {ACTOR_TAG: login} if login else {}
+        return defs.resolve_job_def(job).execute_in_process(run_config=run_config, raise_on_error=False, tags=tags)
 
     def failure(result: dg.ExecuteInProcessResult) -> str:
         (event,) = [event for event in result.all_events if event.is_step_failure]
@@ -176,15 +178,16 @@ def test_the_jobs(life: Life, mlflow: MLflow, tmp_path: Path, monkeypatch: pytes
     assert "says who and why" in failure(run("roll_back_model", "roll_back_version", version="2", who="ana", reason=""))
     assert run("roll_back_model", "roll_back_version", version="2", **who).success
     assert run("roll_back_model", "roll_back_version", version="1", **who).success
-    assert run("lift_freeze", "lift_promotion_freeze", **who).success
+    assert "says who" in failure(run("lift_freeze", "lift_promotion_freeze", login=UNAUTHENTICATED, reason="calm"))
+    assert run("lift_freeze", "lift_promotion_freeze", login="olga", **who).success  # whatever was typed
     mlflow.client().set_registered_model_alias(MODEL_NAME, "challenger", "4")
     result = run("registry_reconciliation")
     (event,) = result.asset_materializations_for_node("reconciled_registry")
     assert event.metadata["changed"].value == "- alias challenger: 4 → none"
     assert event.metadata["champion"].value == "none: the heuristic ranker serves"
     assert life.rows("SELECT transition, actor FROM litgo.model_ledger ORDER BY sequence DESC LIMIT 4") == [
-        ("freeze_lifted", "ana"),
-        ("rolled_back", "ana"),
-        ("rolled_back", "ana"),
-        ("champion", "ana"),
+        ("freeze_lifted", "olga"),
+        ("rolled_back", "ana (unauthenticated)"),
+        ("rolled_back", "ana (unauthenticated)"),
+        ("champion", "ana (unauthenticated)"),
     ]

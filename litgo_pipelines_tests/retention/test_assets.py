@@ -55,9 +55,12 @@ def prune(
         jobs=[asset_job(JOBS["retention"])],
         resources={"postgres": Postgres(url=life.url), "mlflow": mlflow},
     )
-    done = defs.resolve_job_def("retention").execute_in_process(
-        run_config={"ops": {"pruned_storage": {"config": {"as_of": at and at.isoformat()}}}}, instance=instance
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        if at:
+            patch.setattr(steps, "now", lambda: at)
+        done = defs.resolve_job_def("retention").execute_in_process(
+            run_config={"ops": {"pruned_storage": {"config": {"as_of": at and at.isoformat()}}}}, instance=instance
+        )
     (event,) = done.asset_materializations_for_node("pruned_storage")
     return {name: value.value for name, value in event.metadata.items()}
 
@@ -140,14 +143,17 @@ def test_runs_go_with_their_events_and_each_jobs_newest_stays(
         for run_id in done:
             (home / "dagster" / run_id / "compute_logs").mkdir(parents=True, exist_ok=True)
             (home / "dagster" / "storage" / run_id).mkdir(parents=True)
-        prune(life, mlflow, steps.now(), instance)
+        start = steps.now()
+        prune(life, mlflow, start, instance)
         assert all(instance.has_run(run_id) for run_id in done)
-        prune(life, mlflow, steps.now() + 20 * DAY, instance)
+        instance.wipe_assets([dg.AssetKey("pruned_storage")])  # as if no night had been before
+        prune(life, mlflow, start + 20 * DAY, instance)
         assert [instance.has_run(run_id) for run_id in done] == [False, True, True, True]
         assert not instance.all_logs(done[0])
         for folder in (home / "dagster", home / "dagster" / "storage"):
             assert [(folder / run_id).exists() for run_id in done[:2]] == [False, True]
-        prune(life, mlflow, steps.now() + 500 * DAY, instance)
+        instance.wipe_assets([dg.AssetKey("pruned_storage")])
+        prune(life, mlflow, start + 500 * DAY, instance)
         assert [instance.has_run(run_id) for run_id in done] == [False, True, False, True]
 
 
@@ -206,16 +212,18 @@ def test_a_log_begins_anew_while_it_is_written_to_and_old_ones_go(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["daemon.log"]
 
 
+@pytest.mark.parametrize("given", [False, True])
 def test_a_clock_that_jumps_ahead_costs_two_days_a_night(
-    life: Life, mlflow: MLflow, home: Path, monkeypatch: pytest.MonkeyPatch
+    life: Life, mlflow: MLflow, home: Path, monkeypatch: pytest.MonkeyPatch, given: bool
 ) -> None:
+    """Whether a person gave the instant or not."""
     at = datetime(2026, 6, 1, 12, tzinfo=UTC)
     life.do(lambda c: c.execute(MESSAGES, {"at": at}))
     left = []
     with dg.instance_for_test() as instance:
         for now in (at, at + 365 * DAY, at + DAY):  # and back
             monkeypatch.setattr(steps, "now", lambda now=now: now)
-            prune(life, mlflow, None, instance)
+            prune(life, mlflow, now if given else None, instance)
             left += life.rows("SELECT count(*) FROM litgo.outbox WHERE status = 'accepted'")
     assert left == [(81,), (80,), (80,)]  # every tenth is dead: of the days 89 and 90 one was sent
 
