@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from litgo_pipelines.dagster_internals import UnresolvedAssetJobDefinition
 
 LATE_AFTER = timedelta(minutes=30)
+SECONDS = 5  # between two looks for cases, contracts and messages: somebody waits for them
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -268,7 +269,7 @@ pending_cases_sensor = request_when(
     "pending_cases_sensor",
     "matching",
     _cases_due,
-    15,
+    SECONDS,
     "Requests a matching when cases wait for triage or for offers.",
     run_config={"ops": {"text_embeddings": {"config": {"waiting_only": True}}}},
 )
@@ -285,7 +286,7 @@ contracts_sensor = request_when(
     "contracts_sensor",
     "contracts",
     _contracts_due,
-    30,
+    SECONDS,
     "Requests a run when a client chose a lawyer, or an envelope is due for a look.",
 )
 
@@ -297,7 +298,7 @@ def _messages_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: dat
 
 
 notifications_sensor = request_when(
-    "notifications_sensor", "notifications", _messages_due, 15, "Requests a delivery when messages are due."
+    "notifications_sensor", "notifications", _messages_due, SECONDS, "Requests a delivery when messages are due."
 )
 
 

@@ -5,7 +5,8 @@ Imported late, by the functions that need them.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from multiprocessing.context import BaseContext
+from typing import TYPE_CHECKING, Any
 
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterUserCodeUnreachableError
@@ -40,6 +41,7 @@ __all__ = [
     "deserialize_value",
     "mark_launched",
     "run_daemon",
+    "serve_code",
 ]
 
 
@@ -48,6 +50,23 @@ def run_daemon() -> None:
     from dagster._daemon.cli import main
 
     main()
+
+
+def serve_code(context: BaseContext) -> None:
+    """Dagster's code server, as `dagster api grpc` starts it with this process's arguments; `context` starts the runs.
+
+    Dagster's own context is "spawn" (`_grpc/server.py`, `DagsterApiServer.__init__`).
+    """
+    from dagster._cli.api import grpc_command
+    from dagster._grpc import server
+
+    class Server(server.DagsterApiServer):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self._mp_ctx = context  # type: ignore[assignment]  # declared as the one it is made with
+
+    server.DagsterApiServer = Server  # the command reads it from there
+    grpc_command()
 
 
 def as_viewer(context: WorkspaceRequestContext) -> WorkspaceRequestContext:

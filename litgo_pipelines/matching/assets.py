@@ -79,7 +79,7 @@ def case_offers(
 def offer_pictures(connection: Connection, results: "Sequence[BatchResult]", rankers: "Rankers") -> Metadata:
     """What a person wants to see of a run: its batches, the share of relevance kept, why one case went to whom."""
     from litgo_pipelines.matching.explain import contributions, markdown, read_matchings
-    from litgo_pipelines.observability.plots import figure, markdown_image
+    from litgo_pipelines.observability.plots import FEWEST, figure, markdown_image
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM litgo.matching_failures WHERE dead")
@@ -103,8 +103,10 @@ def offer_pictures(connection: Connection, results: "Sequence[BatchResult]", ran
         names = sorted({name for row in figures for name in row})
         rows = [names, ["---"] * len(names), *([str(row.get(name, "")) for name in names] for row in figures)]
         metadata["batches"] = dg.MetadataValue.md("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    kept = [share for result in results for share in result.kept]
+    if len(kept) >= FEWEST:
         drawn, axes = figure("Relevance kept by the allocation", "share of the best five's relevance", "cases")
-        axes.hist([kept for result in results for kept in result.kept], bins=20, range=(0.5, 1))
+        axes.hist(kept, bins=20, range=(0.5, 1))
         metadata["relevance kept"] = dg.MetadataValue.md(markdown_image(drawn, "relevance kept"))
     for problem in {result.problem for result in results if result.problem}:
         metadata["champion not used"] = problem

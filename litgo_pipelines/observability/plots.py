@@ -28,6 +28,9 @@ def figure(title: str, x: str, y: str) -> tuple["Figure", "Axes"]:
     return drawn, axes
 
 
+FEWEST = 10  # values worth a picture in what runs every few seconds: drawing it takes longer than what it shows
+
+
 def png(drawn: "Figure") -> bytes:
     """The figure as a PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()

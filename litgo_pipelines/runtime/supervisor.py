@@ -3,12 +3,14 @@
 Belongs here: processes and the environment they share. What they compute does not.
 """
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -22,6 +24,8 @@ from litgo_pipelines.settings import settings
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
+LOCATION = "litgo_pipelines"
+DEFINITIONS = "litgo_pipelines.definitions"
 
 
 class StartError(RuntimeError):
@@ -102,6 +106,7 @@ class Service:
     name: str
     command: list[str]
     port: int | None = None
+    socket: Path | None = None  # the services after it in a list start once it answers there
     process: subprocess.Popen | None = None
     starts: int = 0
     log: Path = field(default_factory=Path)
@@ -122,11 +127,11 @@ class Service:
         self.starts += 1
 
     def answers(self) -> bool:
-        if self.port is None:
+        if self.port is None and self.socket is None:
             return True
-        with socket.socket() as probe:
+        with socket.socket(socket.AF_UNIX if self.socket else socket.AF_INET) as probe:
             probe.settimeout(0.5)
-            return probe.connect_ex((HOST, self.port)) == 0
+            return probe.connect_ex(str(self.socket) if self.socket else (HOST, self.port)) == 0
 
     def stop(self, patience: float = 15) -> None:
         """Ask the whole session politely, then insist: Dagster's children may ignore the first signal."""
@@ -174,8 +179,26 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
     return Service("mlflow", command, port)
 
 
-def dagster_services() -> list[Service]:
-    workspace = ["-w", str(PROJECT / "workspace.yaml")]
+@contextmanager
+def code_server(environment: Mapping[str, str], module: str = DEFINITIONS) -> Iterator[tuple[Service, Path]]:
+    """The service that holds the definitions and starts the runs, and the workspace file that names its socket.
+
+    The socket is in a folder only this user may enter: whoever reaches it may run code.
+    """
+    with tempfile.TemporaryDirectory(prefix="litgo-code-") as folder:
+        path = Path(folder) / "socket"
+        workspace = Path(environment["DAGSTER_HOME"]) / "workspace.yaml"
+        workspace.write_text(
+            f"load_from:\n  - grpc_server:\n      socket: {json.dumps(str(path))}\n      location_name: {LOCATION}\n"
+        )
+        command = [sys.executable, "-m", "litgo_pipelines.runtime.code_server", "--socket", str(path)]
+        command += ["--module-name", module, "--location-name", LOCATION]
+        yield Service("code-server", command, socket=path), workspace
+
+
+def dagster_services(file: Path) -> list[Service]:
+    """Dagster's webserver and daemon on a workspace file."""
+    workspace = ["-w", str(file)]
     port = settings().dagster_port
     return [
         Service(
@@ -194,23 +217,28 @@ def exporter_service() -> Service:
 @contextmanager
 def running(services: list[Service], environment: Mapping[str, str], timeout: float = 120) -> Iterator[None]:
     """The services started and answering; stopped at the end, in reverse order. Raises StartError."""
-    logs = Path(environment["LITGO_HOME"]) / "logs"
+    logs, deadline = Path(environment["LITGO_HOME"]) / "logs", time.monotonic() + timeout
     try:
         for service in services:
             if service.port and service.answers():
                 variable = f"{service.name.split('-')[0].upper()}_PORT"
                 raise StartError(f"port {service.port} is taken: stop what uses it, or choose another ({variable}=…)")
             service.start(environment, logs)
-        deadline = time.monotonic() + timeout
+            if service.socket:
+                _wait(service, deadline)
         for service in services:
-            while not service.answers():
-                if service.process is None or service.process.poll() is not None or time.monotonic() > deadline:
-                    raise StartError(f"{service.name} did not come up: see {service.log}")
-                time.sleep(0.2)
+            _wait(service, deadline)
         yield
     finally:
         for service in reversed(services):
             service.stop()
+
+
+def _wait(service: Service, deadline: float) -> None:
+    while not service.answers():
+        if service.process is None or service.process.poll() is not None or time.monotonic() > deadline:
+            raise StartError(f"{service.name} did not come up: see {service.log}")
+        time.sleep(0.2)
 
 
 def initialise_dagster(environment: Mapping[str, str]) -> None:
