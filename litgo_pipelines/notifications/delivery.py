@@ -193,7 +193,9 @@ class Deliverer:
             pdfs = in_transaction(self.connection, lambda cursor: _pdfs(cursor, delivery, self.clock()))
         except NotReady as error:
             reason = str(error)
-            self._settle(lambda cursor: self._failed(cursor, delivery, None, reason, at_least=LONGEST_WAIT))
+            # What waits for the same setting is looked at again together: one run for all, not one after the other.
+            seconds = LONGEST_WAIT - self.clock().timestamp() % LONGEST_WAIT
+            self._settle(lambda cursor: self._failed(cursor, delivery, None, reason, at_least=seconds))
             return
         if in_transaction(self.connection, lambda cursor: self._begin(cursor, delivery, channels[0], deltas)):
             send = self._push if channels[0] == "push" else self._mail

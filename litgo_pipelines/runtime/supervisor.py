@@ -3,6 +3,7 @@
 Belongs here: processes and the environment they share. What they compute does not.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -12,10 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from litgo_pipelines.database import normalise, open_connection
 from litgo_pipelines.database.embedded import embedded_server
@@ -26,6 +28,7 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
 LOCATION = "litgo_pipelines"
 DEFINITIONS = "litgo_pipelines.definitions"
+STOPS_IN = 8.0  # seconds, of all services
 
 
 class StartError(RuntimeError):
@@ -99,6 +102,38 @@ def _create_database(url: str, server: str) -> None:
         connection.close()
 
 
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """The only supervisor of this LITGO_HOME, whatever its ports. Raises StartError."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "up.pid").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise StartError(
+                f"litgo up is running for LITGO_HOME={home} already (process {file.read().strip()}): stop it first, or "
+                "choose another LITGO_HOME"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def run_child(command: Sequence[str], environment: Mapping[str, str], **options: Any) -> int:
+    """Its exit code. When this process is to end, the child is asked to, and waited for, first."""
+    with subprocess.Popen(command, env={**os.environ, **environment}, **options) as child:
+        try:
+            return child.wait()
+        except BaseException:
+            child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(STOPS_IN)
+            child.kill()
+            raise
+
+
 @dataclass
 class Service:
     """One child process in its own session, with its output in a log file."""
@@ -107,7 +142,7 @@ class Service:
     command: list[str]
     port: int | None = None
     socket: Path | None = None  # the services after it in a list start once it answers there
-    process: subprocess.Popen | None = None
+    process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     log: Path = field(default_factory=Path)
 
@@ -133,29 +168,29 @@ class Service:
             probe.settimeout(0.5)
             return probe.connect_ex(str(self.socket) if self.socket else (HOST, self.port)) == 0
 
-    def stop(self, patience: float = 15) -> None:
-        """Ask the whole session politely, then insist: Dagster's children may ignore the first signal."""
+    def stop(self, patience: float = STOPS_IN) -> None:
+        stop([self], patience)
+
+    def send(self, number: int) -> bool:
+        """The signal goes to its whole session: Dagster's children may ignore their parent's end. False: all gone."""
         if self.process is None:
-            return
-        for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):
-            try:
-                os.killpg(self.process.pid, number)
-            except ProcessLookupError:
-                return
-            deadline = time.monotonic() + wait
-            while time.monotonic() < deadline:
-                self.process.poll()
-                if not _group_lives(self.process.pid):
-                    return
-                time.sleep(0.1)
+            return False
+        self.process.poll()
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
 
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def stop(services: Sequence[Service], patience: float = STOPS_IN) -> None:
+    """Ask all at once, politely, then insist."""
+    for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
+        living = [service for service in services if service.send(number)]
+        deadline = time.monotonic() + wait
+        while living and time.monotonic() < deadline:
+            time.sleep(0.1)
+            living = [service for service in living if service.send(0)]
 
 
 def mlflow_service(environment: Mapping[str, str]) -> Service:
@@ -230,8 +265,7 @@ def running(services: list[Service], environment: Mapping[str, str], timeout: fl
             _wait(service, deadline)
         yield
     finally:
-        for service in reversed(services):
-            service.stop()
+        stop(services)
 
 
 def _wait(service: Service, deadline: float) -> None:

@@ -31,6 +31,48 @@ def running(pid: int) -> bool:
         return False
 
 
+def user(home: Path) -> subprocess.Popen[str]:
+    """Another process that uses the server of `home` until it is ended or its input is."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from litgo_pipelines.database.embedded import embedded_server\n"
+        "with embedded_server(Path(sys.argv[1])) as url:\n    print(url, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(home)]
+    process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    return process
+
+
+@pytest.mark.slow
+def test_whoever_came_first_may_leave_and_the_last_one_out_stops_it(tmp_path: Path) -> None:
+    first = user(tmp_path)
+    with embedded_server(tmp_path) as url:
+        first.terminate()  # as a service manager would; it only leaves
+        assert first.wait(30) == 128 + signal.SIGTERM
+        assert one(url, "SELECT 1") == 1
+        os.kill(postmaster(tmp_path), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                assert one(url, "SELECT 2") == 2
+                break
+            except Exception:
+                assert time.monotonic() < deadline, "nobody took over"
+                time.sleep(0.3)
+        second = user(tmp_path)
+        last = postmaster(tmp_path)
+    assert running(last), "the second one still uses it"
+    second.kill()
+    second.wait()
+    assert running(last)
+    third = user(tmp_path)
+    assert postmaster(tmp_path) == last, "adopted"
+    third.communicate("")
+    assert not running(last)
+
+
 @pytest.mark.slow
 def test_kept_running_shared_and_stopped(tmp_path: Path) -> None:
     with embedded_server(tmp_path) as url:

@@ -4,10 +4,10 @@ Nothing may be lost, and nothing done twice: a letter that a run handles is one 
 """
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 import psycopg2
 import pytest
 
@@ -50,8 +51,8 @@ LOOKED_AT = "poll_interval_seconds: 15"  # in dagster.yaml: how soon run_monitor
 class Machine:
     """The daemon under the supervisor, with its database, and the letters it has to handle."""
 
-    def __init__(self, environment: dict[str, str], daemon: supervisor.Service, instance: dg.DagsterInstance) -> None:
-        self.environment, self.daemon, self.instance = environment, daemon, instance
+    def __init__(self, environment: dict[str, str], services: list[supervisor.Service], instance: dg.DagsterInstance):
+        self.environment, self.services, self.instance = environment, services, instance
         self.hold = Path(environment["LITGO_HOME"]) / "hold"
 
     def rows(self, statement: str) -> list[Any]:
@@ -89,6 +90,12 @@ class Machine:
         assert pid is not None
         return run, pid
 
+    def kill(self) -> None:
+        """Everything at once, as when the machine goes down; the supervisor is left."""
+        for service in self.services:
+            assert service.process is not None
+            os.killpg(service.process.pid, signal.SIGKILL)
+
     def handled(self, letter: int, seconds: float) -> str:
         """Waits for it; the run that did."""
         query = f"SELECT run_id FROM public.handled WHERE letter = {letter}"
@@ -111,7 +118,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         for name in ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
         patch.setenv("LITGO_HOME", str(home))
-        with supervisor.platform() as environment:
+        with (
+            supervisor.platform() as environment,
+            supervisor.code_server(environment, "litgo_pipelines_tests.runtime.location") as (code_server, workspace),
+        ):
             for name, value in environment.items():
                 patch.setenv(name, value)
             configuration = home / "dagster" / "dagster.yaml"
@@ -124,15 +134,15 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
                 "CREATE TABLE handled (letter int PRIMARY KEY, run_id text NOT NULL)",
             )
             supervisor.initialise_dagster(environment)
-            daemon = f"{sys.executable} -m litgo_pipelines.runtime.daemon run -m litgo_pipelines_tests.runtime.location"
-            # once there is a library `clock.so`, the daemon and what it starts have the wall clock of clock.c
+            # once there is a library `clock.so`, the services and what they start have the wall clock of clock.c
             fake = "[ -e $LITGO_HOME/clock.so ] && export LD_PRELOAD=$LITGO_HOME/clock.so CLOCK_FILE=$LITGO_HOME/clock"
-            command = ["sh", "-c", f"{fake}; exec {daemon}"]
-            services = [supervisor.Service("dagster-daemon", command)]
+            services = [code_server, *supervisor.dagster_services(workspace)[1:]]
+            for service in services:
+                service.command = ["sh", "-c", f"{fake}; exec {shlex.join(service.command)}"]
             with supervisor.running(services, environment), dg.DagsterInstance.get() as instance:
                 watched = list(services)  # emptied at the end, so that nothing is started again
                 threading.Thread(target=supervisor.watch, args=(watched, environment), daemon=True).start()
-                yield Machine(environment, services[0], instance)
+                yield Machine(environment, services, instance)
                 watched.clear()
                 time.sleep(1)
 
@@ -148,12 +158,45 @@ def test_a_killed_run_fails_and_is_run_again(machine: Machine) -> None:
     assert machine.status(run.run_id) == dg.DagsterRunStatus.FAILURE
 
 
+def test_runs_are_forked_from_a_warm_process_and_go_on_when_it_is_killed(machine: Machine) -> None:
+    machine.hold.touch()
+    machine.write(9)
+    run, pid = machine.working()
+    warm = psutil.Process(pid).parent()
+    assert warm is not None
+    assert machine.services[0].process is not None
+    assert warm.ppid() == machine.services[0].process.pid
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    assert "lightgbm" in maps, "what this run never asks for was imported before it"
+    warm.kill()
+    machine.hold.unlink()
+    assert machine.handled(9, 30) == run.run_id, "the run does not need it any more"
+    machine.write(10)
+    machine.handled(10, 120)  # out of a new one, which imports everything first
+
+
+def test_a_run_can_be_ended_by_a_person_and_one_that_crashes_takes_nothing_else_with_it(machine: Machine) -> None:
+    machine.hold.touch()
+    machine.write(11)
+    run, pid = machine.working()
+    assert machine.instance.run_launcher.terminate(run.run_id)
+    until(lambda: machine.status(run.run_id) == dg.DagsterRunStatus.CANCELED, 30, "the run to be canceled")
+    again, pid = machine.working()  # the letter is still there
+    server = machine.services[0].process
+    assert server is not None
+    os.kill(pid, signal.SIGSEGV)
+    machine.hold.unlink()
+    machine.handled(11, 60)
+    assert machine.status(again.run_id) == dg.DagsterRunStatus.FAILURE
+    assert server.poll() is None
+    assert machine.services[0].process is server
+
+
 def test_a_run_that_died_with_the_daemon_and_its_code_server_does_not_block_its_job(machine: Machine) -> None:
     machine.hold.touch()
     machine.write(2)
     run, pid = machine.working()
-    assert machine.daemon.process is not None
-    os.killpg(machine.daemon.process.pid, signal.SIGKILL)  # as when the machine goes down
+    machine.kill()
     until(lambda: not Path(f"/proc/{pid}").exists(), 10, "the run's process to be gone")
     machine.hold.unlink()
     machine.handled(2, 60)
@@ -181,8 +224,7 @@ def test_a_clock_that_is_two_days_ahead_and_set_right_again_stops_nothing(machin
     clock = home / "clock"
     clock.write_text("172800")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", home / "clock.so", CLOCK], check=True)
-    assert machine.daemon.process is not None
-    os.killpg(machine.daemon.process.pid, signal.SIGKILL)
+    machine.kill()
     machine.write(5)
     machine.handled(5, 90)
     assert machine.dagster_rows(last_tick) == [(True,)]
@@ -190,7 +232,7 @@ def test_a_clock_that_is_two_days_ahead_and_set_right_again_stops_nothing(machin
     machine.write(6)
     machine.handled(6, 90)  # not in two days
     assert machine.dagster_rows(last_tick) == [(False,)]
-    assert "the clock was set back by 172" in machine.daemon.log.read_text()
+    assert "the clock was set back by 172" in machine.services[-1].log.read_text()
 
 
 def test_a_full_disk_loses_nothing_and_heals_once_there_is_space(machine: Machine) -> None:

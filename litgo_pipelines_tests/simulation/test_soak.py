@@ -38,8 +38,9 @@ MINUTE = timedelta(minutes=1)
         ("python -m litgo_pipelines.cli up", None, "supervisor"),
         ("python -m litgo_pipelines.runtime.daemon run -w workspace.yaml", "supervisor", "daemon"),
         ("python -m litgo_pipelines.runtime.webserver -h 127.0.0.1", "supervisor", "webserver"),
-        ("python -m dagster api grpc --lazy-load-user-code --socket /tmp/x", "daemon", "code server"),
-        ("python -B -c from multiprocessing.spawn import spawn_main; spawn_main()", "code server", "run worker"),
+        ("python -m litgo_pipelines.runtime.code_server --socket /tmp/x", "supervisor", "code server"),
+        ("python -B -c from multiprocessing.forkserver import main; main(3)", "code server", "warm process"),
+        ("python -B -c from multiprocessing.forkserver import main; main(3)", "warm process", "run worker"),
         ("python -B -c from multiprocessing.spawn import spawn_main; spawn_main()", "run worker", "step"),
         ("python -c from multiprocessing.resource_tracker import main;main(5)", "code server", None),
         ("tail -F -c +0 /home/dagster/run.out", "run worker", None),
@@ -208,7 +209,7 @@ def test_what_is_lost_or_counted_wrong_is_found(database_url: str, vendors: soak
 def test_everything_that_is_scheduled_is_due() -> None:
     expected = soak_audit.due(NOW, NOW + timedelta(hours=2))
     assert expected["offer_expiry_schedule"] == 2
-    assert expected["pending_cases_sensor"] == 480
+    assert expected["pending_cases_sensor"] == 1440
     assert expected["nightly_equity_at_02h"] == 0
     assert soak_audit.due(NOW, NOW + timedelta(hours=24))["nightly_equity_at_02h"] == 1
 

@@ -1,0 +1,62 @@
+"""Starting and stopping: one supervisor per home, and nothing left running by a command that is ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from litgo_pipelines.runtime import supervisor
+from litgo_pipelines_tests.support import until
+
+
+def test_a_second_supervisor_of_a_home_is_refused_in_words(tmp_path: Path) -> None:
+    with (
+        supervisor.alone(tmp_path),
+        pytest.raises(supervisor.StartError, match=rf"process {os.getpid()}\): stop it first"),
+        supervisor.alone(tmp_path),
+    ):
+        pass
+    with supervisor.alone(tmp_path):
+        pass
+
+
+def test_services_are_stopped_at_once_and_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+    deaf = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(1, flush=True)\ntime.sleep(90)"
+    slow = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit(0)))\n"
+    slow += "print('slow', flush=True)\ntime.sleep(90)"
+    services = [supervisor.Service(f"service{n}", [sys.executable, "-c", slow]) for n in range(4)]
+    services.append(supervisor.Service("deaf", [sys.executable, "-c", deaf]))
+    for service in services:
+        service.start({}, tmp_path)
+    until(lambda: all(service.log.read_text() for service in services), 60, "the services")
+    began = time.monotonic()
+    supervisor.stop(services, patience=3)
+    assert time.monotonic() - began >= 3, "the deaf one is waited for"
+    codes = [service.process.wait(1) for service in services if service.process]
+    assert codes == [0, 0, 0, 0, -signal.SIGKILL]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_ended_leaves_nothing_running(tmp_path: Path, number: int) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("DATABASE_URL")}
+    environment["LITGO_HOME"] = str(tmp_path / "home")
+    command = [sys.executable, "-m", "litgo_pipelines.cli", "exec", "--", "sleep", "300"]
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+
+        def family() -> list[psutil.Process]:
+            return psutil.Process(process.pid).children(recursive=True)
+
+        until(lambda: any(child.name() == "sleep" for child in family()), 90, "the command")
+        pid = tmp_path / "home" / "postgres" / "postmaster.pid"
+        left = [*family(), psutil.Process(int(pid.read_text().split()[0]))]
+        os.kill(process.pid, number)
+        process.wait(60)
+    _, alive = psutil.wait_procs(left, timeout=10)
+    assert not [other for other in alive if other.status() != psutil.STATUS_ZOMBIE]
+    assert not pid.exists()
