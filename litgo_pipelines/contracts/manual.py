@@ -11,7 +11,7 @@ from uuid import UUID
 
 from litgo_pipelines.contracts import records
 from litgo_pipelines.contracts.document import ZONE
-from litgo_pipelines.database import Connection, Cursor, in_transaction
+from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
 from litgo_pipelines.observability.tables import markdown_table
 
 SignedBy = Literal["client", "lawyer", "both"]
@@ -36,11 +36,7 @@ class Task:
 def open_tasks(cursor: Cursor, as_of: datetime, limit: int = 100) -> list[Task]:
     """What is to be signed by hand, the most urgent first."""
     cursor.execute(
-        "SELECT r.contract_id::text, r.due_at, r.due_at < %(as_of)s, litgo.instant(c.signed_client) IS NULL, "
-        "litgo.instant(c.signed_lawyer) IS NULL, "
-        "r.reason FROM litgo.contract_requests r JOIN contracts c ON c.id = r.contract_id "
-        "WHERE r.status = 'manual' AND c.status = 'pending-signature' AND r.requested_at <= %(as_of)s "
-        "ORDER BY r.due_at, r.contract_id LIMIT %(limit)s",
+        sql("litgo_pipelines.contracts", "tasks.sql"),
         {"as_of": as_of, "limit": limit},
     )
     return [

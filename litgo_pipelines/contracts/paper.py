@@ -76,10 +76,7 @@ def remind(cursor: Cursor, as_of: datetime) -> tuple[int, int]:
 def to_tell(cursor: Cursor, as_of: datetime) -> int:
     """Signatures by hand of which somebody is to be reminded or told now."""
     cursor.execute(
-        "SELECT count(*) FROM litgo.contract_requests r JOIN contracts c ON c.id = r.contract_id "
-        "WHERE r.status = 'manual' AND c.status = 'pending-signature' AND (litgo.day_end(r.due_at) <= %(as_of)s AND "
-        "r.overdue_told_at IS NULL OR r.reminded_at IS NULL AND litgo.day_end(r.due_at) > %(as_of)s "
-        "AND r.due_at - LEAST(%(remind)s, (r.due_at - r.requested_at) / 2) <= %(as_of)s)",
+        sql("litgo_pipelines.contracts", "to_remind.sql"),
         {"as_of": as_of, "remind": REMIND},
     )
     return int(cursor.fetchone()[0])

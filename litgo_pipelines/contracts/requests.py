@@ -327,22 +327,8 @@ def _digests(each: Pending) -> list[str]:
     return [parties.digest(each.contract_id, name or "", usable(email) or "") for name, email in people]
 
 
-REFUSE = """
-INSERT INTO litgo.contract_requests AS r (contract_id, transaction_id, status, reason, requested_at, next_check_at)
-VALUES (%(contract)s, %(transaction)s, 'refused', %(reason)s, %(at)s, %(at)s + interval '1 hour')
-ON CONFLICT (contract_id) DO UPDATE SET reason = excluded.reason, checks = r.checks + 1,
-    next_check_at = %(at)s + LEAST(24, 2 ^ LEAST(r.checks + 1, 5)) * interval '1 hour'
-WHERE r.status = 'refused'
-"""
-# The contract is read again under the lock of its row: it may have been canceled since.
-CLAIM = """
-INSERT INTO litgo.contract_requests AS r (contract_id, transaction_id, status, requested_at, claim, claimed_until)
-SELECT id, %(transaction)s, 'sending', %(at)s, %(claim)s, clock_timestamp() + %(lease)s * interval '1 second'
-FROM (SELECT id FROM contracts WHERE id = %(contract)s AND status = 'pending-signature' AND doc_url IS NULL FOR SHARE) c
-ON CONFLICT (contract_id) DO UPDATE SET status = 'sending', reason = NULL, requested_at = excluded.requested_at,
-    claim = excluded.claim, claimed_until = excluded.claimed_until, checks = 0, next_check_at = NULL, reminded_at = NULL
-WHERE r.status = 'refused'
-"""
+REFUSE = sql(PACKAGE, "refuse.sql")
+CLAIM = sql(PACKAGE, "claim.sql")
 CLAIM_AGAIN = """
 UPDATE litgo.contract_requests
 SET claim = %(claim)s, claimed_until = clock_timestamp() + %(lease)s * interval '1 second'

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import psycopg2
 
 from litgo_pipelines.contracts import paper, parties, records
-from litgo_pipelines.database import Connection, Cursor, in_transaction
+from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
 from litgo_pipelines.resources.docusign import ENDED, DocuSign, Envelope, EnvelopeGone
 from litgo_pipelines.resources.external_service import (
     CircuitOpen,
@@ -297,16 +297,7 @@ def _settle(cursor: Cursor, due: Due, as_of: datetime, over: bool, status: str |
     cursor.execute(SETTLE, parameters)
 
 
-NEXT = """
-UPDATE litgo.contract_requests SET next_check_at = %(later)s
-WHERE contract_id = (
-    SELECT contract_id FROM litgo.contract_requests
-    WHERE (next_check_at <= %(as_of)s OR next_check_at > %(as_of)s + interval '25 hours') AND status <> 'refused'
-    ORDER BY next_check_at, contract_id LIMIT 1 FOR UPDATE SKIP LOCKED
-)
-RETURNING contract_id::text, transaction_id::text, envelope_id, requested_at, checks, failed_looks, due_at,
-    reminded_at IS NOT NULL, signers
-"""
+NEXT = sql("litgo_pipelines.contracts", "next_due.sql")
 SETTLE = """
 UPDATE litgo.contract_requests
 SET checks = checks + 1, failed_looks = 0, next_check_at = %(next)s, status = coalesce(%(status)s, status)

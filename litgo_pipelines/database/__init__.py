@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.resources import files
 from typing import TypeVar
 
@@ -198,6 +199,7 @@ def lock_key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
+@cache
 def sql(package: str, name: str) -> str:
     """The text of a `.sql` file that stands beside the module `package`."""
     return files(package).joinpath(name).read_text(encoding="utf-8")

@@ -142,11 +142,7 @@ def store_demand(cursor: Cursor, as_of: datetime, demand: Demand) -> None:
     )
     cursor.execute("DELETE FROM litgo.pool_demand")
     cursor.execute(
-        "INSERT INTO litgo.pool_demand (starts, ends, area, state, cases) "
-        "SELECT w.starts + d.day * interval '24 hours', w.starts + (d.day + 1) * interval '24 hours', "
-        "d.area, d.state, d.cases "
-        "FROM (SELECT %s::timestamptz - interval '720 hours' AS starts) w, "
-        "unnest(%s::int[], %s::text[], %s::text[], %s::int[]) AS d (day, area, state, cases)",
+        sql(PACKAGE, "store_demand.sql"),
         (as_of, cells[0].tolist(), [areas[k] for k in cells[1]], [states[k] for k in cells[1]], counts.tolist()),
     )
 

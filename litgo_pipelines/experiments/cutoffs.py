@@ -70,12 +70,7 @@ class NewestCutoff:
 def cutoff_due(cursor: Cursor, as_of: datetime, cutoff_minutes: int, *, starts: bool = True) -> bool:
     """Whether a cutoff can be closed or (starts) an experiment started; one query when there is nothing to do."""
     cursor.execute(
-        "SELECT EXISTS (SELECT FROM litgo.experiments e "
-        "WHERE NOT EXISTS (SELECT FROM litgo.experiment_ends x WHERE x.experiment = e.experiment) "
-        f"AND {_NEWEST} > {_CLOSED}), "
-        "EXISTS (SELECT FROM litgo.model_ledger c WHERE c.transition = 'challenger' "
-        "AND NOT EXISTS (SELECT FROM litgo.model_ledger l WHERE l.version = c.version AND l.sequence > c.sequence) "
-        "AND NOT EXISTS (SELECT FROM litgo.experiments e WHERE e.treatment_version = c.version))",
+        sql(PACKAGE, "cutoff_due.sql").replace("{newest}", _NEWEST).replace("{closed}", _CLOSED),
         {"as_of": as_of, "step": timedelta(minutes=cutoff_minutes)},
     )
     closable, challenger = cursor.fetchone()
@@ -109,13 +104,7 @@ def close_cutoff(cursor: Cursor, as_of: datetime, cutoff_minutes: int, run_id: s
 def newest_cutoff(cursor: Cursor) -> NewestCutoff | None:
     """None before the first closed cutoff of all. The decision is made again from the stored sums."""
     cursor.execute(
-        "SELECT c.experiment, coalesce('version ' || e.control_version, %s), e.treatment_version, e.spec -> 'rules', "
-        "c.statistics, c.held, CASE x.outcome WHEN 'stopped' THEN x.reason END, (SELECT sum(h.cases_30d)::float8 "
-        "/ nullif(sum(h.capacidade_mensal), 0) FROM lawyers l JOIN litgo.equity_history h ON h.lawyer_id = l.id "
-        "WHERE l.is_available AND h.night = (SELECT max(night) FROM litgo.equity_history)) "
-        "FROM litgo.experiment_cutoffs c "
-        "JOIN litgo.experiments e USING (experiment) LEFT JOIN litgo.experiment_ends x USING (experiment) "
-        "ORDER BY c.cutoff DESC LIMIT 1",
+        sql(PACKAGE, "newest_cutoff.sql"),
         (transitions.HEURISTIC,),
     )
     row = cursor.fetchone()
@@ -123,10 +112,7 @@ def newest_cutoff(cursor: Cursor) -> NewestCutoff | None:
         return None
     experiment, control, treatment, stored, statistics, held, stopped, utilisation = row
     cursor.execute(
-        "SELECT cutoff, (decision ->> 'log_e_better')::float8, (decision ->> 'log_e_worse')::float8, "
-        "(decision ->> 'log_e_mismatch')::float8 FROM (SELECT *, row_number() OVER (ORDER BY cutoff DESC) - 1 AS back, "
-        "count(*) OVER () AS cutoffs FROM litgo.experiment_cutoffs WHERE experiment = %s) c "
-        "WHERE back %% GREATEST(1, cutoffs / 300) = 0 ORDER BY cutoff",
+        sql(PACKAGE, "history.sql"),
         (experiment,),
     )
     rules, cutoff = ExperimentRules.from_dict(stored), Cutoff.from_dict(statistics)

@@ -292,19 +292,5 @@ class _Work:
         self.result.failures[case.case_id] = reason
 
 
-FAILED = """
-INSERT INTO litgo.triage_failures AS f (case_id, attempts, reason, first_failed_at, last_failed_at, retry_at)
-VALUES (%(case)s, 1, %(reason)s, %(at)s, %(at)s, %(at)s + %(retry)s)
-ON CONFLICT (case_id) DO UPDATE SET attempts = f.attempts + 1, reason = excluded.reason,
-    last_failed_at = excluded.last_failed_at, retry_at = excluded.last_failed_at + %(retry)s * (f.attempts + 1)
-RETURNING attempts
-"""
-GIVEN_UP = f"""
-INSERT INTO litgo.triage
-    (case_id, as_of, status, urgency_h, urgency_source, complexity, sources, alternatives, reason)
-SELECT id, %(at)s, 'review', coalesce(CASE WHEN urgency_h > 0 THEN litgo.number(urgency_h) END, {URGENCY_H}),
-       CASE WHEN urgency_h > 0 THEN 'client' ELSE 'default' END, coalesce(complexity, '{COMPLEXITY}'), '{{}}', '[]',
-       'failed'
-FROM cases WHERE id = %(case)s
-ON CONFLICT (case_id) DO NOTHING
-"""
+FAILED = sql(PACKAGE, "failed.sql")
+GIVEN_UP = sql(PACKAGE, "given_up.sql").replace("{urgency_h}", str(URGENCY_H)).replace("{complexity}", COMPLEXITY)

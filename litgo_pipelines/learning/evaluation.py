@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.database import Cursor
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.gate import (
     Evenness,
@@ -248,13 +248,7 @@ def record_verdict(
     return transitions.promote(cursor, version, key, result, actor, experiments=experiments).transition
 
 
-_PASSED = """
-SELECT r.root_run_id, r.mlflow_version FROM litgo.retrainings AS r
-WHERE r.evaluation -> 'decision' ->> 'outcome' = 'passed'
-  AND (SELECT l.transition FROM litgo.model_ledger AS l WHERE l.version = r.mlflow_version
-       ORDER BY l.sequence DESC LIMIT 1) = 'candidate'
-ORDER BY r.started_at DESC, r.root_run_id
-"""
+_PASSED = sql("litgo_pipelines.learning", "passed.sql")
 
 
 def candidate_to_promote(cursor: Cursor, at: datetime, *, experiments: bool) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from litgo_pipelines.database import Cursor, advisory_lock
+from litgo_pipelines.database import Cursor, advisory_lock, sql
 from litgo_pipelines.lifecycle import states
 from litgo_pipelines.observability.metrics import add, count
 
@@ -163,12 +163,7 @@ def append(
     if transition not in states.TRANSITIONS:
         raise ValueError(f"unknown transition {transition!r}: one of {', '.join(states.TRANSITIONS)}")
     cursor.execute(
-        "INSERT INTO litgo.model_ledger "
-        "(sequence, transition, transition_key, version, evidence, run_id, actor, reason, successor, recorded_at) "
-        "SELECT %(expected)s + 1, %(transition)s, %(key)s, %(version)s, %(evidence)s, %(run_id)s, %(actor)s, "
-        "%(reason)s, %(successor)s, coalesce(%(at)s, now()) "
-        "WHERE (SELECT coalesce(max(sequence), 0) FROM litgo.model_ledger) = %(expected)s "
-        f"ON CONFLICT DO NOTHING RETURNING {_COLUMNS}",
+        sql("litgo_pipelines.lifecycle", "append.sql").replace("{columns}", _COLUMNS),
         {
             "expected": expected_sequence,
             "transition": transition,

@@ -12,17 +12,7 @@ from litgo_pipelines.marketplace import views
 from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA
 
 ROLE = "litgo_pipelines"
-# A case and a lawyer who have met in no match and no offer.
-PAIR = """
-CREATE TEMP TABLE litgo_pair ON COMMIT DROP AS
-SELECT c.id AS case_id, l.id AS lawyer_id
-FROM (SELECT id FROM cases ORDER BY status = 'pending_assignment' DESC, created_at DESC NULLS LAST LIMIT 20) c
-CROSS JOIN (SELECT id FROM lawyers ORDER BY is_available DESC, id LIMIT 200) l
-WHERE NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id AND o.lawyer_id = l.id)
-  AND NOT EXISTS (SELECT FROM case_matches m WHERE m.case_id = c.id AND m.lawyer_id = l.id)
-LIMIT 1;
-GRANT SELECT ON litgo_pair TO PUBLIC
-"""
+PAIR = sql("litgo_pipelines.marketplace", "pair.sql")
 _ADVICE = {
     "42501": "run `python -m litgo_pipelines.database.roles` as the database's owner, after `litgo migrate`",
     "23514": "a check of theirs refuses the value: translate it in the mapping (values), or widen the check",

@@ -185,11 +185,7 @@ def _known(cursor: Cursor, relation: str) -> list[Known]:
 
 def _indexes(cursor: Cursor, relation: int) -> Iterator[Known]:
     cursor.execute(
-        "SELECT i.indexrelid, c.relname, m.amname, "
-        "array(SELECT pg_get_indexdef(i.indexrelid, k, false) FROM generate_series(1, i.indnkeyatts) k), "
-        "pg_get_expr(i.indpred, i.indrelid), i.indisvalid AND i.indisready, pg_get_indexdef(i.indexrelid) "
-        "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam "
-        "WHERE i.indrelid = %s ORDER BY c.relname",
+        sql("litgo_pipelines.marketplace", "known_indexes.sql"),
         (relation,),
     )
     for oid, name, method, keys, where, valid, definition in cursor.fetchall():
@@ -253,10 +249,5 @@ def _keep(cursor: Cursor, wish: Wish, index: Known | None, reason: str | None) -
 
 def blockers(cursor: Cursor) -> str:
     """The longest open transactions of this database, without what they do."""
-    cursor.execute(
-        "SELECT format('process %s of %s, %s, open for %s s', pid, coalesce(nullif(application_name, ''), usename), "
-        "state, extract(epoch FROM clock_timestamp() - xact_start)::int) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL "
-        "ORDER BY xact_start LIMIT 3"
-    )
+    cursor.execute(sql("litgo_pipelines.marketplace", "blockers.sql"))
     return "; ".join(row for (row,) in cursor.fetchall()) or "none that this user may see"

@@ -1,33 +1,14 @@
 """Whether the schemas that bear our names are ours: before anything is created, changed or run in them."""
 
-from litgo_pipelines.database import SCHEMA, Cursor
+from litgo_pipelines.database import SCHEMA, Cursor, sql
 from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA
 
-_OWNERS = """
-SELECT nspname, pg_get_userbyid(nspowner), pg_has_role(nspowner, 'USAGE'),
-       EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND relkind IN ('r', 'p', 'v', 'm', 'f'))
-           OR EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid)
-FROM pg_namespace n WHERE nspname IN (%(ours)s, %(views)s)
-"""
+_OWNERS = sql("litgo_pipelines.marketplace", "owners.sql")
 _MIGRATIONS = """
 SELECT count(*) = 3 FROM pg_attribute
 WHERE attrelid = to_regclass(%(migrations)s) AND attname IN ('version', 'name', 'sha256') AND NOT attisdropped
 """
-# What runs with the rights of whoever works with our tables, and was put there by somebody else.
-_PLANTED = """
-SELECT 'the function ' || p.oid::regprocedure FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE nspname IN (%(ours)s, %(views)s) AND p.proowner <> n.nspowner
-UNION ALL
-SELECT 'the trigger ' || tgname || ' on ' || t.tgrelid::regclass
-FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_proc p ON p.oid = t.tgfoid
-WHERE NOT tgisinternal AND nspname IN (%(ours)s, %(views)s) AND p.pronamespace <> n.oid
-UNION ALL
-SELECT 'the rule ' || rulename || ' on ' || r.ev_class::regclass
-FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE nspname = %(ours)s AND c.relkind <> 'v'
-ORDER BY 1
-"""
+_PLANTED = sql("litgo_pipelines.marketplace", "planted.sql")
 
 
 def problem(cursor: Cursor) -> str | None:

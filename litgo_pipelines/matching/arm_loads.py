@@ -13,18 +13,13 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.database import Cursor
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.experiments.assignment import ARMS
+from litgo_pipelines.matching.statements import PACKAGE
 
 Floats = NDArray[np.float64]
 
-_OFFERS = """
-SELECT x.arm, o.lawyer_id::text, count(*), count(*) FILTER (WHERE x.exposed_at <= %(as_of)s)
-FROM litgo.exposures x JOIN offers o ON o.case_id = x.case_id AND o.sent_at = x.exposed_at
-WHERE x.experiment = %(experiment)s AND x.arm = ANY(%(arms)s)
-  AND x.exposed_at > %(as_of)s - interval '720 hours' AND x.exposed_at < %(until)s
-GROUP BY 1, 2
-"""
+_OFFERS = sql(PACKAGE, "arm_offers.sql")
 
 
 @dataclass

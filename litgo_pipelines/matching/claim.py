@@ -9,10 +9,10 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from litgo_pipelines.database import Cursor
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.matching.plan import Arms, Batch, Plan
-from litgo_pipelines.matching.statements import statement
+from litgo_pipelines.matching.statements import PACKAGE, statement
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # an earlier instant is none: `waits.put_aside`
 EMBEDDED_WITHIN = timedelta(minutes=2)  # a new case waits for its vector for so long
@@ -122,14 +122,7 @@ def claim_batch(
 def unmatched_cases(cursor: Cursor, batch: Batch) -> list[ClaimedCase]:
     """What is left of the batch: not matched, not failed and not put off in this batch, still pending."""
     cursor.execute(
-        "SELECT b.turn, b.case_id::text, b.round "
-        "FROM unnest(%(case_ids)s::uuid[], %(rounds)s::int[]) WITH ORDINALITY AS b (case_id, round, turn) "
-        "JOIN cases c ON c.id = b.case_id AND c.status = 'pending_assignment' "
-        "WHERE NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = b.case_id AND m.round = b.round) "
-        "AND NOT EXISTS (SELECT FROM litgo.matching_failures f WHERE f.case_id = b.case_id AND f.retry_at > %(as_of)s "
-        "AND f.last_failed_at <= %(as_of)s) "
-        "AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = b.case_id AND v.looked_at = %(as_of)s) "
-        "ORDER BY b.turn",
+        sql(PACKAGE, "unmatched.sql"),
         {"case_ids": batch.case_ids, "rounds": batch.rounds, "as_of": batch.as_of},
     )
     return [ClaimedCase(*row) for row in cursor.fetchall()]

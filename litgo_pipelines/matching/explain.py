@@ -8,9 +8,10 @@ from typing import NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.database import Cursor
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.matching.allocation import Choice
 from litgo_pipelines.matching.features import COUNTRY_KM
+from litgo_pipelines.matching.statements import PACKAGE
 from litgo_pipelines.models.features import BASE, FEATURES, KEYS
 from litgo_pipelines.observability.tables import markdown_table
 
@@ -124,23 +125,14 @@ def considered(
 def read_matchings(cursor: Cursor, case_id: str) -> list[Explained]:
     """Every round of a case, oldest first. Raises NotMatched with what is known of the case instead."""
     cursor.execute(
-        "SELECT m.case_id::text, m.round, m.matched_at, m.candidates, m.radius_km, m.lambda, "
-        "(b.parameters -> 'rule' ->> 'weight')::float8, m.pool_load, e.ranker, e.model_version, "
-        "coalesce(w.weights_used, '{}'), w.preset_used, m.considered "
-        "FROM litgo.matchings m JOIN litgo.matching_batches b USING (batch_id) "
-        "JOIN litgo.exposures e USING (case_id, round) "
-        "LEFT JOIN case_matches w ON w.case_id = m.case_id AND w.lawyer_id = (m.considered -> 0 ->> 'lawyer_id')::uuid "
-        "WHERE m.case_id::text = %s ORDER BY m.round",
+        sql(PACKAGE, "matchings.sql"),
         (case_id,),
     )
     rows = cursor.fetchall()
     if rows:
         return [Explained(*row) for row in rows]
     cursor.execute(
-        "SELECT c.status, litgo.chosen(c.area), f.reason, f.attempts, f.retry_at, v.since, v.next_look_at, "
-        "d.of_case_id::text FROM cases c LEFT JOIN litgo.case_duplicates d ON d.case_id = c.id "
-        "LEFT JOIN litgo.matching_failures f ON f.case_id = c.id "
-        "LEFT JOIN litgo.case_waits v ON v.case_id = c.id WHERE c.id::text = %s",
+        sql(PACKAGE, "not_matched.sql"),
         (case_id,),
     )
     found = cursor.fetchone()

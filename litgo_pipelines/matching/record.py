@@ -96,14 +96,7 @@ def write(connection: Connection, matched: MatchedCase, deltas: list[Delta]) -> 
 def record_failure(cursor: Cursor, case_id: str, reason: str, as_of: datetime) -> bool:
     """One more failed try of a case; True when the team was told, now or before."""
     cursor.execute(
-        "INSERT INTO litgo.matching_failures AS f "
-        "(case_id, attempts, reason, first_failed_at, last_failed_at, retry_at, dead) "
-        "VALUES (%(case)s, 1, %(reason)s, %(at)s, %(at)s, %(at)s + %(retry)s, false) "
-        "ON CONFLICT (case_id) DO UPDATE SET attempts = f.attempts + 1, reason = excluded.reason, "
-        "last_failed_at = excluded.last_failed_at, "
-        "retry_at = excluded.last_failed_at + CASE WHEN f.attempts + 1 >= %(attempts)s THEN %(told)s "
-        "ELSE %(retry)s * (f.attempts + 1) END, "
-        "dead = f.attempts + 1 >= %(attempts)s RETURNING dead, first_failed_at",
+        sql(PACKAGE, "failed.sql"),
         {
             "case": case_id,
             "reason": reason[:1000],

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from litgo_pipelines import steps
+from litgo_pipelines.database import sql
 from litgo_pipelines.lifecycle.assets import GROUP
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
@@ -89,12 +90,7 @@ def quality_monitor(
 )
 def champion_works(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT (SELECT count(*) FROM litgo.quality_incidents i WHERE NOT EXISTS "
-            "(SELECT FROM litgo.quality_incident_ends e WHERE e.incident = i.incident)), "
-            "c.version, c.decision, c.alarms FROM (VALUES (1)) AS one LEFT JOIN LATERAL "
-            "(SELECT * FROM litgo.quality_checks ORDER BY checked_at DESC LIMIT 1) c ON true"
-        )
+        cursor.execute(sql("litgo_pipelines.monitoring", "works.sql"))
         unfinished, version, decision, alarms = cursor.fetchone()
     reasons = "; ".join(alarm["reason"] for alarm in alarms or [])
     return dg.AssetCheckResult(

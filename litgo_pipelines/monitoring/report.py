@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from litgo_pipelines.database import Cursor
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.monitoring.check import QualityCheck
 from litgo_pipelines.monitoring.rules import Counts, QualityRules
 from litgo_pipelines.observability.plots import figure, markdown_image
@@ -32,12 +32,7 @@ class Point:
 def history(cursor: Cursor, at: datetime) -> list[Point]:
     """The last week's checks by the hour, oldest first."""
     cursor.execute(
-        "SELECT date_trunc('hour', checked_at), sum(outcomes), sum(successes), sum(control_outcomes), "
-        "sum(control_successes), (array_agg(cusum ORDER BY checked_at DESC))[1], "
-        "(array_agg((state -> 'against_control' ->> 'cusum')::float8 ORDER BY checked_at DESC))[1], "
-        "(array_agg((r.reference ->> 'rate')::float8 ORDER BY checked_at DESC))[1] "
-        "FROM litgo.quality_checks LEFT JOIN litgo.quality_references r USING (episode) "
-        "WHERE checked_at > %s AND checked_at <= %s GROUP BY 1 ORDER BY 1",
+        sql("litgo_pipelines.monitoring", "history.sql"),
         (at - SHOWN, at),
     )
     return [Point(*row) for row in cursor.fetchall()]

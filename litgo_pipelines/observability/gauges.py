@@ -36,12 +36,7 @@ _POOLS = (
     "ORDER BY night DESC LIMIT 1) newest CROSS JOIN jsonb_array_elements(pools) WITH ORDINALITY AS p (pool, place) "
     f"WHERE place <= {POOLS}"
 )
-_BY_AREA = (
-    "SELECT c.area, {} FROM (SELECT case_id, bool_or(status IN ('interested', 'closed')) AS accepted "
-    "FROM exported_offers WHERE sent_at > now() - interval '30 days' AND sent_at <= now() - interval '1 day' "
-    "GROUP BY 1) o JOIN exported_cases c ON c.id = o.case_id "
-    f"WHERE c.area IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT {AREAS}"
-)
+_BY_AREA = sql("litgo_pipelines.observability", "areas.sql").replace("{areas}", str(AREAS))
 _URGENT = sql("litgo_pipelines.observability", "urgent_waits.sql")
 
 GAUGES: dict[str, Gauge] = {
@@ -92,12 +87,7 @@ GAUGES: dict[str, Gauge] = {
     ),
     "case_queue_oldest_age_seconds": Gauge(
         "Age of the oldest case of the last two weeks that was never matched and waits for no person; 0 without one.",
-        "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM exported_cases c "
-        "WHERE c.status = 'pending_assignment' AND c.created_at > now() - interval '14 days' AND c.created_at <= now() "
-        "AND NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = c.id) "
-        "AND NOT EXISTS (SELECT FROM exported_offers o WHERE o.case_id = c.id) "  # of before the pipelines, by others
-        "AND NOT EXISTS (SELECT FROM litgo.matching_failures f WHERE f.case_id = c.id AND f.dead) "
-        "AND NOT EXISTS (SELECT FROM litgo.triage t WHERE t.case_id = c.id AND t.status = 'review')",
+        sql("litgo_pipelines.observability", "case_queue.sql"),
     ),
     "urgent_waits_cases": Gauge(
         "Cases that wait for triage, or for a person's review, by the urgency they are known to have.",
@@ -115,10 +105,7 @@ GAUGES: dict[str, Gauge] = {
     ),
     "contract_queue_oldest_age_seconds": Gauge(
         "Age of the oldest contract of the last 30 days that nobody has sent for signature yet; 0 without one.",
-        "SELECT coalesce(extract(epoch FROM now() - min(c.created_at)), 0) FROM exported_contracts c "
-        "WHERE c.status = 'pending-signature' AND NOT c.documented AND c.created_at > now() - interval '30 days' "
-        "AND c.created_at <= now() "
-        "AND NOT EXISTS (SELECT FROM litgo.contract_requests r WHERE r.contract_id = c.id)",
+        sql("litgo_pipelines.observability", "contract_queue.sql"),
     ),
     "outbox_oldest_age_seconds": Gauge(
         "Age of the oldest message that is not delivered yet; 0 without one.",
@@ -134,22 +121,14 @@ GAUGES: dict[str, Gauge] = {
     ),
     "offer_outcomes": Gauge(
         "Offers whose term ended in the last 24 hours, by what they came to.",
-        "SELECT s.status, count(o.id) FROM (VALUES ('interested'), ('declined'), ('expired'), ('other')) s (status) "
-        "LEFT JOIN (SELECT id, CASE WHEN status = 'closed' THEN 'interested' "
-        "WHEN status IN ('interested', 'declined', 'expired') THEN status ELSE 'other' END AS status "
-        "FROM exported_offers WHERE sent_at > now() - interval '8 days' AND expires_at > now() - interval '1 day' "
-        "AND expires_at <= now()) o USING (status) GROUP BY 1",
+        sql("litgo_pipelines.observability", "offer_outcomes.sql"),
         ("status",),
         every=60,
         most=4,
     ),
     "case_outcomes": Gauge(
         "Cases whose offers' term ended 1 to 8 days ago: with an interested lawyer, and those with a contract signed.",
-        "WITH found AS (SELECT case_id FROM exported_offers WHERE sent_at > now() - interval '15 days' "
-        "AND expires_at > now() - interval '8 days' AND expires_at <= now() - interval '1 day' "
-        "AND status IN ('interested', 'closed') GROUP BY 1) "
-        "SELECT 'interested', count(*) FROM found UNION ALL SELECT 'signed', count(*) FROM found f WHERE EXISTS "
-        "(SELECT FROM exported_contracts c WHERE c.case_id = f.case_id AND c.status IN ('active', 'closed'))",
+        sql("litgo_pipelines.observability", "case_outcomes.sql"),
         ("outcome",),
         every=300,
         most=2,

@@ -11,6 +11,7 @@ statements, and it compares with each machine's own clock.
 import uuid
 from dataclasses import dataclass
 
+from litgo_pipelines.database import sql
 from litgo_pipelines.resources.bounded import BriefDatabase
 
 
@@ -63,37 +64,10 @@ class CircuitBreaker:
         return bool(row and row[0])
 
 
-# No pause is longer than an hour: one that is was written while a clock was wrong.
-# Of two that race, the second waits for the first one's row and finds retry_at moved: it gets no probe.
-ADMIT = """
-WITH probe AS (
-    UPDATE litgo.circuit_breakers
-    SET probe = %(token)s::uuid, retry_at = clock_timestamp() + %(lease)s * interval '1 second'
-    WHERE service = %(service)s
-      AND (retry_at <= clock_timestamp() OR retry_at > clock_timestamp() + interval '2 hours')
-    RETURNING 1
-)
-SELECT EXISTS (SELECT FROM probe),
-       (SELECT extract(epoch FROM retry_at - clock_timestamp())::float8
-        FROM litgo.circuit_breakers WHERE service = %(service)s)
-"""
+ADMIT = sql("litgo_pipelines.resources", "breaker_admit.sql")
 SUCCEEDED = """
 UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL, probe = NULL
 WHERE service = %(service)s AND (opened_at IS NULL AND failures > 0 OR probe = %(token)s::uuid)
 RETURNING 1
 """
-FAILED = """
-INSERT INTO litgo.circuit_breakers AS b (service, failures, opened_at, retry_at, last_failed_at, last_reason)
-SELECT %(service)s, 1, CASE WHEN opens THEN at END, CASE WHEN opens THEN at + pause END, at, %(reason)s
-FROM (SELECT clock_timestamp() AS at, %(pause)s * interval '1 second' AS pause, %(threshold)s <= 1 AS opens) AS _
-ON CONFLICT (service) DO UPDATE SET
-    failures = b.failures + 1,
-    opened_at = CASE WHEN b.opened_at IS NULL AND b.failures + 1 >= %(threshold)s THEN clock_timestamp()
-                     ELSE b.opened_at END,
-    retry_at = CASE WHEN b.opened_at IS NULL AND b.failures + 1 >= %(threshold)s OR b.probe = %(token)s::uuid
-                    THEN clock_timestamp() + %(pause)s * interval '1 second' ELSE b.retry_at END,
-    probe = nullif(b.probe, %(token)s::uuid),
-    last_failed_at = excluded.last_failed_at,
-    last_reason = excluded.last_reason
-RETURNING failures = %(threshold)s
-"""
+FAILED = sql("litgo_pipelines.resources", "breaker_failed.sql")

@@ -19,7 +19,7 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 from psycopg2.extras import execute_values
 
-from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction
+from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, sql
 from litgo_pipelines.simulation import rows, truth, words
 from litgo_pipelines.simulation.truth import DAY, HOUR, Pairs, Taste, World
 
@@ -204,12 +204,7 @@ class _Step:
     def choose(self) -> dict[str, int]:
         """A day and more after the offers, clients choose among the interested, or nobody."""
         found = self._read(
-            "SELECT o.case_id::text, o.lawyer_id::text, c.client_id::text, extract(epoch FROM o.sent_at)::float8, "
-            "(SELECT count(*) FROM offers b WHERE b.case_id = o.case_id AND b.sent_at = o.sent_at "
-            f"AND b.raw_score > o.raw_score)::float8, {_CASE} FROM offers o JOIN cases c ON c.id = o.case_id "
-            "WHERE o.status = 'interested' AND c.status = 'pending_assignment' AND o.sent_at <= %(yesterday)s "
-            "AND o.sent_at > %(start)s - interval '30 days' AND c.area IS NOT NULL "
-            "AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id) ORDER BY o.case_id, 5, o.lawyer_id",
+            sql("litgo_pipelines.simulation", "interested.sql").replace("{case}", _CASE),
             ("case_id", "lawyer_id", "client_id", "sent", "place", *_CASE_COLUMNS),
             yesterday=self.stop - DAY,
         )
@@ -254,12 +249,7 @@ class _Step:
         news |= _news(found["signed_lawyer"], lawyer, self.stop)
         signed = [np.where(at <= self.stop, at, np.nan) for at in (client, lawyer)]
         self._update(
-            "UPDATE contracts k SET status = v.status, "
-            "signed_client = coalesce(k.signed_client, to_timestamp(v.client)), "
-            "signed_lawyer = coalesce(k.signed_lawyer, to_timestamp(v.lawyer)), doc_url = CASE WHEN v.status IN "
-            "('active', 'closed') THEN coalesce(k.doc_url, 'https://example.com/contratos/' || k.id) "
-            "ELSE k.doc_url END "
-            "FROM (VALUES %s) AS v (id, status, client, lawyer) WHERE k.id = v.id::uuid",
+            sql("litgo_pipelines.simulation", "contract_life.sql"),
             (found["id"][news], status[news], signed[0][news], signed[1][news]),
             "(%s, %s, %s::float8, %s::float8)",
         )
@@ -321,10 +311,7 @@ class _Step:
     def give_up(self) -> dict[str, int]:
         """Some clients end the search after a week without a yes."""
         found = self._read(
-            "SELECT c.id::text FROM cases c WHERE c.status = 'pending_assignment' "
-            "AND c.created_at > %(start)s - interval '7 days' AND c.created_at <= %(stop)s - interval '7 days' "
-            "AND EXISTS (SELECT FROM offers o WHERE o.case_id = c.id) AND NOT EXISTS "
-            "(SELECT FROM offers o WHERE o.case_id = c.id AND o.status = 'interested') ORDER BY c.id",
+            sql("litgo_pipelines.simulation", "hopeless.sql"),
             ("case_id",),
         )["case_id"]
         found = found[self.fate.uniform(_keys(found), GIVES_UP) < truth.GIVES_UP]
@@ -332,10 +319,7 @@ class _Step:
 
     def _contracts(self, which: str) -> dict[str, NDArray]:
         return self._read(
-            "SELECT k.id::text, k.case_id::text, k.lawyer_id::text, k.client_id::text, k.status, "
-            "extract(epoch FROM k.created_at)::float8, extract(epoch FROM k.signed_client)::float8, "
-            f"extract(epoch FROM k.signed_lawyer)::float8, {_CASE} FROM contracts k JOIN cases c ON c.id = k.case_id "
-            f"WHERE k.created_at <= %(stop)s AND c.area IS NOT NULL AND {which} ORDER BY k.id",
+            sql("litgo_pipelines.simulation", "contracts.sql").replace("{case}", _CASE).replace("{which}", which),
             (
                 "id",
                 "case_id",

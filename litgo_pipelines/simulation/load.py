@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from litgo_pipelines.database import SCHEMA, Cursor, advisory_lock, connect
+from litgo_pipelines.database import SCHEMA, Cursor, advisory_lock, connect, sql
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -220,13 +220,7 @@ def _without_indexes(cursor: Cursor, bar: "tqdm[object]") -> Iterator[None]:
     it checks every row just the same. Inside the transaction, so nobody sees a table without its constraints.
     """
     cursor.execute(
-        """
-        SELECT conrelid::regclass::text, quote_ident(conname), contype::text, pg_get_constraintdef(oid)
-        FROM pg_constraint
-        WHERE contype IN ('p', 'u', 'f')
-          AND (conrelid = ANY(%(tables)s::regclass[]) OR confrelid = ANY(%(tables)s::regclass[]))
-        ORDER BY contype = 'f', conrelid::regclass::text, conname
-        """,
+        sql("litgo_pipelines.simulation", "constraints.sql"),
         {"tables": [f"public.{table}" for table in TABLES]},
     )
     constraints = cursor.fetchall()

@@ -14,6 +14,7 @@ from litgo_pipelines.tools.dashboards.parts import (
     SECONDS,
     SHARE,
     YELLOW,
+    Panel,
     Steps,
     above,
     assemble,
@@ -140,86 +141,98 @@ def build() -> Dashboard:
         "now-24h",
         "1m",
         {
-            "Agora": [
-                health(),
-                firing("Alertas críticos", "critical", above(1)),
-                firing("Avisos", "warning", ((None, GREEN), (1, YELLOW))),
-                number(
-                    "Fontes dos dados",
-                    "O exportador lê o banco e o Dagster; se um falha, as figuras envelhecem.",
-                    PLAIN,
-                    named(
-                        "source",
-                        {"database": "banco", "statistics": "estatísticas", "dagster": "Dagster"},
-                        "litgo_source_up{{{}}}".format,
-                    ),
-                    values=UP,
-                    alerts=["DatabaseDown", "DatabaseReadOnly", "StatisticsNotRead", "DagsterStorageDown"],
-                ),
-                champion(),
-                number("Ofertas ativas", "Ofertas que esperam resposta.", COUNT, {"ofertas": "active_offers_count"}),
-            ],
-            "Fluxo": [
-                lines(
-                    "Casos e ofertas por hora",
-                    "Casos triados, casos com advogado, ofertas feitas.",
-                    PER_HOUR,
-                    {
-                        "casos triados": per_hour("triage_requests_total"),
-                        "casos com advogado": per_hour("matches_found_total"),
-                        "ofertas": per_hour("offers_created_total"),
-                    },
-                ),
-                queues(),
-                lines(
-                    "Contratos por hora",
-                    "Levados à assinatura, e assinados pelas duas partes.",
-                    PER_HOUR,
-                    {
-                        "à assinatura": per_hour("contract_creation_method_total"),
-                        "assinados": per_hour("contracts_signed_total"),
-                    },
-                ),
-                lines(
-                    "O que veio das ofertas",
-                    "Das ofertas cujo prazo terminou nas últimas 24 horas.",
-                    SHARE,
-                    ACCEPTANCE,
-                    top=1,
-                    alerts=["FewOffersAccepted", "OffersExpire"],
-                ),
-            ],
-            "Metas e riscos": [
-                gini(),
-                coverage(),
-                fallbacks(span=8),
-                lines(
-                    "Distribuição, p95",
-                    "Do começo de um caso até suas ofertas: 95 % em menos tempo. Limite: 5 s.",
-                    SECONDS,
-                    {"p95": quantiles("matching_duration_seconds")["p95"]},
-                    limit=above(MATCHING_P95),
-                    alerts=["MatchingSlow"],
-                    span=8,
-                ),
-                lines(
-                    "Falhas de jobs por hora",
-                    "Execuções do Dagster que falharam.",
-                    PER_HOUR,
-                    {"falhas": per_hour("job_executions_total", where='status="failure"')},
-                    alerts=["CriticalJobFailed"],
-                    links={"Execuções": "${dagster}/runs"},
-                    span=8,
-                ),
-                lines(
-                    "Partes da saúde",
-                    "Cada parte de 0 a 100 %; a mais baixa é a causa.",
-                    SHARE,
-                    named("part", PARTS, "system_health_part{{{}}}".format),
-                    top=1,
-                    alerts=["HealthScoreLow"],
-                    span=8,
-                ),
-            ],
+            "Agora": _now(),
+            "Fluxo": _flow(),
+            "Metas e riscos": _targets(),
         },
     )
+
+
+def _now() -> list[Panel]:
+    return [
+        health(),
+        firing("Alertas críticos", "critical", above(1)),
+        firing("Avisos", "warning", ((None, GREEN), (1, YELLOW))),
+        number(
+            "Fontes dos dados",
+            "O exportador lê o banco e o Dagster; se um falha, as figuras envelhecem.",
+            PLAIN,
+            named(
+                "source",
+                {"database": "banco", "statistics": "estatísticas", "dagster": "Dagster"},
+                "litgo_source_up{{{}}}".format,
+            ),
+            values=UP,
+            alerts=["DatabaseDown", "DatabaseReadOnly", "StatisticsNotRead", "DagsterStorageDown"],
+        ),
+        champion(),
+        number("Ofertas ativas", "Ofertas que esperam resposta.", COUNT, {"ofertas": "active_offers_count"}),
+    ]
+
+
+def _flow() -> list[Panel]:
+    return [
+        lines(
+            "Casos e ofertas por hora",
+            "Casos triados, casos com advogado, ofertas feitas.",
+            PER_HOUR,
+            {
+                "casos triados": per_hour("triage_requests_total"),
+                "casos com advogado": per_hour("matches_found_total"),
+                "ofertas": per_hour("offers_created_total"),
+            },
+        ),
+        queues(),
+        lines(
+            "Contratos por hora",
+            "Levados à assinatura, e assinados pelas duas partes.",
+            PER_HOUR,
+            {
+                "à assinatura": per_hour("contract_creation_method_total"),
+                "assinados": per_hour("contracts_signed_total"),
+            },
+        ),
+        lines(
+            "O que veio das ofertas",
+            "Das ofertas cujo prazo terminou nas últimas 24 horas.",
+            SHARE,
+            ACCEPTANCE,
+            top=1,
+            alerts=["FewOffersAccepted", "OffersExpire"],
+        ),
+    ]
+
+
+def _targets() -> list[Panel]:
+    return [
+        gini(),
+        coverage(),
+        fallbacks(span=8),
+        lines(
+            "Distribuição, p95",
+            "Do começo de um caso até suas ofertas: 95 % em menos tempo. Limite: 5 s.",
+            SECONDS,
+            {"p95": quantiles("matching_duration_seconds")["p95"]},
+            limit=above(MATCHING_P95),
+            alerts=["MatchingSlow"],
+            span=8,
+        ),
+        lines(
+            "Falhas de jobs por hora",
+            "Execuções do Dagster que falharam.",
+            PER_HOUR,
+            {"falhas": per_hour("job_executions_total", where='status="failure"')},
+            alerts=["CriticalJobFailed"],
+            links={"Execuções": "${dagster}/runs"},
+            span=8,
+        ),
+        lines(
+            "Partes da saúde",
+            "Cada parte de 0 a 100 %; a mais baixa é a causa.",
+            SHARE,
+            named("part", PARTS, "system_health_part{{{}}}".format),
+            top=1,
+            alerts=["HealthScoreLow"],
+            span=8,
+        ),
+    ]

@@ -1,0 +1,12 @@
+SELECT
+    EXISTS (
+        SELECT FROM litgo.experiments e
+        WHERE NOT EXISTS (SELECT FROM litgo.experiment_ends x WHERE x.experiment = e.experiment)
+          AND {newest} > {closed}
+    ),
+    EXISTS (
+        SELECT FROM litgo.model_ledger c
+        WHERE c.transition = 'challenger'
+          AND NOT EXISTS (SELECT FROM litgo.model_ledger l WHERE l.version = c.version AND l.sequence > c.sequence)
+          AND NOT EXISTS (SELECT FROM litgo.experiments e WHERE e.treatment_version = c.version)
+    )
