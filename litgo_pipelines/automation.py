@@ -245,11 +245,15 @@ def _cases_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: dateti
     the newest case seen.
     """
     from litgo_pipelines.intake.batch import pending as untriaged_cases
+    from litgo_pipelines.marketplace import counts
     from litgo_pipelines.matching import waits
     from litgo_pipelines.matching.claim import open_batch, waiting_cases
     from litgo_pipelines.matching.plan import Plan
 
     values = settings()
+    if gone := counts.gone(cursor):  # nothing is matched until a person has looked
+        untriaged = untriaged_cases(cursor, tick, values.matching_batch_size)
+        return {"untriaged": len(untriaged), "gone": waits.gone_untold(cursor, gone)}
     plan = Plan(rounds=values.matching_rounds, round_days=values.matching_round_days, limit=values.matching_batch_size)
     waiting = waiting_cases(cursor, plan, tick, look_back(tick, values.matching_round_days))
     untriaged = untriaged_cases(cursor, tick, values.matching_batch_size)

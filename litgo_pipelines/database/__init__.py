@@ -17,7 +17,7 @@ from psycopg2.extensions import TransactionRollbackError
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from litgo_pipelines.database import session, urls, values
+from litgo_pipelines.database import session, urls, values, watch
 from litgo_pipelines.database.errors import CleanConnection, error_kind
 from litgo_pipelines.database.urls import DatabaseRefused as DatabaseRefused
 
@@ -33,7 +33,8 @@ SELECT pg_backend_pid()
 """
 # In the transaction after that: what a session must still have.
 KEPT = "SELECT pg_backend_pid(), current_setting('search_path'), current_setting('TimeZone'), current_database()"
-# A peer that is gone without a word is noticed within a minute.
+STATEMENT_SECONDS = 3600.0  # as SESSION says
+# A machine that is gone is noticed by TCP within a minute, a peer that falls silent by `watch`.
 KEEPALIVES = {
     "keepalives": 1,
     "keepalives_idle": 15,
@@ -41,6 +42,9 @@ KEEPALIVES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+CONNECT_SECONDS = 8  # per address; a name may have several
+PREPARE_SECONDS = 15.0  # of the first statements each
+TRY_SECONDS = 30.0  # afterwards there is no further try
 # What a trigger, a check or another session's lock says to a row.
 REFUSED = (psycopg2.IntegrityError, psycopg2.InternalError, psycopg2.DataError, InsufficientPrivilege, LockNotAvailable)
 MOST_REFUSED = 5_000  # beyond that it is no matter of single rows
@@ -74,22 +78,23 @@ def open_connection(
     """
     from sqlalchemy.engine import make_url
 
+    began = time.monotonic()
     for attempt in range(1, attempts + 1):
         try:
             opened = psycopg2.connect(
                 libpq(url),
                 application_name=application_name,
-                connect_timeout=10,
+                connect_timeout=CONNECT_SECONDS,
                 client_encoding="UTF8",
                 connection_factory=CleanConnection,
                 **KEEPALIVES,
             )
             return _prepared(opened, url, statement_seconds)
         except psycopg2.OperationalError as error:
-            if attempt == attempts:
+            if attempt == attempts or time.monotonic() - began > TRY_SECONDS:
                 host = make_url(url).host or make_url(url).query.get("host") or "the local socket"
                 raise DatabaseUnavailable(
-                    f"no connection to Postgres at {host} after {attempts} attempts: {str(error).strip()} — "
+                    f"no connection to Postgres at {host} after {attempt} attempts: {str(error).strip()} — "
                     "is it running? `litgo up` starts the embedded one; LITGO_DATABASE_URL names another."
                 ) from error
             time.sleep(0.5 * 2**attempt)
@@ -98,7 +103,9 @@ def open_connection(
 
 def _prepared(opened: CleanConnection, url: str, statement_seconds: float | None) -> Connection:
     """Settings are made after connecting, and looked at: a pooler ignores or refuses those of a connection's start."""
+    dsn = libpq(url)
     try:
+        opened.peer = watch.Peer(dsn, None, PREPARE_SECONDS)
         values.register(opened)
         with opened.cursor() as cursor:
             cursor.execute(SESSION)
@@ -110,6 +117,7 @@ def _prepared(opened: CleanConnection, url: str, statement_seconds: float | None
                 cursor.execute(f"SET statement_timeout = {statement_seconds * 1000:.0f}")
             opened.commit()
         session.verify(url, first, found)
+        opened.peer = watch.Peer(dsn, first, (statement_seconds or STATEMENT_SECONDS) + watch.GRACE)
     except BaseException:
         opened.close()
         raise

@@ -1,5 +1,6 @@
 """Query results as Arrow columns, by COPY: no row ever becomes a Python object."""
 
+import io
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -7,10 +8,11 @@ from contextlib import contextmanager
 from io import BufferedReader
 from typing import TYPE_CHECKING, cast
 
-from litgo_pipelines.database import Cursor
+from litgo_pipelines.database import Connection, Cursor, watch
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from _typeshed import ReadableBuffer
 
 
 def read(
@@ -36,6 +38,18 @@ def stream(
         yield _batches(source, types, block_bytes)
 
 
+class _Pipe(io.FileIO):
+    """The pipe's end that is written to; while the reader is slow nothing is to be heard from the server."""
+
+    def __init__(self, end: int, connection: Connection) -> None:
+        super().__init__(end, "w")
+        self.connection = connection
+
+    def write(self, data: "ReadableBuffer") -> int:
+        with watch.resting(self.connection):
+            return super().write(data)
+
+
 @contextmanager
 def _copied(cursor: Cursor, query: str) -> Iterator[BufferedReader]:
     """The query's rows as a CSV stream. Raises what the database raised, whatever the reader made of it."""
@@ -44,7 +58,7 @@ def _copied(cursor: Cursor, query: str) -> Iterator[BufferedReader]:
 
     def copy() -> None:
         try:
-            with os.fdopen(write_end, "wb", buffering=1 << 20) as sink:
+            with io.BufferedWriter(_Pipe(write_end, cursor.connection), 1 << 20) as sink:
                 cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", sink)
         except BaseException as error:
             failures.append(error)
@@ -58,7 +72,7 @@ def _copied(cursor: Cursor, query: str) -> Iterator[BufferedReader]:
         thread.join(timeout=1)
         if failures:  # the database broke off, and what the reader saw is only the consequence
             raise failures[0] from error
-        cursor.connection.cancel()  # the reader gave up
+        watch.cancel(cursor.connection)  # the reader gave up
         source.close()
         thread.join()
         raise

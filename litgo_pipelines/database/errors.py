@@ -14,6 +14,8 @@ from psycopg2.extensions import connection as _Connection
 from psycopg2.extensions import cursor as _Cursor
 from psycopg2.sql import Composable
 
+from litgo_pipelines.database import watch
+
 Query: TypeAlias = str | bytes | Composable
 Parameters = Mapping[str, object] | Sequence[object] | None
 P = ParamSpec("P")
@@ -87,25 +89,30 @@ def _text(name: str, code: str, found: psycopg2.extensions.Diagnostics) -> str:
 
 
 class CleanCursor(_Cursor):
-    """A cursor whose errors are `without_rows`."""
+    """A cursor whose errors are `without_rows`, and whose calls end when the server has fallen silent."""
 
     def execute(self, query: Query, vars: Parameters = None) -> None:
-        _clean(super().execute, query, vars)
+        _clean(self.connection, super().execute, query, vars)
 
     def executemany(self, query: Query, vars_list: Iterable[Parameters]) -> None:
-        _clean(super().executemany, query, vars_list)
+        _clean(self.connection, super().executemany, query, vars_list)
 
     def copy_expert(self, sql: Query, file: IO[str] | IO[bytes], size: int = 8192) -> None:
-        _clean(super().copy_expert, sql, file, size)
+        _clean(self.connection, super().copy_expert, sql, file, size)
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        return _clean(super().fetchone)
+        return _clean(self._asked, super().fetchone)
 
     def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
-        return _clean(super().fetchmany, self.arraysize if size is None else size)
+        return _clean(self._asked, super().fetchmany, self.arraysize if size is None else size)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        return _clean(super().fetchall)
+        return _clean(self._asked, super().fetchall)
+
+    @property
+    def _asked(self) -> _Connection | None:
+        """Whom a fetch asks: nobody, unless the cursor is the server's."""
+        return self.connection if self.name else None
 
 
 class CleanConnection(_Connection):
@@ -114,15 +121,27 @@ class CleanConnection(_Connection):
     def __init__(self, dsn: str, async_: int = 0) -> None:
         super().__init__(dsn, async_)
         self.cursor_factory = CleanCursor
+        self.peer: watch.Peer | None = None  # not watched
 
     def commit(self) -> None:
-        _clean(super().commit)
+        _clean(self, super().commit)
+
+    def rollback(self) -> None:
+        """A connection that is gone has rolled back: the error that told so stays the one that is seen."""
+        if not self.closed:
+            try:
+                _clean(self, super().rollback)
+            except psycopg2.Error:
+                if not self.closed:
+                    raise
 
 
-def _clean(call: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+def _clean(connection: _Connection | None, call: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
     # Raised outside the handler: inside it the error with the row would follow as its context.
-    try:
-        return call(*arguments, **named)
-    except psycopg2.Error as error:
-        clean = without_rows(error)
+    with watch.call(connection) as mine:
+        try:
+            return call(*arguments, **named)
+        except psycopg2.Error as error:
+            silent = mine is not None and mine.given_up
+            clean = psycopg2.OperationalError(mine.given_up) if mine and silent else without_rows(error)
     raise clean

@@ -4,7 +4,7 @@ Seeing no rows is not there being none: a table that lost more than half of its 
 until a person says that it is right.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,10 +15,25 @@ FEW = 20  # rows: below, a fall says nothing
 NIGHT = timedelta(hours=20)  # until counts of another night stand for these
 
 
+DECIDING = ("lawyers", "cases", "offers", "contracts")  # what matching takes for there not being, when it is gone
+
+
 @dataclass(frozen=True)
 class Count:
     rows: int
     counted_at: datetime
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A table that lost more than half of its rows since the last good night."""
+
+    table: str
+    rows: int
+    good: Count
+
+    def __str__(self) -> str:
+        return str(fall(self.table, self.rows, self.good))
 
 
 def fall(table: str, rows: int, good: Count | None) -> str | None:
@@ -31,10 +46,18 @@ def fall(table: str, rows: int, good: Count | None) -> str | None:
     )
 
 
-def count(cursor: Cursor) -> dict[str, int]:
+def count(cursor: Cursor, tables: Collection[str] = tuple(TABLES)) -> dict[str, int]:
     """Rows of each view, as this user sees them."""
-    cursor.execute("SELECT " + ", ".join(f"(SELECT count(*) FROM {table})" for table in TABLES))
-    return dict(zip(TABLES, cursor.fetchone() or (), strict=True))
+    cursor.execute("SELECT " + ", ".join(f"(SELECT count(*) FROM {table})" for table in tables))
+    return dict(zip(tables, cursor.fetchone() or (), strict=True))
+
+
+def gone(cursor: Cursor) -> list[Gone]:
+    """Of the tables that decide who is offered what, those that a person has to look at first."""
+    good = last_good(cursor)
+    known = [table for table in DECIDING if table in good]
+    rows = count(cursor, known) if known else {}
+    return [Gone(table, rows[table], good[table]) for table in known if fall(table, rows[table], good[table])]
 
 
 def last_good(cursor: Cursor) -> dict[str, Count]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import psycopg2
 
-from litgo_pipelines.database import Connection, Cursor, sql
+from litgo_pipelines.database import Connection, Cursor, sql, watch
 from litgo_pipelines.marketplace import views
 from litgo_pipelines.marketplace.mapping import quoted
 from litgo_pipelines.marketplace.views import FittedTable, one
@@ -208,6 +208,7 @@ def _create(cursor: Cursor, wish: Wish) -> tuple[str, bool]:
             time.sleep(PAUSE * attempt)
         try:
             cursor.execute(f"SET lock_timeout = '{BUILD_TIMEOUT}'; SET statement_timeout = 0")
+            watch.without_limit(cursor.connection)
             cursor.execute(_statement(wish, "CONCURRENTLY", wish.relation))
             return "", False
         except psycopg2.Error as error:

@@ -171,6 +171,8 @@ def parked_cases(context: dg.AssetExecutionContext, config: AsOfConfig, postgres
 
     as_of = config.instant()
     with postgres.connect() as connection, connection.cursor() as cursor:
+        if gone := waits.gone(cursor, as_of):
+            return dg.MaterializeResult(metadata={"stopped": "; ".join(map(str, gone))})
         aside = waits.put_aside(cursor, as_of)
         ended = waits.park(cursor, read_plan(cursor, settings()), as_of)
         told = waits.tell(cursor, as_of)
@@ -217,12 +219,15 @@ def allocation_parameters(
 ) -> dg.MaterializeResult:
     from tqdm import tqdm
 
+    from litgo_pipelines.marketplace import counts
     from litgo_pipelines.matching import calibration
     from litgo_pipelines.matching.plan import read_plan
     from litgo_pipelines.matching.serving import Rankers
 
     values, as_of = settings(), config.instant()
     with postgres.connect() as connection, connection.cursor() as cursor:
+        if gone := counts.gone(cursor):
+            return dg.MaterializeResult(metadata={"decision": f"lambda stays: {'; '.join(map(str, gone))}"})
         using = read_plan(cursor, values)
         arms = Rankers(mlflow, values.served_models, holdout_points=1)(cursor, None)
         rankers = list({ranker.version: ranker for ranker in arms.rankers.values()}.values())  # the champion first

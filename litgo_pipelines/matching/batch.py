@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from litgo_pipelines.database import Connection, Cursor, session_lock
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.equity import availability
+from litgo_pipelines.marketplace import counts
 from litgo_pipelines.matching import arm_loads, record, waits
 from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, read_cases, search, similar
 from litgo_pipelines.matching.claim import claim_batch, next_instant, open_batch, ready_cases, unmatched_cases
@@ -37,10 +38,13 @@ def match_pending(
 
     `connection`: in no transaction; one matcher works at a time, others wait. `arms_for(cursor, batch)`: the rankers
     an open batch began with, or (None) of a new one. Raises what the database raised when it is not one case's fault.
+    Nothing is matched while more than half of a table is gone: who is not seen would count as not there.
     """
     with session_lock(connection, LOCK):
         while True:
             with connection, connection.cursor() as cursor:
+                if counts.gone(cursor):
+                    return
                 left = open_batch(cursor)
                 instant = left.as_of if left else next_instant(cursor, as_of)
                 if left is None:

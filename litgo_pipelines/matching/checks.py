@@ -4,6 +4,7 @@ import dagster as dg
 
 from litgo_pipelines import steps
 from litgo_pipelines.database import sql
+from litgo_pipelines.marketplace import counts
 from litgo_pipelines.matching.assets import case_offers, parked_cases
 from litgo_pipelines.observability import unattended
 from litgo_pipelines.resources.postgres import Postgres
@@ -85,4 +86,15 @@ def nothing_waits_unseen(postgres: Postgres) -> dg.AssetCheckResult:
     )
 
 
-checks = [offers_are_whole, champion_ranks, no_dead_letters, nothing_waits_unseen]
+@dg.asset_check(
+    asset=case_offers,
+    description="No table that decides who is offered what has lost more than half of its rows since the last good "
+    "night; while one has, nothing is matched, nobody is told that there is nobody, and nobody counts as gone.",
+)
+def rows_are_there(postgres: Postgres) -> dg.AssetCheckResult:
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        gone = counts.gone(cursor)
+    return dg.AssetCheckResult(passed=not gone, description="; ".join(map(str, gone)) or "as on the last good night")
+
+
+checks = [rows_are_there, offers_are_whole, champion_ranks, no_dead_letters, nothing_waits_unseen]

@@ -3,15 +3,17 @@
 Knows the database, not Dagster. Every function works in the caller's transaction.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.marketplace import counts
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.record import RETRY_TOLD, tell_failed
 from litgo_pipelines.matching.statements import statement
-from litgo_pipelines.notifications.outbox import TEAM, TEAMS
+from litgo_pipelines.notifications.outbox import TEAM, TEAMS, Message, put
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.settings import TIMEZONE
 
@@ -73,6 +75,32 @@ def put_aside(cursor: Cursor, as_of: datetime) -> int:
 
 def _limits(plan: Plan, as_of: datetime) -> dict[str, object]:
     return {"as_of": as_of, "rounds": plan.rounds, "round_days": plan.round_days}
+
+
+def gone(cursor: Cursor, as_of: datetime) -> list[counts.Gone]:
+    """Tables of which more than half is gone; the team is told of each once, until a person says that it is right."""
+    found = counts.gone(cursor)
+    put(
+        cursor,
+        [Message("rows_gone", TEAMS[Owner.MARKETPLACE], _gone_key(each), _figures(each)) for each in found],
+        as_of,
+    )
+    return found
+
+
+def gone_untold(cursor: Cursor, found: Sequence[counts.Gone]) -> int:
+    """Of how many of them the team has not been told."""
+    cursor.execute("SELECT count(*) FROM litgo.outbox WHERE dedup_key = ANY (%s)", ([_gone_key(one) for one in found],))
+    return len(found) - int((cursor.fetchone() or (0,))[0])
+
+
+def _gone_key(gone: counts.Gone) -> str:
+    return f"rows_gone: {gone.table} {gone.good.counted_at:%Y-%m-%dT%H:%M}"
+
+
+def _figures(gone: counts.Gone) -> dict[str, object]:
+    counted_at = gone.good.counted_at.isoformat()
+    return {"table": gone.table, "rows": gone.rows, "before": gone.good.rows, "counted_at": counted_at}
 
 
 def untold(cursor: Cursor, as_of: datetime) -> int:

@@ -48,6 +48,7 @@ TITLES = {
     "lawyers_interested": ("Há interesse no seu caso", "casos seus com interesse"),
     "address_bad": ("Endereço de e-mail que não serve", "endereços de e-mail que não servem"),
     "message_dead": ("Mensagem não entregue", "mensagens não entregues"),
+    "rows_gone": ("Faltam linhas no banco do marketplace", "tabelas do marketplace com linhas a menos"),
     "run_failed": ("Execução falhou", "execuções falharam"),
 }
 
@@ -150,6 +151,13 @@ def sentence(item: Item, *, team: bool = False, zone: Zone = BRASILIA) -> str:
             return f"Nenhum modelo será promovido até que alguém libere. {_why(payload)}"
         case "experiment_halted":
             return f"O experimento {payload['experiment']} foi interrompido. {_why(payload)}"
+        case "rows_gone":
+            return (
+                f"A tabela {payload['table']} tinha {_thousands(payload['before'])} linhas em "
+                f"{moment(datetime.fromisoformat(payload['counted_at']), zone)} e agora mostra "
+                f"{_thousands(payload['rows'])}. Até que alguém verifique, nenhum caso é oferecido e nada é calculado "
+                "sobre ela. Se estiver certo: `litgo doctor --accept-counts`."
+            )
         case "run_failed":
             tries = "1 tentativa" if payload["tries"] == 1 else f"{payload['tries']} tentativas"
             where = f", em {', '.join(payload['steps'])}" if payload["steps"] else ""
@@ -158,6 +166,10 @@ def sentence(item: Item, *, team: bool = False, zone: Zone = BRASILIA) -> str:
                 f"{payload['run_id']}. Responsável: {payload['owner'].removeprefix('team:')}."
             )
     raise LookupError(f"no words for the kind {item.kind!r}")
+
+
+def _thousands(number: int) -> str:
+    return f"{number:,}".replace(",", ".")
 
 
 def ttl_seconds(items: Sequence[Item], now: datetime) -> int | None:

@@ -36,6 +36,7 @@ Kind = Literal[
     "lawyers_interested",  # to the client: case_id
     "address_bad",  # to the team: person_id, why
     "message_dead",  # to the team: message_id, about (its kind)
+    "rows_gone",  # to the marketplace's team: table, rows, before, counted_at
     "run_failed",  # to the team that owns what failed: run_id, job_name, tries, steps, owner
 ]
 TEAM = "00000000-0000-0000-0000-000000000000"  # recipient: the team's address in the settings, e-mail only

@@ -12,7 +12,8 @@ from prometheus_client.metrics_core import Metric as Family
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect, Engine
 
-from litgo_pipelines.observability.deadline import after, shut
+from litgo_pipelines.database.watch import shut
+from litgo_pipelines.observability.deadline import after
 
 if TYPE_CHECKING:
     import dagster as dg

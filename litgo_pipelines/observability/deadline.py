@@ -1,14 +1,8 @@
 """Deadline on waiting for a Postgres server that fell silent: neither a statement timeout nor TCP tells the client."""
 
-import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-
-from psycopg2 import InterfaceError
-
-from litgo_pipelines.database import Connection
+from contextlib import contextmanager
 
 
 @contextmanager
@@ -21,9 +15,3 @@ def after(seconds: float, end: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def shut(connection: Connection) -> None:
-    """Shuts the socket of a psycopg2 connection, None or closed ones too: who waits on it has an OperationalError."""
-    with suppress(AttributeError, InterfaceError, OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
-        ours.shutdown(socket.SHUT_RDWR)

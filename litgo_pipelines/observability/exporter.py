@@ -29,8 +29,9 @@ from prometheus_client.registry import Collector
 from psycopg2.errors import QueryCanceled
 
 from litgo_pipelines.database import Cursor, connect, error_kind
+from litgo_pipelines.database.watch import shut
 from litgo_pipelines.observability import dagster_state, gauges, health, job_runs
-from litgo_pipelines.observability.deadline import after, shut
+from litgo_pipelines.observability.deadline import after
 from litgo_pipelines.observability.metrics import METRICS
 
 if TYPE_CHECKING:

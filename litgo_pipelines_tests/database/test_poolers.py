@@ -1,23 +1,19 @@
 """PgBouncer in front of the database: a session is served, a transaction's pool is refused in words."""
 
-import os
-import pwd
-import shutil
-import subprocess
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from litgo_pipelines.database import DatabaseRefused, connect, in_transaction, libpq, open_connection, session_lock
+from litgo_pipelines.database import DatabaseRefused, connect, in_transaction, open_connection, session_lock
 from litgo_pipelines.resources.bounded import BriefDatabase
-from litgo_pipelines_tests.support import free_port, until
+from litgo_pipelines_tests.worlds.pooler import PGBOUNCER, pooled
 
 pytestmark = pytest.mark.one_server
-PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 Pooler = Callable[..., str]
 
 
@@ -26,53 +22,14 @@ def pooler(database_url: str, tmp_path: Path) -> Iterator[Pooler]:
     """Start PgBouncer with a mode; gives the database's URL through it."""
     if PGBOUNCER is None:
         pytest.skip("pgbouncer is not installed: apt-get install pgbouncer")
-    parsed = make_url(database_url)
-    started: list[subprocess.Popen[bytes]] = []
-    host = parsed.host or str(parsed.query["host"])
+    with ExitStack() as poolers:
 
-    def start(mode: str, *lines: str) -> str:
-        port = free_port()
-        folder = tmp_path / str(port)
-        folder.mkdir()
-        for parent in (folder, *folder.parents[:3]):
-            parent.chmod(0o755)
-        (folder / "users.txt").write_text(f'"{parsed.username}" "{parsed.password or ""}"\n')
-        (folder / "pgbouncer.ini").write_text(
-            "\n".join(
-                [
-                    "[databases]",
-                    f"* = host={host} port={parsed.port or 5432}",
-                    "[pgbouncer]",
-                    "listen_addr = 127.0.0.1",
-                    f"listen_port = {port}",
-                    "unix_socket_dir =",
-                    "auth_type = trust",
-                    f"auth_file = {folder}/users.txt",
-                    f"pool_mode = {mode}",
-                    *lines,
-                ]
-            )
-        )
-        command = [PGBOUNCER or "", "-q", str(folder / "pgbouncer.ini")]
-        if os.getuid() == 0:  # it refuses to run as root; a socket's owner may connect
-            socket = Path(host) / f".s.PGSQL.{parsed.port or 5432}"
-            owner = pwd.getpwuid(socket.stat().st_uid).pw_name if socket.exists() else "nobody"
-            command[1:1] = ["-u", owner if owner != "root" else "nobody"]
-        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        url = f"postgresql://{parsed.username}@127.0.0.1:{port}/{parsed.database}"
+        def start(mode: str, *lines: str) -> str:
+            folder = tmp_path / uuid.uuid4().hex
+            folder.mkdir()
+            return poolers.enter_context(pooled(database_url, folder, mode, *lines))
 
-        def answers() -> bool:
-            with closing(psycopg2.connect(libpq(url), connect_timeout=2)) as opened, opened.cursor() as cursor:
-                cursor.execute("SELECT 1")
-            return True
-
-        until(answers, 20, "PgBouncer")
-        return url
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(10)
+        yield start
 
 
 @pytest.mark.parametrize("lines", [(), ("ignore_startup_parameters = options",), ("default_pool_size = 1",)])

@@ -1,6 +1,7 @@
 """The pipelines on the marketplace's own schema."""
 
 import uuid
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from litgo_pipelines.marketplace.migrate import MigrationError, migrate
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.jobs import QUIET, Jobs, last_night, nights, services
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace, as_role, fill
+from litgo_pipelines_tests.worlds.pooler import PGBOUNCER, pooled
 
 
 def test_without_a_mapping_the_one_that_fits_is_named(live: LiveMarketplace) -> None:
@@ -166,6 +168,15 @@ DONE = {
     "told": "SELECT count(*) FROM litgo.outbox WHERE kind = 'contract_signed'",
     "registered": "SELECT count(*) FROM litgo.retrainings WHERE mlflow_version IS NOT NULL",
 }
+# What such databases set for everybody, or for the pipelines' role alone; sessions of ours have limits of their own.
+LIMITS = """
+ALTER DATABASE {name} SET statement_timeout = '8s';
+ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '1s';
+ALTER ROLE litgo_pipelines IN DATABASE {name} SET statement_timeout = '8s';
+ALTER ROLE litgo_pipelines IN DATABASE {name} SET idle_in_transaction_session_timeout = '1s';
+ALTER ROLE litgo_pipelines IN DATABASE {name} SET search_path = public;
+ALTER ROLE litgo_pipelines IN DATABASE {name} SET TimeZone = 'America/Noronha';
+"""
 # A database that is stricter than the marketplace's own migrations leave it.
 STRICT = """
 DO $$ BEGIN
@@ -209,7 +220,13 @@ def test_the_whole_flow(
     migrate(owner)
     roles.apply(owner)
     pipelines = as_role(live.url, "litgo_pipelines")
-    with services() as given, dg.instance_for_test() as instance:
+    with ExitStack() as stack, services() as given, dg.instance_for_test() as instance:
+        if strict:
+            execute(live.superuser, LIMITS.format(name=make_url(owner).database))
+            if PGBOUNCER is not None:
+                pipelines = stack.enter_context(
+                    pooled(pipelines, tmp_path, "session", "ignore_startup_parameters = options")
+                )
         given |= {"LITGO_DATABASE_URL": pipelines, "LITGO_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": mlflow_server}
         given |= {"NO_PROXY": "127.0.0.1", "GATE_MIN_QUERIES": "20", "LEARNING_TRAIN_SEEDS": "1"}
         for name, value in given.items():

@@ -47,6 +47,7 @@ EVERY = [
     Item("message_dead", {"message_id": 7, "about": "offer"}, {}),
     Item("case_failed", {"case_id": "k1", "since": NOON.isoformat()}, {}),
     Item("public_numbers", {"case_id": "k1"}, {}),
+    Item("rows_gone", {"table": "lawyers", "rows": 400, "before": 1200, "counted_at": NOON.isoformat()}, {}),
     Item(
         "run_failed",
         {"run_id": "r1", "job_name": "matching", "tries": 1, "steps": [], "owner": "team:data-engineering"},
