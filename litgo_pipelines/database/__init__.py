@@ -32,7 +32,10 @@ SET idle_in_transaction_session_timeout = '1h';
 SELECT pg_backend_pid()
 """
 # In the transaction after that: what a session must still have.
-KEPT = "SELECT pg_backend_pid(), current_setting('search_path'), current_setting('TimeZone'), current_database()"
+KEPT = (
+    "SELECT pg_backend_pid(), current_setting('search_path'), current_setting('TimeZone'), current_database(), "
+    "current_setting('role')"
+)
 STATEMENT_SECONDS = 3600.0  # as SESSION says
 # A machine that is gone is noticed by TCP within a minute, a peer that falls silent by `watch`.
 KEEPALIVES = {
@@ -65,7 +68,7 @@ def normalise(url: str, database: str | None = None) -> str:
 
 def libpq(url: str) -> str:
     """The same URL as libpq (psql, psycopg2) reads it."""
-    return normalise(url).replace("postgresql+psycopg2://", "postgresql://", 1)
+    return urls.libpq(normalise(url))
 
 
 def open_connection(
@@ -92,7 +95,8 @@ def open_connection(
             return _prepared(opened, url, statement_seconds)
         except psycopg2.OperationalError as error:
             if attempt == attempts or time.monotonic() - began > TRY_SECONDS:
-                host = make_url(url).host or make_url(url).query.get("host") or "the local socket"
+                parsed = make_url(normalise(url))
+                host = parsed.host or parsed.query.get("host") or "the local socket"
                 raise DatabaseUnavailable(
                     f"no connection to Postgres at {host} after {attempt} attempts: {str(error).strip()} — "
                     "is it running? `litgo up` starts the embedded one; LITGO_DATABASE_URL names another."

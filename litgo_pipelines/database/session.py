@@ -27,13 +27,19 @@ def verify(url: str, first: int, found: tuple[object, ...] | None) -> None:
     """`first`: the backend of the first transaction; `found`: what `KEPT` gave in the next. Raises DatabaseRefused."""
     from sqlalchemy.engine import make_url
 
-    backend, path, zone, database = found or (None,) * 4
+    backend, path, zone, database, role = found or (None,) * 5
     if backend != first or path != "pg_catalog, litgo_source, pg_temp" or zone != "UTC":
         raise DatabaseRefused(POOLED)
-    asked = make_url(urls.normalise(url)).database
+    normalised = urls.normalise(url)
+    asked = make_url(normalised).database
     if asked and database != asked:
         raise DatabaseRefused(
             f"connected to the database {database!r}, not to {asked!r} as the URL says: a pooler leads elsewhere"
+        )
+    if (wanted := urls.role_of(normalised)) and role != wanted:
+        raise DatabaseRefused(
+            f"?options= asks for the role {wanted!r}, and this session has {role!r}: a pooler ignores it. Connect as a "
+            "user who is that role, or `ALTER USER … SET role`"
         )
     if (key := (os.getpid(), url)) not in _verified:  # once a process
         if _other_backend(url) == backend:
@@ -45,7 +51,7 @@ def _other_backend(url: str) -> int | None:
     """The backend of a second connection beside the first: the same one only where a pooler shares it."""
     until = time.monotonic() + SECONDS
     with contextlib.suppress(psycopg2.Error, TimeoutError):
-        dsn = urls.normalise(url).replace("postgresql+psycopg2://", "postgresql://", 1)
+        dsn = urls.libpq(urls.normalise(url))
         other = psycopg2.connect(dsn, application_name="litgo-session", async_=True)
         with contextlib.closing(other):
             wait(other, until)

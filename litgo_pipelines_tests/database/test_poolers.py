@@ -73,6 +73,15 @@ def test_another_database_than_asked_for_is_refused_by_name(pooler: Pooler, data
         pass
 
 
+def test_a_role_that_a_pooler_ignores_is_refused_by_name(pooler: Pooler) -> None:
+    url = pooler("session", "ignore_startup_parameters = options")
+    with (
+        pytest.raises(DatabaseRefused, match="pg_read_all_data"),
+        connect(f"{url}?options=-c%20role%3Dpg_read_all_data"),
+    ):
+        pass
+
+
 def _host(url: str) -> str:
     parsed = make_url(url)
     return f"{parsed.host or parsed.query['host']} port={parsed.port or 5432}"

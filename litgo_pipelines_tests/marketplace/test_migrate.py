@@ -95,39 +95,6 @@ def test_a_failing_migration_leaves_nothing(empty_url: str, monkeypatch: pytest.
     assert columns(empty_url, "equity_history") == columns(empty_url, "half") == set()
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("postgres://u:p%40@h:1/db", None),
-        ("postgresql://u:p%40@h:1/db", "postgresql+psycopg2://u:p%40@h:1/db"),
-        ("postgresql+psycopg://u@h/db", "postgresql+psycopg2://u@h/db"),
-        ("postgresql://postgres:@/db?host=%2Ftmp%2Fx", "postgresql+psycopg2://postgres:@/db?host=%2Ftmp%2Fx"),
-        (
-            "postgresql://h/db?pgbouncer=true&sslmode=require&connection_limit=1",
-            "postgresql+psycopg2://h/db?sslmode=require",
-        ),
-        ("postgresql://h/db?schema=public", "postgresql+psycopg2://h/db"),
-        ("postgresql://h/db?schema=loja", None),
-        ("postgresql://h/db?options=-c%20search_path%3Dx", None),
-        ("postgresql://h1:1,h2:2/db", None),
-        ("postgresql://u:p@h1,h2/db", None),
-        ("postgresql://u:p@/db?host=h1,h2", None),
-        ("postgresql://u: p@h/db", None),
-        ("", None),
-        (" postgresql://u:p@ss/w#rd%@h:5432/db\n", "postgresql+psycopg2://u:p%40ss%2Fw%23rd%25@h:5432/db"),
-        ("LITGO_DATABASE_URL='postgresql://u:a%40b?c@h/db'", "postgresql+psycopg2://u:a%40b%3Fc@h/db"),
-        ("mysql://u@h/db", None),
-        ("nonsense", None),
-    ],
-)
-def test_urls(given: str, expected: str | None) -> None:
-    if expected is None and not given.startswith("postgres:"):
-        with pytest.raises(ValueError, match=r"Postgres|database URL|LITGO_MARKETPLACE_MAPPING|options|several hosts"):
-            normalise(given)
-    else:
-        assert normalise(given) == (expected or "postgresql+psycopg2://u:p%40@h:1/db")
-
-
 def test_no_server_is_a_clear_error_without_the_password() -> None:
     with (
         pytest.raises(DatabaseUnavailable, match="litgo up") as caught,

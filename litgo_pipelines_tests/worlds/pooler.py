@@ -42,12 +42,13 @@ def pooled(url: str, folder: Path, mode: str, *lines: str) -> Iterator[str]:
             ]
         )
     )
-    command = [PGBOUNCER or "", "-q", str(folder / "pgbouncer.ini")]
+    command = [PGBOUNCER or "", str(folder / "pgbouncer.ini")]
     if os.getuid() == 0:  # it refuses to run as root; a socket's owner may connect
         socket = Path(host) / f".s.PGSQL.{parsed.port or 5432}"
         owner = pwd.getpwuid(socket.stat().st_uid).pw_name if socket.exists() else "nobody"
         command[1:1] = ["-u", owner if owner != "root" else "nobody"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (folder / "pgbouncer.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     through = f"postgresql://{user}@127.0.0.1:{port}/{parsed.database}"
 
     def answers() -> bool:
