@@ -147,7 +147,11 @@ def missed_nights_sensor(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     tick = steps.now()
     limit = settings().equity_catch_up_nights
-    ended = {w: NIGHTS.time_window_for_partition_key(w).end for w in NIGHTS.get_partition_keys(tick)[-limit:]}
+    nights = NIGHTS.get_partition_keys(tick)[-limit:]
+    if not nights:
+        yield dg.SkipReason("the first night is not over")
+        return
+    ended = {w: NIGHTS.time_window_for_partition_key(w).end for w in nights}
     with postgres.look() as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT night::text FROM litgo.offer_distribution d WHERE night >= %s AND EXISTS "

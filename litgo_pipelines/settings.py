@@ -5,11 +5,12 @@ Belongs here: every variable the project reads. Does not belong here: anything t
 
 import json
 import os
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -145,9 +146,19 @@ class Settings(BaseModel):
             day = date.fromisoformat(value)
         except ValueError:
             raise ValueError("a day of the calendar, like 2026-01-31") from None
-        if value != day.isoformat() or not 2000 <= day.year < 2200:
+        if value != day.isoformat() or day.year < 2000:
             raise ValueError("a day from 2000 on, written like 2026-01-31")
+        if day > datetime.now(ZoneInfo(TIMEZONE)).date():
+            raise ValueError("a day that is still to come: no night would be computed; name one that has begun")
         return value
+
+    @field_validator("litgo_home")
+    @classmethod
+    def _folder(cls, value: Path) -> Path:
+        try:
+            return value.expanduser()
+        except RuntimeError:
+            raise ValueError("~ stands for nobody's home here: write the folder from / on") from None
 
     @field_validator("team_emails", mode="before")
     @classmethod
@@ -168,7 +179,7 @@ class Settings(BaseModel):
 
     @property
     def home(self) -> Path:
-        return self.litgo_home.expanduser().resolve()
+        return self.litgo_home.resolve()
 
     @property
     def triage_models(self) -> Path:
@@ -181,10 +192,17 @@ class Settings(BaseModel):
         return self.home / "models" / "served"
 
 
+def _plain(value: str) -> str:
+    """As it is meant: without blanks and one pair of quotation marks around it, which env files keep."""
+    text = value.strip()
+    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
 @cache
 def _read(environment: tuple[tuple[str, str], ...]) -> Settings:
     try:
-        return Settings.model_validate({name.lower(): value for name, value in environment})
+        given = {name.lower(): _plain(value) for name, value in environment}
+        return Settings.model_validate({name: value for name, value in given.items() if value})  # blank: unset
     except ValidationError as error:
         problems = [f"{str(e['loc'][0]).upper()}={e.get('input')!r}: {e['msg']}" for e in error.errors()]
         raise SettingsError("environment not usable — " + "; ".join(problems)) from error

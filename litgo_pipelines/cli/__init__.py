@@ -34,8 +34,9 @@ def main() -> None:
     from litgo_pipelines.matching.explain import NotMatched
     from litgo_pipelines.persons.follow import Hidden
     from litgo_pipelines.persons.keys import NoPerson
+    from litgo_pipelines.resources.loopback import without_proxy
     from litgo_pipelines.resources.mlflow import MLflowUnavailable
-    from litgo_pipelines.runtime.supervisor import StartError, without_proxy
+    from litgo_pipelines.runtime.supervisor import StartError
     from litgo_pipelines.settings import SettingsError
     from litgo_pipelines.simulation.load import NotOurMarketplace, OtherSimulation
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from litgo_pipelines.resources.loopback import reach_directly
 from litgo_pipelines.settings import settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class MLflow(dg.ConfigurableResource):
 
     def library(self) -> ModuleType:
         """The `mlflow` module, set up for this URI, without asking the server: for what lies on disk."""
+        reach_directly(self.tracking_uri)
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         import mlflow
@@ -57,6 +59,7 @@ class MLflow(dg.ConfigurableResource):
             return
         import requests
 
+        reach_directly(self.tracking_uri)
         try:
             answer = requests.get(f"{self.tracking_uri.rstrip('/')}/health", timeout=self.probe_timeout_seconds)
             answer.raise_for_status()

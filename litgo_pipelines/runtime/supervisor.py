@@ -22,6 +22,7 @@ from typing import Any
 from litgo_pipelines.database import normalise, open_connection
 from litgo_pipelines.database.embedded import embedded_server
 from litgo_pipelines.marketplace.migrate import migrate
+from litgo_pipelines.resources.loopback import without_proxy
 from litgo_pipelines.settings import settings
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -35,19 +36,16 @@ class StartError(RuntimeError):
     """A service did not come up; the message says where its log is."""
 
 
-def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables with which our own services on the loopback are reached directly, whatever proxy is set."""
-    excepted = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    hosts = list(dict.fromkeys([*filter(None, (host.strip() for host in excepted.split(","))), HOST, "localhost"]))
-    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))
-
-
 @contextmanager
 def platform() -> Iterator[dict[str, str]]:
     """Databases up and migrated; yields the environment variables every process of the project needs."""
     config = settings()
     home = config.home
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "logs").mkdir(exist_ok=True)
+    except OSError as error:
+        raise StartError(f"LITGO_HOME={home}: {error.strerror}: name a folder that this user may write to") from None
     given = config.litgo_database_url
     with nullcontext(normalise(given)) if given else embedded_server(home) as server:
         url = server if given else normalise(server, "litgo")
