@@ -338,7 +338,7 @@ class Scenario:
         shutil.copytree(good.folder, folder)
         models = {}
         for seed, one in zip(good.seeds, good.scorers(), strict=True):
-            text = scorer.dumps(scorer.Blend(one, one, (0.0, 0.0), (1 / factor, 1 / factor)))
+            text = scorer.dumps(scorer.Blend((one, one), (0.0, 0.0), (1 / factor, 1 / factor)))
             (folder / f"model-{seed}.json").write_text(text)
             models[str(seed)] = scorer.digest(text)
         (folder / "metrics.json").write_text(json.dumps({**good.metrics, "key": key, "models": models}))

@@ -43,7 +43,8 @@ class StepConfig(dg.Config):
 class TrainConfig(StepConfig):
     """How the candidate is trained; what is not given is the recipe's own (`models/learners.py`) and the settings'.
 
-    kinds: of linear, regression, lambdamart, softmax; seeds: how many; features: keys of the contract.
+    kinds: of linear, regression, lambdamart, softmax; seeds: how many; features: keys of the contract; members: of a
+    blend at most, 1 for none.
     """
 
     kinds: list[str] | None = None
@@ -57,6 +58,7 @@ class TrainConfig(StepConfig):
     linear_l2: float | None = None
     min_rounds: int | None = None
     max_rounds: int | None = None
+    members: int | None = None
 
     def recipe(self) -> "Recipe":
         """Raises dagster.Failure naming a value that cannot be."""

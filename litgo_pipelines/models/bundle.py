@@ -219,8 +219,8 @@ Missing values by feature: {_shares(snapshot["missing_feature_share"])}.
 **Training.** Kind: **{metrics["kind"]}** ({metrics["chosen"]}), the best of a field by {recipe["folds"]}-fold
 expanding-window cross-validation over whole cases; rounds: {metrics["rounds"]}; seeds
 {", ".join(map(str, metrics["seeds"]))}, the first is served. Shown position used to explain the logs:
-{"yes" if metrics["uses_position"] else "no"}. A blend has to beat its better half, and what was learned the best rule,
-by more than a standard error of the difference.
+{"yes" if metrics["uses_position"] else "no"}. Kinds that are level with the best are blended; what was learned has to
+beat the best rule by more than a standard error of the difference.
 
 {field_table(metrics)}
 

@@ -1,7 +1,7 @@
 """Scorers: a trained ranker of any kind as one text, what it says of rows, and what explains that. Pure.
 
-Kinds: trees of LightGBM (whatever they were trained for), a linear score, a rule of one feature, a blend of two. All
-are written as JSON, served from a file that is named by its SHA-256, and compared with that name before they are
+Kinds: trees of LightGBM (whatever they were trained for), a linear score, a rule of one feature, a blend of several.
+All are written as JSON, served from a file that is named by its SHA-256, and compared with that name before they are
 parsed. Scores are log-odds of being preferred, as far as a kind has them: `models/ranking.py` makes relevance of them.
 """
 
@@ -142,37 +142,36 @@ class Rule:
 
 @dataclass(frozen=True)
 class Blend:
-    """The mean of two scorers' scores, each brought to center 0 and spread 1; they may take different features."""
+    """The mean of several scorers' scores, each brought to center 0 and spread 1; they may take different features."""
 
-    first: Scorer
-    second: Scorer
-    centers: tuple[float, float]
-    spreads: tuple[float, float]
+    members: tuple[Scorer, ...]
+    centers: tuple[float, ...]
+    spreads: tuple[float, ...]
     kind: str = "blend"
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.first.names, *self.second.names)))
+        return tuple(dict.fromkeys(name for member in self.members for name in member.names))
 
     def _columns(self, scorer: Scorer) -> list[int]:
         return [self.names.index(name) for name in scorer.names]
 
     def scores(self, features: Floats) -> Floats:
         total = np.zeros(len(features))
-        for scorer, center, spread in zip((self.first, self.second), self.centers, self.spreads, strict=True):
-            total += (scorer.scores(features[:, self._columns(scorer)]) - center) / spread / 2
+        for scorer, center, spread in zip(self.members, self.centers, self.spreads, strict=True):
+            total += (scorer.scores(features[:, self._columns(scorer)]) - center) / spread / len(self.members)
         return total
 
     def parts(self, features: Floats) -> Floats:
         total = np.zeros(features.shape)
-        for scorer, spread in zip((self.first, self.second), self.spreads, strict=True):
+        for scorer, spread in zip(self.members, self.spreads, strict=True):
             columns = self._columns(scorer)
-            total[:, columns] += scorer.parts(features[:, columns]) / spread / 2
+            total[:, columns] += scorer.parts(features[:, columns]) / spread / len(self.members)
         return total
 
     def importance(self) -> Floats:
         total = np.zeros(len(self.names))
-        for scorer in (self.first, self.second):
+        for scorer in self.members:
             own = scorer.importance()
             total[self._columns(scorer)] += own / max(float(own.sum()), 1e-12)
         return total
@@ -180,8 +179,7 @@ class Blend:
     def as_dict(self) -> dict[str, object]:
         return {
             "kind": self.kind,
-            "first": self.first.as_dict(),
-            "second": self.second.as_dict(),
+            "members": [member.as_dict() for member in self.members],
             "centers": list(self.centers),
             "spreads": list(self.spreads),
         }
@@ -213,8 +211,8 @@ def _from_dict(values: dict[str, Any]) -> Scorer:
     if kind == "rule":
         return Rule(values["key"], values["center"], values["spread"], values["lowest"])
     if kind == "blend":
-        first, second = _from_dict(values["first"]), _from_dict(values["second"])
-        return Blend(first, second, tuple(values["centers"]), tuple(values["spreads"]))
+        parts = values["members"] if "members" in values else [values["first"], values["second"]]  # as two were kept
+        return Blend(tuple(map(_from_dict, parts)), tuple(values["centers"]), tuple(values["spreads"]))
     return Trees(kind, tuple(values["names"]), values["text"], values["center"], values["scale"])
 
 

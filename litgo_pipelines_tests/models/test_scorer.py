@@ -1,5 +1,6 @@
 """Every kind of scorer: written and read alike, explained in full, served from a file that its name vouches for."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def fitted(kind: str) -> Scorer:
     if kind == "rule":
         return rules.fit("R", data)
     if kind == "blend":
-        return Blend(fitted("linear"), fitted("rule"), (0.1, 0.2), (2.0, 0.5))
+        return Blend((fitted("linear"), fitted("rule"), fitted("softmax")), (0.1, 0.2, 0.0), (2.0, 0.5, 1.0))
     own = learner(kind, data, RECIPE, 0, len(data.labels))
     own.advance(30)
     return own.scorer()
@@ -85,6 +86,16 @@ def test_a_file_that_was_changed_is_not_read(own: Scorer, tmp_path: Path) -> Non
 def test_what_is_no_scorer_is_said_to_be_none(text: str) -> None:
     with pytest.raises(scorer.ScorerDamaged):
         scorer.loads(text)
+
+
+def test_a_blend_of_two_as_it_was_kept_before_is_read() -> None:
+    first, second = fitted("linear"), fitted("rule")
+    centers, spreads = (0.1, 0.2), (2.0, 0.5)
+    now = Blend((first, second), centers, spreads)
+    before = {"kind": "blend", "first": first.as_dict(), "second": second.as_dict()}
+    text = json.dumps({"format": 1, **before, "centers": centers, "spreads": spreads})
+    given = rows(seed=4).columns(now.names).features
+    assert scorer.loads(text).scores(given).tobytes() == now.scores(given).tobytes()
 
 
 def test_the_linear_score_solves_the_conditional_logit() -> None:

@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.models.learners import KINDS, Recipe, Rows, dataset
-from litgo_pipelines.models.metrics import ndcg
-from litgo_pipelines.models.training import Curve, NothingToLearn, dealt, expanding_window, newest, train
+from litgo_pipelines.models.metrics import ndcg, tells_apart
+from litgo_pipelines.models.training import (
+    Curve,
+    NothingToLearn,
+    Tried,
+    choose,
+    cross_validate,
+    dealt,
+    expanding_window,
+    newest,
+    train,
+)
 
 SMALL = Recipe(folds=2, max_rounds=60, patience=20, min_data_in_leaf=10, feature_fraction=1.0, learning_rate=0.1)
 POSITION = "lambdamart, position"
@@ -96,7 +106,7 @@ def test_take_keeps_whole_queries() -> None:
     assert data.take(np.array([0, 1])).labels.tolist() == [0, 1, 2]
 
 
-def test_rounds_are_the_fewest_within_a_standard_error_and_not_below_the_minimum() -> None:
+def test_rounds_are_the_fewest_within_half_a_standard_error_and_not_below_the_minimum() -> None:
     draw = np.random.default_rng(0)
     easy = draw.random(400)
     rounds = np.array([10, 20, 30, 40, 50])
@@ -106,6 +116,40 @@ def test_rounds_are_the_fewest_within_a_standard_error_and_not_below_the_minimum
     assert curve.best_round == 30
     assert Curve(rounds, curve.values[::-1], min_rounds=40).best_round == 40  # the best is too early
     assert Curve(rounds, np.empty((5, 0)), min_rounds=20).best_round == 50
+
+
+def test_an_entry_far_behind_the_leader_is_given_no_more_rounds() -> None:
+    """What is learned from noise cannot catch up; an equal of the leader is given all its rounds."""
+    data = rows().without_position()
+    patient = replace(SMALL, max_rounds=200, patience=200)
+    split = expanding_window(2)
+    leader = cross_validate(data, patient, split, 0, "regression")
+    free = cross_validate(data, patient, split, 1, "softmax", leader)
+    assert free.curve.rounds[-1] == leader.curve.rounds[-1] == 200
+    draw = np.random.default_rng(4)
+    blind = replace(data, features=draw.random(data.features.shape))
+    stopped = cross_validate(blind, patient, split, 0, "regression", leader)
+    assert patient.min_rounds <= stopped.curve.rounds[-1] < 100
+
+
+def test_kinds_that_are_level_are_blended_and_one_far_behind_is_not() -> None:
+    data, split = rows(queries=300, size=8), dealt(3)
+    draw = np.random.default_rng(6)
+    futures = [data.take(validation[tells_apart(data.labels, data.groups)[validation]]) for _, validation in split(300)]
+
+    def entry(name: str, noise: float) -> Tried:
+        scores = [future.labels + draw.normal(0, noise, len(future.labels)) for future in futures]
+        told = zip(futures, scores, strict=True)
+        cases = np.concatenate([ndcg(f.labels, said, f.groups, (10,))[:, 0] for f, said in told])
+        return Tried(name, name, Curve(np.array([30]), cases[None, :]), scores, 0.0)
+
+    tried = {name: entry(name, noise) for name, noise in (("linear", 1.0), ("softmax", 1.0), ("regression", 3.0))}
+    field, chosen = choose(tried, data, split)
+    assert set(chosen.split(" + ")) == {"linear", "softmax"}
+    assert field[chosen].curve.best > max(one.curve.best for one in tried.values()) + 0.01
+    assert choose(tried, data, split, members=1)[1] in ("linear", "softmax")
+    twin = tried | {"lambdamart": entry("lambdamart", 1.0)}
+    assert len(choose(twin, data, split)[1].split(" + ")) == 3
 
 
 def test_a_rule_stays_where_nothing_learned_beats_it() -> None:
