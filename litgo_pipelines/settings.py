@@ -53,6 +53,9 @@ class Settings(BaseModel):
     learning_holdout_share: float = Field(default=0.2, gt=0, lt=1)
     gate_min_queries: int = Field(default=120, ge=2)
     gate_min_lift: float = Field(default=0.05, ge=0)
+    gate_equal_margin: float = Field(default=0.01, ge=0, lt=0.5, description="relative; as good, for what is fresher")
+    gate_fresher_days: float = Field(default=30, gt=0, description="of data more, and as good is enough")
+    gate_stale_days: float = Field(default=60, gt=0, description="age of the champion's data from which it is enough")
 
     ab_testing_enabled: bool = Field(default=True, description="off: what passes the gate replaces the champion")
     default_traffic_percentage: float = Field(default=10, gt=0, lt=100, description="treated, at an experiment's start")
@@ -64,6 +67,8 @@ class Settings(BaseModel):
     quality_threshold: float = Field(default=0.85, ge=0, le=1, description="floor, as a share of the reference rate")
     quality_outcome_hours: float | None = Field(default=None, gt=0, description="until an outcome counts; OFFER_HOURS")
     quality_min_outcomes: int = Field(default=20, ge=1, description="in an hour, before it is judged by itself")
+    ab_min_power: float = Field(default=0.2, ge=0, lt=1, description="expected; with less, no experiment starts")
+    ab_non_inferiority_margin: float = Field(default=0.1, gt=0, lt=0.5, description="of the rate, for what is fresher")
     ab_horizon: int = Field(default=20_000, ge=200, description="clients, the end of an experiment")
 
     local_embedding_model: str = Field(

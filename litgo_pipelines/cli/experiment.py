@@ -1,7 +1,8 @@
 """Commands on the experiment that tries a challenger on part of the clients."""
 
+import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,14 +20,48 @@ experiment = typer.Typer(no_args_is_help=True, help="The experiment that tries a
 
 
 @experiment.command("start")
-def start_experiment(version: str, who: Who, why: Why) -> None:
+def start_experiment(
+    version: str,
+    who: Who,
+    why: Why,
+    force: Annotated[bool, typer.Option(help="also when it is not expected to show anything")] = False,
+) -> None:
     """Try the open challenger VERSION against what serves."""
     from litgo_pipelines.experiments import store
     from litgo_pipelines.experiments.assets import plan
     from litgo_pipelines.experiments.report import outlook_text
 
-    started = _try(who, why, lambda cursor, actor: store.start(cursor, version, plan(settings()), actor))
+    started = _try(who, why, lambda cursor, actor: store.start(cursor, version, plan(settings()), actor, force=force))
     typer.echo(f"expected: {outlook_text(started.spec['outlook'])}")
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="as JSON")]
+
+
+@experiment.command("list")
+def list_experiments(as_json: AsJson = False) -> None:
+    """All experiments, the newest first."""
+    from litgo_pipelines.experiments import listing
+
+    with marketplace() as cursor:
+        found = listing.experiments(cursor)
+    if as_json:
+        typer.echo(json.dumps([one.as_dict() for one in found], indent=2))
+    else:
+        typer.echo(listing.table(found) if found else "no experiment was started yet")
+
+
+@experiment.command("show")
+def show_experiment(name: str, as_json: AsJson = False) -> None:
+    """One experiment: what was expected of it, where it stands, and how it ended."""
+    from litgo_pipelines.experiments import listing
+
+    with marketplace() as cursor:
+        found = listing.experiments(cursor, name)
+    if not found:
+        typer.echo(f"there is no experiment {name}: `litgo experiment list` names them", err=True)
+        raise typer.Exit(1)
+    typer.echo(json.dumps(found[0].as_dict(), indent=2) if as_json else listing.text(found[0]))
 
 
 @experiment.command("ramp")

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 POOL = "experiments"
 
 
+class TryConfig(VersionConfig):
+    force: bool = Field(default=False, description="also when the experiment is not expected to show anything")
+
+
 class RampConfig(DecisionConfig):
     percentage: float = Field(gt=0, lt=100, description="of new clients in treatment from now on, like 25")
 
@@ -41,6 +45,8 @@ def plan(values: Settings) -> "ExperimentPlan":
         holdout_points=_points(values.holdout_percentage),
         min_sample_size=values.ab_min_sample_size,
         horizon=values.ab_horizon,
+        min_power=values.ab_min_power,
+        non_inferiority_margin=values.ab_non_inferiority_margin,
     )
 
 
@@ -98,18 +104,20 @@ def experiment_cutoffs(
     deps=[experiment_cutoffs],
     retry_policy=RETRY,
     description="The newest experiment: evidence over time against its limits, arms side by side, guardrails, sizes of "
-    "the arms, spread of offers, utilisation of lawyers, and the decision in words; also in MLflow.",
+    "the arms, spread of offers, utilisation of lawyers, and the decision in words; also in MLflow. All experiments "
+    "as a table.",
 )
 @permanent_fails_once
 def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.experiments import cutoffs, report
+    from litgo_pipelines.experiments import cutoffs, listing, report
     from litgo_pipelines.models import registry
     from litgo_pipelines.observability.plots import embedded
 
     with postgres.connect() as connection, connection.cursor() as cursor:
         newest = cutoffs.newest_cutoff(cursor)
+        every = dg.MetadataValue.md(listing.table(listing.experiments(cursor)))
     if newest is None:
-        return dg.MaterializeResult(metadata={"experiment": "no cutoff was closed yet"})
+        return dg.MaterializeResult(metadata={"experiment": "no cutoff was closed yet", "all experiments": every})
     cutoff, decision, rules = newest.cutoff, newest.decision, newest.rules
     evidence = report.evidence_over_time(newest.experiment, newest.history, rules)
     sections = {
@@ -137,17 +145,22 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
             **about,
             "evidence": dg.MetadataValue.md(embedded(evidence, "e-values over time")),
             **{name: dg.MetadataValue.md(text) for name, text in sections.items()},
+            "all experiments": every,
             "in MLflow": shown,
         }
     )
 
 
 @dg.op(pool=POOL, description="The open challenger's experiment begins, also while AB_TESTING_ENABLED is off.")
-def try_challenger(context: dg.OpExecutionContext, config: VersionConfig, postgres: Postgres) -> None:
+def try_challenger(context: dg.OpExecutionContext, config: TryConfig, postgres: Postgres) -> None:
     from litgo_pipelines.experiments import store
 
     version, ready = config.version.strip(), plan(settings())
-    _change_by_hand(context, config, postgres, lambda cursor, actor: store.start(cursor, version, ready, actor))
+
+    def begin(cursor: Cursor, actor: "Actor") -> "RunningExperiment":
+        return store.start(cursor, version, ready, actor, force=config.force)
+
+    _change_by_hand(context, config, postgres, begin)
 
 
 @dg.op(pool=POOL, description="Another share of new clients is treated from now on; nobody exposed changes arms.")

@@ -9,4 +9,9 @@ SELECT
         WHERE c.transition = 'challenger'
           AND NOT EXISTS (SELECT FROM litgo.model_ledger l WHERE l.version = c.version AND l.sequence > c.sequence)
           AND NOT EXISTS (SELECT FROM litgo.experiments e WHERE e.treatment_version = c.version)
+          AND NOT EXISTS (
+              SELECT FROM litgo.alerts a
+              WHERE a.kind = %(refused)s AND a.subject = 'model ' || c.version
+                AND a.created_at > %(as_of)s - %(retry)s
+          )
     )

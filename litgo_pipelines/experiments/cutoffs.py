@@ -52,7 +52,7 @@ class ClosedCutoff:
 
 @dataclass(frozen=True)
 class NewestCutoff:
-    """The newest closed cutoff with its experiment; history: (instant, log e for better, worse, mismatch) of at most
+    """The newest closed cutoff with its experiment; history: (instant, log e for the claim, worse, mismatch) of at most
     about 300 cutoffs; stopped: why it was stopped without a verdict; utilisation: of available lawyers, now."""
 
     experiment: str
@@ -71,7 +71,12 @@ def cutoff_due(cursor: Cursor, as_of: datetime, cutoff_minutes: int, *, starts: 
     """Whether a cutoff can be closed or (starts) an experiment started; one query when there is nothing to do."""
     cursor.execute(
         sql(PACKAGE, "cutoff_due.sql").replace("{newest}", _NEWEST).replace("{closed}", _CLOSED),
-        {"as_of": as_of, "step": timedelta(minutes=cutoff_minutes)},
+        {
+            "as_of": as_of,
+            "step": timedelta(minutes=cutoff_minutes),
+            "refused": store.REFUSED,
+            "retry": store.REFUSED_FOR,
+        },
     )
     closable, challenger = cursor.fetchone()
     return closable or (starts and challenger and store.challenger_to_try(cursor, as_of) is not None)

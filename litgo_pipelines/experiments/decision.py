@@ -5,7 +5,7 @@ hold for the whole experiment and are part of its hashed specification. Which cl
 closed, and what a decision does to the models that serve are not here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -78,6 +78,7 @@ class ExperimentRules:
     horizon: int = 20_000  # clients whose outcome is final
     max_days: float | None = 90  # an experiment with too little traffic ends too
     tuning: float = confidence.TUNING
+    non_inferiority_margin: float | None = None  # of control's rate: promoted if not worse by it; None: if better
 
     def __post_init__(self) -> None:
         names = [guardrail.name for guardrail in self.guardrails]
@@ -85,6 +86,14 @@ class ExperimentRules:
             raise ValueError("two guardrails of one name")
         if not (0 < self.baseline_rate < 1 and 0 < self.alpha < 0.5 and self.horizon > 0 and self.tuning > 0):
             raise ValueError("baseline_rate, alpha, horizon or tuning out of range")
+        if self.non_inferiority_margin is not None and not 0 < self.non_inferiority_margin < 1:
+            raise ValueError("a margin of non-inferiority lies inside (0, 1)")
+
+    @property
+    def claim(self) -> str:
+        """What the experiment has to show of treatment."""
+        margin = self.non_inferiority_margin
+        return "converts better" if margin is None else f"converts less by no more than {margin:.0%}"
 
     @property
     def guardrail_alpha(self) -> float:
@@ -206,7 +215,8 @@ class ExperimentDecision:
     guardrails: tuple[GuardrailResult, ...] = ()
     gini_excess: float | None = None
     gini_p_value: float | None = None
-    blocking: tuple[str, ...] = ()  # what keeps a treatment that is better from being promoted
+    blocking: tuple[str, ...] = ()  # what keeps a treatment that showed its claim from being promoted
+    log_e_claim: float | None = None  # for what the experiment has to show; None in decisions of earlier code
 
     def as_dict(self) -> dict[str, object]:
         """Plain JSON values."""
@@ -223,6 +233,7 @@ class _Evidence:
     conversions: tuple[int, int]
     better: float  # log e
     worse: float
+    claim: float
     limit: float
     mismatch: float
     information: float
@@ -269,6 +280,7 @@ def decide_experiment(cutoff: Cutoff, rules: ExperimentRules) -> ExperimentDecis
         gini_excess=gini.excess if gini else None,
         gini_p_value=gini.p_value if gini else None,
         blocking=verdict.blocking,
+        log_e_claim=seen.claim,
     )
 
 
@@ -291,6 +303,7 @@ def _evidence(cutoff: Cutoff, rules: ExperimentRules) -> _Evidence:
         conversions=_by_arm(x),
         better=float(_log_e(fraction, n, x, rules, 1)),
         worse=float(_log_e(fraction, n, x, rules, -1)),
+        claim=float(log_e_of_claim(fraction, n, x, rules)),
         limit=limit,
         mismatch=float(srm.log_e(fraction, exposed[:, 0], exposed[:, 1], rules.mismatch_concentration)),
         information=information,
@@ -320,10 +333,10 @@ def _verdict(seen: _Evidence, rules: ExperimentRules) -> _Verdict:
     if harm := _harm(seen, rules):
         return _Verdict(ExperimentOutcome.ROLL_BACK, harm)
     blocking: tuple[str, ...] = ()
-    if seen.better >= seen.limit:
+    if seen.claim >= seen.limit:
         blocking = _blocking(seen, rules)
         if not blocking:
-            reason = f"treatment converts better: e-value {_e(seen.better)}, limit {_e(seen.limit)}"
+            reason = f"treatment {rules.claim}: e-value {_e(seen.claim)}, limit {_e(seen.limit)}"
             return _Verdict(ExperimentOutcome.PROMOTE, (reason,))
     outcome, reason = _end_or_continue(seen, rules, blocking)
     return _Verdict(outcome, (reason,), blocking)
@@ -360,17 +373,26 @@ def _end_or_continue(
     if seen.power is not None and seen.power < rules.futility_power and not reached:
         return (
             ExperimentOutcome.FUTILE,
-            f"the chance that treatment is shown to be better by {rules.horizon:,} clients is {seen.power:.1%}, "
+            f"the chance to show by {rules.horizon:,} clients that treatment {rules.claim} is {seen.power:.1%}, "
             f"limit {rules.futility_power:.0%}",
         )
     state = f"e-value {_e(seen.better)} for better, {_e(seen.worse)} for worse, limit {_e(seen.limit)}"
+    if rules.non_inferiority_margin is not None:
+        state = f"e-value {_e(seen.claim)} for no worse, {state}"
     if blocking:
-        state += "; treatment converts better, but is kept from promotion by: " + ", ".join(blocking)
+        state += f"; treatment {rules.claim}, but is kept from promotion by: " + ", ".join(blocking)
     if reached:
         return ExperimentOutcome.HORIZON, f"the horizon of {rules.horizon:,} clients is reached; {state}"
     if rules.max_days is not None and seen.days >= rules.max_days:
         return ExperimentOutcome.HORIZON, f"{seen.days:.0f} days are over; {state}"
     return ExperimentOutcome.KEEP_RUNNING, f"{total:,} of {rules.horizon:,} clients; {state}"
+
+
+def log_e_of_claim(fraction: Sequence[float], n: np.ndarray, x: np.ndarray, rules: ExperimentRules) -> np.ndarray:
+    """log e, shape (...), for what treatment has to show; n, x: clients and conversions, (..., phases, 2)."""
+    if rules.non_inferiority_margin is not None:
+        return e_process.log_e_not_worse(fraction, x[..., 0], x[..., 1], margin=rules.non_inferiority_margin)
+    return _log_e(list(fraction), n, x, rules, 1)
 
 
 def _log_e(
@@ -419,7 +441,7 @@ def _sums(arm: Arm, name: str) -> Moments:
 
 
 def _blocking(seen: _Evidence, rules: ExperimentRules) -> tuple[str, ...]:
-    """What keeps a treatment that converts better from promotion."""
+    """What keeps a treatment that showed its claim from promotion."""
     waits = []
     if seen.days < rules.min_days:
         waits.append(f"{seen.days:.1f} of {rules.min_days:g} days")
@@ -469,7 +491,7 @@ def _quantiles() -> np.ndarray:
 def _predictive_power(
     fraction: list[float], n: np.ndarray, x: np.ndarray, remaining: float, limit: float, rules: ExperimentRules
 ) -> float:
-    """Chance that log e(+1) reaches its limit by the horizon, given what was seen and a flat prior on the difference.
+    """Chance that the claim's log e reaches its limit by the horizon, given what was seen and a flat prior on the rest.
 
     The clients to come are one more phase at the current share f, with a pooled rate q and rates that differ by δ. Seen
     are the pooled rate p and a difference D. The effect is relative, as in the test: δ ~ N(D·q/p, (q/p)²·p(1−p)/W +
@@ -489,7 +511,7 @@ def _predictive_power(
     converted = to_come * np.clip(q + future[:, None] * np.array([1 - f, -f]), 0, 1)  # (draws, 2)
     counts = np.concatenate([np.broadcast_to(n, (_DRAWS, *n.shape)), np.broadcast_to(to_come, (_DRAWS, 1, 2))], axis=1)
     conversions = np.concatenate([np.broadcast_to(x, (_DRAWS, *x.shape)), converted[:, None]], axis=1)
-    return min(1.0, _REACHED * float((_log_e([*fraction, f], counts, conversions, rules, 1) >= limit).mean()))
+    return min(1.0, _REACHED * float((log_e_of_claim([*fraction, f], counts, conversions, rules) >= limit).mean()))
 
 
 def _e(log_value: float) -> str:

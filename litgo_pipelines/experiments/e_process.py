@@ -60,6 +60,41 @@ def log_e(
     return highest[..., 0] + np.log(np.exp(terms - highest).sum(axis=-1))
 
 
+def log_e_not_worse(
+    fraction: ArrayLike,
+    conversions_treatment: ArrayLike,
+    conversions_control: ArrayLike,
+    *,
+    margin: float,
+    grid: int = GRID,
+) -> Floats:
+    """Natural logarithm of the e-value, shape (...), for "treatment's rate is above (1 − margin) of control's".
+
+    Shapes as in `log_e`. Of those who converted, t(r) = f·r/(f·r + 1 − f) were treated when treatment's rate is r times
+    control's, whatever control's is and however it drifts. The mixture of likelihood ratios of
+    r_k = 1 − margin + 4·margin·k/grid against 1 − margin, with weights ∝ exp(−((r_k − 1)/margin)²/2), has mean 1 at
+    r = 1 − margin and less below. Those who did not convert are not used: that costs power where most convert.
+    Raises ValueError for values outside their ranges.
+    """
+    f = np.atleast_1d(np.asarray(fraction, dtype=np.float64))
+    x_t, x_c = (np.asarray(x, dtype=np.float64) for x in (conversions_treatment, conversions_control))
+    if not ((f > 0).all() and (f < 1).all() and 0 < margin < 1) or (x_t < 0).any() or (x_c < 0).any() or grid < 1:
+        raise ValueError("fractions and the margin must lie inside (0, 1), and conversions must not be negative")
+    least = 1 - margin
+    ratio = least + 4 * margin * np.arange(1, grid + 1) / grid
+    weights = -(((ratio - 1) / margin) ** 2) / 2
+    weights -= np.log(np.exp(weights).sum())
+
+    def treated(r: Floats) -> Floats:
+        share = f[:, None] * r
+        return np.asarray(share / (share + 1 - f[:, None]))  # (phases, grid)
+
+    there, null = treated(ratio), treated(np.array([least]))
+    terms = weights + x_t @ np.log(there / null) + x_c @ np.log((1 - there) / (1 - null))
+    highest = terms.max(axis=-1, keepdims=True)
+    return np.asarray(highest[..., 0] + np.log(np.exp(terms - highest).sum(axis=-1)))
+
+
 @lru_cache(maxsize=256)
 def _factors(fractions: tuple[float, ...], rate: float, side: int, sd: float, grid: int) -> tuple[Floats, Floats]:
     """Log weights (grid,), and what one client adds to the log of each product: (4 · phases, grid)."""

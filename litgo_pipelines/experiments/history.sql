@@ -1,4 +1,4 @@
-SELECT cutoff, (decision ->> 'log_e_better')::float8, (decision ->> 'log_e_worse')::float8,
+SELECT cutoff, coalesce(decision ->> 'log_e_claim', decision ->> 'log_e_better')::float8, (decision ->> 'log_e_worse')::float8,
     (decision ->> 'log_e_mismatch')::float8
 FROM (
     SELECT *, row_number() OVER (ORDER BY cutoff DESC) - 1 AS back, count(*) OVER () AS cutoffs

@@ -13,12 +13,13 @@ from litgo_pipelines.experiments.decision import Arm, Cutoff, ExperimentDecision
 from litgo_pipelines.observability.plots import figure, png
 from litgo_pipelines.observability.tables import markdown_table
 
+BETTER_CLAIM = "converts better"
 _WORDS = {
     ExperimentOutcome.HALT: "Halted: the figures are not to be trusted, everybody is on control.",
     ExperimentOutcome.ROLL_BACK: "Rolled back: treatment does harm, everybody is on control.",
-    ExperimentOutcome.PROMOTE: "Promoted: treatment is better.",
-    ExperimentOutcome.FUTILE: "Ended, control stays: treatment will hardly be shown to be better.",
-    ExperimentOutcome.HORIZON: "Ended, control stays: as many clients or days as planned, and no clear difference.",
+    ExperimentOutcome.PROMOTE: "Promoted: treatment showed what it had to.",
+    ExperimentOutcome.FUTILE: "Ended, control stays: treatment will hardly show what it has to.",
+    ExperimentOutcome.HORIZON: "Ended, control stays: as many clients or days as planned, and nothing shown.",
     ExperimentOutcome.KEEP_RUNNING: "Runs on: not enough is known.",
 }
 
@@ -63,8 +64,10 @@ def _mean(moments: Moments) -> str:
 def outlook_text(outlook: Mapping[str, Any]) -> str:
     """What an experiment may be expected to show, in a sentence; as stored with its specification."""
     chances = ", ".join(f"{float(lift):+.0%}: {power:.0%}" for lift, power in outlook["power"].items())
+    claim = outlook.get("claim")
+    shown = f"that treatment {claim}, at a lift" if claim and claim != BETTER_CLAIM else "a lift"
     days = "at an unknown pace" if outlook["days"] is None else f"in about {outlook['days']:.0f} days"
-    return f"{outlook['clients']:,} clients {days}; chance to show a lift of {chances}"
+    return f"{outlook['clients']:,} clients {days}; chance to show {shown} of {chances}"
 
 
 def guardrails_table(decision: ExperimentDecision, rules: ExperimentRules) -> str:
@@ -118,11 +121,11 @@ def gini_table(cutoff: Cutoff, rules: ExperimentRules) -> str:
 def evidence_over_time(
     name: str, points: Sequence[tuple[datetime, float, float, float]], rules: ExperimentRules
 ) -> bytes:
-    """The e-values against their limits, as a PNG. points: instant, log e for better, worse, mismatch."""
+    """The e-values against their limits, as a PNG. points: instant, log e for the claim, worse, mismatch."""
     drawn, axes = figure(f"{name}: evidence at each cutoff", "", "log e-value")
     at, better, worse, mismatch = zip(*points, strict=True)
     for values, limit, label, colour in (
-        (better, log(1 / rules.alpha), "treatment converts better", "tab:green"),
+        (better, log(1 / rules.alpha), f"treatment {rules.claim}", "tab:green"),
         (worse, None, "treatment converts worse", "tab:red"),
         (mismatch, log(rules.mismatch_limit), "arms not as split", "tab:grey"),
     ):

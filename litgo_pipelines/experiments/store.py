@@ -31,6 +31,15 @@ GUARDRAILS = (Guardrail(HOURS, 14.0, higher_is_better=False, cap=24.0 * WINDOW_D
 EARLY_HARM_MARGINS = 2.0  # of a guardrail, before min_days
 BASELINE_DAYS = 60
 BASELINE_RATE = 0.3  # where nothing was offered before
+FRESHER = "fresher"  # the gate's word in the ledger for a challenger that is as good and made of newer data
+
+
+REFUSED = "experiment_refused"  # kind of the alert
+REFUSED_FOR = timedelta(days=7)  # until what comes of the traffic is asked again
+
+
+class Underpowered(Refused):
+    """The experiment is not expected to show anything; a person may start it all the same."""
 
 
 class SpecChanged(RuntimeError):
@@ -48,6 +57,8 @@ class ExperimentPlan:
     min_sample_size: int = 1000
     horizon: int = 20_000
     guardrails: tuple[Guardrail, ...] = GUARDRAILS
+    min_power: float = 0.0  # expected; with less it is refused unless forced
+    non_inferiority_margin: float = 0.1  # of a challenger that is as good and fresher
 
     def __post_init__(self) -> None:
         for points in (self.treatment_points, self.ramp_points):
@@ -130,39 +141,21 @@ def in_holdout(client_id: str, points: int) -> bool:
     return assignment.bucket(HOLDOUT_SALT, client_id) < points
 
 
-def start(cursor: Cursor, version: str, plan: ExperimentPlan, actor: Actor) -> RunningExperiment:
-    """Try the open challenger `version` against what serves. Raises Refused with the reason for what may not be."""
+def start(
+    cursor: Cursor, version: str, plan: ExperimentPlan, actor: Actor, *, force: bool = False
+) -> RunningExperiment:
+    """Try the open challenger `version` against what serves. Raises Refused with the reason for what may not be.
+
+    Underpowered: with the traffic of the last weeks the chance to show anything is below the plan's. force: start it.
+    """
     advisory_lock(cursor, LOCK)
     state = ledger.locked_state(cursor)
     if reason := _refusal(cursor, state, version, actor.at, actor.by_hand):
         raise Refused(reason)
     experiment = experiment_name(version)
-    highest = max(plan.treatment_points, plan.ramp_points)
-    rate, clients = baseline(cursor, actor.at)
-    expected = min(max(rate, 0.02), 0.95 * _rate_limit(highest), 0.98)
-    rules = ExperimentRules(
-        expected,
-        plan.guardrails,
-        sd=sd_for(expected),
-        early_harm_margins=EARLY_HARM_MARGINS,
-        min_sample_size=plan.min_sample_size,
-        horizon=plan.horizon,
-    )
-    spec = {
-        "rules": rules.as_dict(),
-        "salt": f"{experiment}:1",
-        "holdout_salt": HOLDOUT_SALT if plan.holdout_points else None,
-        "holdout_points": plan.holdout_points,
-        "window_days": WINDOW_DAYS,
-        "ramp": {"clients": plan.ramp_clients, "points": plan.ramp_points},
-        "baseline": {"rate": rate, "clients": clients},
-        "outlook": outlook(
-            rules,
-            [(plan.ramp_clients, plan.treatment_points / BUCKETS), (None, plan.ramp_points / BUCKETS)],
-            clients / BASELINE_DAYS,
-            WINDOW_DAYS,
-        ).as_dict(),
-    }
+    spec = _specification(cursor, version, experiment, plan, actor.at)
+    if not force and spec["baseline"]["clients"] and (reason := _too_weak(version, plan, spec["outlook"])):
+        raise Underpowered(reason)
     cursor.execute(
         "INSERT INTO litgo.experiments (experiment, spec, spec_sha256, control_version, treatment_version, started_at, "
         "actor, reason, run_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
@@ -182,6 +175,56 @@ def start(cursor: Cursor, version: str, plan: ExperimentPlan, actor: Actor) -> R
     return load_experiment(cursor, experiment, 1)
 
 
+def _specification(cursor: Cursor, version: str, experiment: str, plan: ExperimentPlan, at: datetime) -> dict[str, Any]:
+    """What is fixed before the first exposure."""
+    highest = max(plan.treatment_points, plan.ramp_points)
+    rate, clients = baseline(cursor, at)
+    expected = min(max(rate, 0.02), 0.95 * _rate_limit(highest), 0.98)
+    rules = ExperimentRules(
+        expected,
+        plan.guardrails,
+        sd=sd_for(expected),
+        early_harm_margins=EARLY_HARM_MARGINS,
+        min_sample_size=plan.min_sample_size,
+        horizon=plan.horizon,
+        non_inferiority_margin=plan.non_inferiority_margin if _way(cursor, version) == FRESHER else None,
+    )
+    phases = [(plan.ramp_clients, plan.treatment_points / BUCKETS), (None, plan.ramp_points / BUCKETS)]
+    return {
+        "rules": rules.as_dict(),
+        "salt": f"{experiment}:1",
+        "holdout_salt": HOLDOUT_SALT if plan.holdout_points else None,
+        "holdout_points": plan.holdout_points,
+        "window_days": WINDOW_DAYS,
+        "ramp": {"clients": plan.ramp_clients, "points": plan.ramp_points},
+        "baseline": {"rate": rate, "clients": clients},
+        "outlook": outlook(rules, phases, clients / BASELINE_DAYS, WINDOW_DAYS).as_dict(),
+    }
+
+
+def _way(cursor: Cursor, version: str) -> str | None:
+    """The way by which the gate let the version up: better, or as good and fresher."""
+    cursor.execute(
+        "SELECT evidence #>> '{decision,way}' FROM litgo.model_ledger WHERE version = %s AND transition = 'challenger' "
+        "ORDER BY sequence DESC LIMIT 1",
+        (version,),
+    )
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def _too_weak(version: str, plan: ExperimentPlan, expected: Mapping[str, Any]) -> str | None:
+    """Why an experiment with this outlook is not worth its clients; None when it is."""
+    chance = expected["power"][expected["decisive"]]
+    if chance >= plan.min_power:
+        return None
+    return (
+        f"an experiment with version {version} would hardly show anything: with {expected['clients']:,} clients the "
+        f"chance to show that treatment {expected['claim']} at a lift of {float(expected['decisive']):+.0%} is "
+        f"{chance:.0%}, AB_MIN_POWER {plan.min_power:.0%}; wait for more clients, or start it by hand with --force"
+    )
+
+
 def start_for_challenger(cursor: Cursor, plan: ExperimentPlan, at: datetime, run_id: str) -> RunningExperiment | None:
     """Start the experiment of the open challenger if it may; None when there is none, or while nothing may go up."""
     advisory_lock(cursor, LOCK)
@@ -190,6 +233,10 @@ def start_for_challenger(cursor: Cursor, plan: ExperimentPlan, at: datetime, run
         return None
     try:
         return start(cursor, version, plan, Actor("experiments", f"version {version} passed the gate", at, run_id))
+    except Underpowered as error:
+        key = f"{REFUSED}: {version} {at.date().isoformat()}"
+        transitions.alert(cursor, REFUSED, "warning", f"model {version}", key, f"{error}; asked again in 7 days", at)
+        return None
     except Refused:
         return None
 

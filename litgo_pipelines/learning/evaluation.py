@@ -6,7 +6,7 @@ held-out cases (a snapshot as of an earlier instant), it is favoured, and a wors
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -16,6 +16,7 @@ from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.gate import (
     Evenness,
+    Freshness,
     GateOutcome,
     GateRules,
     StoredDecision,
@@ -94,12 +95,19 @@ def evaluate(
     decision = judge_candidate(
         own[:, column],
         None if baseline.ndcg is None else baseline.ndcg[:, column],
-        GateRules(min_lift=settings.gate_min_lift, min_queries=settings.gate_min_queries),
+        GateRules(
+            settings.gate_min_lift,
+            settings.gate_min_queries,
+            equal_margin=settings.gate_equal_margin,
+            fresher_days=settings.gate_fresher_days,
+            stale_days=settings.gate_stale_days,
+        ),
         slices=training_data.read_slices(path, training_data.TEST_SPLIT),
         reload_problems=problems,
         evenness=Evenness(fairness["candidate"]["gini"], fairness["baseline"]["gini"]) if fairness else None,
         k=k,
         rivals=_rivals(scorers[0], test_set, k),
+        freshness=None if champion is None else _freshness(cursor, row.as_of, champion.version, at),
     ).as_dict()
     if baseline.missing:
         decision["reasons"].append(baseline.missing)
@@ -179,6 +187,18 @@ def _replay_fairness(
         return None
     plan = read_plan(cursor, settings)
     return _fairness(window, [plan.rule_of(ranker) for ranker in rankers])
+
+
+def _freshness(cursor: Cursor, as_of: datetime, champion: str, at: datetime) -> Freshness | None:
+    """How much newer the candidate's data are; None where nobody knows the champion's (it was not trained here)."""
+    cursor.execute(
+        "SELECT as_of FROM litgo.retrainings WHERE mlflow_version = %s ORDER BY started_at DESC LIMIT 1", (champion,)
+    )
+    found = cursor.fetchone()
+    if found is None:
+        return None
+    day = timedelta(days=1)
+    return Freshness((as_of - found[0]) / day, (at - found[0]) / day)
 
 
 def _drift(training: Rows, test: Rows) -> dict[str, float]:

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from litgo_pipelines.models.metrics import Interval, paired_difference
 
+BETTER, FRESHER = "better", "fresher"
+
 
 class GateOutcome(StrEnum):
     PASSED = "passed"
@@ -32,6 +34,20 @@ class GateRules:
     slice_min_queries: int = 50
     max_gini_increase: float = 0.02
     confidence: float = 0.95
+    equal_margin: float = 0.01  # relative: as good, if the difference's lower bound is no further below 0
+    fresher_days: float = 30  # of data that the champion has not seen, or …
+    stale_days: float = 60  # … the age of the champion's data
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """newer_days: from the champion's snapshot to the candidate's; champion_days: from the champion's until now."""
+
+    newer_days: float
+    champion_days: float
+
+    def counts(self, rules: GateRules) -> bool:
+        return self.newer_days > 0 and (self.newer_days >= rules.fresher_days or self.champion_days > rules.stale_days)
 
 
 @dataclass(frozen=True)
@@ -120,6 +136,8 @@ class GateDecision:
     slices: tuple[SliceResult, ...] = ()
     k: int = 10  # ranks that the NDCG looks at
     rivals: tuple[RivalResult, ...] = ()
+    way: str = BETTER  # by which it passed; its experiment asks for the same
+    freshness: Freshness | None = None
 
     @property
     def lift(self) -> float | None:
@@ -134,6 +152,8 @@ class GateDecision:
             "queries": self.queries,
             "skipped": self.skipped,
             "k": self.k,
+            "way": self.way,
+            "freshness": None if self.freshness is None else vars(self.freshness).copy(),
             "candidate_ndcg": self.candidate,
             "baseline_ndcg": self.baseline,
             "lift": self.lift,
@@ -153,6 +173,7 @@ def judge_candidate(
     evenness: Evenness | None = None,
     k: int = 10,
     rivals: Mapping[str, ArrayLike] | None = None,
+    freshness: Freshness | None = None,
 ) -> GateDecision:
     """Compare NDCG@k per query, both (queries,) with NaN for a query that tells no rankers apart.
 
@@ -160,6 +181,10 @@ def judge_candidate(
     the baseline's, the lower bound of the paired bootstrap difference is above 0, no slice vetoes, offers are spread as
     evenly (Gini at most `max_gini_increase` higher; None: too few cases for a replay, not judged), and the model came
     back from the registry as it went in (`reload_problems` is empty). No baseline result: rejected, never passed.
+
+    `freshness`: of a candidate held against a champion. The second way: as good (lower bound of the difference at most
+    `equal_margin` of the baseline's mean below 0) and made of at least `fresher_days` more data, or in the
+    place of a champion older than `stale_days`. Everything else is asked of it too.
 
     `rivals`: name → NDCG of the same queries by a rule without learning (one line, the heuristic ranker). A candidate
     that does not beat the best of them by the interval is rejected: it is not worth its trouble.
@@ -185,11 +210,10 @@ def judge_candidate(
     results = _slices(values, reference, slices or {}, rules)
     held_against = _rivals(values, rivals or {}, rules)
     shown = f"NDCG@{k} {mean:.4f}"
-    reasons = []
-    if mean < (1 + rules.min_lift) * reference_mean:
-        reasons.append(f"{shown} is below {1 + rules.min_lift:g} × {reference_mean:.4f}")
-    if not difference.low > 0:
-        reasons.append(f"the gain may be chance: lower bound of the difference {difference.low:+.4f}")
+    reasons = _not_better(shown, mean, reference_mean, difference, rules)
+    way = BETTER
+    if reasons and freshness and freshness.counts(rules) and difference.low >= -rules.equal_margin * reference_mean:
+        way, reasons = FRESHER, []
     reasons += _vetoes(mean, held_against, results, evenness, rules)
     outcome = GateOutcome.REJECTED if reasons else GateOutcome.PASSED
     if queries < rules.min_queries:
@@ -200,7 +224,24 @@ def judge_candidate(
             f"{shown} against {reference_mean:.4f} on {queries} cases, "
             f"difference {difference.low:+.4f} to {difference.high:+.4f}"
         ]
-    return GateDecision(outcome, reasons, queries, skipped, mean, reference_mean, difference, results, k, held_against)
+        if way == FRESHER and freshness:
+            reasons.append(
+                f"as good and fresher: {freshness.newer_days:.0f} days of data more than the champion, whose data are "
+                f"{freshness.champion_days:.0f} days old"
+            )
+    return GateDecision(
+        outcome, reasons, queries, skipped, mean, reference_mean, difference, results, k, held_against, way, freshness
+    )
+
+
+def _not_better(shown: str, mean: float, reference: float, difference: Interval, rules: GateRules) -> list[str]:
+    """What is missing for "better": the lift, and that it is no chance."""
+    reasons = []
+    if mean < (1 + rules.min_lift) * reference:
+        reasons.append(f"{shown} is below {1 + rules.min_lift:g} × {reference:.4f}")
+    if not difference.low > 0:
+        reasons.append(f"the gain may be chance: lower bound of the difference {difference.low:+.4f}")
+    return reasons
 
 
 def _same_queries(candidate: ArrayLike, baseline: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -64,6 +64,27 @@ def test_each_outcome_and_its_words():
     assert "limit 20" in words
 
 
+def test_what_is_as_good_is_promoted_where_no_more_was_to_be_shown():
+    equal = cutoff(arm(8000, 2400), arm(8000, 2400))
+    rules = replace(RULES, non_inferiority_margin=0.1)
+    made = decide_experiment(equal, rules)
+    assert made.log_e_claim is not None
+    assert made.outcome is ExperimentOutcome.PROMOTE
+    assert "converts less by no more than 10%" in made.reasons[0]
+    assert made.log_e_claim >= made.log_e_limit > made.log_e_better
+    assert outcome(equal) is not ExperimentOutcome.PROMOTE
+    assert outcome(BAD, non_inferiority_margin=0.1) is ExperimentOutcome.ROLL_BACK
+    rude = cutoff(arm(3000, 1080, rating=3.5), arm(3000, 900))
+    assert decide_experiment(rude, rules).outcome is ExperimentOutcome.ROLL_BACK
+    early = cutoff(arm(8000, 2400), arm(8000, 2400), days=3)
+    assert decide_experiment(early, rules).outcome is ExperimentOutcome.KEEP_RUNNING
+    lost = decide_experiment(cutoff(arm(6000, 1630), arm(6000, 1800)), replace(rules, horizon=14_000))
+    assert lost.outcome in (ExperimentOutcome.FUTILE, ExperimentOutcome.ROLL_BACK)
+    assert ExperimentRules.from_dict(json.loads(json.dumps(rules.as_dict()))) == rules
+    with pytest.raises(ValueError, match="non-inferiority"):
+        replace(RULES, non_inferiority_margin=1.0)
+
+
 def test_a_mismatch_comes_before_everything_else():
     lost = replace(GOOD.phases[0].treatment, exposed=4000)
     made = decide_experiment(cutoff(lost, arm(3000, 900, exposed=3400)), RULES)

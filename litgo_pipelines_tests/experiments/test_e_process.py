@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from litgo_pipelines.experiments import e_process
 from litgo_pipelines.experiments import srm as mismatch
-from litgo_pipelines.experiments.e_process import log_e
+from litgo_pipelines.experiments.e_process import log_e, log_e_not_worse
 
 
 def by_hand(clients, rate, side, sd, grid):
@@ -115,3 +115,32 @@ def test_mismatch_sees_lost_exposures_and_not_a_fair_split():
     assert mismatch.log_e([0.1, 0.5], [400, 10_000], [3600, 9_000]) > np.log(100)
     with pytest.raises(ValueError, match="inside"):
         mismatch.log_e([1.0], [5], [0])
+
+
+@pytest.mark.parametrize(("ratio", "level"), [(0.9, 1.0), (0.8, 0.0)])
+def test_at_the_margin_the_mean_for_no_worse_is_one_whatever_the_baseline_does_and_beyond_it_less(ratio, level):
+    rng = np.random.default_rng(6)
+    fraction, clients, rates = np.array([0.1, 0.5]), np.array([300, 200]), np.array([0.2, 0.45])
+    treatment = rng.binomial(clients, fraction, (20_000, 2))
+    x_t, x_c = rng.binomial(treatment, rates * ratio), rng.binomial(clients - treatment, rates)
+    e = np.exp(log_e_not_worse(fraction, x_t, x_c, margin=0.1))
+    error = 4 * e.std() / np.sqrt(len(e))
+    assert e.mean() < 1 + error
+    if level:
+        assert e.mean() == pytest.approx(1, abs=error)
+
+
+def test_no_worse_is_shown_of_equals_and_not_of_what_is_worse_at_any_look():
+    """1,000 experiments of 20,000 clients, looked at 40 times."""
+    rng = np.random.default_rng(7)
+
+    def shown(ratio):
+        x_t = rng.binomial(250, 0.3 * ratio, (1000, 40)).cumsum(axis=1)[..., None]
+        x_c = rng.binomial(250, 0.3, (1000, 40)).cumsum(axis=1)[..., None]
+        return float((log_e_not_worse([0.5], x_t, x_c, margin=0.1).max(axis=1) >= np.log(20)).mean())
+
+    assert shown(1.0) > 0.85
+    assert shown(0.9) < 0.05
+    assert shown(0.8) == 0
+    with pytest.raises(ValueError, match="margin"):
+        log_e_not_worse([0.5], [1], [1], margin=0)

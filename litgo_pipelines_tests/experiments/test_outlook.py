@@ -28,6 +28,20 @@ def test_the_expected_power_is_that_of_simulated_experiments(rate: float, lift: 
     assert power(rules, [20_000], [0.5], lift) == pytest.approx(simulated(rate, lift, rules.sd), abs=0.03)
 
 
+@pytest.mark.parametrize(("rate", "lift"), [(0.3, 0.0), (0.3, -0.05), (0.1, 0.0)])
+def test_the_expected_power_to_show_that_nothing_is_lost_is_that_of_simulated_experiments(
+    rate: float, lift: float
+) -> None:
+    draw = np.random.default_rng(8)
+    rules = ExperimentRules(rate, non_inferiority_margin=0.1)
+    treated, control = draw.binomial(10_000, rate * (1 + lift), 4000), draw.binomial(10_000, rate, 4000)
+    found = e_process.log_e_not_worse([0.5], treated[:, None], control[:, None], margin=0.1)
+    assert power(rules, [20_000], [0.5], lift) == pytest.approx((found >= log(20)).mean(), abs=0.03)
+    expected = outlook(rules, [(None, 0.5)], 400, 14)
+    assert (expected.decisive, expected.power[0.0]) == (0.0, expected.decisive_power)
+    assert "converts less by no more than 10%, at a lift of -5%" in outlook_text(expected.as_dict())
+
+
 def test_a_wider_prior_shows_more_where_conversions_are_rare_and_errs_no_more() -> None:
     assert (e_process.sd_for(0.02), e_process.sd_for(0.1), e_process.sd_for(0.3)) == (0.2, 0.1, 0.1)
     narrow, wide = (simulated(0.02, 0.2, sd) for sd in (0.1, 0.2))
@@ -42,4 +56,7 @@ def test_what_is_expected_is_plain_json_and_a_sentence() -> None:
     assert stored["power"]["0.05"] < stored["power"]["0.1"] < stored["power"]["0.2"]
     assert outlook_text(stored).startswith("20,000 clients in about 64 days; chance to show a lift of +5%")
     assert outlook(ExperimentRules(0.3), [(None, 0.5)], 0, 14).days is None
+    slow = outlook(ExperimentRules(0.3), [(4000, 0.1), (None, 0.5)], clients_per_day=20, window_days=14)
+    assert (slow.clients, slow.days) == (1520, 90)  # who comes within the days allowed, and is final by then
+    assert slow.decisive_power < 0.2 < found.decisive_power
     assert "unknown pace" in outlook_text(outlook(ExperimentRules(0.3), [(None, 0.5)], 0, 14).as_dict())

@@ -1,5 +1,6 @@
 """Starting, ramping and stopping experiments, with what is refused; and the same as Dagster runs."""
 
+import json
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from litgo_pipelines.automation import asset_job
 from litgo_pipelines.database import Cursor, sql
-from litgo_pipelines.experiments import store
+from litgo_pipelines.experiments import cutoffs, listing, store
 from litgo_pipelines.experiments.assets import assets, jobs
 from litgo_pipelines.experiments.decision import Guardrail
 from litgo_pipelines.experiments.store import ExperimentPlan
@@ -83,6 +84,63 @@ def test_rows_are_for_good(life: Life) -> None:
     life.do(lambda c: c.execute("UPDATE litgo.experiments SET spec = jsonb_set(spec, '{window_days}', '3')"))
     with pytest.raises(store.SpecChanged):
         life.do(store.running_experiment)
+
+
+def clients_of_the_last_weeks(life: Life, clients: int) -> None:
+    """So many clients whose outcome is final, every other one accepted at once."""
+
+    def fill(cursor: Cursor) -> None:
+        cursor.execute("INSERT INTO lawyers (id, name) VALUES (gen_random_uuid(), 'L')")
+        cursor.execute(
+            "WITH people AS (INSERT INTO profiles (id) SELECT gen_random_uuid() FROM generate_series(1, %s) "
+            "RETURNING id), asked AS (INSERT INTO cases (id, client_id) SELECT gen_random_uuid(), id FROM people "
+            "RETURNING id) INSERT INTO offers (case_id, lawyer_id, sent_at, status, responded_at) "
+            "SELECT a.id, l.id, %s, CASE WHEN row_number() OVER () %% 2 = 0 THEN 'interested' ELSE 'declined' END, %s "
+            "FROM asked a, lawyers l",
+            (clients, life.at - 30 * DAY, life.at - 29 * DAY),
+        )
+
+    life.do(fill)
+
+
+def test_an_experiment_that_would_show_nothing_is_refused_unless_forced(life: Life) -> None:
+    life.champion("1")
+    life.challenger("2")
+    clients_of_the_last_weeks(life, 60)
+    plan = ExperimentPlan(min_power=0.2)
+    assert life.do(cutoffs.cutoff_due, life.at, 15)
+    with pytest.raises(store.Underpowered, match=r"76 clients.*at a lift of \+20%.*--force"):
+        life.do(store.start, "2", plan, life.by())
+    assert life.do(store.start_for_challenger, plan, life.at, "run") is None
+    assert life.do(store.start_for_challenger, plan, life.at, "run") is None  # told once
+    told = life.rows("SELECT severity, text FROM litgo.alerts WHERE kind = 'experiment_refused'")
+    ((severity, text),) = told
+    assert severity == "warning"
+    assert "asked again in 7 days" in text
+    assert not life.do(cutoffs.cutoff_due, life.at, 15)
+    assert life.do(cutoffs.cutoff_due, life.at + 8 * DAY, 15)
+    started = life.do(store.start, "2", plan, life.by("we want to know", by_hand=True), force=True)
+    assert started.spec["outlook"]["clients"] == 76
+
+
+def test_traffic_enough_starts_the_experiment(life: Life) -> None:
+    life.champion("1")
+    life.challenger("2")
+    clients_of_the_last_weeks(life, 6000)
+    started = life.do(store.start_for_challenger, ExperimentPlan(min_power=0.2), life.at, "run")
+    assert started.rules.non_inferiority_margin is None
+    assert started.spec["outlook"]["power"]["0.2"] > 0.2
+
+
+def test_a_challenger_that_is_as_good_and_fresher_has_to_show_that_nothing_is_lost(life: Life) -> None:
+    life.champion("1")
+    life.candidate("2")
+    evidence = {"decision": {"outcome": "passed", "way": "fresher"}}
+    life.do(transitions.challenge, "2", evidence, life.by("as good and fresher"))
+    started = life.do(store.start, "2", ExperimentPlan(non_inferiority_margin=0.08), life.by())
+    assert started.rules.non_inferiority_margin == 0.08
+    assert started.spec["outlook"]["claim"] == "converts less by no more than 8%"
+    assert life.do(store.running_experiment) == started
 
 
 def test_plans_that_cannot_be_are_refused() -> None:
@@ -200,3 +258,22 @@ def test_the_assets_the_jobs_and_the_figures_to_scrape(
     assert read["ranker-v2", "treatment", "conversion_rate"] == pytest.approx(0.5, abs=0.05)
     assert read["ranker-v2", "comparison", "log_e_better"] > 3
     assert read["ranker-v2", "treatment", "rating"] == pytest.approx(4.5, abs=0.1)
+
+
+def test_experiments_are_listed_with_what_was_expected_and_how_they_ended(life: Life) -> None:
+    assert life.do(listing.experiments) == []
+    life.champion("1")
+    life.challenger("2")
+    life.do(store.start, "2", ExperimentPlan(), life.by("it passed"))
+    life.do(store.ramp, 5000, life.by("looks well"))
+    life.do(store.stop, life.by("enough", by_hand=True))
+    life.challenger("3")
+    life.do(store.start, "3", ExperimentPlan(), life.by("it passed too"))
+    newest, oldest = life.do(listing.experiments)
+    assert (newest.experiment, newest.outcome, newest.reason) == ("ranker-v3", "runs", "it passed too")
+    assert (oldest.outcome, oldest.reason, oldest.treated, oldest.phases) == ("stopped", "enough", 0.5, 2)
+    assert life.do(listing.experiments, "ranker-v2") == [oldest]
+    assert life.do(listing.experiments, "none") == []
+    assert json.loads(json.dumps(oldest.as_dict()))["ended_at"] == oldest.ended_at.isoformat()
+    assert "20,000 clients" in listing.text(newest)
+    assert listing.table([newest, oldest]).count("\n") == 3

@@ -3,7 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from litgo_pipelines.learning.gate import Evenness, GateOutcome, GateRules, judge_candidate, population_stability
+from litgo_pipelines.learning.gate import (
+    Evenness,
+    Freshness,
+    GateOutcome,
+    GateRules,
+    judge_candidate,
+    population_stability,
+)
 
 RULES = GateRules(min_queries=100, slice_min_queries=30)
 
@@ -99,6 +106,48 @@ def test_population_stability() -> None:
     assert population_stability(before, draw.random(5000) ** 3) > 0.25
     assert population_stability(before, np.where(draw.random(5000) < 0.5, np.nan, before)) > 0.25
     assert np.isnan(population_stability([], before))
+
+
+FRESH = Freshness(newer_days=31, champion_days=40)
+
+
+@pytest.mark.parametrize(
+    ("freshness", "outcome"),
+    [
+        (None, "rejected"),
+        (FRESH, "passed"),
+        (Freshness(29, 59), "rejected"),
+        (Freshness(5, 61), "passed"),
+        (Freshness(0, 400), "rejected"),  # the champion's own data once more
+        (Freshness(-40, 400), "rejected"),
+    ],
+)
+def test_as_good_and_fresher_is_the_second_way(freshness: Freshness | None, outcome: str) -> None:
+    decision = judge_candidate(*results(0.001, noise=0.01), RULES, freshness=freshness)
+    assert decision.difference is not None
+    assert decision.difference.low < 0
+    assert decision.outcome == outcome
+    if outcome == "passed":
+        assert decision.way == "fresher"
+        assert "as good and fresher" in decision.reasons[1]
+        stored = json.loads(json.dumps(decision.as_dict(), allow_nan=False))
+        assert (stored["way"], stored["freshness"]) == ("fresher", vars(freshness))
+
+
+def test_what_is_better_goes_the_first_way_however_fresh() -> None:
+    assert judge_candidate(*results(0.2), RULES, freshness=FRESH).way == "better"
+
+
+def test_fresher_is_no_excuse_for_worse_nor_for_anything_else() -> None:
+    worse = judge_candidate(*results(-0.02, noise=0.01), RULES, freshness=FRESH)
+    assert (worse.outcome, worse.way) == (GateOutcome.REJECTED, "better")
+    good = results(0.001, noise=0.01)
+    better_rule = judge_candidate(*good, RULES, freshness=FRESH, rivals={"nearest": good[1] * 1.1})
+    assert (better_rule.outcome, len(better_rule.reasons)) == (GateOutcome.REJECTED, 1)
+    uneven = judge_candidate(*good, RULES, freshness=FRESH, evenness=Evenness(0.31, 0.28))
+    assert (uneven.outcome, len(uneven.reasons)) == (GateOutcome.REJECTED, 1)
+    few = judge_candidate(*good, GateRules(min_queries=500), freshness=FRESH)
+    assert few.outcome == GateOutcome.NOT_ENOUGH_EVIDENCE
 
 
 def test_a_model_that_spreads_offers_less_evenly_is_rejected() -> None:

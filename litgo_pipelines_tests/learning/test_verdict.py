@@ -82,6 +82,14 @@ def test_those_that_passed_wait_for_the_place_newest_first(life: Life) -> None:
     assert "frozen" in judge(life, "3")
 
 
+def test_how_much_fresher_a_candidate_is_follows_from_both_snapshots(life: Life) -> None:
+    judge(life, "1")
+    days = timedelta(days=1)
+    assert life.do(evaluation._freshness, AT + 40 * days, "7", AT + 41 * days) is None  # trained elsewhere
+    found = life.do(evaluation._freshness, AT + 40 * days, "1", AT + 41 * days)
+    assert (found.newer_days, found.champion_days) == (40, 41)
+
+
 def test_an_earlier_verdict_is_found(life: Life) -> None:
     assert life.do(evaluation.earlier, "1") is None
     judge(life, "1", "not_enough_evidence")

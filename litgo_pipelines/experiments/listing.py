@@ -1,0 +1,127 @@
+"""Experiments as a list and one by one: what was tried on whom, what was expected of it, and how it ended."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from litgo_pipelines.database import Cursor, sql
+from litgo_pipelines.experiments.assignment import BUCKETS
+from litgo_pipelines.experiments.decision import ExperimentRules
+from litgo_pipelines.experiments.report import outlook_text
+from litgo_pipelines.experiments.store import PACKAGE
+from litgo_pipelines.lifecycle import transitions
+from litgo_pipelines.observability.tables import markdown_table
+
+RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An experiment with the figures of its newest cutoff; those are None before the first one."""
+
+    experiment: str
+    treatment: str
+    control: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str  # `runs` while it does
+    reason: str
+    treated: float  # share of new clients, in the newest phase
+    phases: int
+    claim: str
+    expected: str | None
+    exposed: int
+    mature: int | None
+    lift: float | None
+    log_e_claim: float | None
+    log_e_limit: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        ended = self.ended_at.isoformat() if self.ended_at else None
+        return {**vars(self), "started_at": self.started_at.isoformat(), "ended_at": ended}
+
+
+def experiments(cursor: Cursor, experiment: str | None = None) -> list[Listed]:
+    """All experiments, or the one of that name; the newest first."""
+    cursor.execute(sql(PACKAGE, "listing.sql"), {"heuristic": transitions.HEURISTIC, "runs": RUNS, "experiment": experiment})
+    return [_listed(*row) for row in cursor.fetchall()]
+
+
+def _listed(
+    experiment: str,
+    treatment: str,
+    control: str,
+    started_at: datetime,
+    ended_at: datetime | None,
+    outcome: str,
+    reason: str,
+    points: int,
+    phases: int,
+    rules: dict[str, Any],
+    outlook: dict[str, Any] | None,
+    exposed: int,
+    decision: dict[str, Any] | None,
+) -> Listed:
+    seen = decision or {}
+    mature = seen.get("mature")
+    claim = seen.get("log_e_claim")
+    return Listed(
+        experiment,
+        treatment,
+        control,
+        started_at,
+        ended_at,
+        outcome,
+        reason,
+        points / BUCKETS,
+        phases,
+        ExperimentRules.from_dict(rules).claim,
+        outlook_text(outlook) if outlook else None,
+        exposed,
+        sum(mature) if mature else None,
+        seen.get("lift"),
+        seen.get("log_e_better") if claim is None else claim,
+        seen.get("log_e_limit"),
+    )
+
+
+def table(found: list[Listed]) -> str:
+    """Markdown: a row per experiment."""
+    columns = ("experiment", "started", "ended", "outcome", "treated", "clients", "final", "lift", "to show", "log e")
+    rows = [
+        (
+            one.experiment,
+            f"{one.started_at:%Y-%m-%d}",
+            f"{one.ended_at:%Y-%m-%d}" if one.ended_at else "–",
+            one.outcome,
+            f"{one.treated:.0%}",
+            f"{one.exposed:,}",
+            "–" if one.mature is None else f"{one.mature:,}",
+            "–" if one.lift is None else f"{one.lift:+.1%}",
+            one.claim,
+            "–" if one.log_e_claim is None else f"{one.log_e_claim:.2f} of {one.log_e_limit:.2f}",
+        )
+        for one in found
+    ]
+    return markdown_table(columns, rows, empty="–")
+
+
+def text(one: Listed) -> str:
+    """An experiment in a few lines, for a terminal."""
+    figures = "no cutoff was closed yet"
+    if one.mature is not None:
+        lift = "unknown" if one.lift is None else f"{one.lift:+.1%}"
+        figures = f"{one.mature:,} clients with a final outcome, lift {lift}"
+        figures += "" if one.log_e_claim is None else f", log e {one.log_e_claim:.2f} of {one.log_e_limit:.2f}"
+    ended = f", ended {one.ended_at:%Y-%m-%d %H:%M}" if one.ended_at else ""
+    return "\n".join(
+        (
+            f"{one.experiment}: version {one.treatment} against {one.control}",
+            f"  {one.outcome}: {one.reason}",
+            f"  started {one.started_at:%Y-%m-%d %H:%M}{ended}; {one.treated:.0%} treated in phase {one.phases}",
+            f"  has to show that treatment {one.claim}",
+            f"  expected: {one.expected or 'not computed'}",
+            f"  {one.exposed:,} clients exposed; {figures}",
+        )
+    )
