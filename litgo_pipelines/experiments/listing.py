@@ -1,5 +1,6 @@
 """Experiments as a list and one by one: what was tried on whom, what was expected of it, and how it ended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,7 +37,7 @@ class Listed:
     log_e_claim: float | None
     log_e_limit: float | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain JSON values."""
         ended = self.ended_at.isoformat() if self.ended_at else None
         return {**vars(self), "started_at": self.started_at.isoformat(), "ended_at": ended}
@@ -58,10 +59,10 @@ def _listed(
     reason: str,
     points: int,
     phases: int,
-    rules: dict[str, Any],
-    outlook: dict[str, Any] | None,
+    rules: Mapping[str, Any],
+    outlook: Mapping[str, Any] | None,
     exposed: int,
-    decision: dict[str, Any] | None,
+    decision: Mapping[str, Any] | None,
 ) -> Listed:
     seen = decision or {}
     mature = seen.get("mature")

@@ -84,6 +84,8 @@ class StoredDecision(TypedDict):
     queries: int
     skipped: int
     k: int
+    way: str
+    freshness: dict[str, float] | None
     candidate_ndcg: float | None
     baseline_ndcg: float | None
     lift: float | None
