@@ -111,7 +111,8 @@ def part(folder: Path) -> str:
 
 {chr(10).join(lines)}
 
-With the weight of vectors at most {formula.MOST_WEIGHT:g} instead of without a limit, paired, 95 %: {"; ".join(gains)}. Short pieces reach
+With the weight of vectors at most {formula.MOST_WEIGHT:g} instead of without a limit, paired, 95 %:
+{"; ".join(gains)}. Short pieces reach
 {level.mean:.3f} ({level.low:.3f} to {level.high:.3f})."""
 
 
