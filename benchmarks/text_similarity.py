@@ -44,7 +44,8 @@ class Task:
         self.name, self.asked, self.found, self.same, self.reported = name, asked, found, same, reported
 
     def hybrid(self, even_words: float) -> Scores:
-        return Space(self.asked[USE], even_words).scores(self.asked[USE], self.found[USE])
+        most = np.inf if even_words > 1e5 else formula.MOST_WEIGHT
+        return Space(self.asked[USE], even_words, most).scores(self.asked[USE], self.found[USE])
 
     def dense(self, model: str) -> Scores:
         return np.asarray(self.asked[model].vectors @ self.found[model].vectors.T)
@@ -185,7 +186,8 @@ kind, on the half that nothing was chosen on (in parentheses: on the half that t
 {chr(10).join(lines)}
 
 The hybrid adds z-scores of stems (first five letters) and of {USE}; the vector weighs (even words / words of the
-query)³. Chosen on the other half by court P@1 + area P@1: **{chosen:g}** (in use: {formula.EVEN_WORDS:g}).
+query)³, at most {formula.MOST_WEIGHT:g} times as much as the stems.
+Chosen on the other half by court P@1 + area P@1: **{chosen:g}** (in use: {formula.EVEN_WORDS:g}).
 
 {chr(10).join(curve_lines)}
 
@@ -264,7 +266,7 @@ def speed(folder: Path, number: int = 256, repeats: int = 5) -> str:
                     cursor.execute("TRUNCATE litgo.text_embeddings, litgo.text_stems")
                 made = embed_missing(connection, encoder, datetime.now(UTC)).as_dict()
                 connection.close()
-                pairs.append((made["texts_per_second"], direct))
+                pairs.append((float(made["texts_per_second"]), direct))
             ours, other = (median(p[i] for p in pairs) for i in (0, 1))
             ratio = median(a / b for a, b in pairs)
             lines.append(f"| {encoder.name}{remark} | {ours:.1f} | {other:.1f} | {ratio:.2f} |")
@@ -314,11 +316,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT_FOLDER)
     parser.add_argument("--docs", type=Path, default=PROJECT / "docs")
-    parser.add_argument("--no-speed", action="store_true", help="quality only; the page keeps no figures of speed")
+    parser.add_argument("--no-speed", action="store_true", help="quality only; the page keeps its figures of speed")
     given = parser.parse_args()
     cost = "" if given.no_speed else matching_cost()
-    page = quality(given.folder) + ("" if given.no_speed else f"\n{speed(given.folder)}\n{cost}")
-    kept = (given.docs / "similarity.md").read_text(encoding="utf-8").partition("## In use")[2]  # written by hand
+    generated, _, kept = (given.docs / "similarity.md").read_text(encoding="utf-8").partition("## In use")
+    before = f"\n## Speed{generated.partition('## Speed')[2]}"
+    page = quality(given.folder) + (before if given.no_speed else f"\n{speed(given.folder)}\n{cost}")
     page = f"{page.rstrip()}\n\n## In use{kept}"
     (given.docs / "similarity.md").write_text(page, encoding="utf-8")
     print(page)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from litgo_pipelines.embeddings.lexicon import VERSION, Bags, Lexicon
 
 EVEN_WORDS = 20.0  # words of a query at which both count the same; the weight of vectors falls with their cube
+MOST_WEIGHT = 4.0  # of vectors beside words: in a few words of a lawyer's language the words themselves say most
 OFFSET, SLOPE = -6.2, 3.2  # S = 1 / (1 + exp(−OFFSET − SLOPE · score)): chance of a shared theme at even odds
 LEAST_DEVIATION = 0.02  # of similarities; words the sample hardly has would make any match extreme
 BEST = 3  # of a lawyer's texts: one may be alike by chance, the average blurs a speciality
@@ -53,9 +54,9 @@ class Texts:
 class Space:
     """Where similarities are comparable: one model and a sample of the texts that are searched."""
 
-    def __init__(self, sample: Texts, even_words: float = EVEN_WORDS) -> None:
+    def __init__(self, sample: Texts, even_words: float = EVEN_WORDS, most: float = MOST_WEIGHT) -> None:
         self.model, self.dimension = sample.model, sample.vectors.shape[1]
-        self.sample, self.even_words = sample, even_words
+        self.sample, self.even_words, self.most = sample, even_words, most
         self.lexicon = Lexicon.fit(sample.bags)
 
     @property
@@ -64,7 +65,7 @@ class Space:
         return f"{VERSION}+{self.model}"
 
     def scores(self, queries: Texts, texts: Texts) -> Floats:
-        """(queries, texts): (z of words + w · z of vectors) / √(1 + w²), w = (even_words / words of the query)³.
+        """(queries, texts): (z of words + w · z of vectors) / √(1 + w²), w = min((even_words / words of it)³, most).
 
         In double precision, so that a pair's score, rounded, is the same in any company. Memory: 16 bytes per pair and
         as much again, 8 bytes a number of the vectors, so pass few at once. Raises SpaceMismatch for other vectors.
@@ -80,7 +81,7 @@ class Space:
         lexical = _z(*((asked @ other.T).toarray().astype(np.float64) for other in (found, usual)))
         asking = queries.vectors.astype(np.float64)
         dense = _z(asking @ texts.vectors.T, asking @ self.sample.vectors.T)
-        weight = (self.even_words / np.maximum(queries.bags.words, 1))[:, None] ** 3
+        weight = np.minimum((self.even_words / np.maximum(queries.bags.words, 1))[:, None] ** 3, self.most)
         lexical *= 1 / np.hypot(1, weight)
         dense *= weight / np.hypot(1, weight)
         lexical += dense

@@ -45,7 +45,9 @@ class Listed:
 
 def experiments(cursor: Cursor, experiment: str | None = None) -> list[Listed]:
     """All experiments, or the one of that name; the newest first."""
-    cursor.execute(sql(PACKAGE, "listing.sql"), {"heuristic": transitions.HEURISTIC, "runs": RUNS, "experiment": experiment})
+    cursor.execute(
+        sql(PACKAGE, "listing.sql"), {"heuristic": transitions.HEURISTIC, "runs": RUNS, "experiment": experiment}
+    )
     return [_listed(*row) for row in cursor.fetchall()]
 
 

@@ -7,6 +7,7 @@ from litgo_pipelines.embeddings.lexicon import Bags, bag
 from litgo_pipelines.embeddings.similarity import (
     BLOCK,
     EVEN_WORDS,
+    MOST_WEIGHT,
     Space,
     SpaceMismatch,
     Texts,
@@ -44,9 +45,16 @@ def test_stems_decide_for_a_long_text_and_vectors_for_a_short_one(sample: Texts)
 def test_at_the_even_number_of_words_both_count_the_same(sample: Texts) -> None:
     query = texts([" ".join(f"{chr(97 + n)}lfa{n}" for n in range(int(EVEN_WORDS)))])
     assert query.bags.words[0] == EVEN_WORDS
-    stems_only, vectors_only = (Space(sample, even).scores(query, sample) for even in (0.0, 1e9))
+    stems_only, vectors_only = (Space(sample, even, most=1e9).scores(query, sample) for even in (0.0, 1e9))
     both = Space(sample).scores(query, sample)
     np.testing.assert_allclose(both, (stems_only + vectors_only) / np.sqrt(2), atol=1e-4)
+
+
+def test_however_few_the_words_they_keep_a_share(sample: Texts) -> None:
+    query = texts(["multa contrato"])
+    words_only, vectors_only = (Space(sample, even, most=1e9).scores(query, sample) for even in (0.0, 1e9))
+    both = Space(sample).scores(query, sample)
+    np.testing.assert_allclose(both, (words_only + MOST_WEIGHT * vectors_only) / np.hypot(1, MOST_WEIGHT), atol=1e-4)
 
 
 def test_s_of_a_lawyer_is_that_of_the_three_most_similar_texts_and_missing_without_a_text(sample: Texts) -> None:
