@@ -26,6 +26,7 @@ def main() -> None:
 
     from litgo_pipelines.contracts.manual import SignatureError
     from litgo_pipelines.database import DatabaseRefused, DatabaseUnavailable
+    from litgo_pipelines.database.urls import without_credentials
     from litgo_pipelines.intake.review import ReviewError
     from litgo_pipelines.intake.taxonomy import UnknownSubarea
     from litgo_pipelines.lifecycle.ledger import Refused
@@ -66,4 +67,4 @@ def main() -> None:
     try:
         app()
     except told as error:
-        sys.exit(f"litgo: {error}")
+        sys.exit(f"litgo: {without_credentials(str(error))}")

@@ -98,7 +98,8 @@ def open_connection(
                 parsed = make_url(normalise(url))
                 host = parsed.host or parsed.query.get("host") or "the local socket"
                 raise DatabaseUnavailable(
-                    f"no connection to Postgres at {host} after {attempt} attempts: {str(error).strip()} — "
+                    f"no connection to Postgres at {host} after {attempt} attempts: "
+                    f"{urls.without_credentials(str(error).strip())} — "
                     "is it running? `litgo up` starts the embedded one; LITGO_DATABASE_URL names another."
                 ) from error
             time.sleep(0.5 * 2**attempt)

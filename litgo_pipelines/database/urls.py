@@ -49,6 +49,29 @@ _PLACEHOLDER = re.compile(r"\[[A-Z][A-Z_ -]*\]|<[a-z][a-z_ -]*>|\$\{?[A-Z_]+\}?"
 _STANDBY = ("read-only", "standby", "prefer-standby")
 
 
+_CREDENTIALS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#'\"]*(?::[^\s'\"]*)?@(?=[^\s@])")
+_PASSWORD = re.compile(r"(?i)\b(password|passwd|pwd|token|secret|api_?key)=[^\s&'\";]+")
+
+
+def without_credentials(text: str) -> str:
+    """A message in which no URL holds a user or password, and no parameter a password."""
+    return _PASSWORD.sub(r"\1=***", _CREDENTIALS.sub(r"\1***@", text))
+
+
+def passfile_line(url: str) -> tuple[str, str] | None:
+    """(the URL without its password, the line of a PGPASSFILE); None for a URL that has none, or names no host."""
+    from sqlalchemy.engine import URL, make_url
+
+    parsed = make_url(url)
+    if not parsed.password or not parsed.host:
+        return None
+    plain = URL.create(
+        parsed.drivername, parsed.username, None, parsed.host, parsed.port, parsed.database, parsed.query
+    )
+    parts = (parsed.host, str(parsed.port or "*"), "*", parsed.username or "*", str(parsed.password))
+    return plain.render_as_string(hide_password=False), ":".join(re.sub(r"([\\:])", r"\\\1", one) for one in parts)
+
+
 class DatabaseRefused(ValueError):
     """A URL or a database that cannot be used as it is; the message says what to do."""
 

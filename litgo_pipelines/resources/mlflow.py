@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from litgo_pipelines.database.urls import without_credentials
 from litgo_pipelines.resources.loopback import reach_directly
 from litgo_pipelines.settings import settings
 
@@ -65,8 +66,8 @@ class MLflow(dg.ConfigurableResource):
             answer.raise_for_status()
         except requests.RequestException as error:
             raise MLflowUnavailable(
-                f"MLflow at {self.tracking_uri} does not answer ({type(error).__name__}): is it running? "
-                "`litgo up` starts it; MLFLOW_TRACKING_URI names another."
+                f"MLflow at {without_credentials(self.tracking_uri)} does not answer ({type(error).__name__}): is it "
+                "running? `litgo up` starts it; MLFLOW_TRACKING_URI names another."
             ) from error
 
     def experiment_id(self) -> str:

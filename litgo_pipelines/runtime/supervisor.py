@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any
 
 from litgo_pipelines.database import normalise, open_connection
 from litgo_pipelines.database.embedded import embedded_server
+from litgo_pipelines.database.urls import passfile_line, without_credentials
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.resources.loopback import without_proxy
 from litgo_pipelines.settings import settings
@@ -30,6 +32,17 @@ HOST = "127.0.0.1"
 LOCATION = "litgo_pipelines"
 DEFINITIONS = "litgo_pipelines.definitions"
 STOPS_IN = 8.0  # seconds, of all services
+URLS = ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL")
+# Keys of external services: for the processes that run steps, not for those that show things.
+KEYS = (
+    "OPENAI_API_KEY",
+    "DOCUSIGN_PRIVATE_KEY",
+    "ONESIGNAL_API_KEY",
+    "SENDGRID_API_KEY",
+    "LITGO_UI_USERS",
+    "LITGO_UI_SESSION_KEY",
+    "LITGO_BACKUP_PASSPHRASE",
+)
 
 
 class StartError(RuntimeError):
@@ -41,9 +54,10 @@ def platform() -> Iterator[dict[str, str]]:
     """Databases up and migrated; yields the environment variables every process of the project needs."""
     config = settings()
     home = config.home
+    os.umask(0o077)  # the children's too
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "logs").mkdir(exist_ok=True)
+        close(home)
+        (home / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StartError(f"LITGO_HOME={home}: {error.strerror}: name a folder that this user may write to") from None
     given = config.litgo_database_url
@@ -62,11 +76,39 @@ def platform() -> Iterator[dict[str, str]]:
             "DAGSTER_HOME": str(_dagster_home(home)),
             "LITGO_DAGSTER_FILES": str(home / "dagster"),
         }
-        for name in ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL"):
+        for name in URLS:
             _create_database(environment[name], server)
+        environment |= _passwords_in_a_file(environment, home)
         for line in migrate(url):
             print(f"migrate: {line}", file=sys.stderr, flush=True)  # stdout is the command's
         yield environment
+
+
+def close(home: Path) -> None:
+    """LITGO_HOME and what stands in it are this user's alone, whatever the umask was when they were made."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (home, *(path for path in home.iterdir() if path.is_dir() and not path.is_symlink())):
+        if stat.S_IMODE(folder.stat().st_mode) & 0o077 and folder.name != "postgres":  # the server sees to its own
+            folder.chmod(0o700)
+    for file in home.iterdir():
+        if file.is_file() and not file.is_symlink() and stat.S_IMODE(file.stat().st_mode) & 0o077:
+            file.chmod(0o600)
+
+
+def _passwords_in_a_file(environment: Mapping[str, str], home: Path) -> dict[str, str]:
+    """URLs without their passwords, which libpq finds in PGPASSFILE: no command line that names a URL shows one."""
+    found = {name: parted for name in URLS if (parted := passfile_line(environment[name]))}
+    if not found:
+        return {}
+    before = os.environ.get("PGPASSFILE", "")
+    path = home / "pgpass"
+    theirs = Path(before).read_text() if before and Path(before) != path and Path(before).is_file() else ""
+    lines = dict.fromkeys(line for _, line in found.values())
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write("\n".join([*lines, theirs]))
+    os.environ["PGPASSFILE"] = str(path)  # this process connects by the same URLs
+    return {"PGPASSFILE": str(path), **{name: plain for name, (plain, _) in found.items()}}
 
 
 def _dagster_home(home: Path) -> Path:
@@ -142,15 +184,18 @@ class Service:
     socket: Path | None = None  # the services after it in a list start once it answers there
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
+    given: dict[str, str] = field(default_factory=dict)  # variables of this child alone
+    withheld: tuple[str, ...] = ()  # variables that are none of its business
     log: Path = field(default_factory=Path)
 
     def start(self, environment: Mapping[str, str], logs: Path) -> None:
-        logs.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log = logs / f"{self.name}.log"
+        own = {**os.environ, **environment, **self.given}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
-                env={**os.environ, **environment},
+                env={name: value for name, value in own.items() if name not in self.withheld},
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -204,12 +249,16 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
         HOST,
         "--port",
         str(port),
-        "--backend-store-uri",
-        environment["LITGO_MLFLOW_DATABASE_URL"],
         "--artifacts-destination",
         str(Path(environment["LITGO_HOME"]) / "mlflow-artifacts"),
     ]
-    return Service("mlflow", command, port)
+    return Service(
+        "mlflow",
+        command,
+        port,
+        given={"MLFLOW_BACKEND_STORE_URI": environment["LITGO_MLFLOW_DATABASE_URL"]},
+        withheld=(*KEYS, "LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL"),
+    )
 
 
 @contextmanager
@@ -244,7 +293,12 @@ def dagster_services(file: Path) -> list[Service]:
 
 
 def exporter_service() -> Service:
-    return Service("exporter", [sys.executable, "-m", "litgo_pipelines.cli", "exporter"], settings().exporter_port)
+    return Service(
+        "exporter",
+        [sys.executable, "-m", "litgo_pipelines.cli", "exporter"],
+        settings().exporter_port,
+        withheld=(*KEYS, "LITGO_MLFLOW_DATABASE_URL"),
+    )
 
 
 @contextmanager
@@ -278,7 +332,7 @@ def initialise_dagster(environment: Mapping[str, str]) -> None:
     command = [sys.executable, "-m", "dagster", "instance", "migrate"]
     done = subprocess.run(command, env={**os.environ, **environment}, cwd=PROJECT, capture_output=True, text=True)
     if done.returncode:
-        raise StartError(f"Dagster's storage could not be prepared:\n{done.stderr[-2000:]}")
+        raise StartError(f"Dagster's storage could not be prepared:\n{without_credentials(done.stderr[-2000:])}")
 
 
 def watch(services: list[Service], environment: Mapping[str, str]) -> None:
