@@ -17,9 +17,10 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import Settings, settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
 
 if TYPE_CHECKING:
+    from litgo_pipelines.experiments.off_policy import PolicyEvaluation
     from litgo_pipelines.experiments.store import ExperimentPlan, RunningExperiment
     from litgo_pipelines.lifecycle.ledger import Actor
 
@@ -58,7 +59,7 @@ def plan(values: Settings) -> "ExperimentPlan":
     pool=POOL,
     retry_policy=RETRY,
     description="Starts the open challenger's experiment; closes the newest cutoff of the one that runs, decides, and "
-    "promotes, takes back, halts or ramps in the same transaction.",
+    "promotes, rolls back, halts or ramps in the same transaction.",
 )
 @permanent_fails_once
 def experiment_cutoffs(
@@ -104,12 +105,12 @@ def experiment_cutoffs(
     deps=[experiment_cutoffs],
     retry_policy=RETRY,
     description="The newest experiment: evidence over time against its limits, arms side by side, guardrails, sizes of "
-    "the arms, spread of offers, utilisation of lawyers, and the decision in words; also in MLflow. All experiments "
-    "as a table.",
+    "the arms, spread of offers, utilisation of lawyers, the off-policy estimate, and the decision in words; also in "
+    "MLflow. All experiments as a table.",
 )
 @permanent_fails_once
 def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.experiments import cutoffs, listing, report
+    from litgo_pipelines.experiments import cutoffs, listing, off_policy, report
     from litgo_pipelines.models import registry
     from litgo_pipelines.observability.plots import embedded
 
@@ -119,12 +120,14 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
     if newest is None:
         return dg.MaterializeResult(metadata={"experiment": "no cutoff was closed yet", "all experiments": every})
     cutoff, decision, rules = newest.cutoff, newest.decision, newest.rules
+    offline = off_policy.everybody_treated(cutoff)
     evidence = report.evidence_over_time(newest.experiment, newest.history, rules)
     sections = {
         "decision": report.decision_text(decision, held=newest.held, stopped=newest.stopped),
         "arms": report.arms_table(cutoff),
         "guardrails": report.guardrails_table(decision, rules),
         "Gini of offers": report.gini_table(cutoff, rules),
+        "off-policy: everybody treated": report.off_policy_text(offline),
     }
     about = {
         "experiment": f"{newest.experiment}: version {newest.treatment} against {newest.control}",
@@ -146,6 +149,7 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
             "evidence": dg.MetadataValue.md(embedded(evidence, "e-values over time")),
             **{name: dg.MetadataValue.md(text) for name, text in sections.items()},
             "all experiments": every,
+            **_off_policy_figures(offline),
             "in MLflow": shown,
         }
     )
@@ -213,6 +217,18 @@ def _change_by_hand(
     context.add_output_metadata(
         {"experiment": now.experiment, "version": now.treatment, "treated": f"{now.treatment_points / 100:g} %"}
     )
+
+
+def _off_policy_figures(found: "PolicyEvaluation | None") -> Metadata:
+    """Numbers, which Dagster plots over time."""
+    if found is None:
+        return {}
+    return {
+        "off-policy SNIPS": found.snips.value,
+        "off-policy SNIPS, low": found.snips.low,
+        "off-policy SNIPS, high": found.snips.high,
+        "off-policy effective clients": found.effective_sample_size,
+    }
 
 
 def _points(percentage: float) -> int:

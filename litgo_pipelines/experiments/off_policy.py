@@ -1,7 +1,8 @@
-"""Off-policy evaluation: IPS and SNIPS estimates, with errors, of a policy that did not serve. Pure.
+"""Off-policy evaluation: IPS, SNIPS and doubly robust estimates, with errors, of a policy that did not serve. Pure.
 
-A veto and a report, never the gate: with rare rewards and ten thousand rows the error is a third to a half of the
-value. It needs the probability with which each logged action was chosen, as it was when it was chosen.
+A report, never the gate: with rare rewards and ten thousand rows the error is a third to a half of the value. It needs
+the probability with which each logged action was chosen, as it was when it was chosen. The arms of an experiment are
+such actions; which lawyers a ranking offers is not one, because only chance offers have a probability below 1.
 """
 
 from dataclasses import asdict, dataclass
@@ -10,6 +11,8 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from litgo_pipelines.experiments.decision import Arm, Cutoff
 
 MIN_EFFECTIVE = 1000.0
 _MISFIT = 4.0  # standard errors of the mean weight from 1, above which the propensities cannot be right
@@ -43,6 +46,7 @@ class PolicyEvaluation:
     highest_weight: float
     verdict: Verdict
     reason: str
+    doubly_robust: Estimate | None = None  # where expected rewards were given
 
     def as_dict(self) -> dict[str, object]:
         return {**asdict(self), "verdict": str(self.verdict)}
@@ -54,6 +58,7 @@ def evaluate_policy(
     target_propensity: ArrayLike,
     *,
     cluster: ArrayLike | None = None,
+    expected: tuple[ArrayLike, ArrayLike] | None = None,
     confidence: float = 0.95,
     min_effective: float = MIN_EFFECTIVE,
 ) -> PolicyEvaluation:
@@ -61,7 +66,9 @@ def evaluate_policy(
 
     w = target / logged; IPS = mean(w·r), SNIPS = Σw·r / Σw, effective sample size (Σw)² / Σw² (Kish). Intervals are
     normal, SNIPS by the delta method; rows of one `cluster` (rows,), a client say, are summed before their variance is
-    taken. Better or worse: the difference's interval excludes 0, and the effective sample size is large enough.
+    taken. `expected`: rewards a model expects, (rows,) each, of the action that was taken and of the target's own;
+    doubly robust is then mean(target's + w·(r − taken's)). Better or worse: the difference's interval excludes 0, and
+    the effective sample size is large enough.
     Raises ValueError for logged probabilities outside (0, 1], target ones outside [0, 1], no overlap, under two rows.
     """
     r, logged, target = (np.asarray(a, dtype=np.float64) for a in (reward, logged_propensity, target_propensity))
@@ -102,7 +109,45 @@ def evaluate_policy(
         float(w.max()),
         verdict,
         reason,
+        None if expected is None else estimate(*_doubly_robust(r, w, *expected)),
     )
+
+
+def everybody_treated(cutoff: Cutoff) -> PolicyEvaluation | None:
+    """Conversions per client, had the challenger ranked for all clients whose outcome is final; None before the first
+    treated one.
+
+    The action is the arm, drawn with the share of the client's phase. The model of rewards is the arm's rate within the
+    phase, so that phases in which demand differed are weighed by all their clients.
+    """
+    treated = Arm(
+        mature=sum(p.treatment.mature for p in cutoff.phases),
+        exposed=sum(p.treatment.exposed for p in cutoff.phases),
+        conversions=sum(p.treatment.conversions for p in cutoff.phases),
+    )
+    if not treated.mature or treated.mature + sum(p.control.mature for p in cutoff.phases) < 2:
+        return None
+    cells = []  # clients, reward, logged propensity, target propensity, expected of what was done, of treatment
+    for phase in cutoff.phases:
+        of_treatment = _rate(phase.treatment if phase.treatment.mature else treated)
+        for arm, logged, target in ((phase.treatment, phase.fraction, 1.0), (phase.control, 1 - phase.fraction, 0.0)):
+            rest = (logged, target, _rate(arm), of_treatment)
+            cells += [(arm.conversions, 1.0, *rest), (arm.mature - arm.conversions, 0.0, *rest)]
+    table = np.array(cells)
+    reward, logged_propensity, target_propensity, done, own = np.repeat(table[:, 1:], table[:, 0].astype(int), axis=0).T
+    return evaluate_policy(reward, logged_propensity, target_propensity, expected=(done, own))
+
+
+def _rate(arm: Arm) -> float:
+    return arm.conversions / arm.mature if arm.mature else 0.0
+
+
+def _doubly_robust(
+    r: NDArray[np.float64], w: NDArray[np.float64], taken: ArrayLike, target: ArrayLike
+) -> tuple[float, NDArray[np.float64]]:
+    """(value, what each row adds to it)."""
+    parts = np.asarray(target, dtype=np.float64) + w * (r - np.asarray(taken, dtype=np.float64))
+    return float(parts.mean()), parts
 
 
 def _verdict(difference: Estimate, effective: float, weight: Estimate, least: float) -> tuple[Verdict, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from litgo_pipelines.experiments.confidence import Moments
 from litgo_pipelines.experiments.decision import Arm, Cutoff, ExperimentDecision, ExperimentOutcome, ExperimentRules
+from litgo_pipelines.experiments.off_policy import Estimate, PolicyEvaluation
 from litgo_pipelines.observability.plots import figure, png
 from litgo_pipelines.observability.tables import markdown_table
 
@@ -116,6 +117,37 @@ def gini_table(cutoff: Cutoff, rules: ExperimentRules) -> str:
     )
     columns = ("clients", "treatment", "control", "difference", "corrected for the arms' sizes", "p")
     return f"{markdown_table(columns, rows)}\n\n{limits}"
+
+
+def off_policy_text(found: PolicyEvaluation | None) -> str:
+    """The offline check: what would have been accepted, had everybody been treated, with intervals and what they are
+    worth."""
+    if found is None:
+        return "no treated client's outcome is final yet"
+    named = (
+        ("as the arms were drawn", found.logged),
+        ("everybody treated, IPS", found.ips),
+        ("everybody treated, SNIPS", found.snips),
+        ("everybody treated, doubly robust", found.doubly_robust),
+        ("SNIPS − as drawn", found.difference),
+    )
+    rows = [
+        (name, f"{e.value:+.4f}" if e is found.difference else f"{e.value:.4f}", f"{e.standard_error:.4f}", _span(e))
+        for name, e in named
+        if e is not None
+    ]
+    columns = ("accepted per client", "estimate", "standard error", "95 % interval")
+    table = markdown_table(columns, rows, right=(1, 2))
+    return (
+        f"{table}\n\n{found.rows:,} clients with a final outcome, as telling as {found.effective_sample_size:,.0f} "
+        f"treated ones; mean weight {found.mean_weight:.3f}. {str(found.verdict).replace('_', ' ').capitalize()}: "
+        f"{found.reason}. The intervals hold at one look; the decision goes by the e-values, which hold at every one. "
+        "Both arms share the lawyers, so a model that ranks for everybody may reach less."
+    )
+
+
+def _span(estimate: Estimate) -> str:
+    return f"{estimate.low:+.4f} to {estimate.high:+.4f}"
 
 
 def evidence_over_time(

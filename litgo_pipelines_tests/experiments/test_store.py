@@ -245,6 +245,8 @@ def test_the_assets_the_jobs_and_the_figures_to_scrape(
     assert "| hours_to_accept |" in report["guardrails"]
     assert report["Gini of offers"].count("| 1,000 |") == 1
     assert report["utilisation of lawyers"] == "40%"
+    assert "everybody treated, SNIPS" in report["off-policy: everybody treated"]
+    assert report["off-policy SNIPS, low"] < 0.5 < report["off-policy SNIPS, high"]
     client = mlflow.client()
     run_id = str(client.get_model_version(registry.MODEL_NAME, "2").run_id)
     assert report["in MLflow"] == f"run {run_id}, experiments/ranker-v2"
