@@ -63,10 +63,17 @@ def without_rows(error: psycopg2.Error) -> psycopg2.Error:
 
 def error_kind(error: BaseException) -> str:
     """What went wrong without a word of any text: the error's type, and what Postgres calls it."""
+    if isinstance(wrapped := getattr(error, "orig", None), BaseException):  # SQLAlchemy's, with the whole statement
+        return f"{type(error).__name__} of {error_kind(wrapped)}"
     if isinstance(error, psycopg2.Error):
         constraint = getattr(error, "constraint", None) or error.diag.constraint_name
         return " ".join(filter(None, (type(error).__name__, error.pgcode, constraint)))
     return type(error).__name__
+
+
+def error_line(error: BaseException) -> str:
+    """For a log: the error's words; of SQLAlchemy's, which hold statement and parameters, only what went wrong."""
+    return error_kind(error) if hasattr(error, "orig") else f"{type(error).__name__}: {error}"
 
 
 def _text(name: str, code: str, found: psycopg2.extensions.Diagnostics) -> str:

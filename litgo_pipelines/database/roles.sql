@@ -91,7 +91,7 @@ GRANT INSERT, UPDATE, DELETE ON
 TO litgo_pipelines;
 
 GRANT SELECT ON
-    litgo.case_duplicates, litgo.case_waits, litgo.circuit_breakers, litgo.current_champion,
+    litgo.area_words, litgo.case_duplicates, litgo.case_waits, litgo.circuit_breakers, litgo.current_champion,
     litgo.experiment_cutoffs, litgo.experiment_ends, litgo.experiments, litgo.job_runs, litgo.matching_failures, litgo.metric_state, litgo.model_ledger,
     litgo.matching_batches, litgo.offer_distribution, litgo.quality_checks, litgo.quality_references, litgo.told,
     litgo.triage_failures

@@ -19,6 +19,7 @@ from litgo_pipelines.steps import RETRY, Metadata, not_ahead, permanent_fails_on
 if TYPE_CHECKING:
     from litgo_pipelines.equity.distribution import Distribution
 
+POOLS_SHOWN = 12
 NIGHTS = dg.DailyPartitionsDefinition(start_date=settings().equity_first_night, timezone=TIMEZONE, hour_offset=2)
 NIGHTLY: dict[str, Any] = {
     "partitions_def": NIGHTS,
@@ -160,13 +161,22 @@ def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) ->
             {"night": night},
         )
         history = cursor.fetchall()
+        shown = figures["pools"][:POOLS_SHOWN]
+        cursor.execute("SELECT litgo.pool_label(p) FROM unnest(%s::text[]) AS p", ([pool["pool"] for pool in shown],))
+        labels = [label for (label,) in cursor.fetchall()]
         _, histogram = load_pictures(connection, night)
     return dg.MaterializeResult(
-        metadata={**distribution_pictures(night, figures, history), "load histogram": dg.MetadataValue.md(histogram)}
+        metadata={
+            **distribution_pictures(night, figures, labels, history),
+            "load histogram": dg.MetadataValue.md(histogram),
+        }
     )
 
 
-def distribution_pictures(night: date, figures: "Distribution", history: list[tuple[date, float | None]]) -> Metadata:
+def distribution_pictures(
+    night: date, figures: "Distribution", labels: list[str], history: list[tuple[date, float | None]]
+) -> Metadata:
+    """`labels`: of the largest pools, in their order."""
     from litgo_pipelines.observability.plots import figure, markdown_image
 
     drawn, axes = figure("Gini of offers per unit of capacity, last 30 nights", "", "Gini")
@@ -177,8 +187,8 @@ def distribution_pictures(night: date, figures: "Distribution", history: list[tu
     axes.legend(frameon=False, fontsize=8)
     drawn.autofmt_xdate()
     rows = [
-        (p["pool"], p["lawyers"], p["offers"], _shown(p["gini"]), f"{p['coverage']:.0%}", f"{p['spread_points']:.0f}")
-        for p in figures["pools"][:12]
+        (label, p["lawyers"], p["offers"], _shown(p["gini"]), f"{p['coverage']:.0%}", f"{p['spread_points']:.0f}")
+        for label, p in zip(labels, figures["pools"], strict=False)
     ]
     columns = ("pool", "lawyers", "offers", "Gini", "coverage", "spread, points")
     table = markdown_table(columns, rows, right=range(1, len(columns)))

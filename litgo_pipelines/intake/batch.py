@@ -181,7 +181,8 @@ class _Work:
         result = self.result
         result.statuses[decision.status if written else "changed"] += 1
         if written:
-            result.areas[decision.status, decision.area or "–"] += 1
+            known = decision.area if decision.area in taxonomy.areas() else "outra"
+            result.areas[decision.status, known if decision.area else "–"] += 1
             if source:
                 result.sources[source] += 1
             if decision.area_confidence is not None:

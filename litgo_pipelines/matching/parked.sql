@@ -1,6 +1,6 @@
 -- Cases that go no further by themselves for now, the most urgent first, with who knows of it.
 SELECT c.id::text, CASE WHEN d.case_id IS NOT NULL THEN 'duplicate' WHEN f.case_id IS NOT NULL THEN 'failed'
-                        ELSE v.reason END AS reason, litgo.area_name(c.area),
+                        ELSE v.reason END AS reason, litgo.area_label(litgo.chosen(c.area)),
        CASE WHEN c.urgency_h > 0 AND c.urgency_h < 8760 THEN litgo.number(c.urgency_h) END AS urgency_h,
        coalesce(d.seen_at, f.first_failed_at, v.since) AS since,
        coalesce(f.retry_at, v.next_look_at) AS next_look_at, coalesce(d.of_case_id::text, left(f.reason, 200)),

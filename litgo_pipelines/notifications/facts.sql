@@ -8,7 +8,7 @@ SELECT d.delivery_id::text, d.recipient_id::text, d.attempts, d.in_doubt, d.in_d
        jsonb_agg(jsonb_build_object(
            'kind', o.kind, 'payload', o.payload,
            'facts', jsonb_build_object(
-               'area', k.area, 'subarea', k.subarea, 'complexity', k.complexity, 'urgency_h', CASE WHEN k.urgency_h > 0 AND k.urgency_h < 8760 THEN litgo.number(k.urgency_h) END,
+               'area', nullif(litgo.area_label(k.area), 'outra'), 'subarea', litgo.subarea_label(k.area, k.subarea), 'complexity', k.complexity, 'urgency_h', CASE WHEN k.urgency_h > 0 AND k.urgency_h < 8760 THEN litgo.number(k.urgency_h) END,
                'fee_model', c.fee_model)
        ) ORDER BY o.message_id)
 FROM litgo.deliveries d

@@ -29,6 +29,7 @@ from prometheus_client.registry import Collector
 from psycopg2.errors import QueryCanceled
 
 from litgo_pipelines.database import Cursor, connect, error_kind
+from litgo_pipelines.database.errors import error_line
 from litgo_pipelines.database.watch import shut
 from litgo_pipelines.observability import dagster_state, gauges, health, job_runs
 from litgo_pipelines.observability.deadline import after
@@ -115,7 +116,7 @@ class Source:
         try:
             self.families = self.read()
         except Exception as error:  # whatever it is, the last values stay and say how old they are
-            log.warning(json.dumps({"event": f"{name}_not_read", "error": f"{type(error).__name__}: {error}"}))
+            log.warning(json.dumps({"event": f"{name}_not_read", "error": error_line(error)}))
             self.fine = False
             return
         self.read_at, self.fine = time.monotonic(), True
@@ -147,6 +148,7 @@ class Exporter(Collector):
     sources: dict[str, Source] = field(init=False)
     _cheap: Samples = field(default_factory=dict)
     _expensive: dict[str, list[gauges.Sample]] = field(default_factory=dict)
+    _unread: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(gauges.GAUGES, False))
     _read: dict[str, float] = field(default_factory=dict)  # gauge → when
     _heartbeats: dict[str, float] = field(default_factory=dict)
     _queued_since: float | None = None
@@ -171,6 +173,8 @@ class Exporter(Collector):
             self._cheap, failed = gauges.read_each(
                 cursor, [name for name, gauge in gauges.GAUGES.items() if not gauge.every]
             )
+        for name in [*self._cheap, *failed]:
+            self._unread[name] = name in failed
         for name, why in failed.items():
             log.warning(json.dumps({"event": "gauge_not_read", "gauge": name, "error": why}))
         return [*counted_families(state), *gauge_families(self._cheap)]
@@ -190,6 +194,7 @@ class Exporter(Collector):
                 failed.append(f"{name} ({error_kind(error)})")
             else:
                 self._read[name] = now
+            self._unread[name] = name in late or any(one.startswith(f"{name} ") for one in failed)
         if late:
             raise TimeoutError(f"not read within {EXPENSIVE * self.statement_seconds:g} s: {', '.join(late)}")
         if failed:
@@ -245,6 +250,12 @@ class Exporter(Collector):
         yield GaugeMetricFamily("database_up", "1: the database was read a moment ago.", float(database.up()))
         if self.ready:
             yield GaugeMetricFamily("litgo_metrics_age_seconds", "Since the values shown here were read.", database.age)
+        unread = GaugeMetricFamily(
+            "litgo_gauge_unread", "1: a gauge that could not be read; others are not held up.", labels=["gauge"]
+        )
+        for name, wrong in self._unread.items():
+            unread.add_metric([name], float(wrong))
+        yield unread
         yield from self._health()
         yield from own_families(self.home)
         for source in self.sources.values():

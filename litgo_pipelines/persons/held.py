@@ -77,6 +77,7 @@ NOBODY: dict[str, str] = {
     "alerts": "models, experiments, services",
     "allocation_parameters": "figures of replays",
     "area_words": "names of areas",
+    "subarea_words": "names of subareas",
     "circuit_breakers": "services",
     "deletions_confirmed": "who of the team confirmed deletions",
     "demand_night": "one instant",

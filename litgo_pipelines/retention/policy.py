@@ -54,6 +54,7 @@ OF_TABLES: dict[str, str] = {
     "alerts": "stays: every decision can be replayed",
     "allocation_parameters": "stays: each matching names the version it used",
     "area_words": "the words of areas, kept by hand",
+    "subarea_words": "the words of subareas, kept by hand",
     "case_duplicates": "matching_failures",
     "case_waits": "matching_failures",
     "circuit_breakers": "one row per service",

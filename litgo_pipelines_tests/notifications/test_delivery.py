@@ -55,6 +55,24 @@ def test_without_a_token_an_email(world: World) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("area", "subarea", "said"),
+    [
+        ("familia", "guarda", "Área: Família (Guarda)."),
+        ("familia", "de Maria", "Área: Família."),
+        ("de Maria", "x", ""),
+    ],
+)
+def test_an_offer_names_areas_of_the_taxonomy_only(world: World, area: str, subarea: str, said: str) -> None:
+    world.offer(world.person())
+    world.ask("UPDATE cases SET area = %s, subarea = %s", (area, subarea))
+    assert world.deliver().statuses[("push", "accepted")] == 1
+    (request,) = world.push.requests
+    text = request.json()["contents"]["pt"]
+    assert said in text
+    assert "Maria" not in text
+
+
 def test_what_waited_goes_as_one_without_what_nobody_needs_to_hear(world: World) -> None:
     person = world.person()
     for values in ({}, {"status": "declined"}, {"expires_at": START}, {}, {}):

@@ -20,11 +20,13 @@ import pytest
 from dagster._daemon.types import DaemonHeartbeat
 from prometheus_client.openmetrics import parser as strict
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import DBAPIError
 
-from litgo_pipelines.database import Cursor, connect
+from litgo_pipelines.database import Cursor, connect, normalise
 from litgo_pipelines.database.embedded import embedded_server
+from litgo_pipelines.database.errors import error_line
 from litgo_pipelines.definitions import defs
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.observability import gauges, job_runs
@@ -390,6 +392,36 @@ def test_expensive_gauges_that_take_too_long_are_no_dead_database(
     assert found["offer_outcomes[('status', 'expired')]"] == 0
     assert found["database_size_bytes[]"] > 0  # the others are read
     assert "case_outcomes[('outcome', 'signed')]" not in found
+
+
+@pytest.mark.parametrize(
+    "broken", ["SELECT 1 / 0", "SELECT count(*) FROM no_such_table", "SELECT 'x'::int", "SELECT 1 FROM pg_sleep(9)"]
+)
+@pytest.mark.parametrize("name", ["active_offers_count", "case_outcomes"])
+def test_a_gauge_that_is_not_read_is_a_metric(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, name: str, broken: str
+) -> None:
+    sound = GAUGES[name]
+    exporter = Exporter(database_url, statement_seconds=0.5)
+    monkeypatch.setitem(GAUGES, name, replace(sound, query=broken))
+    exporter.refresh()
+    found = samples_of(exporter)
+    unread = {gauge for gauge in GAUGES if found[f"litgo_gauge_unread[('gauge', '{gauge}')]"]}
+    assert unread == {name}
+    assert found["outbox_pending_messages[]"] == 0
+    monkeypatch.setitem(GAUGES, name, sound)
+    exporter.refresh()
+    assert sum(value for key, value in samples_of(exporter).items() if key.startswith("litgo_gauge_unread")) == 0
+
+
+@pytest.mark.one_server
+def test_an_error_of_sqlalchemy_is_logged_without_statement_and_parameters(database_url: str) -> None:
+    engine = create_engine(normalise(database_url))
+    with engine.connect() as connection, pytest.raises(DBAPIError) as caught:
+        connection.execute(text("SELECT CAST(:name AS int)"), {"name": "Maria Segredo"})
+    engine.dispose()
+    assert "Maria" in str(caught.value)
+    assert error_line(caught.value) == "DataError of InvalidTextRepresentation 22P02"
 
 
 def test_daemons_runs_and_ticks_are_shown(database_url: str) -> None:

@@ -163,7 +163,7 @@ def _now() -> list[Panel]:
                 "litgo_source_up{{{}}}".format,
             ),
             values=UP,
-            alerts=["DatabaseDown", "DatabaseReadOnly", "StatisticsNotRead", "DagsterStorageDown"],
+            alerts=["DatabaseDown", "DatabaseReadOnly", "StatisticsNotRead", "GaugeNotRead", "DagsterStorageDown"],
         ),
         champion(),
         number("Ofertas ativas", "Ofertas que esperam resposta.", COUNT, {"ofertas": "active_offers_count"}),
