@@ -1,6 +1,11 @@
-"""The tree keeps its floors: who may import whom, read from every import statement, those inside functions too."""
+"""The tree keeps its floors: who may import whom, read from every import statement, those inside functions too.
+
+And its measures: how long a function may be, where SQL stands, how often a signature may say Any.
+"""
 
 import ast
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +38,16 @@ FLOORS = (
     ("cli", "tools"),
 )
 FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
+LONGEST_FUNCTION = 60  # lines, with its docstring
+LONG_FUNCTIONS: dict[str, str] = {}  # module.function → why it may be longer
+LONGEST_SQL = (
+    300  # characters in a Python string; what is longer is a file beside the module, which a person can review
+)
+LONG_SQL = {
+    "litgo_pipelines.marketplace.mapping": "the body of a trigger, made of a mapping's names",
+}
+MOST_ANY = 80  # parameters and results whose type says Any: rows, stored JSON, foreign objects
+SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|EXECUTE|PERFORM)\b")
 IMPURE = ("dagster", "mlflow", "psycopg2", "sqlalchemy", "requests", "httpx2", "openai")
 
 
@@ -129,3 +144,63 @@ def test_assets_do_not_shadow_the_modules_beside_them() -> None:
         functions = {node.name for node in modules()[name].body if isinstance(node, ast.FunctionDef)}
         shadowed |= {f"{stage}.{function}" for function in functions if f"{stage}.{function}" in modules()}
     assert shadowed == set()
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions() -> Iterator[tuple[str, Function]]:
+    for name in OURS:
+        for node in ast.walk(modules()[name]):
+            if isinstance(node, Function):
+                yield name, node
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = {
+        f"{name}.{node.name}"
+        for name, node in functions()
+        if (node.end_lineno or node.lineno) - node.lineno + 1 > LONGEST_FUNCTION
+    }
+    assert long == set(LONG_FUNCTIONS), f"over {LONGEST_FUNCTION} lines: split by what they decide"
+
+
+def literals(tree: ast.AST) -> Iterator[str]:
+    """Every string of a module, an f-string without what is put into it; docstrings too, which hold no statement."""
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield node.value
+
+
+def docstrings(tree: ast.AST) -> set[str]:
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return {
+        text for node in ast.walk(tree) if isinstance(node, owners) and (text := ast.get_docstring(node, clean=False))
+    }
+
+
+def test_long_statements_stand_in_sql_files() -> None:
+    found = {
+        name
+        for name in OURS
+        for text in literals(modules()[name])
+        if len(text) > LONGEST_SQL and SQL.search(text) and text not in docstrings(modules()[name])
+    }
+    assert found <= set(LONG_SQL), f"SQL over {LONGEST_SQL} characters: move it to a .sql file beside the module"
+
+
+def says_any(annotation: ast.expr | None) -> bool:
+    return annotation is not None and any(isinstance(n, ast.Name) and n.id == "Any" for n in ast.walk(annotation))
+
+
+def test_signatures_say_their_types() -> None:
+    found = []
+    for name, node in functions():
+        arguments = node.args
+        named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        found += [f"{name}.{node.name}({a.arg})" for a in named if a is not None and says_any(a.annotation)]
+        found += [f"{name}.{node.name} →"] * says_any(node.returns)
+    assert len(found) <= MOST_ANY, "\n".join(found)

@@ -206,7 +206,7 @@ def _execute(job: str, environment: dict[str, str], tags: dict[str, str]) -> Non
 
 
 def _summary(url: str) -> None:
-    from litgo_pipelines.database import connect
+    from litgo_pipelines.database import connect, sql
 
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(
@@ -223,12 +223,7 @@ def _summary(url: str) -> None:
             "ORDER BY started_at DESC LIMIT 1"
         )
         snapshot, candidate, version, evaluation = cursor.fetchone()
-        cursor.execute(
-            "SELECT count(*), coalesce(sum(candidates), 0), max(case_id::text), "
-            "(SELECT count(*) FROM litgo.outbox WHERE kind = 'offer'), "
-            "(SELECT string_agg(DISTINCT coalesce('model version ' || model_version, 'heuristic ranker'), ', ') "
-            "FROM litgo.exposures WHERE arm IS DISTINCT FROM 'holdout') FROM litgo.matchings"
-        )
+        cursor.execute(sql("litgo_pipelines.cli", "demo_matching.sql"))
         matched, candidates, some_case, made, ranker = cursor.fetchone()
     typer.echo(
         f"\nMarketplace  {lawyers:,} lawyers, {cases:,} cases, {offers:,} offers (simulated)\n"

@@ -49,6 +49,12 @@ class Freshness:
     def counts(self, rules: GateRules) -> bool:
         return self.newer_days > 0 and (self.newer_days >= rules.fresher_days or self.champion_days > rules.stale_days)
 
+    def words(self) -> str:
+        return (
+            f"as good and fresher: {self.newer_days:.0f} days of data more than the champion, whose data are "
+            f"{self.champion_days:.0f} days old"
+        )
+
 
 @dataclass(frozen=True)
 class Evenness:
@@ -195,19 +201,16 @@ def judge_candidate(
     candidate is significantly worse in it: the upper bound of its difference is below 0. The level is divided by the
     number of slices examined (Bonferroni), so that many slices do not veto by chance.
     """
-    if reload_problems:
-        return GateDecision(GateOutcome.REJECTED, list(reload_problems))
-    if baseline is None:
-        return GateDecision(GateOutcome.REJECTED, ["no baseline result: nothing to be better than"])
+    if reload_problems or baseline is None:
+        why = list(reload_problems) or ["no baseline result: nothing to be better than"]
+        return GateDecision(GateOutcome.REJECTED, why)
     values, reference = _same_queries(candidate, baseline)
     scored = np.isfinite(values)
     queries, skipped = int(scored.sum()), int((~scored).sum())
     if not queries:
-        return GateDecision(
-            GateOutcome.NOT_ENOUGH_EVIDENCE, ["no held-out case holds two lawyers with different labels"], 0, skipped
-        )
-
-    mean, reference_mean = float(values[scored].mean()), float(reference[scored].mean())
+        nothing = ["no held-out case holds two lawyers with different labels"]
+        return GateDecision(GateOutcome.NOT_ENOUGH_EVIDENCE, nothing, 0, skipped)
+    mean, reference_mean = (float(each[scored].mean()) for each in (values, reference))
     difference = paired_difference(values, reference, confidence=rules.confidence)
     results = _slices(values, reference, slices or {}, rules)
     held_against = _rivals(values, rivals or {}, rules)
@@ -222,15 +225,9 @@ def judge_candidate(
         outcome = GateOutcome.NOT_ENOUGH_EVIDENCE
         reasons.insert(0, f"{queries} scored held-out cases, at least {rules.min_queries} are needed")
     if not reasons:
-        reasons = [
-            f"{shown} against {reference_mean:.4f} on {queries} cases, "
-            f"difference {difference.low:+.4f} to {difference.high:+.4f}"
-        ]
-        if way == FRESHER and freshness:
-            reasons.append(
-                f"as good and fresher: {freshness.newer_days:.0f} days of data more than the champion, whose data are "
-                f"{freshness.champion_days:.0f} days old"
-            )
+        spread = f"difference {difference.low:+.4f} to {difference.high:+.4f}"
+        reasons = [f"{shown} against {reference_mean:.4f} on {queries} cases, {spread}"]
+        reasons += [freshness.words()] if way == FRESHER and freshness else []
     return GateDecision(
         outcome, reasons, queries, skipped, mean, reference_mean, difference, results, k, held_against, way, freshness
     )

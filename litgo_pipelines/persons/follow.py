@@ -50,11 +50,7 @@ def look(cursor: Cursor, at: datetime) -> Missing:
     for kind, shown in SHOWN.items():
         union = " UNION ".join(f"SELECT {column} AS id FROM litgo.{table}" for table, column in KNOWN[kind])
         cursor.execute(
-            f"WITH known AS MATERIALIZED (SELECT id FROM ({union}) k WHERE id IS NOT NULL AND id::text <> ALL(%(ours)s)"
-            "), erased AS (SELECT digest FROM litgo.tombstones) "
-            "SELECT (SELECT count(*) FROM known), array(SELECT k.id::text FROM known k "
-            f"WHERE NOT EXISTS (SELECT FROM ({shown}) s WHERE s.id = k.id) AND NOT EXISTS (SELECT FROM erased e "
-            "WHERE e.digest = litgo.subject_digest(k.id)))",
+            sql("litgo_pipelines.persons", "gone.sql").replace("{union}", union).replace("{shown}", shown),
             {"ours": sorted(OURSELVES)},
         )
         known[kind], ids = cursor.fetchone() or (0, [])
@@ -83,10 +79,7 @@ def _noted(cursor: Cursor, kind: str, ids: list[str], at: datetime) -> list[str]
         values,
     )
     cursor.execute(
-        "INSERT INTO litgo.missed_subjects AS m (kind, id, first_missed_at, last_missed_at, looks) "
-        "SELECT %(kind)s, id, %(at)s, %(at)s, 1 FROM unnest(%(ids)s::uuid[]) AS id "
-        "ON CONFLICT (kind, id) DO UPDATE SET looks = m.looks + 1, last_missed_at = excluded.last_missed_at "
-        "WHERE excluded.last_missed_at >= m.last_missed_at + interval '12 hours'",
+        sql("litgo_pipelines.persons", "missed.sql"),
         values,
     )
     cursor.execute(

@@ -98,10 +98,7 @@ def grown(
     )
     given["cases"] = _column(cursor)
     cursor.execute(
-        "SELECT id::text FROM contracts WHERE client_id = ANY(%(persons)s::uuid[]) "
-        "OR lawyer_id = ANY(%(persons)s::uuid[]) OR case_id = ANY(%(cases)s::uuid[]) "
-        "UNION SELECT payload ->> 'contract_id' FROM litgo.outbox WHERE payload ? 'contract_id' "
-        "AND recipient_id = ANY(%(persons)s::uuid[]) UNION SELECT unnest(%(contracts)s::text[])",
+        sql("litgo_pipelines.persons", "contracts.sql"),
         given,
     )
     given["contracts"] = _column(cursor)

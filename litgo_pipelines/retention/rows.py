@@ -58,10 +58,7 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "DELETE FROM litgo.contract_documents WHERE contract_id IN (SELECT d.contract_id "
         "FROM litgo.contract_documents d JOIN contracts c ON c.id = d.contract_id WHERE d.created_at < %(before)s "
         "AND c.status IN ('closed', 'canceled') LIMIT %(batch)s)",
-        "DELETE FROM litgo.contract_requests WHERE contract_id IN (SELECT r.contract_id "
-        "FROM litgo.contract_requests r JOIN contracts c ON c.id = r.contract_id WHERE r.requested_at < %(before)s "
-        "AND c.status IN ('closed', 'canceled') AND r.status <> 'sending' AND NOT EXISTS ("
-        "SELECT FROM litgo.contract_documents d WHERE d.contract_id = r.contract_id) LIMIT %(batch)s)",
+        sql("litgo_pipelines.retention", "contract_requests.sql"),
     ),
     "vectors": (
         sql("litgo_pipelines.retention", "vectors.sql").replace(
