@@ -32,12 +32,7 @@ class Gauge:
 
 POOLS, AREAS = 300, 50
 # Labels of the taxonomy only; of the pools that are "outra" in a state, the largest.
-_POOLS = (
-    "SELECT label, value FROM (SELECT DISTINCT ON (label) label, value, place FROM (SELECT litgo.pool_label(pool ->> "
-    "'pool') AS label, (pool ->> '{}')::float8 AS value, place FROM (SELECT pools FROM litgo.offer_distribution "
-    "ORDER BY night DESC LIMIT 1) newest CROSS JOIN jsonb_array_elements(pools) WITH ORDINALITY AS p (pool, place)) l "
-    f"ORDER BY label, place) d WHERE place <= {POOLS} ORDER BY place"
-)
+_POOLS = sql("litgo_pipelines.observability", "pools.sql").replace("{pools}", str(POOLS))
 _BY_AREA = sql("litgo_pipelines.observability", "areas.sql").replace("{areas}", str(AREAS))
 _URGENT = sql("litgo_pipelines.observability", "urgent_waits.sql")
 
