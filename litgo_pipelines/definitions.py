@@ -1,4 +1,4 @@
-"""The code location: the stages in the order data flows, and the resources they use.
+"""Code location: the stages in the order data flows, and the resources they use.
 
 Belongs here: assembly only. Importing this module opens no connection and loads no heavy library.
 """

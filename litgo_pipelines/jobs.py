@@ -35,7 +35,7 @@ class Job:
     by_hand: bool = False
 
 
-# (asset, check) that examine a model on known texts: once a night, never between a case and its offers.
+# (asset, check) that examine a model on known texts: nightly, never between a case and its offers.
 EXAMS = (
     ("triaged_cases", "danger_is_recognised"),
     ("text_embeddings", "similarity_finds_the_area"),

@@ -80,8 +80,8 @@ def contract_requests(
     kinds={"postgres", "python"},
     pool="contracts",
     retry_policy=RETRY,
-    description="Open envelopes are looked at, the longest due first: signed by both, the contract is active; declined "
-    "or voided by a person, it is canceled; unsigned at its due date, or impossible to sign, it goes on on paper. "
+    description="Checks open envelopes, the longest due first: signed by both, the contract becomes active; declined "
+    "or voided by a person, it is canceled; unsigned at its due date, or impossible to sign, it continues on paper. "
     "Parties are reminded before a due date. An envelope of a contract that is signed by hand is voided.",
     metadata={"dagster/table_name": "litgo.contract_events"},
 )
@@ -131,7 +131,7 @@ class SignatureConfig(dg.Config):
     sha256: str = Field(description="SHA-256 do arquivo assinado: 64 dígitos hexadecimais")
 
 
-@dg.op(description="Validates and records a signature on paper; refuses with the reason what is not right.")
+@dg.op(description="Validates and records a signature on paper; refuses what is not right, with the reason.")
 def signature(context: dg.OpExecutionContext, config: SignatureConfig, postgres: Postgres) -> None:
     from litgo_pipelines.contracts import manual
 

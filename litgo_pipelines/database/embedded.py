@@ -1,4 +1,4 @@
-"""The embedded Postgres: a real server from a pip package, for machines without one.
+"""Embedded Postgres: a real server from a pip package, for machines without one.
 
 Whoever uses the server holds a shared lock while it does; the last one out stops it. One of the users keeps it running:
 its lock dies with it, and another takes over. A server left behind by killed users is adopted by the next.

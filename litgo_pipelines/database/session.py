@@ -1,4 +1,4 @@
-"""Whether a connection is a session: the same backend over several transactions, with the settings made in it.
+"""Session check: whether a connection keeps the same backend over several transactions, with the settings made in it.
 
 Locks of a session, prepared statements and settings need one. A pooler in transaction mode gives each transaction
 whichever backend is free, and says nothing.

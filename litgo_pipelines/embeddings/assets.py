@@ -46,9 +46,9 @@ class TextsConfig(AsOfConfig):
     kinds={"postgres", "python", "onnx", "openai"},
     # no pool: cases that wait for offers must not wait for the night's texts; database locks order the runs
     retry_policy=RETRY,
-    description="A vector of every text of a waiting case, of a lawyer's concluded cases and curriculum: by the local "
-    "models always, then by OpenAI (where configured), masked. A text is embedded once; each batch is committed. What "
-    "OpenAI misses, the next run asks for.",
+    description="Vectors of every text of a waiting case and of lawyers' concluded cases and curricula: by the local "
+    "models always, then, masked, by OpenAI where configured. A text is embedded once; each batch is committed. The "
+    "next run requests what OpenAI missed.",
     metadata={"dagster/table_name": "litgo.text_embeddings"},
 )
 @permanent_fails_once

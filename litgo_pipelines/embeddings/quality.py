@@ -1,4 +1,4 @@
-"""Retrieval quality of a similarity, and the questions it is monitored with. Pure."""
+"""Retrieval quality of a similarity, and the questions used to monitor it. Pure."""
 
 import csv
 from collections.abc import Callable, Sequence

@@ -111,7 +111,7 @@ def load_pictures(connection: Connection, night: date) -> tuple[str, str]:
         lawyers, cases, capacity, load, never, over = cursor.fetchone()
     table = "\n".join(
         [
-            "| lawyers | cases in 30 days | capacity a month | load overall | never offered | above capacity |",
+            "| lawyers | cases in 30 days | capacity per month | load overall | never offered | above capacity |",
             "|--:|--:|--:|--:|--:|--:|",
             f"| {lawyers:,} | {cases or 0:,} | {capacity or 0:,} | {load or 0:.2f} | {never:,} | {over:,} |",
         ]

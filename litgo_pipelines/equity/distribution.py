@@ -95,7 +95,7 @@ def utilisation(lawyers: Lawyers) -> Floats:
 def eligible(lawyers: Lawyers, cases: Cases, radius_km: float = RADIUS_KM) -> NDArray[np.bool_]:
     """Whether at least one case of one of the lawyer's areas lies within the radius; shape (n,).
 
-    Exact: one nearest-neighbour search an area. A case without a place counts for every lawyer of its area.
+    Exact: one nearest-neighbour search per area. A case without a place counts for every lawyer of its area.
     """
     from scipy.spatial import cKDTree
 

@@ -1,4 +1,4 @@
--- One row a lawyer of the night and area, ordered by lawyer; the first of a lawyer's rows carries the lawyer. Accounts of
+-- One row per lawyer of the night and area, ordered by lawyer; the first of a lawyer's rows carries the lawyer. Accounts of
 -- one lawyer are one: by the capacity, the place and the primary area of the oldest, with the offers and areas of all.
 WITH account AS (
     SELECT h.lawyer_id, coalesce(a.person_id, h.lawyer_id) AS person, h.as_of, h.capacidade_mensal, h.offers_30d

@@ -19,8 +19,8 @@ FEATURES = {"T": "success rate", "Q": "curriculum", "U": "response time", "R": "
     kinds={"postgres", "sql"},
     pool="evidence",
     retry_policy=RETRY,
-    description="What is known of each lawyer, overall and by subarea: outcomes, curriculum, response time, stars and "
-    "tone of the comments. The raw material of the features T, Q, U, R and C.",
+    description="What is known about each lawyer, overall and by subarea: outcomes, curriculum, response time, stars "
+    "and tone of the comments. The raw material of the features T, Q, U, R and C.",
     metadata={"dagster/table_name": "litgo.lawyer_evidence"},
 )
 @permanent_fails_once

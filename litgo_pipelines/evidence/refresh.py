@@ -41,7 +41,7 @@ class Refresh:
 
 def refresh(connection: Connection, as_of: datetime | None = None) -> Refresh:
     """Bring the evidence to `as_of` (timezone-aware); None: the database's clock once no other refresh runs, so that
-    one that waited never takes back a newer one's rows.
+    one that waited never overwrites a newer one's rows.
 
     Each batch of scores is committed, so that no rerun scores it again; the evidence itself is one transaction, the
     caller's. Raises ValueError for a naive instant.

@@ -155,7 +155,7 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
     )
 
 
-@dg.op(pool=POOL, description="The open challenger's experiment begins, also while AB_TESTING_ENABLED is off.")
+@dg.op(pool=POOL, description="Starts the open challenger's experiment, even while AB_TESTING_ENABLED is off.")
 def try_challenger(context: dg.OpExecutionContext, config: TryConfig, postgres: Postgres) -> None:
     from litgo_pipelines.experiments import store
 
@@ -167,7 +167,7 @@ def try_challenger(context: dg.OpExecutionContext, config: TryConfig, postgres: 
     _change_by_hand(context, config, postgres, begin)
 
 
-@dg.op(pool=POOL, description="Another share of new clients is treated from now on; nobody exposed changes arms.")
+@dg.op(pool=POOL, description="Changes the share of new clients who are treated; nobody exposed changes arms.")
 def change_share(context: dg.OpExecutionContext, config: RampConfig, postgres: Postgres) -> None:
     from litgo_pipelines.experiments import store
 
@@ -175,7 +175,7 @@ def change_share(context: dg.OpExecutionContext, config: RampConfig, postgres: P
     _change_by_hand(context, config, postgres, lambda cursor, actor: store.ramp(cursor, points, actor))
 
 
-@dg.op(pool=POOL, description="The running experiment ends without a verdict; its challenger is archived.")
+@dg.op(pool=POOL, description="Ends the running experiment without a verdict; its challenger is archived.")
 def end_experiment(context: dg.OpExecutionContext, config: DecisionConfig, postgres: Postgres) -> None:
     from litgo_pipelines.experiments import store
 

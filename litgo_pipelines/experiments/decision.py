@@ -69,7 +69,7 @@ class ExperimentRules:
     min_sample_size: int = 1000  # clients whose outcome is final
     min_conversions: int = 25  # an arm
     min_clients_harm: int = 100  # an arm
-    early_harm_margins: float = 0.0  # before min_days a guardrail takes back beyond so many margins; 0: at any loss
+    early_harm_margins: float = 0.0  # before min_days a guardrail rolls back beyond so many margins; 0: at any loss
     mismatch_limit: float = 100
     mismatch_concentration: float = srm.CONCENTRATION
     gini_margin: float | None = 0.02  # None: offers' distribution is no part of this experiment

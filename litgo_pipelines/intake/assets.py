@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TriageConfig(AsOfConfig):
-    limit: int = Field(default=500, ge=1, le=10_000, description="cases a run")
+    limit: int = Field(default=500, ge=1, le=10_000, description="cases per run")
 
 
 @dg.asset(
@@ -31,7 +31,7 @@ class TriageConfig(AsOfConfig):
     retry_policy=RETRY,
     description="Pending cases get area, subarea, urgency and complexity: what the client chose is kept, OpenAI (where "
     "configured) or the local classifier decides where it is sure enough, everything else waits for a person. One "
-    "transaction a case.",
+    "transaction per case.",
     metadata={"dagster/table_name": "litgo.triage"},
 )
 @permanent_fails_once

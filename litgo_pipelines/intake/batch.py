@@ -1,4 +1,4 @@
-"""Triage of the pending cases, one transaction a case. Knows the database, not Dagster.
+"""Triage of the pending cases, one transaction per case. Knows the database, not Dagster.
 
 Belongs here: reading, writing, failures, the choice between OpenAI and the local classifier. What decides a case is
 `triage`'s.

@@ -1,4 +1,4 @@
-"""The check on the review queue: a client must not wait for ever because nobody looked. It warns and never blocks."""
+"""Check on the review queue: no client waits indefinitely because nobody looked. It warns and never blocks."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The local classifier: word and character n-gram TF-IDF, multinomial logistic regression, a calibrated scale. Pure.
+"""Local classifier: word and character n-gram TF-IDF, multinomial logistic regression, a calibrated scale. Pure.
 
 scikit-learn fits it; a saved model is arrays only and needs numpy alone, so that a run does not pay for the import.
 """

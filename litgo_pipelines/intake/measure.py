@@ -1,4 +1,4 @@
-"""Figures of the urgency: how much danger is found, and how often an ordinary sentence is taken for it.
+"""Figures on urgency: how much danger is found, and how often an ordinary sentence is mistaken for it.
 
 `litgo triagem medir FILE` prints them for a file with the columns text, label and kind.
 """

@@ -1,4 +1,4 @@
-"""What we ask OpenAI about a case, and what we accept as an answer. Pure: the call itself is `resources.openai`'s.
+"""Question to OpenAI about a case, and the answers we accept. Pure: the call itself is `resources.openai`'s.
 
 The case's text is data in a user message, masked before it gets here; the schema leaves the answer no other values, and
 what comes back is validated once more. There are no tools, so that nothing a text says can do anything.

@@ -1,4 +1,4 @@
-"""The review queue: which cases wait for a person, and the person's decision. Its messages are in Portuguese.
+"""Review queue: which cases wait for a person, and the person's decision. Its messages are in Portuguese.
 
 Knows the database, not Dagster. Shows no personal data and no text: who reviews reads the case in the marketplace.
 """

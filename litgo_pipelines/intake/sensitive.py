@@ -1,4 +1,4 @@
-"""Which cases never go to another company: those of family, criminal and health matters, and doubtful ones. Pure.
+"""Sensitive cases, which never go to another company: family, criminal and health matters, and doubtful ones. Pure.
 
 `sensitive.csv` names areas (without a subarea: all of them) and subareas of the taxonomy. What the client states
 decides first; an area the taxonomy does not have is in doubt. Then the words of the text, and the local classifier.

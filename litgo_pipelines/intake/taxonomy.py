@@ -1,4 +1,4 @@
-"""The areas of law and their subareas, from `taxonomy.csv`, and how clients speak of them, from `examples.csv`. Pure.
+"""Areas of law and their subareas, from `taxonomy.csv`, and how clients speak of them, from `examples.csv`. Pure.
 
 An example without area is a text no subarea fits: other law, other business, no matter at all.
 """

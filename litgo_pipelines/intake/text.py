@@ -1,4 +1,4 @@
-"""What triage reads of a text, and its words. Pure; whatever a client typed or pasted is welcome."""
+"""Text as triage reads it, and its words. Pure; accepts anything a client may type or paste."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""One case's triage: what the client chose, what a classifier thinks, and the rules become one decision. Pure.
+"""Triage of one case: what the client chose, what a classifier thinks, and the rules become one decision. Pure.
 
 Belongs here: who decides which field and when a person must. How a classifier gets to its opinion is not known here.
 """

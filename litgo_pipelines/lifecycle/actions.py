@@ -44,7 +44,7 @@ def promote(connection: Connection, mlflow: MLflow, folder: Path, version: str, 
 def roll_back(connection: Connection, mlflow: MLflow, folder: Path, version: str, actor: Actor) -> Entry:
     """The champion `version` → quarantined; what served before it serves again.
 
-    The version is named, so that doing it twice does not take back the one before as well.
+    The version is named, so that doing it twice does not roll back the one before as well.
     """
     return roll_back_champion(connection, mlflow, folder, version, f"{version} by hand", {}, actor)
 

@@ -76,7 +76,7 @@ def roll_back_version(
     _decide_and_show(context, config, postgres, mlflow, decide)
 
 
-@dg.op(pool=GROUP, description="Promotion goes on after it was frozen.")
+@dg.op(pool=GROUP, description="Lifts a freeze: promotions resume.")
 def lift_promotion_freeze(
     context: dg.OpExecutionContext, config: DecisionConfig, postgres: Postgres, mlflow: MLflow
 ) -> None:

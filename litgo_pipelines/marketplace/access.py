@@ -1,4 +1,4 @@
-"""What the source views may and may not do: rows that policies hide, and rights that are missing."""
+"""Access through the source views: rows that policies hide, and rights that are missing."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The marketplace's tables as external assets: Dagster shows them and hangs lineage on them, and never writes them."""
+"""Marketplace tables as external assets: Dagster shows them and their lineage, and never writes them."""
 
 import dagster as dg
 

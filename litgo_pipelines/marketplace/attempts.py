@@ -1,4 +1,4 @@
-"""Each kind of write tried on the source views as the pipelines' own role; everything is taken back.
+"""Each kind of write tried on the source views as the pipelines' own role; everything is rolled back.
 
 A trigger, a generated column, a check or a missing privilege says then what it would say at night. Knows the database.
 """

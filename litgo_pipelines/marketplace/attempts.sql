@@ -1,4 +1,4 @@
--- What the pipelines write, tried by `litgo doctor` in a transaction that is taken back. A statement answers a row when
+-- What the pipelines write, tried by `litgo doctor` in a transaction that is rolled back. A statement returns a row when
 -- there was one to try it on.
 
 -- write: equity columns

@@ -1,4 +1,4 @@
-"""The schema contract: a run stops before it computes on a marketplace that lacks what we rely on.
+"""Schema contract: a run stops before it computes on a marketplace that lacks what we rely on.
 
 Values that cannot be used stop nobody; each table's result lists them by column.
 """

@@ -1,6 +1,6 @@
 """`litgo doctor`: how a marketplace's database and the pipelines would get on, before anything is written.
 
-Belongs here: looking, in one transaction that is taken back. What is proposed is `proposal.py`, what is written to try
+Belongs here: looking, in one transaction that is rolled back. What is proposed is `proposal.py`, what is written to try
 `attempts.py`; docs/your-database.md.
 """
 
@@ -317,7 +317,7 @@ def text(report: Report) -> str:
             lines += ["", f"{table}  {'?' if rows is None else format(rows, ',')} rows"]
             lines += [_line(finding) for finding in columns]
     if report.attempts:
-        lines += ["", f"writing, as {report.tried_as or 'nobody'}; everything taken back"]
+        lines += ["", f"writing, as {report.tried_as or 'nobody'}; everything rolled back"]
         lines += [f"  {one.write:26}{_said(one)}" for one in report.attempts]
     lines += ["", *report.notes] if report.notes else []
     if report.failures:

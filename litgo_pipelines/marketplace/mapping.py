@@ -1,4 +1,4 @@
-"""A mapping: where a marketplace keeps each logical column. Pure.
+"""Mapping: where a marketplace keeps each logical column. Pure.
 
 Read from YAML (`mappings/default.yaml` explains the forms), checked with line numbers, and rendered as SQL. Which of
 several forms of a column a database has is found out by `views.py`.

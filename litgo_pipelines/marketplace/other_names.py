@@ -1,4 +1,4 @@
-"""What marketplaces call our tables, columns and values where they do not use our names. Pure.
+"""Other names that marketplaces give our tables, columns and values. Pure.
 
 Only to propose a mapping that a person then reads; nothing is translated by it at run time.
 """

@@ -1,4 +1,4 @@
-"""Whether the schemas that bear our names are ours: before anything is created, changed or run in them."""
+"""Ownership of the schemas that bear our names, checked before anything is created, changed or run in them."""
 
 from litgo_pipelines.database import SCHEMA, Cursor, sql
 from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA

@@ -1,4 +1,4 @@
-"""A proposed mapping: for each logical column what a marketplace most likely means by it. Pure.
+"""Proposed mapping: for each logical column what a marketplace most likely means by it. Pure.
 
 From the relations that are there, their columns' types and names, and the labels of enums; what a known mapping has
 that fits is kept. The proposal is text in the form `mapping.py` reads, for a person to check.

@@ -1,4 +1,4 @@
-"""The source views: one per logical table, made from a mapping, in the schema `litgo_source`.
+"""Source views: one per logical table, made from a mapping, in the schema `litgo_source`.
 
 Belongs here: which of a column's forms this database has, creating the views and keeping what they were made from.
 Statements write and read through them with the rights of the views' owner; docs/your-database.md.

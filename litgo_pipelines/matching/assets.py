@@ -42,7 +42,7 @@ BATCHES_PER_RUN = 20
     kinds={"postgres", "python"},
     pool="matching",
     retry_policy=RETRY,
-    description="Pending cases become up to five offers each: candidates → features → relevance → allocation by "
+    description="Up to five offers for each pending case: candidates → features → relevance → allocation by "
     "relative load. One transaction per case; a batch that was killed is finished first, with the same offers.",
     metadata={"dagster/table_name": "litgo.matchings"},
 )
@@ -125,7 +125,7 @@ def offer_pictures(connection: Connection, results: "Sequence[BatchResult]", ran
     owners=[Owner.DATA],
     kinds={"postgres", "sql"},
     retry_policy=RETRY,
-    description="Offers nobody answered in time become 'expired', every hour, in one statement.",
+    description="Expires offers that nobody answered in time, hourly, in one statement.",
 )
 @permanent_fails_once
 def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:

@@ -88,7 +88,7 @@ def match_batch(connection: Connection, batch: Batch, arms: Arms) -> BatchResult
     if todo:
         with connection, connection.cursor() as cursor:
             record.prepare(cursor)
-        # A crash of the server may take back the last moment's cases. The batch is still open then, and is done again
+        # A crash of the server may undo the last moment's cases. The batch is still open then, and is done again
         # with the same offers; closing it, below, is durable and makes everything before it so.
         connection.cursor().execute("SET synchronous_commit = off")
         connection.commit()

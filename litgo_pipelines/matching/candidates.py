@@ -1,4 +1,4 @@
-"""Which lawyers are eligible for which case of a batch, and the features of each pair.
+"""Candidates: which lawyers are eligible for which case of a batch, and the features of each pair.
 
 One query brings everybody near the batch's cases as columns, by spatial and array index; distances, eligibility and
 features are then arrays. Knows the database, not Dagster. Formulas of features: `features.py`.

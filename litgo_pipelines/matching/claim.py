@@ -1,4 +1,4 @@
-"""Claim: which cases per batch holds, written down before any of them is matched.
+"""Claim: which cases a batch holds, written down before any of them is matched.
 
 A batch that a killed run left open is read back with what it was frozen with. Knows the database, not Dagster.
 """

@@ -1,7 +1,7 @@
 """Turns: who is offered a case before the allocation chooses among the others. Pure.
 
 Where a case had to look further for five lawyers, those it had before are offered it in any case; they are fewer than
-five. The other offers go to the ring that was added, by the allocation as ever; so the number of local lawyers changes
+five. The other offers go to the ring that was added, by the allocation as usual; so the number of local lawyers changes
 nothing for each of them. Who was offered today what capacity allows (`day_limit`) comes after all who were not.
 """
 

@@ -114,7 +114,7 @@ def untold(cursor: Cursor, as_of: datetime) -> int:
 
 
 def tell(cursor: Cursor, as_of: datetime) -> int:
-    """Tell them; cases whose area was taken back after triage enter the review queue first."""
+    """Tell them; cases whose area was removed after triage enter the review queue first."""
     cursor.execute(
         "UPDATE litgo.triage SET status = 'review', reason = 'area_uncertain', as_of = %(as_of)s "
         f"WHERE case_id IN ({statement('reopened.sql')})",

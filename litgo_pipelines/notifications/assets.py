@@ -63,8 +63,8 @@ def delivered_notifications(
     kinds={"postgres", "python"},
     pool="notifications",
     retry_policy=RETRY,
-    description="Whom SendGrid does not deliver to: its lists of bounces, blocks, invalid addresses and spam reports. "
-    "What it had accepted for an address that bounced goes out another way, and the team is told.",
+    description="Addresses that SendGrid does not deliver to: its lists of bounces, blocks, invalid addresses and spam "
+    "reports. What it had accepted for an address that bounced goes out another way, and the team is told.",
     metadata={"dagster/table_name": "litgo.mail_suppressions"},
 )
 @permanent_fails_once

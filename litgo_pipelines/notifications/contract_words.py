@@ -1,4 +1,4 @@
-"""What messages say of contracts: to sign, on paper, reminded of, overdue, refused, ended. Pure.
+"""Words of messages about contracts: to sign, on paper, reminded of, overdue, refused, ended. Pure.
 
 A due date is a day: until its end by everybody's clock, so that it needs no zone.
 """

@@ -2,8 +2,8 @@
 
 One attempt is three steps: a transaction that says by which channel it may arrive from now on, one HTTP request, a
 transaction with what came of it and its metrics. Killed in between, the row stays in doubt: a push is repeated under
-its idempotency key and arrives once, an e-mail is sent again and counted as a possible duplicate. A lease a row, on the
-database's clock, keeps deliverers that run beside each other apart. Words are `messages`', requests the resources'.
+its idempotency key and arrives once, an e-mail is sent again and counted as a possible duplicate. A lease per row, on
+the database's clock, keeps deliverers that run beside each other apart. Words are `messages`', requests the resources'.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""The rule that nothing waits unseen: what is open has a next instant, or a person who was told, or is at its end.
+"""Nothing waits unseen: what is open has a next instant, or a person who was told, or is at its end.
 
 Belongs here: per kind one statement that lists what has none of these. Gauge and asset check read the same ones.
 """

@@ -1,1 +1,1 @@
-"""The processes: supervisor, Dagster's daemon and run launcher, and every import of Dagster's private modules."""
+"""Processes: supervisor, Dagster's daemon and run launcher, and every import of Dagster's private modules."""

@@ -1,4 +1,4 @@
-"""Takes personal data out of a text before it leaves for another company (LGPD). Pure.
+"""Masking: personal data removed from a text before it leaves for another company (LGPD). Pure.
 
 What is known by its form is in `forms` and `contact`, persons' names in `names`. How much of it is found is measured on
 annotated texts: `measure`, docs/privacy.md. What is not masked stays exactly as it was written.

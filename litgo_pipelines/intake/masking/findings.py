@@ -1,4 +1,4 @@
-"""What was found so far in a plain text: spans to mask, and a text in which later patterns do not see them. Pure."""
+"""Findings in a plain text: spans to mask, and the text in which later patterns do not see them. Pure."""
 
 import re
 from collections.abc import Callable, Iterable

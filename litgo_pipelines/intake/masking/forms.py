@@ -22,9 +22,6 @@ _MONTH = (
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _SEP = r"[\s.,\-/_*|:;()+~]"
 _DIGIT = r"(?:\d|[oil](?=[\d.\-])|(?<=[\d.\-])[oil](?!\w))"  # o and l typed for 0 and 1
-_WORDS_OF_NUMBERS = rf"{NUMBER_WORD}(?:[\s,.;\-]{{1,3}}(?:e\s)?{NUMBER_WORD}){{2,29}}"
-
-
 _SPOKEN_SEP = r"\s(?:ponto|traco|tracinho|barra|hifen|digito)\s"
 _NO_SLASH = r"[\s.\-]{0,3}"
 

@@ -1,4 +1,4 @@
-"""How much of what must go is masked, and how much of what must stay is not: by kind, on annotated texts.
+"""Figures on masking: how much of what must go is masked, and how much of what must stay is not, by kind.
 
 `litgo mascara medir` prints the tables of docs/privacy.md. A text is a line: {kind|what must go}, {ok|what must stay},
 [[names the caller knows]] in front of it. Every text is invented.

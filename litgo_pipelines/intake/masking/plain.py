@@ -1,4 +1,4 @@
-"""A text as the patterns of masking read it, and the way back to the text as it was written. Pure.
+"""Plain text as the patterns of masking read it, and the way back to the text as it was written. Pure.
 
 Read are letters without accents, ASCII digits, one kind of dash, dot, slash and blank, no entities and nothing
 invisible. Every character knows its place in the original, so that what is not masked stays as it was.

@@ -1,4 +1,4 @@
-"""The word lists of masking, from the text files beside it. Pure.
+"""Word lists of masking, from the text files beside it. Pure.
 
 `words.txt` holds, by section: words of kinship, role and treatment before a name; words that say a name follows; what
 may stand between them; institutions whose name may be a person's; and words that are no name though they look like one.
