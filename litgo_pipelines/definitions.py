@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from litgo_pipelines import automation
+from litgo_pipelines.backup import assets as backup_assets
 from litgo_pipelines.contracts import assets as contracts_assets
 from litgo_pipelines.contracts import checks as contracts_checks
 from litgo_pipelines.embeddings import assets as embeddings_assets
@@ -56,6 +57,7 @@ _ASSETS: list[Any] = [
     *monitor_assets.assets,
     *retention_assets.assets,
     *persons_assets.assets,
+    *backup_assets.assets,
 ]
 
 

@@ -107,6 +107,16 @@ AUTOMATIC = (
         late_after_hours=NIGHTLY,
     ),
     Job(
+        "backup",
+        Owner.DATA,
+        "An encrypted backup in LITGO_BACKUP_FOLDER, where one is set.",
+        pools=("backup",),
+        groups=("backup",),
+        max_minutes=180,
+        cron="0 5 * * *",
+        late_after_hours=NIGHTLY,
+    ),
+    Job(
         "offer_expiry",
         Owner.DATA,
         "Expires offers that nobody answered in time, and notifies whoever has to know what is still waiting.",

@@ -142,6 +142,8 @@ class Settings(BaseModel):
     retention_frequent_days: int = Field(default=14, ge=2, description="runs of jobs that run all day")
     retention_days: int = Field(default=90, ge=60, description="messages, snapshots, models on disk")
     retention_long_days: int = Field(default=400, ge=90, description="other runs, dead messages, explanations")
+    litgo_backup_folder: Path | None = Field(default=None, description="of nightly backups; unset: none is made")
+    litgo_backup_days: int = Field(default=14, ge=1, description="nightly backups are kept; the newest three stay")
     exporter_refresh_seconds: float = Field(default=10, gt=0, le=300)
 
     @field_validator("equity_first_night")

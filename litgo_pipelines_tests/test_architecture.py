@@ -32,6 +32,7 @@ FLOORS = (
     ("matching",),
     ("learning", "monitoring"),
     ("retention", "simulation", "persons"),
+    ("backup",),
     ("automation",),
     ("definitions",),
     ("runtime",),

@@ -6,10 +6,10 @@ import sys
 
 import typer
 
-from litgo_pipelines.cli import contracts, doctor, experiment, model, persons, platform, review
+from litgo_pipelines.cli import backup, contracts, doctor, experiment, model, persons, platform, review
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-for group in (platform.app, doctor.app, review.app, model.app):
+for group in (platform.app, backup.app, doctor.app, review.app, model.app):
     app.add_typer(group)
 app.add_typer(contracts.contrato, name="contrato")
 app.add_typer(model.model, name="model")
@@ -24,6 +24,7 @@ def main() -> None:
     """The command's entry: an error whose message says what to do is shown as that message, others as they are."""
     import psycopg2
 
+    from litgo_pipelines.backup.manifest import BackupRefused
     from litgo_pipelines.contracts.manual import SignatureError
     from litgo_pipelines.database import DatabaseRefused, DatabaseUnavailable
     from litgo_pipelines.database.urls import without_credentials
@@ -42,6 +43,7 @@ def main() -> None:
     from litgo_pipelines.simulation.load import NotOurMarketplace, OtherSimulation
 
     told = (
+        BackupRefused,
         Hidden,
         NoPerson,
         NotMatched,

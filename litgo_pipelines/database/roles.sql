@@ -77,7 +77,7 @@ GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outb
 GRANT INSERT, DELETE ON litgo.case_duplicates, litgo.lawyer_momentum, litgo.pool_demand TO litgo_pipelines;
 -- An erasure's: what is append-only is pseudonymised by a function of the owner's, in the ids of an erased person alone.
 GRANT INSERT, UPDATE ON litgo.deletions_confirmed, litgo.person_requests TO litgo_pipelines;
-GRANT INSERT ON litgo.pseudonym_keys, litgo.tombstones TO litgo_pipelines;
+GRANT INSERT ON litgo.backups, litgo.pseudonym_keys, litgo.tombstones TO litgo_pipelines;
 GRANT DELETE ON
     litgo.contract_documents, litgo.contract_requests, litgo.matchings, litgo.pseudonym_keys, litgo.text_embeddings,
     litgo.text_stems,
@@ -91,7 +91,7 @@ GRANT INSERT, UPDATE, DELETE ON
 TO litgo_pipelines;
 
 GRANT SELECT ON
-    litgo.area_words, litgo.case_duplicates, litgo.case_waits, litgo.circuit_breakers, litgo.current_champion,
+    litgo.area_words, litgo.backups, litgo.case_duplicates, litgo.case_waits, litgo.circuit_breakers, litgo.current_champion,
     litgo.experiment_cutoffs, litgo.experiment_ends, litgo.experiments, litgo.job_runs, litgo.matching_failures, litgo.metric_state, litgo.model_ledger,
     litgo.matching_batches, litgo.offer_distribution, litgo.quality_checks, litgo.quality_references, litgo.told,
     litgo.triage_failures

@@ -82,6 +82,11 @@ GAUGES: dict[str, Gauge] = {
         "The instant of the newest night with equity figures.",
         "SELECT extract(epoch FROM max(as_of)) FROM litgo.offer_distribution",
     ),
+    "last_backup_timestamp_seconds": Gauge(
+        "When the newest backup was made; no series before the first.",
+        "SELECT extract(epoch FROM max(made_at)) FROM litgo.backups",
+        every=60,
+    ),
     "case_queue_oldest_age_seconds": Gauge(
         "Age of the oldest case of the last two weeks that was never matched and waits for no person; 0 without one.",
         sql("litgo_pipelines.observability", "case_queue.sql"),

@@ -78,6 +78,7 @@ NOBODY: dict[str, str] = {
     "allocation_parameters": "figures of replays",
     "area_words": "names of areas",
     "subarea_words": "names of subareas",
+    "backups": "names and sizes of backups",
     "circuit_breakers": "services",
     "deletions_confirmed": "who of the team confirmed deletions",
     "demand_night": "one instant",

@@ -46,9 +46,17 @@ def replay(connection: Connection, where: Places, at: datetime) -> int:
     if again:
         removed = sum(erase.erase_keys(connection, again, AGAIN, where, at).removed.values())
     buried = in_transaction(connection, _buried)
-    return removed + traces.snapshots(connection, where.home / "snapshots", lambda one: keys.digest(one) in buried)
+    return removed + traces.snapshots(connection, where.home / "snapshots", lambda one: _of(one) in buried)
 
 
 def _buried(cursor: Cursor) -> frozenset[bytes]:
     cursor.execute("SELECT digest FROM litgo.tombstones WHERE kind <> 'text'")
     return frozenset(bytes(digest) for (digest,) in cursor.fetchall())
+
+
+def _of(one: str) -> bytes:
+    """The digest of an id in a file; of what is none, one that nobody has."""
+    try:
+        return keys.digest(one)
+    except ValueError:
+        return b""

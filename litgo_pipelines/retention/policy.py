@@ -55,6 +55,7 @@ OF_TABLES: dict[str, str] = {
     "allocation_parameters": "stays: each matching names the version it used",
     "area_words": "the words of areas, kept by hand",
     "subarea_words": "the words of subareas, kept by hand",
+    "backups": "stays: a row per night",
     "case_duplicates": "matching_failures",
     "case_waits": "matching_failures",
     "circuit_breakers": "one row per service",

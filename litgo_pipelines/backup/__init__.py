@@ -1,0 +1,1 @@
+"""Backups of what is ours, and their restoration. docs/operations.md."""

@@ -1,0 +1,141 @@
+"""A backup: our schema, Dagster's and MLflow's databases, snapshots, models and MLflow's files; complete or absent.
+
+Databases first, then files, to which is only added: whatever a row names is there.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from litgo_pipelines.backup import postgres, sealed
+from litgo_pipelines.backup.manifest import FILE, BackupRefused, Manifest
+from litgo_pipelines.database import SCHEMA, connect, open_connection
+from litgo_pipelines.persons import tombstones
+
+FOLDERS = ("snapshots", "models", "mlflow-artifacts")
+PREFIX = "litgo-"
+KEPT = 3  # newest backups that stay, however old
+LEAST = 12  # characters of a passphrase
+
+
+@dataclass(frozen=True)
+class Databases:
+    """URLs."""
+
+    litgo: str
+    dagster: str
+    mlflow: str
+
+
+def passphrase() -> str:
+    """From the environment, or the file it names. Raises BackupRefused."""
+    given = os.environ.get("LITGO_BACKUP_PASSPHRASE", "")
+    if not given and (file := os.environ.get("LITGO_BACKUP_PASSPHRASE_FILE")):
+        try:
+            given = Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise BackupRefused(f"LITGO_BACKUP_PASSPHRASE_FILE={file}: {error.strerror}") from None
+    if len(given) < LEAST:
+        raise BackupRefused(
+            f"a backup holds personal data and is encrypted: set LITGO_BACKUP_PASSPHRASE, or name a file by "
+            f"LITGO_BACKUP_PASSPHRASE_FILE, of {LEAST} characters or more, and keep it elsewhere than the backup"
+        )
+    return given
+
+
+def backup(of: Databases, home: Path, folder: Path, secret: str, at: datetime) -> Path:
+    """A new folder in `folder`, named by the instant. Raises BackupRefused; then nothing of it is left."""
+    name = f"{PREFIX}{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (folder / name).exists():
+        raise BackupRefused(f"{folder / name} is there already: wait a second")
+    migrations, own = _about(of.litgo)
+    salt = os.urandom(16)
+    key = sealed.key_of(secret, salt)
+    with _partial(folder) as partial:
+        works: dict[str, Callable[[Path], None]] = {
+            "litgo.dump": lambda path: postgres.dump(of.litgo, path, () if own else (SCHEMA,)),
+            "mlflow.dump": lambda path: postgres.dump(of.mlflow, path),
+            "dagster.dump": lambda path: postgres.dump(of.dagster, path),
+            "files.tar": lambda path: _pack(home, path),
+        }
+        parts: dict[str, dict[str, str | int]] = {}
+        for part, work in works.items():
+            plain = partial / f"{part}.plain"
+            work(plain)
+            with plain.open("rb") as source, (partial / part).open("wb") as target:
+                size, digest = sealed.seal(key, part, source, target)
+                target.flush()
+                os.fsync(target.fileno())
+            plain.unlink()
+            parts[part] = {"size": size, "sha256": digest}
+        manifest = Manifest(at.isoformat(), migrations, parts, own, salt.hex())
+        (partial / FILE).write_text(manifest.text(key), encoding="utf-8")
+        partial.rename(folder / name)
+    with connect(of.litgo, application_name="litgo-backup") as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO litgo.backups (name, made_at, bytes) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            (name, at, sum(int(part["size"]) for part in parts.values())),
+        )
+    with contextlib.closing(open_connection(of.litgo, application_name="litgo-backup")) as session:
+        tombstones.keep(session, (home, folder))
+    return folder / name
+
+
+def prune(folder: Path, before: datetime) -> int:
+    """Backups older than the instant go, but for the newest few; how many went."""
+    found = sorted(path for path in folder.glob(f"{PREFIX}*Z") if (path / FILE).is_file())
+    gone = 0
+    for path in found[:-KEPT]:
+        made = datetime.strptime(path.name, f"{PREFIX}%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        if made < before:
+            (path / FILE).unlink()  # from here on it is none
+            shutil.rmtree(path, ignore_errors=True)
+            gone += 1
+    return gone
+
+
+def _about(url: str) -> tuple[dict[str, str], bool]:
+    """(migrations, whether we created the marketplace's tables)."""
+    with connect(url, application_name="litgo-backup") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT version::text, sha256 FROM litgo.schema_migrations ORDER BY version")
+        migrations = dict(cursor.fetchall())
+        cursor.execute("SELECT EXISTS (SELECT FROM litgo.own_marketplace)")
+        (own,) = cursor.fetchone() or (False,)
+    return migrations, bool(own)
+
+
+def _pack(home: Path, target: Path) -> None:
+    """Partial files of others stay behind; one that goes meanwhile is nobody's any more."""
+    with tarfile.open(target, "w") as archive:
+        for name in FOLDERS:
+            for root, folders, files in os.walk(home / name):
+                folders[:] = [one for one in folders if not one.startswith(".partial")]
+                for file in sorted(files):
+                    path = Path(root) / file
+                    if not file.startswith(".partial") and path.is_file() and not path.is_symlink():
+                        with contextlib.suppress(FileNotFoundError):
+                            archive.add(path, str(path.relative_to(home)), recursive=False)
+
+
+@contextlib.contextmanager
+def _partial(folder: Path) -> Iterator[Path]:
+    for left in folder.glob(".partial-*"):  # of killed ones, a day old
+        if datetime.now(UTC).timestamp() - left.stat().st_mtime > timedelta(days=1).total_seconds():
+            shutil.rmtree(left, ignore_errors=True)
+    path = Path(tempfile.mkdtemp(dir=folder, prefix=".partial-"))
+    try:
+        yield path
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BackupRefused(f"no room in {folder} for the backup; nothing of it is left") from error
+        raise
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,59 @@
+"""Commands that back up what is ours, and restore it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from litgo_pipelines.runtime.supervisor import platform
+
+if TYPE_CHECKING:
+    from litgo_pipelines.backup.make import Databases
+
+app = typer.Typer()
+
+
+@app.command()
+def backup(folder: Path) -> None:
+    """An encrypted backup in FOLDER: our schema, Dagster's and MLflow's databases, snapshots, models."""
+    from litgo_pipelines.backup import make
+
+    secret = make.passphrase()
+    with platform() as environment:
+        of = _databases(environment)
+        made = make.backup(of, Path(environment["LITGO_HOME"]), folder.resolve(), secret, datetime.now(UTC))
+    typer.echo(made)
+
+
+@app.command()
+def restore(
+    backup: Path,
+    older: Annotated[bool, typer.Option("--older", help="a backup of an older version, which is migrated")] = False,
+    force: Annotated[bool, typer.Option("--force", help="although something else uses the databases")] = False,
+) -> None:
+    """Restore a backup, or the newest of a folder, instead of what is there. Stop `litgo up` first."""
+    from litgo_pipelines.backup import make
+    from litgo_pipelines.backup import restore as restoring
+
+    secret, folder = make.passphrase(), restoring.newest(backup.resolve())
+    with platform() as environment:
+        done = restoring.restore(
+            folder,
+            _databases(environment),
+            Path(environment["LITGO_HOME"]),
+            secret,
+            datetime.now(UTC),
+            older=older,
+            force=force,
+        )
+    typer.echo(f"restored {folder.name}, made {done.manifest.created_at}")
+    if done.erased:
+        typer.echo(f"erased again: {done.erased} rows and files of people who were erased since")
+
+
+def _databases(environment: dict[str, str]) -> "Databases":
+    from litgo_pipelines.backup.make import Databases
+
+    names = ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL")
+    return Databases(*(environment[name] for name in names))
