@@ -80,6 +80,7 @@ def build_defs(**overrides: object) -> dg.Definitions:
         jobs=[
             *automation.jobs,
             *contracts_assets.jobs,
+            *learning_assets.jobs,
             *lifecycle_assets.jobs,
             *experiment_assets.jobs,
             *persons_assets.jobs,

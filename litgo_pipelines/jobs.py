@@ -239,6 +239,14 @@ BY_HAND = (
         by_hand=True,
     ),
     Job(
+        "training_sweep",
+        Owner.LEARNING,
+        "Compares configurations of the training on a retraining's snapshot; registers nothing.",
+        pools=("learning",),
+        max_minutes=180,
+        by_hand=True,
+    ),
+    Job(
         "start_experiment",
         Owner.LEARNING,
         "Starts an experiment with the open challenger.",

@@ -21,6 +21,7 @@ app = typer.Typer()
 LawyersOption = Annotated[int, typer.Option(min=10, help="lawyers of the simulated marketplace")]
 CasesOption = Annotated[int, typer.Option(min=10, help="cases of the simulated marketplace")]
 DaysOption = Annotated[int, typer.Option(min=31, help="days of history")]
+WorldOption = Annotated[str, typer.Option(help="usual, recency, noise or changing: what decides who says yes")]
 SeedOption = Annotated[int, typer.Option(help="same seed and sizes, same marketplace")]
 
 
@@ -103,6 +104,7 @@ def simulate(
     days: DaysOption = 120,
     seed: SeedOption = 7,
     replace: bool = False,
+    world: WorldOption = "usual",
 ) -> None:
     """Load a simulated marketplace; refuses a database that holds a real one."""
     from litgo_pipelines.simulation.load import simulate as load
@@ -116,6 +118,7 @@ def simulate(
             days=days,
             end=_last_night(),
             replace=replace,
+            kind=world,
         )
         typer.echo(json.dumps(counts, default=str))
 

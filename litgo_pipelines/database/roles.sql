@@ -74,7 +74,7 @@ GRANT INSERT, UPDATE ON
 TO litgo_pipelines;
 GRANT UPDATE (considered) ON litgo.matchings TO litgo_pipelines;   -- retention
 GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outbox, litgo.told TO litgo_pipelines;
-GRANT INSERT, DELETE ON litgo.case_duplicates, litgo.lawyer_momentum, litgo.pool_demand TO litgo_pipelines;
+GRANT INSERT, DELETE ON litgo.candidate_sets, litgo.case_duplicates, litgo.lawyer_momentum, litgo.pool_demand TO litgo_pipelines;
 -- An erasure's: what is append-only is pseudonymised by a function of the owner's, in the ids of an erased person alone.
 GRANT INSERT, UPDATE ON litgo.deletions_confirmed, litgo.person_requests TO litgo_pipelines;
 GRANT INSERT ON litgo.backups, litgo.pseudonym_keys, litgo.tombstones TO litgo_pipelines;

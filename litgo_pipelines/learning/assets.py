@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from pydantic import Field
 
 from litgo_pipelines import steps
 from litgo_pipelines.database import advisory_lock
+from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.retrainings import Retraining, StepMissing
 from litgo_pipelines.observability.plots import embedded
@@ -74,6 +76,38 @@ class TrainConfig(StepConfig):
             return Recipe(**given).checked()
         except ValueError as error:
             raise dg.Failure(f"the training's configuration cannot be used: {error}", allow_retries=False) from error
+
+
+class SweepConfig(TrainConfig):
+    """Every combination is tried beside the recipe as it is, which the other settings here change for all. retraining:
+    whose snapshot, default the newest's."""
+
+    values: dict[str, list[float]] = Field(description='setting → values to try, like {"num_leaves": [7, 15, 31]}')
+
+    def with_values(self, setting: Mapping[str, float]) -> "Recipe":
+        """Raises dagster.Failure as `recipe`, also for what is no setting."""
+        known = set(TrainConfig.model_fields) - {"retraining", "seeds", "kinds", "features"}
+        if unknown := sorted(set(setting) - known):
+            raise dg.Failure(
+                f"{', '.join(unknown)}: no settings of the training; there are {', '.join(sorted(known))}",
+                allow_retries=False,
+            )
+        given = {name: value for name, value in self.model_dump().items() if name in TrainConfig.model_fields}
+        return TrainConfig(**{**given, **{name: _number(name, value) for name, value in setting.items()}}).recipe()
+
+    def snapshot_of(self, postgres: Postgres) -> str:
+        if self.retraining:
+            return self.retraining
+        with postgres.connect() as connection, connection.cursor() as cursor:
+            newest = retrainings.newest_with_snapshot(cursor)
+        if newest is None:
+            raise dg.Failure("no retraining has a snapshot yet: run training_snapshot first", allow_retries=False)
+        return newest
+
+
+def _number(name: str, value: float) -> float | int:
+    """As the setting takes it: numbers of leaves, rounds, rows and folds are whole."""
+    return value if TrainConfig.model_fields[name].annotation == float | None else round(value)
 
 
 def root_run_id(run: dg.DagsterRun) -> str:
@@ -332,6 +366,44 @@ def model_evaluation(
     )
 
 
+@dg.op(
+    pool=POOL,
+    description="Cross-validates each combination of the values on the snapshot of a retraining, by the same folds; in "
+    "MLflow a run per configuration under one parent. Nothing is registered.",
+)
+def sweep_configurations(
+    context: dg.OpExecutionContext, config: SweepConfig, postgres: Postgres, mlflow: MLflow
+) -> None:
+    from litgo_pipelines.learning import sweep
+    from litgo_pipelines.models import training_data
+    from litgo_pipelines.models.training import NothingToLearn
+
+    row = _row(postgres, config.snapshot_of(postgres), "snapshot_path", "snapshot_sha256")
+    path = _unchanged_snapshot(row, settings().home)
+    mlflow.probe()
+    try:
+        tried = [(setting, config.with_values(setting)) for setting in sweep.grid(config.values)]
+        found = sweep.sweep(training_data.read_rows(path, "train"), tried)
+    except (NothingToLearn, sweep.SweepTooLarge) as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    about = {"snapshot_sha256": _text(row.snapshot_sha256), "dagster_run_id": context.run.run_id}
+    run_id = sweep.log(mlflow.client(), mlflow.experiment_id(), found, about)
+    context.add_output_metadata(
+        {
+            "best": found[0].name,
+            "configurations": dg.MetadataValue.md(sweep.table(found)),
+            "snapshot": _text(row.snapshot_path),
+            **_run_link(mlflow, run_id),
+        }
+    )
+
+
+@dg.job(tags=run_tags(JOBS["training_sweep"]), description=JOBS["training_sweep"].description)
+def training_sweep() -> None:
+    sweep_configurations()
+
+
+jobs = [training_sweep]
 assets = [training_snapshot, candidate_model, registered_model, model_evaluation]
 
 

@@ -79,6 +79,16 @@ def get(cursor: Cursor, root_run_id: str) -> Retraining:
     return Retraining(root_run_id, *row)
 
 
+def newest_with_snapshot(cursor: Cursor) -> str | None:
+    """Root run of the newest retraining that wrote a snapshot."""
+    cursor.execute(
+        "SELECT root_run_id FROM litgo.retrainings WHERE snapshot_path IS NOT NULL "
+        "ORDER BY started_at DESC, root_run_id LIMIT 1"
+    )
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
 def record_step(cursor: Cursor, root_run_id: str, **values: object) -> None:
     """Fill columns of the row; dictionaries become JSON. Raises StepMissing when the row is not there."""
     if unknown := set(values) - set(COLUMNS):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.database import Cursor
-from litgo_pipelines.matching import candidates
+from litgo_pipelines.matching import candidate_sets, candidates
 from litgo_pipelines.matching.allocation import Floats, Rule
 from litgo_pipelines.matching.features import impute
 from litgo_pipelines.matching.replay import (
@@ -50,6 +50,7 @@ class Window:
     cases: Sequence[ReplayCases]
     lawyers: ReplayLawyers
     share: float  # of the marketplace that is replayed
+    logged: int = 0  # pairs with the features that were logged when the case was matched
 
     @property
     def reached(self) -> int:
@@ -83,6 +84,7 @@ class Fit:
             "cases": len(window.cases[0].at),
             "lawyers": window.reached,
             "share": window.share,
+            "logged_pairs": window.logged,
             "ranker": self.ranker.version or self.ranker.kind,
             "reached": self.reached,
             "curve": [
@@ -132,10 +134,11 @@ def read_window(
     )
     cases, at, radius = all_cases.take(kept_cases), at[kept_cases], radius[kept_cases]
     joined = np.nan_to_num(lawyers.joined, nan=-np.inf)
-    found = _pairs(cases, at, lawyers, joined, radius, rankers)
+    sets = candidate_sets.read(cursor, cases.ids)
+    found, logged = _pairs(cases, at, lawyers, joined, radius, rankers, sets)
     if not len(found[0].lawyer):
         return None
-    return Window(as_of, rankers, found, ReplayLawyers(lawyers.capacity, joined, lawyers.cases_30d), share)
+    return Window(as_of, rankers, found, ReplayLawyers(lawyers.capacity, joined, lawyers.cases_30d), share, logged)
 
 
 def fit(
@@ -181,8 +184,14 @@ def _pairs(
     joined: Floats,
     radius: Floats,
     rankers: Sequence[Ranker],
-) -> list[ReplayCases]:
-    """Eligible pairs of all cases with their relevance, by each ranker; a lawyer who joined later was not there."""
+    sets: Mapping[str, candidate_sets.CandidateSet],
+) -> tuple[list[ReplayCases], int]:
+    """(eligible pairs of all cases with their relevance, by each ranker; how many have features as they were logged).
+
+    A lawyer who joined later was not there.
+    """
+    place = {one: number for number, one in enumerate(lawyers.ids)} if sets else {}
+    logged = 0
     sizes, who = [], []
     relevance: list[list[Floats]] = [[] for _ in rankers]
     for first in range(0, len(cases.ids), CHUNK):
@@ -199,6 +208,8 @@ def _pairs(
         if not len(some):
             continue
         pairs = candidates.pairs(chunk, lawyers, some.tolist(), candidates.Reach(radius[rows], found))
+        ids = [chunk.ids[k] for k in some]
+        logged += candidate_sets.overlay(pairs.features, pairs.lawyer, pairs.starts, ids, sets, place)
         filled, _ = impute(pairs.features, pairs.starts[:-1])
         who.append(pairs.lawyer)
         presets, complexity = ([column[k] for k in some] for column in (chunk.preset, chunk.complexity))
@@ -206,7 +217,7 @@ def _pairs(
             scores.append(ranker.relevance(filled, presets, complexity, np.diff(pairs.starts)))
     starts = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
     lawyer = np.concatenate([*who, np.empty(0, np.int64)])
-    return [ReplayCases(at, starts, lawyer, np.concatenate([*scores, np.empty(0)])) for scores in relevance]
+    return [ReplayCases(at, starts, lawyer, np.concatenate([*scores, np.empty(0)])) for scores in relevance], logged
 
 
 def record_weight(

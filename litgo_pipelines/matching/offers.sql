@@ -5,7 +5,8 @@ PREPARE make_offers (
     jsonb, text, text, text, interval,                                     -- 10-14: how it was ranked; the offers' term
     text[], jsonb[], float8[],                                             -- 15-17: metric deltas
     text, text, int,                                                       -- 18-20: experiment, arm, phase
-    float8                                                                 -- 21: seconds of scoring
+    float8,                                                                -- 21: seconds of scoring
+    uuid[], bytea                                                          -- 22-23: who could be chosen
 ) AS
 WITH matched AS (
     INSERT INTO litgo.matchings
@@ -13,6 +14,11 @@ WITH matched AS (
     SELECT id, $2, $3, $4, $5, $6, $7, $8, $9 FROM cases WHERE id = $1 AND status = 'pending_assignment'
     ON CONFLICT (case_id, round) DO NOTHING
     RETURNING case_id
+),
+could_be AS (
+    INSERT INTO litgo.candidate_sets (case_id, round, matched_at, lawyer_ids, features)
+    SELECT case_id, $2, $4, $22, $23 FROM matched
+    ON CONFLICT (case_id, round) DO NOTHING
 ),
 chosen AS (
     SELECT m.case_id, l.id AS lawyer_id,

@@ -37,13 +37,16 @@ _TYPES = {
     "arm": "text",
     "phase": "int",
     "seconds": "float8",
+    "set_lawyers": "uuid[]",
+    "set_features": "bytea",
 }
 _EXECUTE = f"EXECUTE make_offers ({', '.join(f'%({name})s::{kind}' for name, kind in _TYPES.items())})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatchedCase:
-    """One case's matching. radius_km: None for anywhere; seconds: of scoring; considered: `explain.considered`."""
+    """One case's matching. radius_km: None for anywhere; seconds: of scoring; considered: `explain.considered`;
+    set_lawyers, set_features: `candidate_sets`."""
 
     case_id: str
     round: int
@@ -62,6 +65,8 @@ class MatchedCase:
     arm: str | None
     phase: int | None
     seconds: float
+    set_lawyers: list[str]
+    set_features: bytes
 
 
 def prepare(cursor: Cursor) -> None:

@@ -16,7 +16,7 @@ from psycopg2.errors import LockNotAvailable
 
 from litgo_pipelines.database import Connection, error_kind
 from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
-from litgo_pipelines.matching import day_limit, explain, nearest, record, waits
+from litgo_pipelines.matching import candidate_sets, day_limit, explain, nearest, record, waits
 from litgo_pipelines.matching.allocation import (
     Floats,
     Ints,
@@ -189,6 +189,7 @@ class BatchWork:
             seed,
         )
         radius = float(self.reach.radius_km[row])
+        known = candidate_sets.kept(relevance, found.rows)
         matched = record.MatchedCase(
             case_id=cases.ids[row],
             round=cases.rounds[row],
@@ -207,6 +208,8 @@ class BatchWork:
             arm=arm if compared or arm == HOLDOUT else None,
             phase=self.arms.phase,
             seconds=seconds,
+            set_lawyers=[self.lawyers.ids[k] for k in who[known]],
+            set_features=candidate_sets.pack(np.where(imputed[known], np.nan, features[known])),
         )
         if self._commit(matched, len(found.rows), int(found.by_chance.sum()), time.monotonic() - started):
             self.loads.reserve(loads_of, who[found.rows])

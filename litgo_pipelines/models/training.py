@@ -246,13 +246,30 @@ def train(rows: Rows, recipe: Recipe, seeds: Iterable[int], folds: Folds | None 
     preference, ValueError when their features have no names.
     """
     seeds = list(seeds)
+    field, chosen = cross_validated(rows, recipe, seeds[0], folds)
+    rows = _learned_from(rows, recipe)
+    same = {name: _learn(name, field, rows, recipe, seeds[0]) for name in _members(chosen) if not field[name].seeded}
+    with _side_by_side(recipe, len(rows.labels)) as each:
+        scorers = list(each(lambda seed: _refit(chosen, field, rows, recipe, seed, same), seeds))
+    uses_position = any(name.endswith(WITH_POSITION) for name in _members(chosen))
+    rounds = max(field[name].curve.best_round for name in _members(chosen))
+    return Trained(scorers, chosen, field, rounds, uses_position, headline_k(rows.groups))
+
+
+def _learned_from(rows: Rows, recipe: Recipe) -> Rows:
+    """With the features that tell rows apart. Raises as `train`."""
     if len(rows.names) != rows.features.shape[1]:
         raise ValueError(
             f"{rows.features.shape[1]} features and {len(rows.names)} names: rows must name their features"
         )
     if recipe.features:
         rows = rows.columns(recipe.features)
-    rows = rows.columns(rows.usable())
+    return rows.columns(rows.usable())
+
+
+def cross_validated(rows: Rows, recipe: Recipe, seed: int, folds: Folds | None = None) -> tuple[dict[str, Tried], str]:
+    """(the field, the name of the best); raises as `train`."""
+    rows = _learned_from(rows, recipe)
     require_preferences(rows, recipe)
     split = folds or expanding_window(recipe.folds)
     sample = newest(rows, recipe.cv_rows)
@@ -262,14 +279,8 @@ def train(rows: Rows, recipe: Recipe, seeds: Iterable[int], folds: Folds | None 
     tried: dict[str, Tried] = {}
     for name in entries:
         leader = max(tried.values(), key=lambda one: float(np.nan_to_num(one.curve.best)), default=None)
-        tried[name] = cross_validate(sample, recipe, split, seeds[0], name, leader)
-    field, chosen = choose(tried, sample, split, recipe.members)
-    same = {name: _learn(name, field, rows, recipe, seeds[0]) for name in _members(chosen) if not field[name].seeded}
-    with _side_by_side(recipe, len(rows.labels)) as each:
-        scorers = list(each(lambda seed: _refit(chosen, field, rows, recipe, seed, same), seeds))
-    uses_position = any(name.endswith(WITH_POSITION) for name in _members(chosen))
-    rounds = max(field[name].curve.best_round for name in _members(chosen))
-    return Trained(scorers, chosen, field, rounds, uses_position, headline_k(rows.groups))
+        tried[name] = cross_validate(sample, recipe, split, seed, name, leader)
+    return choose(tried, sample, split, recipe.members)
 
 
 def choose(tried: dict[str, Tried], rows: Rows, split: Folds, members: int = 3) -> tuple[dict[str, Tried], str]:

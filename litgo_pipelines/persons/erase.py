@@ -20,7 +20,7 @@ from litgo_pipelines.intake.batch import LOCK as TRIAGE
 from litgo_pipelines.matching.batch import LOCK as MATCHING
 from litgo_pipelines.persons import keys as found
 from litgo_pipelines.persons import tombstones, traces
-from litgo_pipelines.persons.held import CONSIDERED, FORGET_CONSIDERED, HELD
+from litgo_pipelines.persons.held import CONSIDERED, FORGET_CONSIDERED, FORGET_SETS, HELD
 from litgo_pipelines.persons.keys import Keys
 from litgo_pipelines.resources.mlflow import MLflow
 
@@ -159,6 +159,8 @@ def _rows(cursor: Cursor, wanted: Keys, key: bytes, result: Erased, at: datetime
     if wanted.persons:
         cursor.execute(f"{FORGET_CONSIDERED} WHERE {CONSIDERED}", values)
         result.removed["matchings, as a candidate"] = int(cursor.rowcount)
+        cursor.execute(FORGET_SETS, values)
+        result.removed["candidate sets"] = int(cursor.rowcount)
     for table, held in HELD.items():
         if held.erase is not None:
             cursor.execute(f"{held.erase} WHERE {held.where}", values)

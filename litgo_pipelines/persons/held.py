@@ -55,6 +55,7 @@ HELD: dict[str, Held] = {
     "unembeddable_texts": Held(_TEXT, "DELETE FROM litgo.unembeddable_texts t"),
     "withheld_texts": Held(_TEXT, "DELETE FROM litgo.withheld_texts t"),
     "matchings": Held(_CASE, "DELETE FROM litgo.matchings t"),
+    "candidate_sets": Held(_CASE, "DELETE FROM litgo.candidate_sets t"),
     "missed_subjects": Held("t.id::text = ANY(%(mentions)s)", "DELETE FROM litgo.missed_subjects t"),
     # What has to stay: who was in which arm, and what became of a contract. litgo.pseudonymise changes the ids.
     "experiment_arms": Held(_EITHER, None),
@@ -71,6 +72,9 @@ FORGET_CONSIDERED = (
     "FROM jsonb_array_elements(t.considered) WITH ORDINALITY AS entries (e, n) "
     "WHERE e ->> 'lawyer_id' <> ALL(%(mentions)s)), '[]')"
 )
+
+# The same of a set of candidates: it cannot be read without one of them, and a replay can do without the set.
+FORGET_SETS = "DELETE FROM litgo.candidate_sets t WHERE t.lawyer_ids && %(persons)s::uuid[]"
 
 # Tables without a row about anybody, and why.
 NOBODY: dict[str, str] = {
@@ -131,6 +135,7 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
         ("case_duplicates", "case_id"),
         ("case_duplicates", "of_case_id"),
         ("matchings", "case_id"),
+        ("candidate_sets", "case_id"),
         ("exposures", "case_id"),
         ("experiment_arms", "case_id"),
     ),

@@ -45,6 +45,10 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
         "JOIN cases c ON c.id::text = t.subject WHERE t.told_at < %(before)s AND c.status IN ('closed', 'cancelled') "
         "LIMIT %(batch)s)",
     ),
+    "candidate_sets": (
+        "DELETE FROM litgo.candidate_sets WHERE (case_id, round) IN (SELECT case_id, round FROM litgo.candidate_sets "
+        "WHERE matched_at < %(before)s ORDER BY matched_at LIMIT %(batch)s)",
+    ),
     "availability": (
         "DELETE FROM litgo.lawyer_availability WHERE (lawyer_id, valid_from) IN (SELECT lawyer_id, valid_from "
         "FROM litgo.lawyer_availability WHERE valid_to < %(before)s ORDER BY valid_to LIMIT %(batch)s)",

@@ -53,7 +53,7 @@ class Fate:
     def uniform(self, key: NDArray, stream: int) -> NDArray:
         """In (0, 1), shape of `key` (uint64)."""
         offset = np.uint64((self.seed * 0x9E3779B97F4A7C15 + stream * 0xD1342543DE82EF95) % 2**64)
-        return ((_mixed(_mixed(key) + offset) >> np.uint64(11)) + 0.5) / 2**53
+        return ((truth.mixed(truth.mixed(key) + offset) >> np.uint64(11)) + 0.5) / 2**53
 
     def normal(self, key: NDArray, stream: int) -> NDArray:
         """Standard normal (Box & Muller, 1958); takes the streams `stream` and `stream` + 1."""
@@ -182,16 +182,16 @@ class _Step:
         )
         found, key, pairs = self._pairs(found)
         sent, load = found["sent"], self._load(found["sent"], pairs.who)
-        pairs = Pairs(pairs.who, pairs.affinity, pairs.km, load, pairs.complexity)
+        pairs = truth.seen(self.world, Pairs(pairs.who, pairs.affinity, pairs.km, load, pairs.complexity))
         hours = truth.answer_hours(self.lawyers, pairs, self.fate.normal(key, HOURS))
         # What was sent before this step without its answer being due is answered within it.
         at = np.maximum(sent + np.maximum(hours * HOUR, 60), self.start + 1)
         willing = ~self.lawyers.silent[pairs.who] | (self.fate.uniform(key, ANSWERS) < truth.SILENT_ANSWERS)
         due = willing & (hours < 24) & (at < found["expires"]) & (at <= self.stop)
-        agrees = truth.willingness(self.lawyers, pairs, self.world.taste)
+        agrees = self._willing(pairs, sent, self.world.taste)
         if self.change:
             later = sent >= self.change.at.timestamp()
-            agrees = np.where(later, truth.willingness(self.lawyers, pairs, self.change.taste), agrees)
+            agrees = np.where(later, self._willing(pairs, sent, self.change.taste), agrees)
         yes = self.fate.uniform(key, YES) < agrees
         status = np.where(yes, "interested", "declined")
         written = self._update(
@@ -200,6 +200,10 @@ class _Step:
             (found["id"][due], status[due], at[due]),
         )
         return {"answers": written}
+
+    def _willing(self, pairs: Pairs, sent: NDArray, taste: Taste) -> NDArray:
+        mood = truth.moods(self.world, pairs.who, sent) if taste.mood else 0.0
+        return truth.willingness(self.lawyers, pairs, taste, mood)
 
     def choose(self) -> dict[str, int]:
         """A day and more after the offers, clients choose among the interested, or nobody."""
@@ -210,7 +214,7 @@ class _Step:
         )
         found, key, pairs = self._pairs(found)
         case_key = _keys(found["case_id"])
-        offered = truth.appeal(self.lawyers, pairs, found["place"])
+        offered = truth.appeal(self.lawyers, pairs, found["place"] * (not self.world.blind))
         tried = offered - truth.CHOICE_NOISE * np.log(-np.log(self.fate.uniform(key, CHOSEN)))  # Gumbel
         order = np.lexsort((-tried, found["case_id"]))
         _, first = np.unique(found["case_id"][order], return_index=True)
@@ -355,7 +359,7 @@ class _Step:
         ours = self._sorted[place] == keys
         found = {name: values[ours] for name, values in found.items()}
         who = self._number[place[ours]]
-        key = _mixed(_keys(found["case_id"])) ^ keys[ours]
+        key = truth.mixed(_keys(found["case_id"])) ^ keys[ours]
         pair = list(zip(found["area"], found["subarea"], strict=True))
         area, subarea = np.array([_SUBAREA.get(names, (0, -1)) for names in pair], int).reshape(-1, 2).T
         special = self.lawyers.speciality[who, area] == subarea
@@ -364,7 +368,8 @@ class _Step:
         complexity = np.array([_COMPLEXITY.get(name, 1) for name in found["complexity"]], int)
         affinity = truth.draw_affinity(special, self.fate.normal(key, AFFINITY))
         # A case without a place is far from nobody.
-        return found, key, Pairs(who, affinity, np.nan_to_num(km, nan=truth.RADIUS_KM / 2), np.zeros(1), complexity)
+        pairs = Pairs(who, affinity, np.nan_to_num(km, nan=truth.RADIUS_KM / 2), np.zeros(1), complexity)
+        return found, key, truth.seen(self.world, pairs)
 
     def _load(self, sent: NDArray, who: NDArray) -> NDArray:
         """What was offered to lawyers in the 30 days before the day of the offer, by five times their capacity."""
@@ -446,15 +451,7 @@ def _lawyers(world: World) -> tuple[truth.Lawyers, NDArray, NDArray]:
 def _keys(ids: NDArray) -> NDArray:
     """A number (uint64) of each id, from all of its bits."""
     parts = np.frombuffer(bytes.fromhex("".join(ids).replace("-", "")), ">u8").reshape(-1, 2).astype(np.uint64)
-    return _mixed(parts[:, 0]) ^ parts[:, 1]
-
-
-def _mixed(key: NDArray) -> NDArray:
-    """The finaliser of SplitMix64."""
-    key = key + np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
-    return key ^ (key >> np.uint64(31))
+    return truth.mixed(parts[:, 0]) ^ parts[:, 1]
 
 
 def _news(stored: NDArray, at: NDArray, stop: int) -> NDArray:

@@ -67,17 +67,23 @@ def simulate(
     end: datetime,
     progress: bool = True,
     replace: bool = False,
+    kind: str = "usual",
 ) -> dict[str, Any]:
     """Fill the migrated, empty marketplace at `url` with `days` of history up to `end` (timezone-aware).
 
     Returns {"loaded": bool, table: rows, …}; "loaded" is False when exactly this marketplace is there already. The
     same arguments give the same rows, ids included. One transaction: whatever interrupts it, all or nothing is there.
+    kind: of world (`worlds.KINDS`).
     Raises NotOurMarketplace; OtherSimulation, unless `replace` (then the tables are emptied first); ValueError for
     sizes below 1, a negative seed or a naive `end`.
     """
     from litgo_pipelines.simulation.truth import World
+    from litgo_pipelines.simulation.worlds import KINDS, USUAL
 
-    world = World(seed, lawyers, cases, days, end)
+    if kind not in KINDS:
+        raise ValueError(f"there is no world {kind!r}: there are {', '.join(KINDS)}")
+    of = KINDS[kind]
+    world = World(seed, lawyers, cases, days, end, taste=of.taste, blind=of.blind)
     wanted = {
         "version": VERSION,
         "seed": seed,
@@ -85,6 +91,7 @@ def simulate(
         "cases": cases,
         "days": days,
         "end": datetime.fromtimestamp(world.stop, UTC).isoformat(),
+        **({} if kind == USUAL else {"kind": kind}),
     }
     with connect(url, application_name="litgo-simulate") as connection, connection.cursor() as cursor:
         present = _check_ours(cursor)

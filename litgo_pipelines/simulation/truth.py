@@ -14,7 +14,7 @@ turn small cases down, and how fast a lawyer answers decides far more than its h
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -78,9 +78,12 @@ class Taste:
     overload: float = -1.2
     nearness: float = 1.6
     decorated: float = -2.2  # the most decorated turn small cases down
+    mood: float = 0.0  # who looks for work these weeks
 
 
 TASTE = Taste()
+NOTHING = Taste(-1.0, affinity=0, readiness=0, slowness=0, overload=0, nearness=0, decorated=0)
+MOOD_DAYS = 20  # until another mood
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class World:
     """Size and place in time of a simulated marketplace: `days` before `end` (timezone-aware; cut to the second).
 
     `pool`: state and area (numbers) in which everybody works and every case arises; None: the whole country. `taste`:
-    what makes lawyers say yes; `early`: share of the reviews that are written while the contract still runs.
+    what makes lawyers say yes; `early`: share of the reviews that are written while the contract still runs; `blind`:
+    chance alone decides who answers, says yes, is chosen and wins.
     """
 
     seed: int
@@ -99,6 +103,7 @@ class World:
     pool: tuple[int, int] | None = None
     taste: Taste = TASTE
     early: float = EARLY
+    blind: bool = False
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -198,8 +203,34 @@ class Pairs:
     complexity: NDArray
 
 
-def willingness(lawyers: Lawyers, pairs: Pairs, taste: Taste) -> NDArray:
-    """Probability of a yes from who answers at all."""
+def seen(world: World, pairs: Pairs) -> Pairs:
+    """The pairs as they count in the world: in a blind one all are alike."""
+    if not world.blind:
+        return pairs
+    alike = np.zeros(np.broadcast_shapes(np.shape(pairs.who), np.shape(pairs.km)))
+    return replace(pairs, affinity=alike, km=alike + 15, load=alike, complexity=alike + 1)
+
+
+def mixed(key: NDArray) -> NDArray:
+    """The finaliser of SplitMix64."""
+    key = key + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
+    return key ^ (key >> np.uint64(31))
+
+
+def moods(world: World, who: NDArray, at: NDArray) -> NDArray:
+    """-1 or 1, half of the lawyers each: whether somebody looks for work these weeks. It says nothing of the weeks
+    before, and changes on a day of each lawyer's own."""
+    lawyer = np.asarray(who).astype(np.int64)
+    shift = mixed(lawyer.astype(np.uint64) + np.uint64(world.seed)) % np.uint64(MOOD_DAYS)
+    weeks = (np.asarray(at).astype(np.int64) // DAY + shift.astype(np.int64)) // MOOD_DAYS
+    key = mixed(mixed(lawyer.astype(np.uint64) ^ np.uint64(world.seed * 0x9E3779B1 % 2**63)) + weeks.astype(np.uint64))
+    return np.where(key >> np.uint64(63), 1.0, -1.0)
+
+
+def willingness(lawyers: Lawyers, pairs: Pairs, taste: Taste, mood: NDArray | float = 0.0) -> NDArray:
+    """Probability of a yes from who answers at all. mood: `moods`, of the pairs."""
     who = pairs.who
     qualified = np.nan_to_num(lawyers.qualification[who], nan=0.3)
     return sigmoid(
@@ -210,6 +241,7 @@ def willingness(lawyers: Lawyers, pairs: Pairs, taste: Taste) -> NDArray:
         + taste.overload * np.maximum(pairs.load - 1, 0)
         + taste.nearness * sigmoid((15 - pairs.km) / 3)
         + taste.decorated * sigmoid((qualified - 0.5) / 0.05) * (pairs.complexity < 2)
+        + taste.mood * mood
     )
 
 
@@ -293,7 +325,7 @@ def draw_lawyers(world: World) -> Lawyers:
     firm = rng.choice(4, n, p=[0.35, 0.35, 0.20, 0.10])
     answer_h = np.exp(np.log(6) + 1.0 * rng.normal(size=n))
     limit = 4 + rng.poisson(14, n)
-    return Lawyers(
+    drawn = Lawyers(
         quality=quality,
         readiness=rng.normal(size=n),
         silent=rng.random(n) < 0.08,
@@ -317,6 +349,10 @@ def draw_lawyers(world: World) -> Lawyers:
         max_concurrent=np.where(rng.random(n) < 0.6, limit, -1),
         joined=joined,
     )
+    if not world.blind:
+        return drawn
+    alike = np.zeros(n)
+    return replace(drawn, quality=alike, readiness=alike, silent=alike > 0, answer_h=alike + 6)
 
 
 def draw_demand(world: World) -> NDArray:
@@ -508,17 +544,21 @@ class Market:
         """Who answers within 24 h and says yes; all shapes (cases, 5). `status` is what is visible at the end."""
         lawyers, who, shape = self.lawyers, shown["who"], shown["who"].shape
         load = self._offers_30d[who] / (OFFERS_PER_CASE * lawyers.capacity[who])
-        pairs = Pairs(who, shown["affinity"], shown["km"], load, cases["complexity"][:, None])
+        pairs = seen(self.world, Pairs(who, shown["affinity"], shown["km"], load, cases["complexity"][:, None]))
         hours = answer_hours(lawyers, pairs, rng.normal(size=shape))
         willing = ~lawyers.silent[who] | (rng.random(shape) < SILENT_ANSWERS)
         answers = (who >= 0) & willing & (hours < 24)
-        yes = answers & (rng.random(shape) < willingness(lawyers, pairs, self.world.taste))
+        yes = answers & (rng.random(shape) < self._willing(pairs, cases["matched"][:, None]))
         sent = np.broadcast_to((cases["matched"] + rng.integers(1, 90, len(who)))[:, None], shape)
         responded = np.where(answers, sent + np.maximum(hours * HOUR, 60).astype(np.int64), -1)
         visible = answers & (responded <= self.world.stop)
         expired = ~answers & (sent + DAY <= self.world.stop)
         status = np.select([visible & yes, visible, expired], [INTERESTED, DECLINED, EXPIRED], PENDING)
         return {"sent": sent, "responded": np.where(visible, responded, -1), "yes": yes, "status": status}
+
+    def _willing(self, pairs: Pairs, at: NDArray) -> NDArray:
+        taste = self.world.taste
+        return willingness(self.lawyers, pairs, taste, moods(self.world, pairs.who, at) if taste.mood else 0.0)
 
     def _follow_up(
         self,
@@ -533,7 +573,7 @@ class Market:
         """
         made, best, created = self._choose(rng, cases, shown, answers)
         who, client = shown["who"][made, best], cases["client"][made]
-        quality, affinity = self.lawyers.quality[who], shown["affinity"][made, best]
+        quality, affinity = self.lawyers.quality[who], shown["affinity"][made, best] * (not self.world.blind)
         life = self._sign(rng, created)
         status = life["status"]
         cases["status"][made] = np.array([ASSIGNED, IN_PROGRESS, DONE, CANCELLED])[status]
@@ -566,7 +606,8 @@ class Market:
         """(Rows of the cases that get a contract, place of the lawyer who is chosen, when); the others may give up."""
         stop, rows = self.world.stop, np.arange(len(cases["index"]))
         pairs = Pairs(shown["who"], shown["affinity"], shown["km"], np.zeros(1), cases["complexity"][:, None])
-        offered = np.where(answers["yes"], appeal(self.lawyers, pairs, np.arange(OFFERS_PER_CASE)), -np.inf)
+        place = np.arange(OFFERS_PER_CASE) * (not self.world.blind)
+        offered = np.where(answers["yes"], appeal(self.lawyers, seen(self.world, pairs), place), -np.inf)
         best = np.argmax(offered + CHOICE_NOISE * rng.gumbel(size=offered.shape), axis=1)
         signs = rng.random(len(rows)) < signing(offered[rows, best])
         created = answers["sent"][:, 0] + DAY + (rng.exponential(CHOOSES_AFTER, len(rows))).astype(np.int64)

@@ -114,7 +114,14 @@ def test_the_person_of_these_tests_has_rows_in_every_table(database_url: str, tm
                 assert empty == without
             else:
                 of_clients = {"triage", "triage_failures", "matching_failures", "case_waits", "case_duplicates"}
-                of_clients |= {"matchings", "experiment_arms", "experiment_outcomes", "exposures", "matching_batches"}
+                of_clients |= {
+                    "matchings",
+                    "candidate_sets",
+                    "experiment_arms",
+                    "experiment_outcomes",
+                    "exposures",
+                    "matching_batches",
+                }
                 assert empty == of_clients | {"told", "missed_subjects"}
 
 

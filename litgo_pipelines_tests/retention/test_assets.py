@@ -111,12 +111,23 @@ def test_rows_go_by_age_and_what_waits_or_is_newest_stays(
 def test_an_explanation_goes_and_the_match_stays(life: Life, mlflow: MLflow, home: Path) -> None:
     fill(life.url, cases=3)
     match(life.url)
+    life.rows("DELETE FROM litgo.candidate_sets RETURNING case_id")
     before = life.rows("SELECT case_id, round, matched_at, candidates FROM litgo.matchings ORDER BY 1")
     (newest,) = life.rows("SELECT max(matched_at) FROM litgo.matchings")[0]
     assert prune(life, mlflow, newest + 399 * DAY)["in all"] == 0
     assert prune(life, mlflow, newest + 401 * DAY)["in all"] == 3
     assert life.rows("SELECT case_id, round, matched_at, candidates FROM litgo.matchings ORDER BY 1") == before
     assert life.rows("SELECT DISTINCT considered FROM litgo.matchings") == [([],)]
+
+
+def test_who_could_be_chosen_is_known_for_ninety_days(life: Life, mlflow: MLflow, home: Path) -> None:
+    fill(life.url, cases=3)
+    match(life.url)
+    (newest,) = life.rows("SELECT max(matched_at) FROM litgo.matchings")[0]
+    assert prune(life, mlflow, newest + 89 * DAY)["in all"] == 0
+    assert prune(life, mlflow, newest + 91 * DAY)["in all"] == 3
+    assert life.rows("SELECT count(*) FROM litgo.candidate_sets") == [(0,)]
+    assert life.rows("SELECT count(*) FROM litgo.matchings") == [(3,)]
 
 
 def test_runs_go_with_their_events_and_each_jobs_newest_stays(

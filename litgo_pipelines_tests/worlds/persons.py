@@ -87,6 +87,8 @@ INSERT INTO litgo.matchings
 SELECT c::uuid, 1, batch_id, %(at)s, 2, NULL, .5, .5, jsonb_build_array(
     jsonb_build_object('lawyer_id', %(lawyer)s, 'offered', true), jsonb_build_object('lawyer_id', %(twin)s))
 FROM litgo.matching_batches, unnest(ARRAY[%(case)s, %(other_case)s]) AS c;
+INSERT INTO litgo.candidate_sets
+SELECT c::uuid, 1, %(at)s, ARRAY[%(lawyer)s, %(twin)s]::uuid[], '\\x' FROM unnest(ARRAY[%(case)s, %(other_case)s]) AS c;
 INSERT INTO litgo.exposures (case_id, round, client_id, ranker, exposed_at)
 VALUES (%(case)s, 1, %(client)s, 'hand_weights', %(at)s), (%(other_case)s, 1, %(other)s, 'hand_weights', %(at)s);
 INSERT INTO litgo.experiments VALUES ('e', '{}', repeat('0', 64), NULL, '1', %(at)s, 'a', 'b', 'r');
