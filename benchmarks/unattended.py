@@ -1,12 +1,16 @@
 """Two unattended months: only sensors and schedules act, on a simulated clock.
 
-    python -m benchmarks.unattended [--days 60]
+    python -m benchmarks.unattended [--days 60] [--world recency | noise | changing]
 
 A simulated marketplace goes on living (`simulation/live.py`): clients come, lawyers answer whatever is offered to them,
 contracts and reviews follow. Beside it this driver is what the Dagster daemon is: at every tick of the clock it
 evaluates the schedules that came due and all sensors, and executes what they request, in this process, on a real
 instance, a real Postgres and a real MLflow store. Three things are done to the world, none to the pipelines: a person
 puts a broken model in, tastes change, and the first champion is a poor one. What came of it is asked of the ledger.
+
+With `--world` (`simulation/worlds.py`) nobody puts anything in and the heuristic ranker serves first: does what is
+learned follow what lawyers did lately, does nothing go up where there is nothing to learn, is a change of tastes
+followed. Such a run is printed and no part of the page.
 """
 
 import argparse
@@ -28,6 +32,7 @@ import numpy as np
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.simulation.truth import Taste
+from litgo_pipelines.simulation.worlds import KINDS, USUAL, Kind
 
 PAGE = Path(__file__).parent.parent / "docs" / "unattended.md"
 START = datetime(2026, 3, 2, 5, tzinfo=UTC)  # a Monday, 02:00 in São Paulo
@@ -208,12 +213,13 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--lawyers", type=int, default=2000)
     parser.add_argument("--cases-a-day", type=int, default=350)
+    parser.add_argument("--world", choices=[kind for kind in KINDS if kind != USUAL])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="litgo-unattended-") as name, platform(Path(name)) as url:
         os.chdir(name)
         text = live_through(url, Path(name), arguments)
     print(text)
-    if arguments.days >= 60:
+    if arguments.days >= 60 and not arguments.world:
         write(text)
 
 
@@ -371,6 +377,44 @@ class Scenario:
             yield connection
 
 
+class OnItsOwn(Scenario):
+    """A kind of world in which nobody does anything; its tastes may turn."""
+
+    def __init__(self, url: str, folder: Path, mlflow: Any, clock: Clock, kind: Kind) -> None:
+        super().__init__(url, folder, mlflow, clock)
+        self.kind = kind
+
+    def begin(self) -> None:
+        self._note(f"a world of its own: {self.kind.about}")
+
+    def act(self) -> None:
+        from litgo_pipelines.simulation.live import Change
+
+        turned = START + timedelta(days=self.kind.turns_after)
+        if self.kind.turns_to and self.drift is None and self.clock.at >= turned:
+            self.drift = Change(self.clock.at, self.kind.turns_to)
+            self._note("tastes change")
+
+
+def world_verdicts(cursor: Cursor, scenario: OnItsOwn, daemon: Daemon) -> list[tuple[str, bool]]:
+    """What must hold in a world on its own, and whether the ledger says it did."""
+    cursor.execute("SELECT version, transition, recorded_at FROM litgo.model_ledger ORDER BY sequence")
+    entries = cursor.fetchall()
+    served = [at for _, transition, at in entries if transition == "champion"]
+    found = [("no run of the pipelines failed", not daemon.failures)]
+    cursor.execute("SELECT count(*) FROM litgo.retrainings WHERE evaluation IS NOT NULL")
+    (judged,) = cursor.fetchone()
+    found.append(("a candidate was judged", judged > 0))
+    if scenario.kind.blind:
+        found.append(("no model ever serves", not served))
+    else:
+        found.append(("a model serves", bool(served)))
+    if scenario.drift:
+        moved = [at for _, transition, at in entries if transition in ("champion", "rolled_back")]
+        found.append(("what serves changes after the tastes did", any(at > scenario.drift.at for at in moved)))
+    return found
+
+
 def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
     """The whole scenario; what is to be written on the page."""
     import dagster as dg
@@ -384,7 +428,18 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
 
     began = time.perf_counter()
     cases = HISTORY_DAYS * arguments.cases_a_day
-    world, clock = World(SEED, arguments.lawyers, cases, HISTORY_DAYS, START, taste=TASTE, early=EARLY), Clock(START)
+    kind = KINDS[arguments.world] if arguments.world else Kind("", TASTE)
+    clock = Clock(START)
+    world = World(
+        SEED,
+        arguments.lawyers,
+        cases,
+        HISTORY_DAYS,
+        START,
+        taste=kind.taste,
+        early=EARLY,
+        blind=kind.blind,
+    )
     with connect(url) as connection, connection.cursor() as cursor:
         load._load(cursor, world, False)
     mlflow = MLflow(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
@@ -398,7 +453,8 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
         closing(open_connection(url)) as connection,
     ):
         defs = build_defs()
-        scenario = Scenario(url, folder, mlflow, clock)
+        others = (url, folder, mlflow, clock)
+        scenario = OnItsOwn(*others, kind) if arguments.world else Scenario(*others)
         scenario.begin()
         daemon = Daemon(defs.get_repository_def(), defs.resources or {}, instance, clock)
         daemon._run("allocation_calibration", dg.RunRequest())  # of the Sunday before
@@ -478,9 +534,12 @@ def report(
     arguments: argparse.Namespace,
     seconds: tuple[float, float],
 ) -> str:
-    held = "\n".join(
-        f"| {what} | {'met' if good else '**missed**'} |" for what, good in verdicts(cursor, scenario, daemon)
+    said = (
+        world_verdicts(cursor, scenario, daemon)
+        if isinstance(scenario, OnItsOwn)
+        else verdicts(cursor, scenario, daemon)
     )
+    held = "\n".join(f"| {what} | {'met' if good else '**missed**'} |" for what, good in said)
     cursor.execute(
         "SELECT coalesce('version ' || model_version, 'heuristic ranker'), count(*), avg(("
         "EXISTS (SELECT FROM offers o WHERE o.case_id = e.case_id AND o.status = 'interested'))::int)::float8, "
