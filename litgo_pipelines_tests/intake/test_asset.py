@@ -9,6 +9,7 @@ import pytest
 from litgo_pipelines.database import connect
 from litgo_pipelines.intake.assets import assets
 from litgo_pipelines.intake.checks import checks
+from litgo_pipelines.observability.plots import FEWEST
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
@@ -51,15 +52,16 @@ def environment(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 
 
 def test_metadata_shows_counts_and_the_queue_but_no_text(database_url: str, capfd: pytest.CaptureFixture) -> None:
-    add_case(database_url, DISMISSED)
+    for _ in range(FEWEST):
+        add_case(database_url, DISMISSED)
     waiting = add_case(database_url, "segredo 123.456.789-09")
     result = run(database_url)
     assert result.success
     metadata = result.asset_materializations_for_node("triaged_cases")[0].metadata
-    assert (metadata["classified"].value, metadata["review"].value) == (1, 1)
+    assert (metadata["classified"].value, metadata["review"].value) == (FEWEST, 1)
     table = metadata["by area"]
     assert isinstance(table, dg.TableMetadataValue)
-    assert ("classified", "Trabalhista", 1) in [tuple(record.data.values()) for record in table.records]
+    assert ("classified", "Trabalhista", FEWEST) in [tuple(record.data.values()) for record in table.records]
     assert waiting in str(metadata["review queue"].value)
     assert "data:image/png;base64," in str(metadata["confidence"].value)
     printed = "".join(capfd.readouterr())
