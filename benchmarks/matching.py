@@ -448,7 +448,7 @@ def bare_numpy(url: str, cases: int, plan: Plan) -> float:
     """Processor seconds for features and selection of all cases, from columns in memory; nothing is told or written."""
     with connect(url) as connection, connection.cursor() as cursor:
         found = claim.waiting_cases(cursor, Plan(limit=cases), AS_OF)
-        batch_cases = candidates.read_cases(cursor, [case for case, *_ in found], [1] * len(found), plan.preset)
+        batch_cases = candidates.read_cases(cursor, [case for case, *_ in found], [1] * len(found), plan.preset, AS_OF)
         lawyers, reach = candidates.search(cursor, batch_cases, plan.radii_km, AS_OF)
     rule = plan.rule
     started = time.process_time()

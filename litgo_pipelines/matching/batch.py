@@ -75,7 +75,7 @@ def match_batch(connection: Connection, batch: Batch, arms: Arms) -> BatchResult
         todo = unmatched_cases(cursor, batch)
         if todo:
             turns, case_ids, rounds = (list(column) for column in zip(*todo, strict=True))
-            cases = read_cases(cursor, case_ids, rounds, batch.plan.preset)
+            cases = read_cases(cursor, case_ids, rounds, batch.plan.preset, batch.as_of)
             lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
             if not all(len(positions) for positions, _ in reach.found):
                 # What changes from here on wakes who waits; who became free meanwhile is found.

@@ -117,7 +117,7 @@ def read_window(
     if len(rows) < LEAST_CASES:
         return None
     at = np.array([instant for _, instant in rows])
-    all_cases = candidates.read_cases(cursor, [case for case, _ in rows], [1] * len(rows), preset)
+    all_cases = candidates.read_cases(cursor, [case for case, _ in rows], [1] * len(rows), preset, as_of)
     radius = np.full(len(rows), radius_km)
     lawyers = candidates.read_lawyers(cursor, all_cases, radius, as_of)
     some = np.linspace(0, len(rows) - 1, min(len(rows), 500)).astype(int).tolist()

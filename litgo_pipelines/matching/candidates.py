@@ -81,6 +81,7 @@ class Cases:
     preset: list[str]
     lat: Floats  # degrees; NaN: served from anywhere
     lng: Floats
+    waited: Floats  # seconds from its creation to the batch; NaN: not its first offers, or it waited for somebody
 
     def take(self, rows: Ints) -> "Cases":
         """Some of the cases."""
@@ -135,14 +136,14 @@ class Pairs:
     features: Floats  # (pairs, len(BASE)), NaN where there is no evidence
 
 
-def read_cases(cursor: Cursor, case_ids: Sequence[str], rounds: Sequence[int], preset: str) -> Cases:
+def read_cases(cursor: Cursor, case_ids: Sequence[str], rounds: Sequence[int], preset: str, as_of: datetime) -> Cases:
     """Cases in the given order; `preset` for those that chose none."""
-    parameters = {"case_ids": list(case_ids), "rounds": list(rounds), "preset": preset}
+    parameters = {"case_ids": list(case_ids), "rounds": list(rounds), "preset": preset, "as_of": as_of}
     cursor.execute(statement("cases.sql"), parameters)
     rows = cursor.fetchall()
     if len(rows) != len(case_ids):
         raise LookupError(f"{len(case_ids) - len(rows)} cases of the batch are gone from the marketplace")
-    ids, clients, area, subarea, urgency, complexity, lng, lat, presets, numbers = (
+    ids, clients, area, subarea, urgency, complexity, lng, lat, presets, numbers, waited = (
         list(c) for c in zip(*rows, strict=True)
     )
     area_number = {name: number for number, name in enumerate(sorted(set(area)))}
@@ -161,6 +162,7 @@ def read_cases(cursor: Cursor, case_ids: Sequence[str], rounds: Sequence[int], p
         presets,
         np.array(lat, dtype=float),
         np.array(lng, dtype=float),
+        np.array(waited, dtype=float),
     )
 
 

@@ -4,6 +4,7 @@ Each case is committed by itself (`record.py`); one that cannot be matched is pu
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -211,7 +212,9 @@ class BatchWork:
             set_lawyers=[self.lawyers.ids[k] for k in who[known]],
             set_features=candidate_sets.pack(np.where(imputed[known], np.nan, features[known])),
         )
-        if self._commit(matched, len(found.rows), int(found.by_chance.sum()), time.monotonic() - started):
+        if self._commit(
+            matched, len(found.rows), int(found.by_chance.sum()), time.monotonic() - started, float(cases.waited[row])
+        ):
             self.loads.reserve(loads_of, who[found.rows])
             self._reserve(who[found.rows], matched.sent_at)
             self._summarise(row, arm, relevance, found)
@@ -284,7 +287,7 @@ class BatchWork:
         before = [step for step in self.batch.plan.radii_km if step < radius]
         return np.asarray(km <= before[-1]) if before else np.zeros(len(km), bool)
 
-    def _commit(self, matched: record.MatchedCase, offered: int, explored: int, seconds: float) -> bool:
+    def _commit(self, matched: record.MatchedCase, offered: int, explored: int, seconds: float, waited: float) -> bool:
         """Write the case; False when it was matched by a run before the kill, or is no longer pending."""
         deltas = [
             count("matches_found_total"),
@@ -293,6 +296,8 @@ class BatchWork:
             count("ranker_used_total", ranker=matched.ranker.kind),
             *observe("matching_duration_seconds", seconds),
         ]
+        if not (math.isnan(waited) or self.result.resumed):  # resumed: it has the killed one's instant
+            deltas += observe("case_to_offers_seconds", waited + seconds)
         offers = record.write(self.connection, matched, deltas)
         if offers:
             self.result.matched += 1

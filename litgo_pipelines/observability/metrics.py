@@ -12,6 +12,7 @@ from litgo_pipelines.database import Cursor
 from litgo_pipelines.jobs import JOBS
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+WAITING = (2.5, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 
 # One row of litgo.metric_state and what to add to it: name, labels, value.
 Delta = tuple[str, Mapping[str, str], float]
@@ -49,6 +50,12 @@ METRICS: dict[str, Metric] = {
     "offers_created_total": Metric("Offers made to lawyers.", {}),
     "offers_explored_total": Metric("Offers made by chance, with known propensity.", {}),
     "offers_expired_total": Metric("Offers not answered in time.", {}),
+    "case_to_offers_seconds": Metric(
+        "Seconds from a case's creation to its first offers; not of cases that waited for a person's decision or for a "
+        "lawyer to be free.",
+        {},
+        WAITING,
+    ),
     "matching_duration_seconds": Metric("Seconds from a case's turn to its offers being sent to commit.", {}, SECONDS),
 }
 

@@ -124,6 +124,7 @@ BEFORE: Mapping[tuple[str, ...], int] = {  # counted before the week
 # Of a histogram: events an hour, median in seconds, spread of its logarithm.
 TIMES: Mapping[str, Mapping[tuple[str, ...], tuple[Curve, Curve | float, float]]] = {
     "triage_duration_seconds": {(): (49 * BUSY, 1.4 + 20 * DOWN, 0.5)},
+    "case_to_offers_seconds": {(): (46 * BUSY, 6.0 + 90 * DOWN, 0.5)},
     "matching_duration_seconds": {(): (46 * BUSY, 0.12 + 0.1 * BUSY, 0.7)},
     "notification_duration_seconds": {("push",): (175 * BUSY, 6.0, 0.8), ("email",): (58 * BUSY, 9.0, 0.9)},
     "external_api_duration_seconds": {

@@ -148,7 +148,8 @@ def rendered(folder: Path, exporter: int, prometheus: int, alertmanager: int, ma
     for receiver in told["receivers"]:
         for webhook in receiver.get("webhook_configs", ()):
             webhook["url"] = f"http://127.0.0.1:{hook}/"
-            webhook["http_config"]["authorization"]["credentials_file"] = str(folder / "secret")
+            if "http_config" in webhook:
+                webhook["http_config"]["authorization"]["credentials_file"] = str(folder / "secret")
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(told))
     shutil.copy(DEPLOY / "alertmanager" / "litgo.tmpl", folder)
 

@@ -47,6 +47,7 @@ def test_a_case_gets_five_offers_with_everything_that_goes_with_them(database_ur
     assert metric(database_url, "offers_created_total") == 60
     assert metric(database_url, "matches_found_total") == 12
     assert metric(database_url, "matching_duration_seconds_bucket") == 12
+    assert metric(database_url, "case_to_offers_seconds_bucket") == 12
     assert match(database_url) == []  # nothing is left
     assert metric(database_url, "offers_created_total") == 60
 

@@ -29,7 +29,7 @@ from litgo_pipelines.tools.dashboards.parts import (
 
 GINI, COVERAGE, SPREAD = (round(target.limit, 3) for target in TARGETS)
 FALLBACK_SHARE = 0.1
-MATCHING_P95, TRIAGE_P95 = 5.0, 30.0  # seconds
+MATCHING_P95, TRIAGE_P95, OFFERS_P95 = 5.0, 30.0, 300.0  # seconds
 HEALTHY = ((None, RED), (0.7, YELLOW), (0.9, GREEN))
 QUEUE_AGE = 1800.0  # seconds
 UP = {"1": ("no ar", GREEN), "0": ("fora do ar", RED)}
@@ -209,12 +209,13 @@ def _targets() -> list[Panel]:
         coverage(),
         fallbacks(span=8),
         lines(
-            "Distribuição, p95",
-            "Do começo de um caso até suas ofertas: 95 % em menos tempo. Limite: 5 s.",
+            "Do caso às ofertas, p95",
+            "Da criação de um caso até suas primeiras ofertas: 95 % em menos tempo. Limite: 5 minutos. Sem os casos "
+            "que esperam por uma pessoa.",
             SECONDS,
-            {"p95": quantiles("matching_duration_seconds")["p95"]},
-            limit=above(MATCHING_P95),
-            alerts=["MatchingSlow"],
+            {"p95": quantiles("case_to_offers_seconds")["p95"]},
+            limit=above(OFFERS_P95),
+            alerts=["OffersLate", "MatchingStopped"],
             span=8,
         ),
         lines(
