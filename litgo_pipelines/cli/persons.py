@@ -50,6 +50,7 @@ def erase_person(identificador: str, por: By = "") -> None:
             Path(environment["LITGO_HOME"]),
             settings().triage_models,
             _mlflow(environment["MLFLOW_TRACKING_URI"]),
+            settings().litgo_backup_folder,
             databases=(environment["DAGSTER_DATABASE_URL"], environment["LITGO_MLFLOW_DATABASE_URL"]),
         )
         typer.echo(erase.text(erase.erase(connection, person, por or _user(), where, datetime.now(UTC))))

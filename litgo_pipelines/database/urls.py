@@ -63,12 +63,13 @@ def passfile_line(url: str) -> tuple[str, str] | None:
     from sqlalchemy.engine import URL, make_url
 
     parsed = make_url(url)
-    if not parsed.password or not parsed.host:
+    host = parsed.host or parsed.query.get("host")  # a folder of sockets stands in the query
+    if not parsed.password or not isinstance(host, str):
         return None
     plain = URL.create(
         parsed.drivername, parsed.username, None, parsed.host, parsed.port, parsed.database, parsed.query
     )
-    parts = (parsed.host, str(parsed.port or "*"), "*", parsed.username or "*", str(parsed.password))
+    parts = (host, str(parsed.port or "*"), "*", parsed.username or "*", str(parsed.password))
     return plain.render_as_string(hide_password=False), ":".join(re.sub(r"([\\:])", r"\\\1", one) for one in parts)
 
 

@@ -16,7 +16,7 @@ AGAIN = "tombstones"  # … and when something came back
 
 def places_of(values: Settings, mlflow: MLflow) -> Places:
     """Where an erasure looks in this environment."""
-    return erase.places(values.home, values.triage_models, mlflow)
+    return erase.places(values.home, values.triage_models, mlflow, values.litgo_backup_folder)
 
 
 def run(connection: Connection, where: Places, at: datetime) -> dict[str, int]:

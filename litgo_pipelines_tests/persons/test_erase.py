@@ -10,16 +10,19 @@ from typing import Any
 import psycopg2
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy.engine import make_url
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import connect, open_connection, roles, session_lock
+from litgo_pipelines.matching.batch import LOCK as MATCHING
 from litgo_pipelines.models import registry
 from litgo_pipelines.persons import erase, export, keys, night, tombstones
 from litgo_pipelines.persons.erase import Places
 from litgo_pipelines.persons.held import HELD, KNOWN, NOBODY
 from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines_tests.support import until
 from litgo_pipelines_tests.worlds.lifecycle import mlflow, mlflow_template
 from litgo_pipelines_tests.worlds.persons import AT, RESUME, TEXT, People, fill, hashed
-from litgo_pipelines_tests.worlds.processes import kill_self, killed
+from litgo_pipelines_tests.worlds.processes import Child, kill_self, killed
 
 __all__ = ["mlflow", "mlflow_template"]  # fixtures
 
@@ -323,3 +326,38 @@ def test_copies_in_mlflow_lose_the_rows_and_the_examples(database_url: str, tmp_
     assert people.lawyer not in (kept / "about.md").read_text()
     assert not (model / "input_example.json").exists()
     assert registry.loadable(mlflow, "1", tmp_path / "served")
+
+
+def test_under_the_role_of_the_pipelines(database_url: str, tmp_path: Path) -> None:
+    people = fill(database_url, tmp_path)
+    roles.apply(database_url)
+    role = make_url(database_url).set(username="litgo_pipelines").render_as_string(hide_password=False)
+    erased(role, people.client, tmp_path)
+    assert left(database_url, tmp_path, words(people, "client")) == []
+    with closing(open_connection(role)) as connection:
+        night.run(connection, where(tmp_path), AT)
+        export.export(connection, people.lawyer, "Encarregada", AT, tmp_path)
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        ask(role, "UPDATE litgo.experiment_arms SET client_id = gen_random_uuid()")
+
+
+def test_beside_a_matching_run(database_url: str, tmp_path: Path) -> None:
+    """What the run writes while it holds its lock is erased after it."""
+    people = fill(database_url, tmp_path)
+    with closing(open_connection(database_url)) as connection, session_lock(connection, MATCHING):
+        child = Child(erased, database_url, people.client, tmp_path)
+        until(lambda: bool(ask(database_url, "SELECT 1 FROM litgo.tombstones LIMIT 1")), 120, "the tombstones")
+        until(
+            lambda: bool(ask(database_url, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")),
+            120,
+            "the erasure to wait for the run",
+        )
+        ask(
+            database_url,
+            "INSERT INTO litgo.exposures (case_id, round, client_id, ranker, exposed_at) "
+            "VALUES (%s, 2, %s, 'hand_weights', %s)",
+            (people.case, people.client, AT),
+        )
+        assert child.alive()
+    assert child.wait() == 0, child.output()
+    assert left(database_url, tmp_path, words(people, "client")) == []

@@ -128,3 +128,33 @@ def test_errors_of_unreachable_services_hold_no_credentials(monkeypatch: pytest.
     )
     assert done.returncode
     assert "s3cr3t" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_no_process_of_a_command_shows_a_password(tmp_path: Path, database_url: str) -> None:
+    url = make_url(database_url).set(password="s3cr3t").render_as_string(hide_password=False)
+    look = (
+        "import glob, os, psycopg2; "
+        "seen = [open(f, 'rb').read() for f in glob.glob('/proc/[0-9]*/cmdline') if os.path.exists(f)]; "
+        "names = [n for n in os.environ if 's3cr3t' in os.environ[n]]; "
+        "url = os.environ['LITGO_DATABASE_URL'].replace('+psycopg2', ''); "
+        "shown = sum(b'litgo' in one and b's3' + b'cr3t' in one for one in seen); "
+        "print('HERE', psycopg2.connect(url).info.password, names, shown)"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "litgo_pipelines.cli",
+            "exec",
+            "--",
+            sys.executable,
+            "-c",
+            look.replace("s3cr3t", "s3' 'cr3t"),
+        ],
+        env={**os.environ, "LITGO_DATABASE_URL": url, "LITGO_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "HERE s3cr3t [] 0" in done.stdout, done.stdout + done.stderr[-2000:]
