@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from litgo_pipelines.dagster_internals import UnresolvedAssetJobDefinition
 
 LATE_AFTER = timedelta(minutes=30)
+FOLLOWING = {"dagster/max_retries": "2", "dagster/max_runtime": "600"}
 SECONDS = 5  # between two looks for cases, contracts and messages: somebody waits for them
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -388,7 +389,19 @@ def missed_vectors_sensor(
     return dg.RunRequest(run_key=f"missed-{tick:%Y%m%dT%H}", tags={"litgo/missing": str(missing)})
 
 
+# What simply follows another asset says so beside it (`automation_condition`); this is who looks.
+following_sensor = dg.AutomationConditionSensorDefinition(
+    "following_sensor",
+    target=dg.AssetSelection.assets("experiment_report"),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=60,
+    run_tags=FOLLOWING,
+    description="Requests what follows another asset: the experiment's report, after a cutoff and every night.",
+)
+
+
 sensors = [
+    following_sensor,
     missed_nights_sensor,
     review_volume_sensor,
     pending_registration_sensor,

@@ -125,14 +125,6 @@ AUTOMATIC = (
         late_after_hours=HOURLY,
     ),
     Job(
-        "experiment_reports",
-        Owner.LEARNING,
-        "Report on the newest experiment; separate from the decision because plots take time.",
-        assets=("experiment_report",),
-        cron="40 * * * *",
-        late_after_hours=HOURLY,
-    ),
-    Job(
         "matching",
         Owner.DATA,
         "New cases → triage and vectors → offers. The marketplace's schema is checked every night, not here.",

@@ -234,6 +234,45 @@ def test_the_list_of_jobs_is_what_dagster_runs() -> None:
                 assert found.asset_layer.get(key).freshness_policy is not None, key
 
 
+def test_no_job_has_an_assets_name() -> None:
+    """What is materialised and what is launched are told apart by name; the marketplace's tables are neither."""
+    repository = build_defs().get_repository_def()
+    made = {key.to_user_string() for key, asset in repository.assets_defs_by_key.items() if asset.is_executable}
+    jobs = {job.name for job in repository.get_all_jobs()}
+    assert len(made) > 15
+    assert len(jobs) > 20
+    assert made & jobs == set()
+
+
+def test_the_report_follows_the_cutoffs_once_an_hour_and_comes_every_night() -> None:
+    definitions, report = build_defs(), dg.AssetSelection.assets("experiment_report")
+    at = datetime(2026, 3, 10, 12, 50, tzinfo=UTC)
+    cutoff, drawn = (dg.AssetMaterialization(name) for name in ("experiment_cutoffs", "experiment_report"))
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def requested(now: datetime, cursor: Any = None) -> tuple[int, Any]:
+            found = dg.evaluate_automation_conditions(
+                definitions, instance, asset_selection=report, evaluation_time=now, cursor=cursor
+            )
+            return found.total_requested, found.cursor
+
+        number, cursor = requested(at)
+        assert number == 0
+        number, cursor = requested(at + timedelta(hours=1), cursor)
+        assert number == 0  # no cutoff was closed
+        instance.report_runless_asset_event(cutoff)
+        number, cursor = requested(at + timedelta(hours=1, minutes=1), cursor)
+        assert number == 1
+        instance.report_runless_asset_event(drawn)
+        instance.report_runless_asset_event(cutoff)
+        number, cursor = requested(at + timedelta(hours=1, minutes=16), cursor)
+        assert number == 0  # once an hour
+        number, cursor = requested(at + timedelta(hours=1, minutes=52), cursor)
+        assert number in (0, 1)
+        number, cursor = requested(at + timedelta(hours=19), cursor)
+        assert number == 1  # 04:40 in São Paulo has passed
+
+
 @pytest.mark.parametrize(
     ("error", "tries"), [(KeyError("x"), 1), (ValueError("x"), 1), (RuntimeError("x"), 3), (TimeoutError("x"), 3)]
 )

@@ -5,18 +5,19 @@ and why; a refusal fails the run with its reason.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from litgo_pipelines.database import Cursor, in_transaction
-from litgo_pipelines.jobs import JOBS, run_tags
+from litgo_pipelines.jobs import JOBS, NIGHTLY, run_tags
 from litgo_pipelines.lifecycle.assets import GROUP, DecisionConfig, VersionConfig, act_by_hand
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines.settings import Settings, settings
+from litgo_pipelines.settings import TIMEZONE, Settings, settings
 from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from litgo_pipelines.lifecycle.ledger import Actor
 
 POOL = "experiments"
+# After a cutoff, at most once an hour, because plots take time; and every night, for what a person ended and for what
+# MLflow could not take.
+FOLLOWS = dg.AutomationCondition.on_cron("40 * * * *", TIMEZONE) | (
+    dg.AutomationCondition.cron_tick_passed("40 4 * * *", TIMEZONE) & ~dg.AutomationCondition.in_progress()
+)
 
 
 class TryConfig(VersionConfig):
@@ -104,6 +110,8 @@ def experiment_cutoffs(
     kinds={"postgres", "matplotlib"},
     deps=[experiment_cutoffs],
     retry_policy=RETRY,
+    automation_condition=FOLLOWS,
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=NIGHTLY)),
     description="The newest experiment: evidence over time against its limits, arms side by side, guardrails, sizes of "
     "the arms, spread of offers, utilisation of lawyers, the off-policy estimate, and the decision in words; also in "
     "MLflow. All experiments as a table.",

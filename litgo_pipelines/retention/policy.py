@@ -130,7 +130,6 @@ FREQUENT = frozenset(
         "suppression_lists",
         "offer_expiry",
         "experiments",
-        "experiment_reports",
         "quality_checks",
         "registry_reconciliation",
         "embeddings",
