@@ -67,6 +67,7 @@ def test_the_job_compares_on_the_newest_snapshot_under_one_parent(
 ) -> None:
     monkeypatch.setenv("LITGO_HOME", str(tmp_path))
     mlflow = MLflow(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    mlflow.module().create_experiment(mlflow.experiment, artifact_location=(tmp_path / "artifacts").as_uri())
     resources = {"postgres": Postgres(url=learnable_market.url), "mlflow": mlflow}
     asked = {"values": {"linear_l2": [1.0, 100.0]}, "kinds": ["linear"], "folds": 2}
     config = {"ops": {"sweep_configurations": {"config": asked}}}
@@ -82,3 +83,4 @@ def test_the_job_compares_on_the_newest_snapshot_under_one_parent(
     assert parent.data.metrics["cv_mean"] == max(child.data.metrics["cv_mean"] for child in children)
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     assert client.search_registered_models() == []
+    assert list((tmp_path / "artifacts").rglob("sweep.md"))
