@@ -2,6 +2,7 @@
 
     @pytest.mark.proof("litgo_pipelines/runtime", "dagster.yaml")     # files and folders it depends on
 
+A slow test that does not say what it depends on depends on EVERYTHING.
 `proofs.json` says with which inputs each module's proofs passed, and when. While those are the inputs, its proofs are
 skipped and say so. `LITGO_PROOFS=all` runs them anyway; `make proofs` runs them and writes the file.
 """
@@ -17,6 +18,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = Path(__file__).with_name("proofs.json")
+EVERYTHING = (
+    "litgo_pipelines",
+    "litgo_pipelines_tests",
+    "benchmarks",
+    "deploy",
+    "mlflow",
+    "dagster.yaml",
+    "workspace.yaml",
+    "pyproject.toml",
+)
 ALWAYS = ("requirements.lock", "litgo_pipelines_tests/support.py")
 
 
@@ -30,7 +41,7 @@ def digest(module: Path, inputs: tuple[str, ...]) -> str:
         files |= {each for each in path.rglob("*") if each.is_file()} if path.is_dir() else {path}
     found = hashlib.sha256()
     for file in sorted(files):
-        if "__pycache__" not in file.parts:
+        if "__pycache__" not in file.parts and file != RECORD:
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             found.update(f"{file.relative_to(ROOT)} {content}\n".encode())
     return found.hexdigest()
@@ -42,17 +53,29 @@ def recorded() -> dict[str, dict[str, str]]:
     return found
 
 
+def inputs(item: pytest.Item) -> tuple[str, ...] | None:
+    """What a proof depends on; None for a test that always runs: a fast one, or one of the code's form."""
+    if marker := item.get_closest_marker("proof"):
+        return marker.args
+    return EVERYTHING if item.get_closest_marker("slow") and item.path.name != "test_static.py" else None
+
+
+def key(item: pytest.Item) -> str:
+    """Its module's name in the record; those of a module that depend on everything stand apart from the others."""
+    name = item.path.relative_to(ROOT).as_posix()
+    return name if item.get_closest_marker("proof") else f"{name} on everything"
+
+
 def skip_proven(items: list[pytest.Item]) -> None:
     """Mark what passed with the inputs of now to be skipped."""
     if os.environ.get("LITGO_PROOFS") == "all":
         return
-    known, digests = recorded(), dict[Path, str]()
+    known, digests = recorded(), dict[str, str]()
     for item in items:
-        if marker := item.get_closest_marker("proof"):
-            if item.path not in digests:
-                digests[item.path] = digest(item.path, marker.args)
-            entry = known.get(item.path.relative_to(ROOT).as_posix())
-            if entry and entry["inputs"] == digests[item.path]:
+        if (found := inputs(item)) and (entry := known.get(key(item))):
+            if key(item) not in digests:
+                digests[key(item)] = digest(item.path, found)
+            if entry["inputs"] == digests[key(item)]:
                 reason = f"passed on {entry['passed']} with the inputs of now; LITGO_PROOFS=all runs it"
                 item.add_marker(pytest.mark.skip(reason=reason))
 
@@ -61,19 +84,20 @@ class Recorder:
     """Writes down the modules whose proofs all ran and passed."""
 
     def __init__(self) -> None:
-        self.passed: dict[str, bool] = {}
+        self.keys: dict[str, str] = {}  # of each proof's id
         self.inputs: dict[str, str] = {}
+        self.passed: dict[str, bool] = {}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
-            if marker := item.get_closest_marker("proof"):
-                name = item.path.relative_to(ROOT).as_posix()
-                self.inputs[name] = digest(item.path, marker.args)
+            if found := inputs(item):
+                self.keys[item.nodeid] = key(item)
+                if key(item) not in self.inputs:
+                    self.inputs[key(item)] = digest(item.path, found)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        name = report.nodeid.split("::")[0]
-        good = report.passed
-        self.passed[name] = self.passed.get(name, True) and good
+        if name := self.keys.get(report.nodeid):
+            self.passed[name] = self.passed.get(name, True) and report.passed
 
     def pytest_sessionfinish(self) -> None:
         today = datetime.now(UTC).date().isoformat()
@@ -83,4 +107,4 @@ class Recorder:
 
 if __name__ == "__main__":
     os.environ["LITGO_PROOFS"] = "all"
-    sys.exit(pytest.main(["-m", "proof", *sys.argv[1:]], plugins=[Recorder()]))
+    sys.exit(pytest.main(["-m", "proof or slow", *sys.argv[1:]], plugins=[Recorder()]))

@@ -64,14 +64,18 @@ pytest_plugins = ()
 from litgo_pipelines_tests import proofs
 proofs.ROOT = proofs.Path(__file__).parent
 proofs.RECORD = proofs.ROOT / "proofs.json"
-proofs.ALWAYS = ()
+proofs.ALWAYS, proofs.EVERYTHING = (), ("one.yaml", "two.yaml")
 def pytest_configure(config):
     config.addinivalue_line("markers", "proof(inputs): one")
+    config.addinivalue_line("markers", "slow: one")
     config.pluginmanager.register(proofs.Recorder()) if "RECORD" in __import__("os").environ else None
 def pytest_collection_modifyitems(items):
     proofs.skip_proven(items)
 """
 PROOF = "import pytest\n@pytest.mark.proof('one.yaml')\ndef test_a():\n    assert 'good' in open('one.yaml').read()\n"
+
+
+SLOW = "import pytest\n@pytest.mark.slow\ndef test_b():\n    pass\ndef test_fast():\n    pass\n"
 
 
 def run(folder: Path, **environment: str) -> str:
@@ -105,3 +109,18 @@ def test_what_passed_is_left_out_until_it_changes_and_what_failed_is_never_writt
     assert "1 failed" in run(tmp_path)
     assert "1 failed" in run(tmp_path, RECORD="1", LITGO_PROOFS="all")
     assert (tmp_path / "proofs.json").read_text() == known
+
+
+def test_a_slow_test_that_names_nothing_depends_on_everything_and_a_fast_one_always_runs(tmp_path: Path) -> None:
+    for name, text in {
+        "conftest.py": PROJECT,
+        "test_it.py": PROOF + SLOW,
+        "one.yaml": "good",
+        "two.yaml": "",
+        "pytest.ini": "[pytest]",
+    }.items():
+        (tmp_path / name).write_text(text)
+    assert "3 passed" in run(tmp_path, RECORD="1", LITGO_PROOFS="all")
+    assert "1 passed, 2 skipped" in run(tmp_path)
+    (tmp_path / "two.yaml").write_text("changed")
+    assert "2 passed, 1 skipped" in run(tmp_path)
