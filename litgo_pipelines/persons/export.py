@@ -33,6 +33,7 @@ def export(connection: Connection, person: str, asked_by: str, at: datetime, hom
         values = wanted.parameters()
         ours = {table: _rows(cursor, f"litgo.{table}", held.where, values) for table, held in HELD.items()}
         ours["matchings, as a candidate"] = _candidacies(cursor, values, wanted)
+        ours["candidate_sets, as a candidate"] = _sets(cursor, values)
         theirs = {table: _rows(cursor, table, where, values) for table, where in _SHOWN.items()}
         if not any(ours.values()) and not any(theirs.values()):
             raise found.NoPerson(f"não há nada sobre {person_id}, nem aqui nem no marketplace")
@@ -85,6 +86,14 @@ def _candidacies(cursor: Cursor, values: Any, wanted: Keys) -> list[dict[str, An
         values,
     )
     return [{"matched_at": at, **entry} for at, entry in cursor.fetchall()]
+
+
+def _sets(cursor: Cursor, values: Any) -> list[dict[str, Any]]:
+    """When a lawyer was in a set of candidates; the cases are other people's."""
+    cursor.execute(
+        "SELECT t.matched_at FROM litgo.candidate_sets t WHERE t.lawyer_ids && %(persons)s::uuid[] ORDER BY 1", values
+    )
+    return [{"matched_at": at} for (at,) in cursor.fetchall()]
 
 
 def _texts(cursor: Cursor, values: Any) -> list[dict[str, Any]]:
