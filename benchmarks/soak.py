@@ -37,6 +37,7 @@ import psycopg2
 
 from benchmarks import soak_audit, soak_page, soak_vendors
 from litgo_pipelines.database import DatabaseUnavailable, connect, open_connection
+from litgo_pipelines.observability import unattended
 from litgo_pipelines.runtime.supervisor import HOST, PROJECT
 from litgo_pipelines.settings import Settings
 
@@ -278,6 +279,7 @@ class Sampler(threading.Thread):
         self.fallbacks: list[tuple[float, dict[str, float]]] = []
         self.scrapes = self.missed = 0
         self.busy: list[float] = []
+        self.unseen = dict.fromkeys(unattended.KINDS, 0)  # the most that a scrape showed
 
     def run(self) -> None:
         while not self.over.wait(SAMPLE_SECONDS):
@@ -299,6 +301,9 @@ class Sampler(threading.Thread):
         found, used = {}, Counter[str]()
         for family in families:
             ours = family.type in ("counter", "histogram") and not family.name.startswith("process_")  # the exporter's
+            if family.name == "unattended":
+                for sample in family.samples:
+                    self.unseen[sample.labels["kind"]] = max(self.unseen[sample.labels["kind"]], int(sample.value))
             for sample in family.samples if ours else ():
                 found[f"{sample.name}{json.dumps(sample.labels, sort_keys=True)}"] = sample.value
                 if sample.name == "fallback_usage_total":
@@ -649,7 +654,8 @@ def soak(arguments: argparse.Namespace, home: Path) -> soak_page.Outcome:
                 lived=feed.lived,
                 repeated_steps=feed.repeated,
                 slowest_step=feed.slowest,
-                rules=soak_audit.broken_rules(rows, feed.began),
+                rules=soak_audit.broken_rules(rows, feed.began)
+                | {f"{kind} that waited unseen at any scrape": most for kind, most in sampler.unseen.items()},
                 counted=soak_audit.totals(rows),
                 miscounted=soak_audit.miscounted(before, soak_audit.totals(rows)),
                 back=sampler.back,

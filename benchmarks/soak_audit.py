@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.soak_vendors import Vendors
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.observability import unattended
 
 COOLED_DOWN = timedelta(seconds=60)  # a case that comes within a minute after a kill came during it
 
@@ -112,6 +113,9 @@ def broken_rules(cursor: Cursor, since: datetime) -> dict[str, int]:
     for name, query in RULES.items():
         cursor.execute(query, {"since": since})
         (found[name],) = cursor.fetchone()
+    unseen = unattended.find(cursor, datetime.now(UTC))
+    for kind in unattended.KINDS:
+        found[f"{kind} that waits unseen"] = sum(each.kind == kind for each in unseen)
     return found
 
 

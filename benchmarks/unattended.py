@@ -422,6 +422,7 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
 
     from litgo_pipelines import steps
     from litgo_pipelines.database import connect, open_connection
+    from litgo_pipelines.observability import unattended
     from litgo_pipelines.resources.mlflow import MLflow
     from litgo_pipelines.simulation import live, load
     from litgo_pipelines.simulation.truth import World
@@ -459,6 +460,7 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
         daemon = Daemon(defs.get_repository_def(), defs.resources or {}, instance, clock)
         daemon._run("allocation_calibration", dg.RunRequest())  # of the Sunday before
         told = 0
+        unseen: dict[datetime, int] = {}
         for number in tqdm(range(int(timedelta(days=arguments.days) / TICK)), unit=" ticks", mininterval=10):
             at = START + number * TICK
             lived.update(live.step(connection, world, at, at + TICK, change=scenario.drift))
@@ -466,12 +468,14 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
             scenario.act()
             with connection, connection.cursor() as cursor:
                 happened = timeline(cursor, scenario, daemon.failures)
+                if clock.at.date() not in {day.date() for day in unseen}:
+                    unseen[clock.at] = len(unattended.find(cursor, clock.at))
             for line in happened[told:]:
                 tqdm.write(line)
             told = len(happened)
         with connection, connection.cursor() as cursor:
             return report(
-                cursor, scenario, daemon, lived, arguments, (time.perf_counter() - began, time.process_time())
+                cursor, scenario, daemon, lived, unseen, arguments, (time.perf_counter() - began, time.process_time())
             )
 
 
@@ -531,6 +535,7 @@ def report(
     scenario: Scenario,
     daemon: Daemon,
     lived: Counter[str],
+    unseen: dict[datetime, int],
     arguments: argparse.Namespace,
     seconds: tuple[float, float],
 ) -> str:
@@ -539,6 +544,7 @@ def report(
         if isinstance(scenario, OnItsOwn)
         else verdicts(cursor, scenario, daemon)
     )
+    said.append((f"nothing waits unseen, asked on {len(unseen)} days", not any(unseen.values())))
     held = "\n".join(f"| {what} | {'met' if good else '**missed**'} |" for what, good in said)
     cursor.execute(
         "SELECT coalesce('version ' || model_version, 'heuristic ranker'), count(*), avg(("

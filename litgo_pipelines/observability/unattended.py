@@ -12,6 +12,34 @@ PACKAGE = "litgo_pipelines.observability"
 EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 KINDS = ("case", "contract", "message", "batch", "review")
 
+# Every table with a state or an instant that may be open → the kind its rows are listed under, or in words why nobody
+# waits in it. A test asks the catalogue.
+OPEN: dict[str, str] = {
+    "cases": "case",
+    "case_waits": "case",
+    "matching_failures": "case",
+    "triage_failures": "case",
+    "offers": "case",
+    "matching_batches": "batch",
+    "contracts": "contract",
+    "contract_requests": "contract",
+    "outbox": "message",
+    "deliveries": "message",
+    "triage": "review",
+    "lawyers": "a lawyer's own state: who is away is offered nothing, and cases wait under their own kind",
+    "lawyer_availability": "the same, over time",
+    "circuit_breakers": "probed by itself; the alert CircuitBreakerOpen",
+    "job_runs": "runs that ended",
+    "equity_history": "figures of a night",
+    "pool_demand": "a state of Brazil",
+    "quality_checks": "figures of a check",
+    "experiment_ends": "the end of an experiment",
+    "retrainings": "up to where reviews were read; the alerts of jobs tell of those that fail",
+    "person_requests": "done in the command a person waits for; cut off, it goes on where it stopped",
+    "unembeddable_texts": "texts without a vector, compared by their words",
+    "own_marketplace": "whether the marketplace is a simulated one",
+}
+
 
 class Unattended(NamedTuple):
     """`due_at`: when something should have been done, or somebody told."""

@@ -130,7 +130,14 @@ def _suppressed(answer: Answer) -> list[Suppressed]:
     rows = json_of(answer)
     if not isinstance(rows, list):
         raise ValueError("no list")
-    return [Suppressed(_text(row["email"]), datetime.fromtimestamp(int(row["created"]), UTC)) for row in rows]
+    return [Suppressed(_text(row["email"]), _instant(row["created"])) for row in rows]
+
+
+def _instant(seconds: object) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(str(seconds)), UTC)
+    except (OverflowError, OSError):
+        raise ValueError("an instant beyond the calendar") from None
 
 
 def _text(value: object) -> str:

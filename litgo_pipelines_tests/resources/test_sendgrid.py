@@ -2,13 +2,15 @@
 
 import base64
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
 from litgo_pipelines.resources.external_service import ServiceFailure
-from litgo_pipelines.resources.sendgrid import SendGrid
+from litgo_pipelines.resources.sendgrid import LISTS, List, SendGrid, Suppressed
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import FaultServer
 from litgo_pipelines_tests.worlds import specifications
@@ -66,6 +68,89 @@ def test_the_request_is_as_sendgrid_describes_it() -> None:
     assert (base64.b64decode(file["content"]), file["type"]) == (b"%PDF", "application/pdf")
     assert whole["personalizations"][0] == {"to": [{"email": "ana@example.com"}], "custom_args": {"delivery_id": "d1"}}
     assert whole["reply_to"] == {"email": "equipe@example.com"}
+
+
+# What SendGrid's description (twilio/sendgrid-oai, tsg_suppressions_v3.json) says of GET /v3/suppression/…: the rows of
+# each list, none of whose columns is required of bounces and invalid addresses; and the pages.
+ROWS: dict[List, dict[str, Any]] = {
+    "bounces": {"created": 1250337600, "email": "ana@example.com", "reason": "550 5.1.1 secret", "status": "5.1.1"},
+    "blocks": {"created": 1443651154, "email": "ana@example.com", "reason": "no route to host", "status": "4.0.0"},
+    "invalid_emails": {"created": 1620141015, "email": "ana@example.com", "reason": "Mail domain is unknown"},
+    "spam_reports": {"created": 1443651141, "email": "ana@example.com", "ip": "10.63.202.100"},
+}
+LIMIT, PARAMETERS = 500, {"start_time", "end_time", "limit", "offset", "email"}
+
+
+def suppressed(url: str, name: List, *, timeout: float = 5.0) -> list[Suppressed]:
+    return SendGrid(base_url=url, timeout_seconds=timeout, deadline_seconds=5.0).suppressed(name)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_is_asked_for_and_read_as_sendgrid_describes_it(name: List) -> None:
+    pages = [[{**ROWS[name], "email": f"{page}-{n}@example.com"} for n in range(LIMIT)] for page in range(2)]
+    with FaultServer(*(faults.json_answer(page) for page in [*pages, [ROWS[name]]])) as server:
+        found = suppressed(server.url, name)
+        requests = list(server.requests)
+    assert len(found) == 2 * LIMIT + 1
+    assert len({one.email for one in found}) == len(found)
+    assert found[-1] == Suppressed("ana@example.com", datetime.fromtimestamp(ROWS[name]["created"], UTC))
+    asked = []
+    for request in requests:
+        path, _, query = request.path.partition("?")
+        parameters = dict(parse_qsl(query, strict_parsing=True))
+        assert (request.method, path) == ("GET", f"/v3/suppression/{name}")
+        assert set(parameters) <= PARAMETERS
+        assert 1 <= int(parameters["limit"]) <= LIMIT
+        assert request.headers["accept"] == "application/json"  # required
+        assert request.headers["authorization"] == "Bearer secret-key"
+        asked.append(int(parameters["offset"]))
+    assert asked == [0, LIMIT, 2 * LIMIT]  # multiples of the page size
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("page", [[], LIMIT])
+def test_a_list_ends_with_a_page_that_is_not_full(name: List, page: list[Any] | int) -> None:
+    first = [{**ROWS[name], "email": f"{n}@example.com"} for n in range(page)] if isinstance(page, int) else page
+    with FaultServer(faults.json_answer(first), faults.json_answer([])) as server:
+        assert len(suppressed(server.url, name)) == len(first)
+        assert len(server.requests) == (2 if first else 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"errors": [{"field": None, "message": "secret"}]},
+        [{"created": 1, "email": None}],
+        [{"created": "secret", "email": "ana@example.com"}],
+        [{"created": 10**20, "email": "ana@example.com"}],
+        [{"email": "ana@example.com"}],
+        ["ana@example.com"],
+        "secret",
+        None,
+    ],
+)
+def test_what_is_no_list_of_addresses_is_a_failure_and_no_empty_list(body: object) -> None:
+    with FaultServer(faults.json_answer(body)) as server, pytest.raises(ServiceFailure) as caught:
+        suppressed(server.url, "bounces")
+    assert caught.value.reason == "invalid"
+    assert "secret" not in str(caught.value)
+    assert "ana" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (faults.status(401), "rejected"),
+        (faults.status(503), "unavailable"),
+        (faults.html, "invalid"),
+        (faults.cut_short, "unavailable"),
+    ],
+)
+def test_a_list_that_is_not_read_to_its_end_is_a_failure(fault: faults.Fault, reason: str) -> None:
+    full = faults.json_answer([{**ROWS["blocks"], "email": f"{n}@example.com"} for n in range(LIMIT)])
+    with FaultServer(full, fault) as server, pytest.raises(ServiceFailure) as caught:
+        suppressed(server.url, "blocks")
+    assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize(
