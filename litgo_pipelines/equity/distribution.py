@@ -15,12 +15,12 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.equity.share import LEAST_SHARE
 from litgo_pipelines.equity.targets import Fairness
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, UNKNOWN, chord, nearest_state, unit_vectors
 
 OFFERS_PER_CASE = 5
 RADIUS_KM = 50.0
+COUNTED_SHARE = 0.15  # of the window's demand somebody was there for; of less nothing can be said
 LEAST_POOL = 20  # percentiles of fewer lawyers say nothing
 GRID_DEGREES = 0.25  # cells of the flow bound
 
@@ -200,7 +200,7 @@ def _centres(cells: list[_Cell]) -> Floats:
 def distribution(lawyers: Lawyers, cases: Cases) -> Distribution:
     """Everything about one window, ready to be stored; figures that do not exist for want of data are None."""
     u = utilisation(lawyers)
-    counted = eligible(lawyers, cases) & (lawyers.active_share > LEAST_SHARE)
+    counted = eligible(lawyers, cases) & (lawyers.active_share > COUNTED_SHARE)
     uf = nearest_state(lawyers.lat, lawyers.lng)
     names = np.array([f"{area or UNKNOWN} · {state}" for area, state in zip(lawyers.primary_area, uf, strict=True)])
     pools: list[PoolFigures] = []

@@ -18,7 +18,10 @@ from litgo_pipelines.marketplace.geo import UNKNOWN
 
 PRIOR_CASES = 10.0
 SEPARATOR = "|"
-LEAST_SHARE = 0.15  # counts as this: the first days of somebody new do not make a flood
+# Less counts as this: one offer on the first day must not close the door for weeks. It is also what somebody new is
+# offered at once, two and a half days' work; at .15 it was 22 days' after demand had fallen to a fifth, and taken back
+# from the eleventh day on (docs/evaluation.md, "People who come and go").
+LEAST_SHARE = 0.08
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

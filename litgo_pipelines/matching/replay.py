@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.equity.distribution import gini
-from litgo_pipelines.equity.share import LEAST_SHARE, PRIOR_CASES
+from litgo_pipelines.equity.distribution import COUNTED_SHARE, gini
+from litgo_pipelines.equity.share import PRIOR_CASES
 from litgo_pipelines.matching import day_limit
 from litgo_pipelines.matching.allocation import NEVER, OFFERS_PER_CASE, Rule, choose, relative_load, ties
 from litgo_pipelines.matching.nearest import turns
@@ -233,7 +233,7 @@ class Replay:
     def _counted(self, end: float) -> NDArray[np.bool_]:
         found = np.zeros(len(self.lawyers.capacity), bool)
         found[_joined(self.eligible[self._window(end)])] = True
-        return found & (self.active_share(end) > LEAST_SHARE)
+        return found & (self.active_share(end) > COUNTED_SHARE)
 
     def active_share(self, end: float) -> Floats:
         """Of every lawyer, at an instant not before the last case."""

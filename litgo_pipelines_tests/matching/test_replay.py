@@ -45,7 +45,7 @@ def by_loops(cases: ReplayCases, lawyers: ReplayLawyers, rule: Rule) -> list[lis
         recent = {w: sum(who == w and when > at - WINDOW for when, who in offers) for w in relevance}
         newest = {w: max((when for when, who in offers if who == w), default=NEVER) for w in relevance}
         work = {w: 0.9 * recent[w] / 5 + 0.1 * lawyers.cases_30d[w] for w in relevance}
-        room = {w: lawyers.capacity[w] * max(share_of_demand(cases.at, lawyers.joined[w], at), 0.15) for w in relevance}
+        room = {w: lawyers.capacity[w] * max(share_of_demand(cases.at, lawyers.joined[w], at), 0.08) for w in relevance}
         mean = sum(work.values()) / sum(room.values())
         z = {w: work[w] / room[w] / mean if mean else 1.0 for w in relevance}
         best = sorted(relevance, key=lambda w: (-relevance[w], newest[w], recent[w], w))[:5]
