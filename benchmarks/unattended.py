@@ -356,7 +356,12 @@ class Scenario:
         from litgo_pipelines.models import registry
 
         version = registry.register(self.mlflow, found, np.full((5, len(found.names)), 0.5), {}).version
-        evidence = {"candidate_key": found.key, "snapshot_sha256": found.metrics["snapshot"]["sha256"]}
+        evidence = {
+            "candidate_key": found.key,
+            "snapshot_sha256": found.metrics["snapshot"]["sha256"],
+            "scorer_sha256": registry.served_sha256(found),
+            "seed_sha256": found.metrics["models"],
+        }
         with self._connection() as connection, connection.cursor() as cursor:
             transitions.enter(cursor, version, found.key, evidence, self._actor("registered by hand"))
         return version

@@ -7,9 +7,11 @@ import json
 import os
 from datetime import date, datetime
 from functools import cache
+from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -19,6 +21,21 @@ TIMEZONE = "America/Sao_Paulo"
 
 class SettingsError(ValueError):
     """A setting has a value that cannot be used; the message names it."""
+
+
+def keeps_secrets(url: str) -> bool:
+    """Whether what is sent there cannot be read on the way: https, or http on the loopback."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme == "https":
+        return bool(host)
+    try:
+        return parts.scheme == "http" and (host == "localhost" or ip_address(host).is_loopback)
+    except ValueError:
+        return False
 
 
 class Settings(BaseModel):
@@ -138,6 +155,9 @@ class Settings(BaseModel):
     )
     mlflow_url: str | None = Field(default=None, description="the same; unset: MLFLOW_TRACKING_URI")
     exporter_host: str = Field(default="127.0.0.1", description="where /metrics listens; in a container: 0.0.0.0")
+    exporter_allowed_hosts: str = Field(
+        default="localhost,exporter", description="names by which /metrics may be asked; addresses always"
+    )
     exporter_port: int = Field(default=9108, ge=0, le=65535)
     retention_frequent_days: int = Field(default=14, ge=2, description="runs of jobs that run all day")
     retention_days: int = Field(default=90, ge=60, description="messages, snapshots, models on disk")
@@ -166,6 +186,15 @@ class Settings(BaseModel):
             return value.expanduser()
         except RuntimeError:
             raise ValueError("~ stands for nobody's home here: write the folder from / on") from None
+
+    @field_validator(
+        "openai_base_url", "docusign_base_url", "docusign_auth_url", "onesignal_base_url", "sendgrid_base_url"
+    )
+    @classmethod
+    def _encrypted(cls, value: str | None) -> str | None:
+        if value and not keeps_secrets(value):
+            raise ValueError("a key goes there: https, or http to this machine only")
+        return value
 
     @field_validator("team_emails", mode="before")
     @classmethod

@@ -25,6 +25,7 @@ def main() -> None:
     import psycopg2
 
     from litgo_pipelines.backup.manifest import BackupRefused
+    from litgo_pipelines.cli.session import plain
     from litgo_pipelines.contracts.manual import SignatureError
     from litgo_pipelines.database import DatabaseRefused, DatabaseUnavailable
     from litgo_pipelines.database.urls import without_credentials
@@ -69,4 +70,4 @@ def main() -> None:
     try:
         app()
     except told as error:
-        sys.exit(f"litgo: {without_credentials(str(error))}")
+        sys.exit(plain(f"litgo: {without_credentials(str(error))}"))

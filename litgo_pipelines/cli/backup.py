@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from litgo_pipelines.cli.session import say
 from litgo_pipelines.runtime.supervisor import platform
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def backup(folder: Path) -> None:
     with platform() as environment:
         of = _databases(environment)
         made = make.backup(of, Path(environment["LITGO_HOME"]), folder.resolve(), secret, datetime.now(UTC))
-    typer.echo(made)
+    say(made)
 
 
 @app.command()
@@ -47,9 +48,9 @@ def restore(
             older=older,
             force=force,
         )
-    typer.echo(f"restored {folder.name}, made {done.manifest.created_at}")
+    say(f"restored {folder.name}, made {done.manifest.created_at}")
     if done.erased:
-        typer.echo(f"erased again: {done.erased} rows and files of people who were erased since")
+        say(f"erased again: {done.erased} rows and files of people who were erased since")
 
 
 def _databases(environment: dict[str, str]) -> "Databases":

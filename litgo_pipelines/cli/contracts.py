@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import acting, marketplace
+from litgo_pipelines.cli.session import acting, marketplace, say
 from litgo_pipelines.runtime.supervisor import platform
 
 contrato = typer.Typer(no_args_is_help=True, help="Contratos assinados à mão (docs/manual-contracts.md).")
@@ -20,7 +20,7 @@ def signing_tasks() -> None:
     from litgo_pipelines.contracts import manual
 
     with marketplace() as cursor:
-        typer.echo(manual.markdown(manual.open_tasks(cursor, datetime.now(UTC))))
+        say(manual.markdown(manual.open_tasks(cursor, datetime.now(UTC))))
 
 
 @contrato.command("pdf")
@@ -50,7 +50,7 @@ def record_signature(
     from litgo_pipelines.database import open_connection
 
     with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as opened:
-        typer.echo(
+        say(
             manual.record_signature(
                 opened,
                 contract_id=contrato,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from litgo_pipelines.cli.session import say
 from litgo_pipelines.settings import SettingsError, settings
 
 app = typer.Typer()
@@ -35,11 +36,11 @@ def doctor(
             raise SettingsError(f"{write_mapping} is there already: name another file, or move it away")
         write_mapping.write_text(report.proposal, encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2, default=str))
+        say(json.dumps(report.as_dict(), ensure_ascii=False, indent=2, default=str))
     else:
-        typer.echo(examining.text(report))
+        say(examining.text(report))
         if write_mapping is not None:
-            typer.echo(f"\nwritten: {write_mapping}; check it, then set LITGO_MARKETPLACE_MAPPING={write_mapping}")
+            say(f"\nwritten: {write_mapping}; check it, then set LITGO_MARKETPLACE_MAPPING={write_mapping}")
     raise typer.Exit(1 if report.failures else 0)
 
 
@@ -49,4 +50,4 @@ def _accept_counts(url: str) -> None:
 
     with connect(url) as connection, connection.cursor() as cursor:
         rows = counts.accept(cursor, datetime.now(UTC))
-    typer.echo("taken as right: " + ", ".join(f"{table} {number:,}" for table, number in rows.items()))
+    say("taken as right: " + ", ".join(f"{table} {number:,}" for table, number in rows.items()))

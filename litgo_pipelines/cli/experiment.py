@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import Who, Why, acting, marketplace
+from litgo_pipelines.cli.session import Who, Why, acting, marketplace, say
 from litgo_pipelines.settings import settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def start_experiment(
     from litgo_pipelines.experiments.report import outlook_text
 
     started = _try(who, why, lambda cursor, actor: store.start(cursor, version, plan(settings()), actor, force=force))
-    typer.echo(f"expected: {outlook_text(started.spec['outlook'])}")
+    say(f"expected: {outlook_text(started.spec['outlook'])}")
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="as JSON")]
@@ -46,9 +46,9 @@ def list_experiments(as_json: AsJson = False) -> None:
     with marketplace() as cursor:
         found = listing.experiments(cursor)
     if as_json:
-        typer.echo(json.dumps([one.as_dict() for one in found], indent=2))
+        say(json.dumps([one.as_dict() for one in found], indent=2))
     else:
-        typer.echo(listing.table(found) if found else "no experiment was started yet")
+        say(listing.table(found) if found else "no experiment was started yet")
 
 
 @experiment.command("show")
@@ -59,9 +59,9 @@ def show_experiment(name: str, as_json: AsJson = False) -> None:
     with marketplace() as cursor:
         found = listing.experiments(cursor, name)
     if not found:
-        typer.echo(f"there is no experiment {name}: `litgo experiment list` names them", err=True)
+        say(f"there is no experiment {name}: `litgo experiment list` names them", err=True)
         raise typer.Exit(1)
-    typer.echo(json.dumps(found[0].as_dict(), indent=2) if as_json else listing.text(found[0]))
+    say(json.dumps(found[0].as_dict(), indent=2) if as_json else listing.text(found[0]))
 
 
 @experiment.command("ramp")
@@ -85,5 +85,5 @@ def _try(who: str, why: str, decide: "Callable[[Cursor, Actor], RunningExperimen
 
     with marketplace() as cursor:
         now = decide(cursor, Actor(acting(who), why, datetime.now(UTC), "", by_hand=True))
-    typer.echo(f"{now.experiment}: version {now.treatment}, {now.treatment_points / 100:g} % of the clients")
+    say(f"{now.experiment}: version {now.treatment}, {now.treatment_points / 100:g} % of the clients")
     return now

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from litgo_pipelines.cli.session import Who, Why, acting, marketplace
+from litgo_pipelines.cli.session import Who, Why, acting, marketplace, say
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
 
@@ -30,10 +30,10 @@ def reconcile() -> None:
     with platform() as environment, connect(environment["LITGO_DATABASE_URL"]) as connection:
         done = repair(MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), connection.cursor(), datetime.now(UTC))
     for change in done.changes:
-        typer.echo(change)
+        say(change)
     for version in done.missing:
-        typer.echo(f"version {version} ({done.state.stages[version]}) is missing in the registry")
-    typer.echo(f"{len(done.changes)} changes")
+        say(f"version {version} ({done.state.stages[version]}) is missing in the registry")
+    say(f"{len(done.changes)} changes")
 
 
 model = typer.Typer(no_args_is_help=True, help="Which model version serves, and what a person decides about it.")
@@ -47,10 +47,10 @@ def show_models() -> None:
     with marketplace() as cursor:
         state = ledger.state(cursor)
     for version in sorted(state.stages, key=int):
-        typer.echo(f"version {version:>4}  {state.stages[version]:<11}  since entry {state.since[version]}")
-    typer.echo(f"serves: {'version ' + state.champion if state.champion else 'the heuristic ranker'}")
+        say(f"version {version:>4}  {state.stages[version]:<11}  since entry {state.since[version]}")
+    say(f"serves: {'version ' + state.champion if state.champion else 'the heuristic ranker'}")
     if state.frozen:
-        typer.echo(f"promotion is frozen: {state.frozen}")
+        say(f"promotion is frozen: {state.frozen}")
 
 
 @model.command("promote")
@@ -95,4 +95,4 @@ def _decide(who: str, why: str, decide: "Callable[[Connection, MLflow, Actor], E
     with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as opened:
         actor = Actor(acting(who), why, datetime.now(UTC), "", by_hand=True)
         entry = decide(opened, MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), actor)
-    typer.echo(f"entry {entry.sequence} of the ledger: {entry.transition} {entry.version}")
+    say(f"entry {entry.sequence} of the ledger: {entry.transition} {entry.version}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import marketplace
+from litgo_pipelines.cli.session import marketplace, say
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
 
@@ -35,7 +35,7 @@ def export_person(
         home = Path(environment["LITGO_HOME"])
         found = export.export(connection, person, por or _user(), datetime.now(UTC), home)
     export.write(path, found)
-    typer.echo(f"pedido {found['pedido']}: {path}")
+    say(f"pedido {found['pedido']}: {path}")
 
 
 @titular.command("apagar")
@@ -53,7 +53,7 @@ def erase_person(identificador: str, por: By = "") -> None:
             settings().litgo_backup_folder,
             databases=(environment["DAGSTER_DATABASE_URL"], environment["LITGO_MLFLOW_DATABASE_URL"]),
         )
-        typer.echo(erase.text(erase.erase(connection, person, por or _user(), where, datetime.now(UTC))))
+        say(erase.text(erase.erase(connection, person, por or _user(), where, datetime.now(UTC))))
 
 
 @titular.command("ausentes")
@@ -69,9 +69,9 @@ def missing_people() -> None:
         )
         rows = cursor.fetchall()
     for kind, number, due, since in rows:
-        typer.echo(f"{kind}: {number} ausentes desde {since:%d/%m/%Y}, {due} a apagar")
+        say(f"{kind}: {number} ausentes desde {since:%d/%m/%Y}, {due} a apagar")
     if not rows:
-        typer.echo("ninguém está ausente")
+        say("ninguém está ausente")
 
 
 @titular.command("confirmar")
@@ -81,7 +81,7 @@ def confirm_deletions(por: By = "") -> None:
 
     with marketplace() as cursor:
         follow.confirm(cursor, por or _user(), datetime.now(UTC))
-    typer.echo("confirmado: as próximas noites apagam o que o marketplace apagou")
+    say("confirmado: as próximas noites apagam o que o marketplace apagou")
 
 
 def _user() -> str:

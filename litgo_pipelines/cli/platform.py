@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from litgo_pipelines.cli.session import say
 from litgo_pipelines.runtime import supervisor
 from litgo_pipelines.settings import SettingsError, settings
 
@@ -43,13 +44,13 @@ def up() -> None:
                 *supervisor.dagster_services(workspace),
                 supervisor.exporter_service(),
             ]
-            typer.echo("starting MLflow and Dagster …")
+            say("starting MLflow and Dagster …")
             with supervisor.running(services, environment):
                 _addresses()
-                typer.echo(f"logs: {environment['LITGO_HOME']}/logs — Ctrl-C stops everything")
+                say(f"logs: {environment['LITGO_HOME']}/logs — Ctrl-C stops everything")
                 supervisor.watch(services, environment)
     except KeyboardInterrupt:
-        typer.echo("stopped")
+        say("stopped")
 
 
 @app.command()
@@ -69,8 +70,9 @@ def exporter() -> None:
         raise SettingsError("LITGO_DATABASE_URL is not set: `litgo up` starts an exporter with all it needs")
     dagster = cache(instance) if os.environ.get("DAGSTER_HOME") else None
     source = Exporter(config.litgo_database_url, dagster, config.home)
-    with serving(source, config.exporter_host, config.exporter_port, config.exporter_refresh_seconds) as port:
-        typer.echo(f"http://{config.exporter_host}:{port}/metrics")
+    every, names = config.exporter_refresh_seconds, config.exporter_allowed_hosts
+    with serving(source, config.exporter_host, config.exporter_port, every, names) as port:
+        say(f"http://{config.exporter_host}:{port}/metrics")
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
@@ -87,14 +89,14 @@ def ui_user(
     password = typer.prompt("password", hide_input=True, confirmation_prompt=True, err=True)
     if len(password) < accounts.SHORTEST:
         raise typer.BadParameter(f"{accounts.SHORTEST} characters or more", param_hint="password")
-    typer.echo(f"{name}:{'viewer' if viewer else 'operator'}:{accounts.hashed(password)}")
+    say(f"{name}:{'viewer' if viewer else 'operator'}:{accounts.hashed(password)}")
 
 
 @app.command()
 def migrate() -> None:
     """Create what is missing in the database; says what it did."""
     with supervisor.platform():
-        typer.echo("the database is up to date")
+        say("the database is up to date")
 
 
 @app.command()
@@ -120,7 +122,7 @@ def simulate(
             replace=replace,
             kind=world,
         )
-        typer.echo(json.dumps(counts, default=str))
+        say(json.dumps(counts, default=str))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -149,7 +151,7 @@ def demo(
         supervisor.initialise_dagster(environment)
         nights = NIGHTS.get_partition_keys(end + timedelta(seconds=1))[-30:]
         with supervisor.running([supervisor.mlflow_service(environment)], environment):
-            typer.echo(f"nightly equity, {nights[0]} to {nights[-1]}, as one backfill …")
+            say(f"nightly equity, {nights[0]} to {nights[-1]}, as one backfill …")
             _execute(
                 "nightly_equity",
                 environment,
@@ -158,14 +160,14 @@ def demo(
                     "dagster/asset_partition_range_end": nights[-1],
                 },
             )
-            typer.echo("retraining …")
+            say("retraining …")
             _execute("retraining", environment, {})
-            typer.echo("what is known of each lawyer, then offers for the cases that wait …")
+            say("what is known of each lawyer, then offers for the cases that wait …")
             _execute("evidence", environment, {})
             _execute("embeddings", environment, {})
             _execute("matching", environment, {})
         _summary(environment["LITGO_DATABASE_URL"])
-    typer.echo("\nTo look at it: `make up`, then open")
+    say("\nTo look at it: `make up`, then open")
     _addresses()
 
 
@@ -180,9 +182,9 @@ def _last_night() -> datetime:
 
 
 def _addresses() -> None:
-    typer.echo(f"  Dagster  http://{supervisor.HOST}:{settings().dagster_port}/asset-groups")
-    typer.echo(f"  MLflow   http://{supervisor.HOST}:{settings().mlflow_port}")
-    typer.echo(f"  metrics  http://{supervisor.HOST}:{settings().exporter_port}/metrics")
+    say(f"  Dagster  http://{supervisor.HOST}:{settings().dagster_port}/asset-groups")
+    say(f"  MLflow   http://{supervisor.HOST}:{settings().mlflow_port}")
+    say(f"  metrics  http://{supervisor.HOST}:{settings().exporter_port}/metrics")
 
 
 def _execute(job: str, environment: dict[str, str], tags: dict[str, str]) -> None:
@@ -204,7 +206,7 @@ def _execute(job: str, environment: dict[str, str], tags: dict[str, str]) -> Non
     with log.open("wb") as output:
         code = supervisor.run_child(command, environment, cwd=supervisor.PROJECT, stdout=output, stderr=output)
     if code:
-        typer.echo(f"the run of {job} failed: see {log}", err=True)
+        say(f"the run of {job} failed: see {log}", err=True)
         raise typer.Exit(code)
 
 
@@ -228,14 +230,14 @@ def _summary(url: str) -> None:
         snapshot, candidate, version, evaluation = cursor.fetchone()
         cursor.execute(sql("litgo_pipelines.cli", "demo_matching.sql"))
         matched, candidates, some_case, made, ranker = cursor.fetchone()
-    typer.echo(
+    say(
         f"\nMarketplace  {lawyers:,} lawyers, {cases:,} cases, {offers:,} offers (simulated)\n"
         f"Equity       {nights} nights; {night}: Gini {_shown(gini, '.3f')} (target < 0.3), "
         f"coverage {_shown(coverage, '.1%')} (at most {_shown(bound, '.1%')}), "
         f"spread {_shown(spread, '.0f')} points in the worst pool"
     )
     decision = evaluation["decision"]
-    typer.echo(
+    say(
         f"Learning     {snapshot['rows']:,} rows of {snapshot['cases']:,} cases, {candidate['rounds']} rounds × "
         f"{len(candidate['seeds'])} seeds\n"
         f"             held out {decision['queries']:,} cases: NDCG@{decision['k']} {decision['candidate_ndcg']:.3f}, "
@@ -243,7 +245,7 @@ def _summary(url: str) -> None:
         f"             {decision['outcome']}; MLflow litgo-ranker version {version}"
     )
     if matched:
-        typer.echo(
+        say(
             f"Matching     {matched:,} waiting cases, {candidates / matched:.0f} eligible lawyers each, "
             f"{made:,} offers; ranked by {ranker}\n             why: .venv/bin/litgo explain {some_case}"
         )

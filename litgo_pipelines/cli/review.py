@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import marketplace
+from litgo_pipelines.cli.session import marketplace, say
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
 
@@ -24,10 +24,11 @@ def explain(case_id: str) -> None:
     with platform() as environment:
         with connect(environment["LITGO_DATABASE_URL"]) as connection, connection.cursor() as cursor:
             rounds = explaining.read_matchings(cursor, case_id)
-        rankers = Rankers(MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), settings().served_models)
+            rankers = Rankers(MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), settings().served_models)
+            rankers.know(cursor)
         for found in rounds:
             parts = explaining.contributions(found, rankers.parts(found.model_version))
-            typer.echo(explaining.text(found, parts) + "\n")
+            say(explaining.text(found, parts) + "\n")
 
 
 @app.command("dead-letters")
@@ -42,12 +43,10 @@ def dead_letters() -> None:
         )
         cases, messages = cursor.fetchall(), queue.dead(cursor)
     for case_id, failed_at, reason in cases:
-        typer.echo(f"case     {case_id}  {failed_at:%Y-%m-%d %H:%M}  {reason}")
+        say(f"case     {case_id}  {failed_at:%Y-%m-%d %H:%M}  {reason}")
     for message in messages:
-        typer.echo(
-            f"message  {message.message_id}  {message.kind}  {message.created_at:%Y-%m-%d %H:%M}  {message.reason}"
-        )
-    typer.echo(
+        say(f"message  {message.message_id}  {message.kind}  {message.created_at:%Y-%m-%d %H:%M}  {message.reason}")
+    say(
         f"{len(cases)} cases, {len(messages)} messages"
         + ("; `litgo retry CASE_OR_MESSAGE_ID` lets one go again" * bool(cases or messages))
     )
@@ -66,7 +65,7 @@ def retry(dead_letter: str) -> None:
             again = cursor.rowcount > 0
         if not again:
             raise typer.BadParameter(f"{dead_letter} is no dead letter: `litgo dead-letters` lists them")
-    typer.echo(f"{dead_letter} goes with the next run")
+    say(f"{dead_letter} goes with the next run")
 
 
 casos = typer.Typer(no_args_is_help=True, help="O que espera por uma pessoa (docs/operations.md).")
@@ -79,7 +78,7 @@ def parked_cases() -> None:
 
     with marketplace() as cursor:
         parked = waits.parked(cursor)
-    typer.echo(f"casos parados: {len(parked)}\n\n{waits.markdown(parked)}" if parked else "nenhum caso está parado")
+    say(f"casos parados: {len(parked)}\n\n{waits.markdown(parked)}" if parked else "nenhum caso está parado")
 
 
 mascara = typer.Typer(no_args_is_help=True, help="O mascaramento de dados pessoais (docs/privacy.md).")
@@ -93,7 +92,7 @@ def review_queue() -> None:
     from litgo_pipelines.intake import review
 
     with platform() as environment:
-        typer.echo(review.show_queue(environment["LITGO_DATABASE_URL"], datetime.now(UTC)))
+        say(review.show_queue(environment["LITGO_DATABASE_URL"], datetime.now(UTC)))
 
 
 @triagem.command("medir")
@@ -101,7 +100,7 @@ def urgency_figures(arquivo: Path) -> None:
     """Mede quanto perigo é reconhecido em frases rotuladas: um CSV com text, label e kind."""
     from litgo_pipelines.intake import danger, measure
 
-    typer.echo(measure.measured(danger.sentences(arquivo.read_text(encoding="utf-8"))).markdown())
+    say(measure.measured(danger.sentences(arquivo.read_text(encoding="utf-8"))).markdown())
 
 
 @mascara.command("medir")
@@ -110,7 +109,7 @@ def masking_figures() -> None:
     from litgo_pipelines.intake.masking.measure import HALVES, generated, markdown, measured, texts
 
     halves = {half: texts(half) for half in HALVES} | {"generated": tuple(generated())}
-    typer.echo(markdown({name: measured(given) for name, given in halves.items()}))
+    say(markdown({name: measured(given) for name, given in halves.items()}))
 
 
 @triagem.command("urgencia")
@@ -119,7 +118,7 @@ def review_urgency(caso: str, horas: float, por: Annotated[str, typer.Option(hel
     from litgo_pipelines.intake import review
 
     with platform() as environment:
-        typer.echo(review.take_urgency(environment["LITGO_DATABASE_URL"], caso, horas, por, datetime.now(UTC)))
+        say(review.take_urgency(environment["LITGO_DATABASE_URL"], caso, horas, por, datetime.now(UTC)))
 
 
 @triagem.command("decidir")
@@ -129,4 +128,4 @@ def review_decision(caso: str, area: str, subarea: str, por: Annotated[str, type
 
     with platform() as environment:
         url = environment["LITGO_DATABASE_URL"]
-        typer.echo(review.take_decision(url, caso, area, subarea, por, datetime.now(UTC)))
+        say(review.take_decision(url, caso, area, subarea, por, datetime.now(UTC)))

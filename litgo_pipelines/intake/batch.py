@@ -4,6 +4,7 @@ Belongs here: reading, writing, failures, the choice between OpenAI and the loca
 `triage`'s.
 """
 
+import hashlib
 import json
 import logging
 import time
@@ -18,7 +19,7 @@ import psycopg2
 
 from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, session_lock, sql
 from litgo_pipelines.intake import remote, sensitive, taxonomy
-from litgo_pipelines.intake.classifier import VERSION, Model, train
+from litgo_pipelines.intake.classifier import VERSION, Model, keep, train
 from litgo_pipelines.intake.masking import mask
 from litgo_pipelines.intake.rules import COMPLEXITY, URGENCY_H
 from litgo_pipelines.intake.taxonomy import Subarea
@@ -83,17 +84,19 @@ class TriageResult:
 def local_model(connection: Connection, directory: Path, as_of: datetime) -> tuple[str, Model]:
     """(version, model) of the instant's day: the saved one, or trained now on what was chosen before that day (UTC).
 
-    A file that cannot be read is replaced. The newest KEPT_MODELS stay.
+    A file whose content is not what its name says is replaced before it is read. The newest KEPT_MODELS stay.
     """
     day = as_of.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     version = f"{VERSION}-{taxonomy.digest()}-{day:%Y%m%d}"
-    path = directory / f"triage-{version}.npz"
-    try:
-        return version, Model.load(path)
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, EOFError):  # half a disk, or none of our files
-        path.unlink()
+    for path in directory.glob(f"triage-{version}-*.npz"):
+        try:
+            content = path.read_bytes()
+            if path.stem.rpartition("-")[2] == hashlib.sha256(content).hexdigest():
+                return version, Model.read(content)
+        except (OSError, ValueError, KeyError, EOFError):  # half a disk, or none of our files
+            pass
+        log.warning("the kept classifier %s was changed: it is trained anew", path.name)
+        path.unlink(missing_ok=True)
     with session_lock(connection, MODEL_LOCK):  # an erasure that waits for it then removes what was kept
         with connection, connection.cursor() as cursor:
             cursor.execute(sql(PACKAGE, "training.sql"), {"as_of": day, "cap": CAP, "longest": LONGEST})
@@ -102,7 +105,8 @@ def local_model(connection: Connection, directory: Path, as_of: datetime) -> tup
             ]
         model = train(labelled)
         try:
-            model.save(path)
+            content = model.content()
+            keep(directory / f"triage-{version}-{hashlib.sha256(content).hexdigest()}.npz", content)
         except OSError as error:  # a full disk: it is trained anew by the next run
             log.warning("the classifier of the day is not kept: %s", error)
     for old in sorted(directory.glob("triage-*.npz"), key=lambda file: file.stat().st_mtime)[:-KEPT_MODELS]:

@@ -3,6 +3,7 @@
 scikit-learn fits it; a saved model is arrays only and needs numpy alone, so that a run does not pay for the import.
 """
 
+import io
 import math
 import os
 import tempfile
@@ -70,30 +71,32 @@ class Model:
         share = _softmax(self.scale * (self.weights[:, columns] @ values + self.bias))
         return dict(zip(self.labels, share.tolist(), strict=True))
 
+    def content(self) -> bytes:
+        """What `read` reads."""
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            labels=np.array(self.labels),
+            vocabulary=np.array(list(self.vocabulary)),
+            idf=self.idf,
+            weights=self.weights,
+            bias=self.bias,
+            scale=self.scale,
+        )
+        return content.getvalue()
+
     def save(self, path: Path) -> None:
-        """Appears whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            try:
-                np.savez_compressed(
-                    file,
-                    labels=np.array(self.labels),
-                    vocabulary=np.array(list(self.vocabulary)),
-                    idf=self.idf,
-                    weights=self.weights,
-                    bias=self.bias,
-                    scale=self.scale,
-                )
-                file.close()
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        keep(path, self.content())
 
     @classmethod
     def load(cls, path: Path) -> "Model":
+        """Raises as `read`."""
+        return cls.read(path.read_bytes())
+
+    @classmethod
+    def read(cls, content: bytes) -> "Model":
         """Never unpickles: a file with objects inside is refused with a ValueError."""
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             return cls(
                 [Subarea(*map(str, label)) for label in stored["labels"]],
                 {str(term): column for column, term in enumerate(stored["vocabulary"])},
@@ -102,6 +105,19 @@ class Model:
                 stored["bias"],
                 float(stored["scale"]),
             )
+
+
+def keep(path: Path, content: bytes) -> None:
+    """A file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        try:
+            file.write(content)
+            file.close()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 def train(labelled: Sequence[tuple[Subarea, str]] = ()) -> Model:

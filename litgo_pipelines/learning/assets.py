@@ -292,6 +292,8 @@ def registered_model(
             {
                 "candidate_key": row.candidate_key,
                 "snapshot_sha256": row.snapshot_sha256,
+                "scorer_sha256": registry.served_sha256(candidate),
+                "seed_sha256": candidate.metrics["models"],
                 **candidate.metrics["holdout"],
             },
             ledger.Actor("learning", f"retraining {root}", at, context.run.run_id),

@@ -7,7 +7,7 @@ held-out cases (a snapshot as of an earlier instant), it is favoured, and a wors
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +36,11 @@ from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.learners import Rows
 from litgo_pipelines.models.metrics import KS, LONG, headline_k, ndcg
 from litgo_pipelines.models.ranking import Ranker
-from litgo_pipelines.models.scorer import Scorer, ScorerDamaged
+from litgo_pipelines.models.scorer import Scorer, ScorerDamaged, Served
 from litgo_pipelines.models.training import seed_averaged_ndcg
 from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
-
-if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
 
 HEURISTIC = "hand weights"  # as stored in evaluations, retrainings and ledger keys
 
@@ -83,9 +80,13 @@ def evaluate(
         raise bundle.BundleDamaged(f"{row.bundle_path} is gone: run candidate_model again")
     test_set = training_data.read_rows(path, training_data.TEST_SPLIT)
     scorers = candidate.scorers()
-    reloaded, problems = _reload_candidate(mlflow, row.mlflow_version, scorers[0], test_set)
+    hashes = ledger.scorer_hashes(cursor)
+    version = row.mlflow_version
+    reloaded, problems = _reload_candidate(mlflow, version, hashes.get(version), scorers[0], test_set)
     own = seed_averaged_ndcg(scorers, test_set, KS)
-    baseline = _score_heuristic(test_set) if champion is None else _score_champion(mlflow, champion.version, test_set)
+    baseline = (
+        _score_heuristic(test_set) if champion is None else _score_champion(mlflow, champion.version, cursor, test_set)
+    )
     fairness = None
     if not problems and baseline.ndcg is not None:
         ranker = Ranker(reloaded, row.mlflow_version, scorers[0].names)
@@ -137,17 +138,20 @@ class _Baseline:
 
 
 def _reload_candidate(
-    mlflow: MLflow, version: str, served: Scorer, test_set: Rows
-) -> "tuple[PyFuncModel | None, tuple[str, ...]]":
+    mlflow: MLflow, version: str, sha256: str | None, served: Scorer, test_set: Rows
+) -> tuple[Served | None, tuple[str, ...]]:
     """(the registered model, what is wrong with it); one that is missing or damaged is a problem, not an error."""
     try:
-        reloaded = registry.load_model(mlflow, version)
+        reloaded = registry.load_model(mlflow, version, sha256)
+        signed = registry.signature_names(mlflow, version)
     except (registry.VersionMissing, ScorerDamaged) as error:
         return None, (str(error),)
+    if signed != served.names:  # which readers other than us go by
+        return reloaded, (f"the signature names {list(signed)}, expected {list(served.names)}",)
     return reloaded, _reload_problems(reloaded, served, test_set)
 
 
-def _reload_problems(model: "PyFuncModel", trained: Scorer, test_set: Rows) -> tuple[str, ...]:
+def _reload_problems(model: Served, trained: Scorer, test_set: Rows) -> tuple[str, ...]:
     given = test_set.columns(trained.names).features
     return registry.reload_problems(model, trained.names, given, trained.scores(given))
 
@@ -165,12 +169,12 @@ def _score_heuristic(test_set: Rows) -> _Baseline:
     return _Baseline(HEURISTIC, Ranker(), ndcg(test_set.labels, scores, test_set.groups, KS))
 
 
-def _score_champion(mlflow: MLflow, version: str, test_set: Rows) -> _Baseline:
+def _score_champion(mlflow: MLflow, version: str, cursor: Cursor, test_set: Rows) -> _Baseline:
     """The champion as it is registered, with the NDCG of all its seeds."""
     name = f"{registry.MODEL_NAME}/{version}"
     try:
-        model = registry.load_model(mlflow, version)
-        seeds = registry.seed_scorers(mlflow, version)
+        model = registry.load_model(mlflow, version, ledger.scorer_hashes(cursor).get(version))
+        seeds = registry.seed_scorers(mlflow, version, ledger.seed_hashes(cursor, version))
     except (registry.VersionMissing, ScorerDamaged, bundle.BundleDamaged) as error:
         return _Baseline(name, Ranker(), None, str(error))
     if changed := _reload_problems(model, seeds[0], test_set):

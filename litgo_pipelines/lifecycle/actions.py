@@ -25,7 +25,8 @@ def promote(connection: Connection, mlflow: MLflow, folder: Path, version: str, 
     if state.champion != version:
         if reason := refusal(state, "champion", version, actor.at, by_hand=actor.by_hand):
             raise Refused(reason)
-        loads = registry.loadable(mlflow, version, folder)
+        hashes = in_transaction(connection, ledger.scorer_hashes)
+        loads = registry.loadable(mlflow, version, folder, hashes.get(version))
         if loads is None:
             mlflow.probe()
             raise MLflowUnavailable(f"the registry does not give version {version}: try again")
@@ -64,7 +65,8 @@ def roll_back_champion(
     matching ranks by the heuristic ranker until that one can be had. The same `incident` again only returns its entry.
     """
     state = in_transaction(connection, ledger.state)
-    loads = _tried(mlflow, folder, state if state.champion == version else LedgerState())
+    hashes = in_transaction(connection, ledger.scorer_hashes)
+    loads = _tried(mlflow, folder, state if state.champion == version else LedgerState(), hashes)
     successor = next((v for v, able in loads.items() if able), None)
     successor = successor or next((v for v, able in loads.items() if able is None), None)
     evidence = {**evidence, "loadable": loads}
@@ -79,11 +81,11 @@ def lift_freeze(connection: Connection, actor: Actor) -> Entry:
     return in_transaction(connection, lambda cursor: transitions.lift_freeze(cursor, actor))
 
 
-def _tried(mlflow: MLflow, folder: Path, state: LedgerState) -> dict[str, bool | None]:
+def _tried(mlflow: MLflow, folder: Path, state: LedgerState, hashes: Mapping[str, str]) -> dict[str, bool | None]:
     """Predecessors, newest first, up to the first that can be loaded: whether each can, None for nobody knows."""
     found: dict[str, bool | None] = {}
     for version in state.predecessors:
-        found[version] = registry.loadable(mlflow, version, folder)
+        found[version] = registry.loadable(mlflow, version, folder, hashes.get(version))
         if found[version]:
             break
     return found

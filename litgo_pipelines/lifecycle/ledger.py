@@ -85,6 +85,25 @@ def state(cursor: Cursor) -> states.LedgerState:
     return states.fold(states.Step(*row) for row in cursor.fetchall())
 
 
+def scorer_hashes(cursor: Cursor) -> dict[str, str]:
+    """Version → SHA-256 of the one file it is served by, as its first entry that names one says."""
+    return {version: str(hashes["scorer_sha256"]) for version, hashes in _hashes(cursor).items()}
+
+
+def seed_hashes(cursor: Cursor, version: str) -> dict[str, str] | None:
+    """Seed → SHA-256 of its file, from the same entry; None where it names none."""
+    found = _hashes(cursor).get(version, {}).get("seed_sha256")
+    return dict(found) if found else None
+
+
+def _hashes(cursor: Cursor) -> dict[str, dict[str, Any]]:
+    cursor.execute(
+        "SELECT DISTINCT ON (version) version, evidence FROM litgo.model_ledger "
+        "WHERE evidence ->> 'scorer_sha256' IS NOT NULL ORDER BY version, sequence"
+    )
+    return dict(cursor.fetchall())
+
+
 def locked_state(cursor: Cursor) -> states.LedgerState:
     """As `state`; nobody else makes a transition until this transaction ends."""
     advisory_lock(cursor, LOCK)

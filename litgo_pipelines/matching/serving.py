@@ -34,9 +34,11 @@ class Rankers:
         self._mlflow, self._folder = mlflow, folder
         self._experiments, self._holdout_points = experiments_enabled, holdout_points
         self._loaded: dict[str, Ranker] = {}
+        self._hashes: dict[str, str] = {}
 
     def __call__(self, cursor: Cursor, batch: Batch | None) -> Arms:
         """For `match_pending`: what an open batch began with, or (None) what serves now."""
+        self.know(cursor)
         if batch is not None:
             running = None
             if batch.experiment is not None and batch.phase is not None:
@@ -75,6 +77,10 @@ class Rankers:
     def _only_holdout(self, cursor: Cursor, clients: Sequence[str]) -> list[str | None]:
         return [HOLDOUT if store.in_holdout(client, self._holdout_points) else None for client in clients]
 
+    def know(self, cursor: Cursor) -> None:
+        """Read what file each version is, which `version` and `parts` compare with."""
+        self._hashes = ledger.scorer_hashes(cursor)
+
     def version(self, version: str | None) -> Ranker:
         """A version as a ranker, tried on two rows. Hand weights for None, and when it cannot rank, saying why."""
         if version is None:
@@ -85,7 +91,7 @@ class Rankers:
 
     def _load(self, version: str) -> Ranker:
         try:
-            model = registry.load_kept(self._mlflow, version, self._folder)
+            model = registry.load_kept(self._mlflow, version, self._folder, self._hashes.get(version))
             ranker = Ranker(model, version, registry.names_of(model))
             two = np.array([np.zeros(len(BASE)), np.ones(len(BASE))])
             ranker.relevance(two, ["balanced"], ["MEDIUM"], np.array([2]))

@@ -25,7 +25,7 @@ class ModelBroken(RuntimeError):
 
 @dataclass(frozen=True)
 class Ranker:
-    """`model`: a pyfunc model, None for the heuristic; `fallback`: why a champion does not rank (metric label).
+    """`model`: a `scorer.Served`, None for the heuristic; `fallback`: why a champion does not rank (metric label).
 
     `names`: the features the version was made with (`registry.names_of`); it is given those and no others.
     """

@@ -5,6 +5,7 @@ Which version serves is the ledger's business; this module only moves models.
 
 import contextlib
 import hashlib
+import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,17 +15,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from litgo_pipelines.models import scorer as scoring
 from litgo_pipelines.models.bundle import Bundle
-from litgo_pipelines.models.scorer import Scorer, Trees
+from litgo_pipelines.models.scorer import Scorer, ScorerDamaged, Served
+from litgo_pipelines.models.trial import try_in_child
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models.model import ModelInfo
-    from mlflow.pyfunc import PyFuncModel
 
     from mlflow import MlflowClient
 
@@ -99,63 +101,111 @@ def frame(features: NDArray[np.float64], names: Sequence[str]) -> "pd.DataFrame"
     return pd.DataFrame(features, columns=list(names))
 
 
-def names_of(model: "PyFuncModel") -> tuple[str, ...]:
-    """The features a loaded version asks for; empty without a signature."""
-    signature = model.metadata.signature
-    return () if signature is None else tuple(signature.inputs.input_names())
+def names_of(model: Served) -> tuple[str, ...]:
+    """The features a loaded version asks for."""
+    return model.scorer.names
 
 
-def parts(model: "PyFuncModel") -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """What each feature adds to a loaded version's score; versions of earlier code are LightGBM's own model."""
-    raw = model.get_raw_model()
-    own: Scorer = raw if hasattr(raw, "parts") else Trees("lambdamart", names_of(model), raw.model_to_string())
-    return own.parts
+def parts(model: Served) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """What each feature adds to a loaded version's score."""
+    return model.scorer.parts
 
 
-def load_model(mlflow: MLflow, version: str) -> "PyFuncModel":
-    """The version as it is served: a pyfunc model, which reorders and checks columns by its signature.
+def served_sha256(bundle: Bundle) -> str:
+    """What the ledger says of a candidate: the SHA-256 of the one file by which its version is served."""
+    return scoring.digest(scoring.dumps(bundle.scorers()[0]))
 
-    Raises VersionMissing when the registry does not have it or its files are gone.
-    """
+
+def _artifact(mlflow: MLflow, version: str, path: str) -> bytes:
+    """One file of a version. Nothing of it is interpreted. Raises VersionMissing."""
     module = mlflow.module()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            local = module.artifacts.download_artifacts(f"models:/{MODEL_NAME}/{version}/{path}", dst_path=folder)
+            return Path(local).read_bytes()
+        except (module.exceptions.MlflowException, OSError) as error:
+            mlflow.probe()  # a server that died meanwhile is no reason to call the version missing
+            raise VersionMissing(f"{MODEL_NAME} version {version} cannot be had: {error}") from error
+
+
+def _as_recorded(version: str, content: bytes, sha256: str | None) -> str:
+    """The file's text, once it is the one that the ledger names. Raises ScorerDamaged."""
+    if sha256 is None:
+        raise ScorerDamaged(
+            f"version {version}: its entry in the ledger names no SHA-256, so nobody knows what it was; "
+            "a retraining makes one that can serve"
+        )
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ScorerDamaged(f"version {version} is not the file whose SHA-256 stands in the ledger: it was changed")
+    return content.decode()
+
+
+def _download(mlflow: MLflow, version: str, sha256: str | None) -> str:
+    """The served file of a version: fetched alone, compared, and parsed by another process first."""
+    name = f"data/scorer-{sha256}.json"
+    text = _as_recorded(version, _artifact(mlflow, version, name) if sha256 else b"", sha256)
+    try_in_child(text)
+    return text
+
+
+def load_model(mlflow: MLflow, version: str, sha256: str | None) -> Served:
+    """The version as it is served. sha256: of its file, from the ledger (`ledger.scorer_hashes`).
+
+    Raises VersionMissing when the registry does not have it or its files are gone, ScorerDamaged when it is another.
+    """
+    return Served(scoring.loads(_download(mlflow, version, sha256)))
+
+
+def signature_names(mlflow: MLflow, version: str) -> tuple[str, ...]:
+    """The features that the version's signature names, for readers other than us; empty without one."""
     try:
-        return module.pyfunc.load_model(f"models:/{MODEL_NAME}/{version}")
-    except module.exceptions.MlflowException as error:
-        mlflow.probe()  # a server that died meanwhile is no reason to call the version missing
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"):
-            raise VersionMissing(f"{MODEL_NAME} version {version} cannot be loaded: {error.message}") from error
-        raise
+        described = yaml.safe_load(_artifact(mlflow, version, "MLmodel"))
+        return tuple(str(column["name"]) for column in json.loads(described["signature"]["inputs"]))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        return ()
 
 
 def kept_name(mlflow: MLflow, version: str) -> str:
-    """Folder of a version's copy: the same number means another model in another registry."""
-    return f"{MODEL_NAME}-{version}-{hashlib.sha256(mlflow.tracking_uri.encode()).hexdigest()[:8]}"
+    """File of a version's copy: the same number means another model in another registry."""
+    return f"{MODEL_NAME}-{version}-{hashlib.sha256(mlflow.tracking_uri.encode()).hexdigest()[:8]}.json"
 
 
-def load_kept(mlflow: MLflow, version: str, folder: Path) -> "PyFuncModel":
-    """As `load`, from a copy kept under `folder` once it was downloaded: serving goes on while the registry is down.
+def load_kept(mlflow: MLflow, version: str, folder: Path, sha256: str | None) -> Served:
+    """As `load_model`, from a copy kept under `folder` once it was downloaded: serving goes on without the registry.
 
-    Raises MLflowUnavailable when there is no copy and the server does not answer, VersionMissing as `load`.
+    A copy that was changed is refused and put aside as `.damaged-…`, so that the next call fetches the version anew.
+    Raises MLflowUnavailable when there is no copy and the server does not answer, else as `load_model`.
     """
     kept = folder / kept_name(mlflow, version)
-    if not kept.exists():
-        module = mlflow.module()
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
-            try:
-                local = module.artifacts.download_artifacts(f"models:/{MODEL_NAME}/{version}", dst_path=partial)
-            except (module.exceptions.MlflowException, OSError) as error:
-                mlflow.probe()
-                raise VersionMissing(f"{MODEL_NAME} version {version} cannot be had: {error}") from error
-            with contextlib.suppress(FileExistsError, OSError):  # somebody else was faster
-                Path(local).rename(kept)
-    return mlflow.library().pyfunc.load_model(str(kept))
+    try:
+        content = kept.read_bytes()
+    except FileNotFoundError:
+        text = _download(mlflow, version, sha256)
+        _keep(text, kept)
+    else:
+        try:
+            text = _as_recorded(version, content, sha256)
+        except ScorerDamaged:
+            with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+                kept.rename(folder / f".damaged-{kept.name}")
+            raise
+    return Served(scoring.loads(text))
 
 
-def loadable(mlflow: MLflow, version: str, folder: Path) -> bool | None:
+def _keep(text: str, kept: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=kept.parent, prefix=".partial-", delete=False) as file:
+        file.write(text)
+    Path(file.name).replace(kept)
+
+
+def loadable(mlflow: MLflow, version: str, folder: Path, sha256: str | None) -> bool | None:
     """Whether a version ranks two rows as it would in service; None when nobody can say, for the registry is down."""
     try:
-        model = load_kept(mlflow, version, folder)
+        try:
+            model = load_kept(mlflow, version, folder, sha256)
+        except ScorerDamaged:  # the copy, perhaps: the registry's own file is asked for
+            model = load_kept(mlflow, version, folder, sha256)
         names = names_of(model)
         scores = model.predict(frame(np.array([[0.0], [1.0]]).repeat(len(names), axis=1), names))
     except MLflowUnavailable:
@@ -165,10 +215,11 @@ def loadable(mlflow: MLflow, version: str, folder: Path) -> bool | None:
     return bool(np.shape(scores) == (2,) and np.isfinite(scores).all())
 
 
-def seed_scorers(mlflow: MLflow, version: str) -> list[Scorer]:
+def seed_scorers(mlflow: MLflow, version: str, recorded: Mapping[str, str] | None) -> list[Scorer]:
     """All seeds' scorers of a version, the served one first, from the run that registered it.
 
-    Raises VersionMissing when the run or its files are gone.
+    recorded: seed → SHA-256 of its file, from the ledger. Raises VersionMissing when the run or its files are gone,
+    ScorerDamaged when they are others than the ledger says.
     """
     from litgo_pipelines.models import bundle
 
@@ -179,6 +230,8 @@ def seed_scorers(mlflow: MLflow, version: str) -> list[Scorer]:
             local = bundle.load_bundle(Path(client.download_artifacts(run_id, "bundle", folder)))
             if local is None:
                 raise VersionMissing(f"{MODEL_NAME} version {version}: its run holds no metrics")
+            if recorded is None or local.metrics["models"] != dict(recorded):
+                raise ScorerDamaged(f"version {version}: its run holds other files than the ledger names")
             return local.scorers()
     except (module.exceptions.MlflowException, OSError) as error:
         mlflow.probe()
@@ -186,17 +239,15 @@ def seed_scorers(mlflow: MLflow, version: str) -> list[Scorer]:
 
 
 def reload_problems(
-    model: "PyFuncModel", names: Sequence[str], features: NDArray[np.float64], expected: NDArray[np.float64]
+    model: Served, names: Sequence[str], features: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> tuple[str, ...]:
     """What is wrong with a model that came back from the registry; empty when it is the one that went in.
 
-    Its signature must name the features in order, and it must give `expected`, bit for bit, also when the caller's
-    columns come in another order.
+    It must take the features in order and give `expected`, bit for bit, also when the caller's columns come in another
+    order.
     """
-    if model.metadata.signature is None:
-        return ("the registered model has no signature",)
     if names_of(model) != tuple(names):
-        return (f"the signature names {list(names_of(model))}, expected {list(names)}",)
+        return (f"the model takes {list(names_of(model))}, expected {list(names)}",)
     given = frame(features, names)
     if not np.array_equal(np.asarray(model.predict(given)), expected):
         return ("the reloaded model predicts something else than the trained one",)

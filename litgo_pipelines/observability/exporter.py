@@ -8,10 +8,11 @@ import json
 import logging
 import platform
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -33,6 +34,7 @@ from litgo_pipelines.database.errors import error_line
 from litgo_pipelines.database.watch import shut
 from litgo_pipelines.observability import dagster_state, gauges, health, job_runs
 from litgo_pipelines.observability.deadline import after
+from litgo_pipelines.observability.hosts import Hosts, is_address
 from litgo_pipelines.observability.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -42,6 +44,9 @@ log = logging.getLogger(__name__)
 STALE = 120.0  # seconds: older values do not count as read
 TICKS_EVERY = 30.0  # seconds; one query per schedule and sensor
 EXPENSIVE_EVERY = 60.0  # seconds at least between two reads of the expensive gauges
+CONNECTIONS = 16  # at once; Prometheus needs one
+CONNECTION_SECONDS = 30.0  # of one, from its start to its end
+HOSTS = "localhost,exporter"
 EXPENSIVE = 4  # their statement timeout, as a multiple of the usual one
 
 State = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]  # (row's name, sorted labels) → value
@@ -292,12 +297,53 @@ class Exporter(Collector):
         )
 
 
+class BoundedServer(ThreadingWSGIServer):
+    """At most CONNECTIONS at once, each shut when its time is over, whatever it sends or does not."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        super().__init__(*arguments, **named)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        over = threading.Timer(CONNECTION_SECONDS, shut_socket, [request])
+        over.daemon = True
+        over.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            over.cancel()
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever left in the middle is no news."""
+
+
+def shut_socket(request: socket.socket) -> None:
+    with suppress(OSError):  # it is over already
+        request.shutdown(socket.SHUT_RDWR)
+
+
 @contextmanager
-def serving(exporter: Exporter, host: str, port: int, every_seconds: float) -> Iterator[int]:
-    """The exporter on http://host:port (0: a free one, yielded): /metrics, /healthz (alive), /readyz (fresh)."""
+def serving(
+    exporter: Exporter, host: str, port: int, every_seconds: float, allowed_hosts: str = HOSTS
+) -> Iterator[int]:
+    """The exporter on http://host:port (0: a free one, yielded): /metrics, /healthz (alive), /readyz (fresh).
+
+    allowed_hosts: names by which it may be asked; addresses always.
+    """
     from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+    names = Hosts.read(allowed_hosts, setting="EXPORTER_ALLOWED_HOSTS")
+
     class Quiet(WSGIRequestHandler):
+        timeout = CONNECTION_SECONDS / 2  # without a byte
+
         def log_message(self, format: str, *args: object) -> None:
             """One log line per scrape would be noise."""
 
@@ -307,7 +353,10 @@ def serving(exporter: Exporter, host: str, port: int, every_seconds: float) -> I
     metrics = make_wsgi_app(registry)
 
     def application(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
+        path, asked = environ["PATH_INFO"], environ.get("HTTP_HOST", "")
+        if not (names.allow(asked) or is_address(asked)):
+            start("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+            return [b"this Host is not in EXPORTER_ALLOWED_HOSTS"]
         if path == "/metrics":
             return metrics(environ, start)
         good = {"/healthz": alive(), "/readyz": alive() and exporter.fresh}.get(path)
@@ -324,7 +373,7 @@ def serving(exporter: Exporter, host: str, port: int, every_seconds: float) -> I
     def alive() -> bool:
         return all(reader.is_alive() for reader in readers)
 
-    with make_server(host, port, application, ThreadingWSGIServer, Quiet) as server:
+    with make_server(host, port, application, BoundedServer, Quiet) as server:
         for reader in readers:
             reader.start()
         thread = threading.Thread(target=server.serve_forever, daemon=True, name="http")

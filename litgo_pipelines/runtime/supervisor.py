@@ -33,15 +33,15 @@ LOCATION = "litgo_pipelines"
 DEFINITIONS = "litgo_pipelines.definitions"
 STOPS_IN = 8.0  # seconds, of all services
 URLS = ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL")
+LOGIN = ("LITGO_UI_USERS", "LITGO_UI_SESSION_KEY")  # for the webserver alone
 # Keys of external services: for the processes that run steps, not for those that show things.
 KEYS = (
     "OPENAI_API_KEY",
     "DOCUSIGN_PRIVATE_KEY",
     "ONESIGNAL_API_KEY",
     "SENDGRID_API_KEY",
-    "LITGO_UI_USERS",
-    "LITGO_UI_SESSION_KEY",
     "LITGO_BACKUP_PASSPHRASE",
+    *LOGIN,
 )
 
 
@@ -275,7 +275,7 @@ def code_server(environment: Mapping[str, str], module: str = DEFINITIONS) -> It
         )
         command = [sys.executable, "-m", "litgo_pipelines.runtime.code_server", "--socket", str(path)]
         command += ["--module-name", module, "--location-name", LOCATION]
-        yield Service("code-server", command, socket=path), workspace
+        yield Service("code-server", command, socket=path, withheld=LOGIN), workspace
 
 
 def dagster_services(file: Path) -> list[Service]:
@@ -288,7 +288,11 @@ def dagster_services(file: Path) -> list[Service]:
             [sys.executable, "-m", "litgo_pipelines.runtime.webserver", "-h", HOST, "-p", str(port), *workspace],
             port,
         ),
-        Service("dagster-daemon", [sys.executable, "-m", "litgo_pipelines.runtime.daemon", "run", *workspace]),
+        Service(
+            "dagster-daemon",
+            [sys.executable, "-m", "litgo_pipelines.runtime.daemon", "run", *workspace],
+            withheld=LOGIN,
+        ),
     ]
 
 

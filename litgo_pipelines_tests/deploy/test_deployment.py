@@ -13,7 +13,7 @@ import requests
 from litgo_pipelines.database import roles
 from litgo_pipelines_tests.worlds.machine import HOST, Machine, dump
 
-GIVEN = {"GRAFANA_ADMIN_PASSWORD": "given", "OFFER_HOURS": "12"}
+GIVEN = {"OFFER_HOURS": "12"}
 KEYS = {name: f"canary-{name}-7f3a" for name in ("openai_api_key", "onesignal_api_key", "sendgrid_api_key")}
 LAUNCH = """
 mutation ($job: String!, $config: RunConfigData) {

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -429,8 +430,12 @@ def test_the_model_learns_what_people_chose_and_not_what_it_guessed(
     assert again == version
     assert loaded.probabilities(text) == learned.probabilities(text)
     (saved,) = tmp_path.iterdir()
-    saved.write_bytes(b"half a file")
-    assert local_model(connection, tmp_path, NOW)[1].probabilities(text) == learned.probabilities(text)
+    whole = saved.read_bytes()
+    other = replace(learned, labels=[*reversed(learned.labels)]).content()  # valid, and another
+    for changed in (b"half a file", b"", whole[:-1], whole[:999] + bytes([whole[999] ^ 1]) + whole[1000:], other):
+        saved.write_bytes(changed)
+        assert local_model(connection, tmp_path, NOW)[1].probabilities(text) == learned.probabilities(text)
+        assert saved.read_bytes() == whole
 
 
 def test_on_a_full_disk_the_classifier_works_without_being_kept(connection: Any, tmp_path: Path) -> None:

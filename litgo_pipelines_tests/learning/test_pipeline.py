@@ -141,7 +141,9 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
 
     # What comes back from the registry is what went in, whatever the order of the caller's columns.
     assert row.snapshot_path is not None
-    model = registry.load_model(mlflow, row.mlflow_version)
+    with connect(url) as connection, connection.cursor() as cursor:
+        recorded = ledger.scorer_hashes(cursor)[row.mlflow_version]
+    model = registry.load_model(mlflow, row.mlflow_version, recorded)
     own = bundle.load_bundle(settings().home / str(row.bundle_path))
     assert own is not None
     features = read_rows(settings().home / row.snapshot_path, "holdout").columns(own.names).features
@@ -175,7 +177,8 @@ def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketpl
 
     # A champion that cannot be loaded is no baseline, and without a baseline nothing passes.
     lost = ledger.Entry(9, "champion", "k", "9999", {}, "r")
-    decision = evaluation.evaluate(mlflow, third, lost, settings(), cursor, AS_OF)["decision"]
+    with connect(url) as connection, connection.cursor() as cursor:
+        decision = evaluation.evaluate(mlflow, third, lost, settings(), cursor, AS_OF)["decision"]
     assert decision["outcome"] == "rejected"
     assert "9999" in decision["reasons"][-1]
 

@@ -19,7 +19,7 @@ from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import ACTOR_TAG, UNAUTHENTICATED
 from litgo_pipelines_tests.support import free_port
-from litgo_pipelines_tests.worlds.lifecycle import Life
+from litgo_pipelines_tests.worlds.lifecycle import SERVED, Life
 
 pytestmark = pytest.mark.one_server
 
@@ -116,7 +116,7 @@ def test_a_rollback_does_not_wait_for_mlflow(
         hand(actions.promote, "5", store=down)
     # a kept copy of an older one is better than a newer one that nobody can load
     kept = MLflow(tracking_uri=mlflow.tracking_uri)
-    assert loadable(kept, "1", tmp_path / "served")
+    assert loadable(kept, "1", tmp_path / "served", SERVED["scorer_sha256"])
     for copy in (tmp_path / "served").iterdir():
         name = actions.registry.kept_name(down, "1")
         copy.rename(copy.with_name(name))
@@ -142,7 +142,7 @@ def test_two_at_once_take_one_decision(life: Life, mlflow: MLflow, tmp_path: Pat
             except ledger.Refused as error:
                 outcomes.append(str(error))
 
-    loadable(mlflow, "2", tmp_path)
+    loadable(mlflow, "2", tmp_path, SERVED["scorer_sha256"])
     threads = [threading.Thread(target=decide, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()

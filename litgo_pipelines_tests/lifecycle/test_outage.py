@@ -29,7 +29,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
 from litgo_pipelines_tests.support import free_port
 from litgo_pipelines_tests.worlds.experiments import DAY, Lab
-from litgo_pipelines_tests.worlds.lifecycle import Life
+from litgo_pipelines_tests.worlds.lifecycle import SERVED, Life
 from litgo_pipelines_tests.worlds.monitoring import Market
 
 MINUTE = timedelta(minutes=1)
@@ -123,7 +123,7 @@ def test_an_hour_without_mlflow_loses_and_doubles_nothing(
     server.start()
     try:
         for version in ("1", "2"):  # both rank already: matching keeps a copy
-            registry.load_kept(mlflow, version, settings().served_models)
+            registry.load_kept(mlflow, version, settings().served_models, SERVED["scorer_sha256"])
         life.do(lambda cursor: reconcile(mlflow, cursor, begin - MINUTE))
         life.candidate("3")
         life.do(lambda c: retrainings.begin(c, "trained before", begin - DAY))

@@ -16,7 +16,7 @@ from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.matching import explain
 from litgo_pipelines.matching.plan import read_plan
 from litgo_pipelines.matching.serving import Rankers
-from litgo_pipelines.models import registry
+from litgo_pipelines.models import registry, scorer
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.models.scorer import earlier_trees
@@ -112,10 +112,12 @@ def champion(database_url: str, home: Path) -> str:
     module = mlflow.module()
     experiment = module.create_experiment("e", artifact_location=(home / "artifacts").as_uri())
     with module.start_run(experiment_id=experiment):
-        logged = registry.log_scorer(module, earlier_trees(booster.model_to_string(), FEATURES), features[:2])
+        served = earlier_trees(booster.model_to_string(), FEATURES)
+        logged = registry.log_scorer(module, served, features[:2])
         module.register_model(logged.model_uri, registry.MODEL_NAME)
+    named = {"scorer_sha256": scorer.digest(scorer.dumps(served))}
     with connect(database_url) as connection, connection.cursor() as cursor:
-        ledger.append(cursor, "champion", "k", "1", {}, "run", 0)
+        ledger.append(cursor, "champion", "k", "1", named, "run", 0)
     return uri
 
 
@@ -135,7 +137,9 @@ def test_the_champion_ranks_also_while_its_registry_is_down(database_url: str, c
     with connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT case_id::text FROM litgo.matchings LIMIT 1")
         (found,) = explain.read_matchings(cursor, cursor.fetchone()[0])
-    parts = explain.contributions(found, Rankers(MLflow(tracking_uri=champion), settings().served_models).parts("1"))
+        rankers = Rankers(MLflow(tracking_uri=champion), settings().served_models)
+        rankers.know(cursor)
+    parts = explain.contributions(found, rankers.parts("1"))
     # SHAP values and one constant sum to the log-odds
     relevance = np.array([entry["relevance"] for entry in found.considered])
     rest = np.log(relevance / (1 - relevance)) - [sum(added.values()) for added in parts]

@@ -20,7 +20,7 @@ from litgo_pipelines.persons.erase import Places
 from litgo_pipelines.persons.held import HELD, KNOWN, NOBODY
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines_tests.support import until
-from litgo_pipelines_tests.worlds.lifecycle import mlflow, mlflow_template
+from litgo_pipelines_tests.worlds.lifecycle import SERVED, mlflow, mlflow_template
 from litgo_pipelines_tests.worlds.persons import AT, RESUME, TEXT, People, fill, hashed
 from litgo_pipelines_tests.worlds.processes import Child, kill_self, killed
 
@@ -325,7 +325,7 @@ def test_copies_in_mlflow_lose_the_rows_and_the_examples(database_url: str, tmp_
     assert [row["case_id"] for row in pq.read_table(kept / path.name).to_pylist()] == [people.other_case]
     assert people.lawyer not in (kept / "about.md").read_text()
     assert not (model / "input_example.json").exists()
-    assert registry.loadable(mlflow, "1", tmp_path / "served")
+    assert registry.loadable(mlflow, "1", tmp_path / "served", SERVED["scorer_sha256"])
 
 
 def test_under_the_role_of_the_pipelines(database_url: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from litgo_pipelines.automation import asset_job
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.learning import retrainings
-from litgo_pipelines.models import registry
+from litgo_pipelines.models import registry, scorer
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.scorer import earlier_trees
 from litgo_pipelines.observability.metrics import add, count
@@ -241,15 +241,15 @@ def test_a_clock_that_jumps_ahead_costs_two_days_a_night(
 
 def test_archived_versions_lose_their_files_and_stay_in_the_registry(life: Life, tmp_path: Path, home: Path) -> None:
     mlflow = MLflow(tracking_uri=f"sqlite:///{tmp_path / 'own.db'}")
-    serving = store_with_two_versions(mlflow, tmp_path)
+    sha256 = store_with_two_versions(mlflow, tmp_path)
     life.champion("1")
     life.archived("2")
     at = life.at
     assert prune(life, mlflow, at + 399 * DAY)["in all"] == 0
     assert prune(life, mlflow, at + 401 * DAY)["in all"] == 1
-    assert registry.load_model(mlflow, "1").metadata.signature == serving
+    assert registry.load_model(mlflow, "1", sha256).scorer.names == FEATURES
     with pytest.raises(registry.VersionMissing):
-        registry.load_model(mlflow, "2")
+        registry.load_model(mlflow, "2", sha256)
     client = mlflow.client()
     assert client.get_model_version(registry.MODEL_NAME, "2").tags["files_deleted"]
     assert client.get_run(str(client.get_model_version(registry.MODEL_NAME, "2").run_id)).data.metrics == {"ndcg": 0.5}
@@ -265,8 +265,8 @@ def test_without_mlflow_the_rest_is_done(life: Life, home: Path) -> None:
     assert "does not answer" in str(found["deleted"])
 
 
-def store_with_two_versions(mlflow: MLflow, folder: Path) -> Any:
-    """Two models with files of their own; returns the signature of the first."""
+def store_with_two_versions(mlflow: MLflow, folder: Path) -> str:
+    """Two versions with files of their own and one content; returns its SHA-256."""
     import lightgbm as lgb
     import numpy as np
 
@@ -278,11 +278,12 @@ def store_with_two_versions(mlflow: MLflow, folder: Path) -> Any:
     client.create_registered_model(registry.MODEL_NAME)
     for _ in range(2):
         with module.start_run(experiment_id=experiment) as run:
-            logged = registry.log_scorer(module, earlier_trees(booster.model_to_string(), FEATURES), features[:2])
+            served = earlier_trees(booster.model_to_string(), FEATURES)
+            logged = registry.log_scorer(module, served, features[:2])
             module.log_metric("ndcg", 0.5)
             module.log_text("m", "bundle/model-1.txt")
             client.create_model_version(registry.MODEL_NAME, logged.model_uri, run.info.run_id)
-    return registry.load_model(mlflow, "1").metadata.signature
+    return scorer.digest(scorer.dumps(served))
 
 
 def test_rows_about_people_go_when_their_matter_is_over(life: Life, mlflow: MLflow, home: Path) -> None:

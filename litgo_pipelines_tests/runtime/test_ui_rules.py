@@ -5,9 +5,10 @@ from starlette.datastructures import Headers
 from typer.testing import CliRunner
 
 from litgo_pipelines.cli import app
+from litgo_pipelines.observability.hosts import Hosts
 from litgo_pipelines.runtime.ui.accounts import Sessions, Tries, hashed, matches, read_accounts
 from litgo_pipelines.runtime.ui.doors import Access
-from litgo_pipelines.runtime.ui.rules import Hosts, as_pages_send, local_path, only_reads, same_origin
+from litgo_pipelines.runtime.ui.rules import as_pages_send, local_path, only_reads, same_origin
 from litgo_pipelines.settings import Settings, SettingsError
 
 HASH = hashed("a long password")

@@ -12,13 +12,14 @@ from litgo_pipelines.database import connect
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.ledger import Actor
 from litgo_pipelines.lifecycle.states import LedgerState
-from litgo_pipelines.models import registry
+from litgo_pipelines.models import registry, scorer
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.scorer import earlier_trees
 from litgo_pipelines.resources.mlflow import MLflow
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VERSIONS = 5
+SERVED: dict[str, str] = {}  # what the ledger says of the store's one model, once there is a store
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,9 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     experiment = module.create_experiment("e", artifact_location=(folder / "artifacts").as_uri())
     with module.start_run(experiment_id=experiment) as run:
-        logged = registry.log_scorer(module, earlier_trees(booster.model_to_string(), FEATURES), features[:2])
+        served = earlier_trees(booster.model_to_string(), FEATURES)
+        SERVED["scorer_sha256"] = scorer.digest(scorer.dumps(served))
+        logged = registry.log_scorer(module, served, features[:2])
         client.create_registered_model(registry.MODEL_NAME)
         for _ in range(VERSIONS):
             client.create_model_version(registry.MODEL_NAME, logged.model_uri, run.info.run_id)
@@ -66,7 +69,7 @@ class Life:
             return function(cursor, *arguments, **named)
 
     def candidate(self, version: str, data: str | None = None) -> ledger.Entry:
-        evidence = {"snapshot_sha256": data or f"data {version}"}
+        evidence = {"snapshot_sha256": data or f"data {version}", **SERVED}
         return self.do(transitions.enter, version, f"key {version}", evidence, self.by())
 
     def challenger(self, version: str) -> ledger.Entry:

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from litgo_pipelines.observability.hosts import Hosts
 from litgo_pipelines.runtime.ui import pages, rules
 from litgo_pipelines.runtime.ui.accounts import Identity, Sessions, Tries, read_accounts
 from litgo_pipelines.settings import Settings, SettingsError
@@ -43,7 +44,7 @@ NO_FRAMES = "frame-ancestors 'none'; object-src 'none'; form-action 'self'"
 class Access:
     """Who may ask for what, from the settings. Without accounts and proxy everyone who gets here is an operator."""
 
-    hosts: rules.Hosts
+    hosts: Hosts
     sessions: Sessions
     proxy_header: str | None = None
     proxies: tuple[rules.Network, ...] = ()
@@ -63,7 +64,7 @@ class Access:
         if values.litgo_ui_proxy_header and not proxies:
             raise SettingsError("LITGO_UI_PROXY_HEADER needs LITGO_UI_PROXIES: the proxy's addresses")
         return cls(
-            hosts=rules.Hosts.read(values.dagster_allowed_hosts, public[2].partition("/")[0]),
+            hosts=Hosts.read(values.dagster_allowed_hosts, public[2].partition("/")[0]),
             sessions=Sessions(key, read_accounts(values.litgo_ui_users), values.litgo_ui_session_hours * 3600),
             proxy_header=values.litgo_ui_proxy_header or None,
             proxies=proxies,

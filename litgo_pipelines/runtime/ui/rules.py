@@ -2,40 +2,16 @@
 
 import ipaddress
 import json
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
 
+from litgo_pipelines.observability.hosts import AUTHORITY
 from litgo_pipelines.settings import SettingsError
 
-AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)(?::(?P<port>[0-9]{1,5}))?")
 LONGEST = 20_000  # tokens of a GraphQL document; the longest of Dagster's pages has a tenth
 JSON_TYPES = ("application/json", "application/graphql")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@dataclass(frozen=True)
-class Hosts:
-    """Names under which the pages may be asked for; one without a port stands for any port."""
-
-    allowed: frozenset[tuple[str, str | None]]
-
-    @classmethod
-    def read(cls, text: str, *more: str) -> "Hosts":
-        """From a list with commas. Raises SettingsError for a name that no browser would send."""
-        names = [name.strip().lower() for name in [*text.split(","), *more] if name.strip()]
-        found = [AUTHORITY.fullmatch(name) for name in names]
-        if not names or None in found:
-            raise SettingsError("DAGSTER_ALLOWED_HOSTS is a list like localhost,127.0.0.1,dagster.example.com:8443")
-        return cls(frozenset((match["host"], match["port"]) for match in found if match))
-
-    def allow(self, host: str) -> bool:
-        match = AUTHORITY.fullmatch(host.lower())
-        return match is not None and not self.allowed.isdisjoint(
-            {(match["host"], None), (match["host"], match["port"])}
-        )
 
 
 def same_origin(origin: str, host: str) -> bool:
