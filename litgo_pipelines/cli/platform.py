@@ -76,6 +76,36 @@ def exporter() -> None:
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
+    """One screen: what runs, waits or is late, the champion, the last night and backup. Exit code 1: look."""
+    import time
+
+    from litgo_pipelines.observability import status as page
+    from litgo_pipelines.observability.exporter import Exporter
+
+    with supervisor.platform() as environment:
+        os.environ.update(environment)
+
+        def instance() -> "DagsterInstance":
+            from dagster import DagsterInstance
+
+            return DagsterInstance.get()
+
+        source = Exporter(environment["LITGO_DATABASE_URL"], instance, settings().home)
+        for name in ("dagster", "database"):
+            source.sources[name].refresh(name)
+        services = (
+            supervisor.mlflow_service(environment),
+            *supervisor.dagster_services(Path()),
+            supervisor.exporter_service(),
+        )
+        answers = {service.name: service.answers() for service in services if service.port}
+        said = page.lines(page.series(source.collect()), answers, time.time())
+    typer.echo(json.dumps(page.as_rows(said)) if as_json else page.as_text(said))
+    raise typer.Exit(any(line.state == page.BAD for line in said))
+
+
 @app.command("ui-user")
 def ui_user(
     name: str,

@@ -1,0 +1,119 @@
+"""Status on one screen, for an operator in a hurry: what runs, what waits, what is late, and what was last. Pure.
+
+The figures are those of /metrics; where they come from is `exporter`'s.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+from prometheus_client.metrics_core import Metric
+
+from litgo_pipelines.jobs import HOUR
+from litgo_pipelines.observability import health
+
+NIGHT_HOURS, BACKUP_HOURS = 26, 26
+GOOD, BAD, UNKNOWN = "ok", "LOOK", "?"
+
+
+@dataclass(frozen=True)
+class Line:
+    """`state`: GOOD, BAD, or UNKNOWN where nothing was read."""
+
+    what: str
+    state: str
+    figure: str
+
+
+Series = Mapping[str, dict[tuple[str, ...], float]]
+
+
+def series(families: Iterable[Metric]) -> Series:
+    """Name → label values → value."""
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in families:
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return found
+
+
+def ago(seconds: float) -> str:
+    """A duration in the largest unit it has two of."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def lines(found: Series, answers: Mapping[str, bool], now: float) -> list[Line]:
+    """What an operator looks at, in that order. `answers`: service → whether its port does; now: seconds since 1970."""
+    said = [Line(name, GOOD if up else BAD, "answers" if up else "does not answer") for name, up in answers.items()]
+    beats = found.get("dagster_daemon_heartbeat_timestamp_seconds", {})
+    for (daemon,), at in sorted(beats.items()):
+        said.append(Line(f"daemon {daemon}", _within(now - at, health.HEARTBEAT), f"beat {ago(now - at)} ago"))
+    if not beats:
+        said.append(Line("Dagster's daemons", BAD, "no heartbeat: nothing starts by itself"))
+    for queue, limit in health.QUEUES.items():
+        values = found.get(queue, {})
+        name = queue.removesuffix("_age_seconds").replace("_", " ")
+        said += [
+            Line(name, _within(age, limit), f"waits for {ago(age)}" if age else "nothing") for age in values.values()
+        ]
+        if not values:
+            said.append(Line(name, UNKNOWN, "not read"))
+    for (stage, urgency), number in sorted(found.get("urgent_waits_cases", {}).items()):
+        if number:
+            said.append(Line(f"cases for {stage}, {urgency}", GOOD, f"{number:.0f}"))
+    for name, what in (("matching_dead_letters", "cases that failed"), ("outbox_dead_messages", "messages given up")):
+        said += [Line(what, BAD if n else GOOD, f"{n:.0f}") for n in found.get(name, {}).values()]
+    last = found.get("job_last_success_timestamp_seconds", {})
+    for job, limit in sorted(health.FRESH.items()):
+        ended = last.get((job,))
+        if ended is None or now - ended > limit:
+            figure = "never succeeded" if ended is None else f"succeeded {ago(now - ended)} ago"
+            said.append(Line(f"job {job}", BAD, figure))
+    for (service,), state in sorted(found.get("circuit_breaker_state", {}).items()):
+        if state:
+            said.append(Line(f"service {service}", BAD, "circuit open: its fallback works"))
+    said += _newest(found, now)
+    score = found.get("system_health_score", {}).get(())
+    return [
+        *said,
+        Line("health", UNKNOWN, "not read") if score is None else Line("health", _fine(score), f"{score:.2f}"),
+    ]
+
+
+def _newest(found: Series, now: float) -> list[Line]:
+    serving = [version for alias, version in found.get("model_version_info", {}) if alias == "champion"]
+    said = [
+        Line("champion", GOOD, f"version {serving[0]}") if serving else Line("champion", BAD, "none: heuristic ranker")
+    ]
+    for name, what, hours in (
+        ("equity_last_night_timestamp_seconds", "last night of equity", NIGHT_HOURS),
+        ("last_backup_timestamp_seconds", "last backup", BACKUP_HOURS),
+    ):
+        at = found.get(name, {}).get(())
+        said.append(
+            Line(what, BAD, "none")
+            if at is None
+            else Line(what, _within(now - at, hours * HOUR), f"{ago(now - at)} ago")
+        )
+    return said
+
+
+def _within(age: float, limit: float) -> str:
+    return GOOD if age <= limit else BAD
+
+
+def _fine(score: float) -> str:
+    return GOOD if score >= 0.7 else BAD
+
+
+def as_text(said: list[Line]) -> str:
+    """A line each; those to look at stand first."""
+    width = max(len(line.what) for line in said)
+    ordered = sorted(said, key=lambda line: line.state != BAD)
+    return "\n".join(f"{line.state:<4}  {line.what:<{width}}  {line.figure}" for line in ordered)
+
+
+def as_rows(said: list[Line]) -> list[dict[str, str]]:
+    return [asdict(line) for line in said]
