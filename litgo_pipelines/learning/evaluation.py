@@ -108,7 +108,9 @@ def evaluate(
         evenness=Evenness(fairness["candidate"]["gini"], fairness["baseline"]["gini"]) if fairness else None,
         k=k,
         rivals=_rivals(scorers[0], test_set, k),
-        freshness=None if champion is None else _freshness(cursor, row.as_of, champion.version, at),
+        freshness=_freshness(cursor, row.as_of, champion.version, at)
+        if champion is not None and baseline.ndcg is not None
+        else None,
     ).as_dict()
     if baseline.missing:
         decision["reasons"].append(baseline.missing)
