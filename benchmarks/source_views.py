@@ -76,7 +76,7 @@ def take(connection: Connection, cases: list[str]) -> dict[str, float]:
     seconds = {"nightly statement": run_night(connection, NIGHT, AS_OF, capacity_rules()).seconds}
     connection.rollback()
     with connection.cursor() as cursor:
-        found = read_cases(cursor, cases, [1] * len(cases), "balanced")
+        found = read_cases(cursor, cases, [1] * len(cases), "balanced", AS_OF)
         began = time.monotonic()
         search(cursor, found, Plan().radii_km, AS_OF)
         seconds["matching's candidates"] = time.monotonic() - began
