@@ -256,7 +256,7 @@ class Exporter(Collector):
         if self.ready:
             yield GaugeMetricFamily("litgo_metrics_age_seconds", "Since the values shown here were read.", database.age)
         unread = GaugeMetricFamily(
-            "litgo_gauge_unread", "1: a gauge that could not be read; others are not held up.", labels=["gauge"]
+            "litgo_figure_unread", "1: a gauge that could not be read; others are not held up.", labels=["gauge"]
         )
         for name, wrong in self._unread.items():
             unread.add_metric([name], float(wrong))

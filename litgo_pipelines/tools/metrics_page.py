@@ -63,7 +63,7 @@ def _lines() -> Iterator[str]:
         every = f"{gauge.every:g} s" if gauge.every else "time"
         yield f"| `{name}` | {', '.join(gauge.labels)} | {gauge.most} | {every} | {gauge.help} |"
     yield (
-        "\nBesides: `database_up`, `litgo_source_up{source}`, `litgo_gauge_unread{gauge}`, "
+        "\nBesides: `database_up`, `litgo_source_up{source}`, `litgo_figure_unread{gauge}`, "
         "`litgo_metrics_age_seconds`, `litgo_build_info`, "
         "`job_freshness_limit_seconds{job_name}`, `disk_free_bytes` and `disk_size_bytes` of LITGO_HOME's disk, "
         "`dagster_daemon_heartbeat_timestamp_seconds{daemon}`, `dagster_runs{status}`, "

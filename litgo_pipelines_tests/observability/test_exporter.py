@@ -406,12 +406,12 @@ def test_a_gauge_that_is_not_read_is_a_metric(
     monkeypatch.setitem(GAUGES, name, replace(sound, query=broken))
     exporter.refresh()
     found = samples_of(exporter)
-    unread = {gauge for gauge in GAUGES if found[f"litgo_gauge_unread[('gauge', '{gauge}')]"]}
+    unread = {gauge for gauge in GAUGES if found[f"litgo_figure_unread[('gauge', '{gauge}')]"]}
     assert unread == {name}
     assert found["outbox_pending_messages[]"] == 0
     monkeypatch.setitem(GAUGES, name, sound)
     exporter.refresh()
-    assert sum(value for key, value in samples_of(exporter).items() if key.startswith("litgo_gauge_unread")) == 0
+    assert sum(value for key, value in samples_of(exporter).items() if key.startswith("litgo_figure_unread")) == 0
 
 
 @pytest.mark.one_server
