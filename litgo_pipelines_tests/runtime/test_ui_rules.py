@@ -36,6 +36,7 @@ def test_a_hash_belongs_to_one_password() -> None:
         f"ana:operator:{HASH.replace('scrypt.15', 'scrypt.1')}",
         f"ana:operator:{HASH} ana:viewer:{OTHER}",
     ],
+    ids=range(9),  # each process has other hashes
 )
 def test_an_account_that_cannot_be_used_stops_the_start_without_its_hash(entry: str) -> None:
     with pytest.raises(SettingsError, match="LITGO_UI_USERS") as refused:
