@@ -18,7 +18,8 @@ from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.simulation.docusign import ACCOUNT, INTEGRATION, USER, FakeDocuSign
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
-NOW = datetime.now(UTC).replace(microsecond=0)  # DocuSign's week of transaction ids is by the real clock
+# DocuSign's week of transaction ids is by the real clock; a run half an hour later must not lie in the future
+NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
 
 
 @pytest.fixture(scope="session")
