@@ -83,7 +83,11 @@ def run(folder: Path, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", folder, folder],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+        env={
+            **{name: value for name, value in os.environ.items() if name != "LITGO_PROOFS"},
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,

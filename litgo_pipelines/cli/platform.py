@@ -102,7 +102,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")]
         )
         answers = {service.name: service.answers() for service in services if service.port}
         said = page.lines(page.series(source.collect()), answers, time.time())
-    typer.echo(json.dumps(page.as_rows(said)) if as_json else page.as_text(said))
+    say(json.dumps(page.as_rows(said)) if as_json else page.as_text(said))
     raise typer.Exit(any(line.state == page.BAD for line in said))
 
 

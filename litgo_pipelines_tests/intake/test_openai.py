@@ -74,7 +74,7 @@ def test_the_loopback_server_answers_as_openai_specifies(specification: dict[str
 def test_the_schema_takes_what_we_take_and_nothing_else() -> None:
     import jsonschema
 
-    schema = remote.schema(POSSIBLE)
+    schema: dict[str, Any] = remote.schema(POSSIBLE)
     jsonschema.Draft202012Validator.check_schema(schema)
     assert set(schema["required"]) == set(schema["properties"]) == set(remote.Answer.model_fields)
     for label in POSSIBLE:

@@ -35,7 +35,7 @@ def judge(life: Life, version: str, outcome: str = "passed", *, experiments: boo
             (AT + timedelta(days=int(version)), root),
         )
         row = retrainings.get(cursor, root)
-        result = verdict(outcome) | ({"fairness": fairness} if fairness else {})
+        result: Any = verdict(outcome) | ({"fairness": fairness} if fairness else {})
         return evaluation.record_verdict(cursor, row, result, life.at, "run", experiments=experiments)
 
     if version not in life.state().stages:

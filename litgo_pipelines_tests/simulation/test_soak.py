@@ -185,7 +185,12 @@ def test_what_is_lost_or_counted_wrong_is_found(database_url: str, vendors: soak
         market.offer(market.case(created_at=NOW + MINUTE), lawyer)
         put(cursor, [Message("offer", TEAM, "once", {})], NOW)
         broken = {rule: n for rule, n in soak_audit.broken_rules(cursor, NOW).items() if n}
-        assert broken == {"cases without offers and without a reason": 1, "messages that still wait": 1}
+        assert broken == {
+            "cases without offers and without a reason": 1,
+            "messages that still wait": 1,
+            "case that waits unseen": 1,
+            "message that waits unseen": 1,
+        }
         after = soak_audit.totals(cursor)
         assert soak_audit.miscounted(before, after) == {"offers_created_total": (0, 1)}
         add(cursor, [count("offers_created_total")])
