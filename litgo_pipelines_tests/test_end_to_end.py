@@ -119,6 +119,8 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
         "notifications",
         "suppressions",
         "retention",
+        "persons",
+        "backup",
     }
     assert {node["groupName"] for node in assets} == groups
     models = requests.get(
