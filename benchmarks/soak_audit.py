@@ -17,6 +17,7 @@ from benchmarks.soak_vendors import Vendors
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.observability import unattended
 
+LOOP_SECONDS = 5  # of Dagster's daemon: sensors are looked at no more often
 COOLED_DOWN = timedelta(seconds=60)  # a case that comes within a minute after a kill came during it
 
 # Each gives how many rows break a rule. `since`: when feeding began; `offers`: the most a round has.
@@ -262,7 +263,7 @@ def due(since: datetime, until: datetime) -> dict[str, float]:
     from litgo_pipelines import automation
 
     expected: dict[str, float] = {
-        sensor.name: (until - since).total_seconds() / (sensor.minimum_interval_seconds or 30)
+        sensor.name: (until - since).total_seconds() / max(sensor.minimum_interval_seconds or 30, LOOP_SECONDS)
         for sensor in automation.sensors
     }
     for schedule in automation.schedules:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 LATE_AFTER = timedelta(minutes=30)
 FOLLOWING = {"dagster/max_retries": "2", "dagster/max_runtime": "600"}
-SECONDS = 5  # between two looks for cases, contracts and messages: somebody waits for them
+# Between two looks for cases, contracts and messages: somebody waits for them. Dagster looks at its sensors every five
+# seconds, and one that asks for five itself is often just too early.
+SECONDS = 4
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
