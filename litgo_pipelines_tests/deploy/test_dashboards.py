@@ -22,6 +22,7 @@ from litgo_pipelines.observability.exporter import Exporter, serving
 from litgo_pipelines.observability.metrics import METRICS
 from litgo_pipelines.tools.dashboards import __main__ as dashboards
 from litgo_pipelines.tools.dashboards import parts
+from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.prometheus import RULES, ask, fill, wait_for, watching
 
 ROOT = RULES.parents[1]
@@ -181,6 +182,7 @@ def prometheus(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         exporter = Exporter(database_url, lambda: instance, home=tmp_path)
         with serving(exporter, "127.0.0.1", 0, 0.3) as port, watching(tmp_path, port) as url:
             start = time.time()
+            execute(database_url, "INSERT INTO litgo.backups VALUES ('one', now(), 1)")
             fill(database_url, instance, tmp_path)
             seen = time.time()
             wait_for(
