@@ -12,7 +12,7 @@ import dagster as dg
 from litgo_pipelines import steps
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.equity.assets import NIGHTS
-from litgo_pipelines.jobs import AUTOMATIC, EXAMS, Job, run_tags
+from litgo_pipelines.jobs import AUTOMATIC, EXAMS, FOLLOWING_SENSOR, Job, run_tags
 from litgo_pipelines.learning import retrain, retrainings
 from litgo_pipelines.marketplace.schema import TABLES
 from litgo_pipelines.notifications.run_failures import failed_runs_sensor
@@ -393,7 +393,7 @@ def missed_vectors_sensor(
 
 # What simply follows another asset says so beside it (`automation_condition`); this is who looks.
 following_sensor = dg.AutomationConditionSensorDefinition(
-    "following_sensor",
+    FOLLOWING_SENSOR,
     target=dg.AssetSelection.assets("experiment_report"),
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=60,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from litgo_pipelines.owners import Owner
 
 HOUR = 3600.0
+FOLLOWING_SENSOR = "following_sensor"  # requests what follows another asset; its runs are of no job of the list
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from litgo_pipelines.cli.session import say
+from litgo_pipelines.database.embedded import Ended, unwound_at_sigterm
 from litgo_pipelines.runtime import supervisor
 from litgo_pipelines.settings import SettingsError, settings
 
@@ -29,10 +30,10 @@ SeedOption = Annotated[int, typer.Option(help="same seed and sizes, same marketp
 @app.command()
 def up() -> None:
     """Everything on loopback until Ctrl-C: Postgres, MLflow, Dagster webserver and daemon, /metrics."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` would have it ignored
     try:
         with (
+            unwound_at_sigterm(),
             supervisor.alone(settings().home),
             supervisor.platform() as environment,
             supervisor.code_server(environment) as (code_server, workspace),
@@ -49,7 +50,7 @@ def up() -> None:
                 _addresses()
                 say(f"logs: {environment['LITGO_HOME']}/logs — Ctrl-C stops everything")
                 supervisor.watch(services, environment)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Ended):
         say("stopped")
 
 
@@ -60,15 +61,10 @@ def exporter() -> None:
 
     from litgo_pipelines.observability.exporter import Exporter, serving
 
-    def instance() -> "DagsterInstance":
-        from dagster import DagsterInstance
-
-        return DagsterInstance.get()
-
     config = settings()
     if config.litgo_database_url is None:
         raise SettingsError("LITGO_DATABASE_URL is not set: `litgo up` starts an exporter with all it needs")
-    dagster = cache(instance) if os.environ.get("DAGSTER_HOME") else None
+    dagster = cache(_instance) if os.environ.get("DAGSTER_HOME") else None
     source = Exporter(config.litgo_database_url, dagster, config.home)
     every, names = config.exporter_refresh_seconds, config.exporter_allowed_hosts
     with serving(source, config.exporter_host, config.exporter_port, every, names) as port:
@@ -78,29 +74,32 @@ def exporter() -> None:
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
-    """One screen: what runs, waits or is late, the champion, the last night and backup. Exit code 1: look."""
+    """One screen: what runs, waits or is late, the champion, the last night and backup. Exit code 1: look.
+
+    Reads only: it starts nothing, not even the embedded Postgres.
+    """
     import time
 
     from litgo_pipelines.observability import status as page
     from litgo_pipelines.observability.exporter import Exporter
 
-    with supervisor.platform() as environment:
+    environment = supervisor.as_it_stands()
+    services = (
+        supervisor.mlflow_service(environment or {"LITGO_HOME": str(settings().home), "LITGO_MLFLOW_DATABASE_URL": ""}),
+        *supervisor.dagster_services(Path()),
+        supervisor.exporter_service(),
+    )
+    answers = {service.name: service.answers() for service in services if service.port}
+    if environment is None:
+        said = page.nothing_runs(answers)
+    else:
         os.environ.update(environment)
-
-        def instance() -> "DagsterInstance":
-            from dagster import DagsterInstance
-
-            return DagsterInstance.get()
-
-        source = Exporter(environment["LITGO_DATABASE_URL"], instance, settings().home)
+        known = (Path(environment["DAGSTER_HOME"]) / "dagster.yaml").exists()
+        source = Exporter(
+            environment["LITGO_DATABASE_URL"], _instance if known else None, settings().home, counts_runs=False
+        )
         for name in ("dagster", "database"):
             source.sources[name].refresh(name)
-        services = (
-            supervisor.mlflow_service(environment),
-            *supervisor.dagster_services(Path()),
-            supervisor.exporter_service(),
-        )
-        answers = {service.name: service.answers() for service in services if service.port}
         said = page.lines(page.series(source.collect()), answers, time.time())
     say(json.dumps(page.as_rows(said)) if as_json else page.as_text(said))
     raise typer.Exit(any(line.state == page.BAD for line in said))
@@ -199,6 +198,12 @@ def demo(
         _summary(environment["LITGO_DATABASE_URL"])
     say("\nTo look at it: `make up`, then open")
     _addresses()
+
+
+def _instance() -> "DagsterInstance":
+    from dagster import DagsterInstance
+
+    return DagsterInstance.get()
 
 
 def _last_night() -> datetime:

@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from urllib.parse import quote
 
 from litgo_pipelines.database import DatabaseRefused, connect, normalise
 
@@ -27,6 +27,22 @@ if TYPE_CHECKING:
 LOOK_EVERY_SECONDS = 2.0
 SOCKET_BYTES = 103  # of a socket's path, on every system
 _QUOTED = re.compile(r"[^\w./+@:,=~-]")  # what a shell reads as something else; pg_ctl goes through one
+
+
+class Ended(SystemExit):
+    """Somebody asked this process to end, by SIGTERM."""
+
+
+def running_server(home: Path) -> str | None:
+    """URL of the maintenance database of the server of `home`, if it runs; starts nothing and writes nothing."""
+    try:
+        lines = (home / "postgres" / "postmaster.pid").read_text().splitlines()
+        os.kill(int(lines[0]), 0)
+    except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
+        return None
+    except PermissionError:
+        pass  # it runs as another user
+    return normalise(f"postgresql://postgres@/postgres?host={quote(str(home / 'postgres'))}")
 
 
 @contextmanager
@@ -70,15 +86,22 @@ def embedded_server(home: Path) -> Iterator[str]:
 
 @contextmanager
 def unwound_at_sigterm() -> Iterator[None]:
-    """Within, SIGTERM ends the process as an exception does: what was started is stopped. Main thread only."""
+    """Within, SIGTERM ends the process as an exception does: what was started is stopped. Main thread only.
+
+    Raises Ended where the signal came; a block within another leaves it to the outer one.
+    """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _end)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(number: int, _: object) -> None:
+    raise Ended(128 + number)
 
 
 def _locked(file: IO[str]) -> bool:

@@ -140,8 +140,9 @@ class Exporter(Collector):
     """`refresh` once, or `refresh_forever` in threads, one a source; `collect` never touches a database.
 
     `instance`: where Dagster's runs and daemons are read, None without; `home`: LITGO_HOME. `statement_seconds` bounds
-    each statement, `refresh_seconds` everything read from one source, also when its server vanishes. The expensive
-    gauges are a source of their own, `statistics`: that they take too long says nothing of the database.
+    each statement, `refresh_seconds` everything read from one source, also when its server vanishes. `counts_runs`: not
+    for one who only looks. The expensive gauges are a source of their own, `statistics`: that they take too long says
+    nothing of the database.
     """
 
     database_url: str
@@ -149,6 +150,7 @@ class Exporter(Collector):
     home: Path | None = None
     statement_seconds: float = 5.0
     refresh_seconds: float = 60.0
+    counts_runs: bool = True
     over: threading.Event = field(default_factory=threading.Event)
     sources: dict[str, Source] = field(init=False)
     _cheap: Samples = field(default_factory=dict)
@@ -207,12 +209,13 @@ class Exporter(Collector):
         return []  # `collect` shows what there is
 
     def _dagster(self) -> list[Family]:
-        """Counts runs that ended; daemons, runs and ticks."""
+        """Daemons, runs and ticks; runs that ended are counted."""
         if self.instance is None:
             raise LookupError("no DAGSTER_HOME")
         with dagster_state.bounded(self.refresh_seconds, self.statement_seconds):
             instance = self.instance()
-            job_runs.count_new(instance, self._cursor)
+            if self.counts_runs:
+                job_runs.count_new(instance, self._cursor)
             self._heartbeats = dagster_state.heartbeats(instance)
             self._queued_since, families = dagster_state.runs(instance)
             read_at, ticks = self._ticks

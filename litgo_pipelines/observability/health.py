@@ -14,6 +14,8 @@ from litgo_pipelines.jobs import AUTOMATIC, HOUR
 WEIGHTS = {"database": 3.0, "writes": 3.0, "daemons": 2.0, "jobs": 2.0, "queues": 2.0, "breakers": 1.0, "champion": 1.0}
 # Jobs that must succeed regularly, with the seconds until one of them is late; the others run when there is work.
 FRESH = {job.name: job.late_after_hours * HOUR for job in AUTOMATIC if job.late_after_hours is not None}
+FINE = 0.7  # a lower score is an alert: HealthScoreLow
+BACKUP_HOURS = 26  # an older backup is one: BackupOld
 HEARTBEAT = 120.0  # seconds; a daemon beats every 30
 QUEUES = {  # gauge of a queue's oldest age → seconds that are nothing unusual
     "case_queue_oldest_age_seconds": 300.0,

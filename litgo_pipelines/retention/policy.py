@@ -22,7 +22,7 @@ class Kind:
 POLICY: dict[str, Kind] = {
     "runs_frequent": Kind(
         "frequent",
-        "runs, their events and logs, of jobs that run all day",
+        "runs, their events and logs, of jobs that run all day, and of reports that follow",
         "thousands per day; each job's newest stays",
     ),
     "runs_rare": Kind("long", "runs of all other jobs", "a night, a retraining, what a person did"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.jobs import FOLLOWING_SENSOR
 from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.models.registry import MODEL_NAME
@@ -44,7 +45,7 @@ def runs(
         for run in page:
             if run.job_name not in kept:
                 kept[run.job_name] = instance.get_runs(dg.RunsFilter(job_name=run.job_name), limit=1)[0].run_id
-            if (run.job_name in FREQUENT) == frequent and run.run_id != kept[run.job_name]:
+            if _often(run) == frequent and run.run_id != kept[run.job_name]:
                 due.append(run.run_id)
         if len(page) < PAGE:
             break
@@ -57,6 +58,11 @@ def runs(
         instance.delete_run(run_id)
         step()
     return len(due)
+
+
+def _often(run: "dg.DagsterRun") -> bool:
+    """Of a job that runs all day, or of a report that follows another asset, which has no job of its own."""
+    return run.job_name in FREQUENT or run.tags.get("dagster/sensor_name") == FOLLOWING_SENSOR
 
 
 def _forget_checks(instance: "dg.DagsterInstance", run_id: str) -> None:

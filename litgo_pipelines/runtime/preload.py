@@ -9,6 +9,7 @@ import importlib
 import os
 import pkgutil
 import random
+import sys
 
 import litgo_pipelines
 
@@ -47,7 +48,11 @@ def reseed() -> None:
 
 import_all()
 importlib.import_module("litgo_pipelines.definitions").defs.get_repository_def()
-importlib.import_module("litgo_pipelines.intake.danger").judge("aviso")  # loads the encoder and the recogniser
 os.register_at_fork(after_in_child=reseed)
-gc.collect()
-gc.freeze()  # else the first collection in each run copies what it shares with the others
+try:
+    importlib.import_module("litgo_pipelines.intake.danger").judge("aviso")  # loads the encoder and the recogniser
+except ImportError as error:  # an extra is not installed: runs that need it say so
+    print(f"runs start without the recogniser of danger: {error}", file=sys.stderr, flush=True)
+finally:
+    gc.collect()
+    gc.freeze()  # else the first collection in each run copies what it shares with the others

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from litgo_pipelines.database import normalise, open_connection
-from litgo_pipelines.database.embedded import embedded_server
+from litgo_pipelines.database.embedded import embedded_server, running_server
 from litgo_pipelines.database.urls import passfile_line, without_credentials
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.resources.loopback import without_proxy
-from litgo_pipelines.settings import settings
+from litgo_pipelines.settings import Settings, settings
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
@@ -63,25 +63,43 @@ def platform() -> Iterator[dict[str, str]]:
     given = config.litgo_database_url
     with nullcontext(normalise(given)) if given else embedded_server(home) as server:
         url = server if given else normalise(server, "litgo")
-        environment = {
-            **without_proxy(os.environ),
-            "PYTHONIOENCODING": "utf-8:backslashreplace",  # of the children's logs
-            "LITGO_HOME": str(home),
-            "LITGO_DATABASE_URL": url,
-            "DAGSTER_DATABASE_URL": normalise(config.dagster_database_url or normalise(url, "litgo_dagster")),
-            "LITGO_MLFLOW_DATABASE_URL": normalise(url, "litgo_mlflow"),
-            "MLFLOW_TRACKING_URI": config.mlflow_tracking_uri or f"http://{HOST}:{config.mlflow_port}",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nothing here uses its jobs; a process less
-            "DAGSTER_HOME": str(_dagster_home(home)),
-            "LITGO_DAGSTER_FILES": str(home / "dagster"),
-        }
+        _dagster_home(home)
+        environment = _environment(config, url)
         for name in URLS:
             _create_database(environment[name], server)
         environment |= _passwords_in_a_file(environment, home)
         for line in migrate(url):
             print(f"migrate: {line}", file=sys.stderr, flush=True)  # stdout is the command's
         yield environment
+
+
+def as_it_stands() -> dict[str, str] | None:
+    """The platform's environment for one who only looks: nothing is started, migrated or written.
+
+    None where the embedded server would be needed and does not run.
+    """
+    config = settings()
+    if config.litgo_database_url:
+        return _environment(config, normalise(config.litgo_database_url))
+    server = running_server(config.home)
+    return None if server is None else _environment(config, normalise(server, "litgo"))
+
+
+def _environment(config: Settings, url: str) -> dict[str, str]:
+    """`url`: of the marketplace's database."""
+    return {
+        **without_proxy(os.environ),
+        "PYTHONIOENCODING": "utf-8:backslashreplace",  # of the children's logs
+        "LITGO_HOME": str(config.home),
+        "LITGO_DATABASE_URL": url,
+        "DAGSTER_DATABASE_URL": normalise(config.dagster_database_url or normalise(url, "litgo_dagster")),
+        "LITGO_MLFLOW_DATABASE_URL": normalise(url, "litgo_mlflow"),
+        "MLFLOW_TRACKING_URI": config.mlflow_tracking_uri or f"http://{HOST}:{config.mlflow_port}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nothing here uses its jobs; a process less
+        "DAGSTER_HOME": str(config.home / "dagster"),
+        "LITGO_DAGSTER_FILES": str(config.home / "dagster"),
+    }
 
 
 def close(home: Path) -> None:
@@ -111,12 +129,11 @@ def _passwords_in_a_file(environment: Mapping[str, str], home: Path) -> dict[str
     return {"PGPASSFILE": str(path), **{name: plain for name, (plain, _) in found.items()}}
 
 
-def _dagster_home(home: Path) -> Path:
+def _dagster_home(home: Path) -> None:
     """A folder with the project's `dagster.yaml`: Dagster writes beside it, so it cannot be the checkout."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(PROJECT / "dagster.yaml", folder / "dagster.yaml")
-    return folder
 
 
 def _create_database(url: str, server: str) -> None:

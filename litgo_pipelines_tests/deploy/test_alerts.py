@@ -14,6 +14,7 @@ import yaml
 
 from litgo_pipelines.cli import app
 from litgo_pipelines.database import connect
+from litgo_pipelines.observability import health
 from litgo_pipelines.observability.gauges import GAUGES
 from litgo_pipelines.observability.metrics import METRICS
 
@@ -155,3 +156,8 @@ def test_promql_of_the_runbooks_can_be_parsed(tmp_path: Path) -> None:
     file = tmp_path / "runbooks.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "runbooks", "rules": recorded}]}))
     promtool("check", "rules", file)
+
+
+def test_the_status_screen_and_the_alerts_have_the_same_limits() -> None:
+    assert ALERTS["HealthScoreLow"]["expr"] == f"system_health_score < {health.FINE}"
+    assert ALERTS["BackupOld"]["expr"] == f"time() - last_backup_timestamp_seconds > {health.BACKUP_HOURS} * 3600"

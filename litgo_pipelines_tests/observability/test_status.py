@@ -1,9 +1,16 @@
 """The status screen: what is wrong stands first, what was not read is not called fine."""
 
+import json
+import os
 import time
+from pathlib import Path
 
+import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
+from litgo_pipelines.cli import app
+from litgo_pipelines.database import connect
 from litgo_pipelines.observability import health, status
 from litgo_pipelines.observability.exporter import Exporter
 
@@ -63,6 +70,41 @@ def test_what_does_not_answer_or_was_not_read_is_not_called_fine() -> None:
     assert bad(WELL, {"mlflow": False}) == {"mlflow": "does not answer"}
     nothing = status.lines({}, {}, NOW)
     assert not [line for line in nothing if line.state == status.GOOD]
+
+
+def test_where_nothing_runs_it_says_so_and_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LITGO_DATABASE_URL", raising=False)
+    monkeypatch.setenv("LITGO_HOME", str(tmp_path / "home"))
+    done = CliRunner().invoke(app, ["status"])
+    assert done.exit_code == 1
+    assert done.output.startswith("LOOK  Postgres"), done.output
+    assert "litgo up" in done.output
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_look_changes_nothing(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that ended are counted by the exporter alone, whoever looks in between."""
+
+    @dg.job(name="matching")
+    def matching() -> None: ...
+
+    home = tmp_path / "home"
+    (home / "dagster").mkdir(parents=True)
+    storage = f"storage: {{sqlite: {{base_dir: {json.dumps(str(home / 'dagster'))}}}}}\n"
+    (home / "dagster" / "dagster.yaml").write_text(storage + "telemetry: {enabled: false}\n")
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        matching.execute_in_process(instance=instance)
+    kept = dict(os.environ)
+    monkeypatch.setattr(os, "environ", kept)
+    kept |= {"LITGO_DATABASE_URL": database_url, "LITGO_HOME": str(home)}
+    done = CliRunner().invoke(app, ["status", "--json"])
+    assert done.exit_code == 1
+    said = {line["what"]: line for line in json.loads(done.stdout)}
+    assert said["case queue oldest"]["figure"] == "nothing"
+    assert said["dagster oldest queued run"]["figure"] == "nothing", "Dagster's storage was read"
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM litgo.job_runs")
+        assert cursor.fetchone() == (0,)
 
 
 def test_it_reads_what_the_exporter_shows(database_url: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import connect, open_connection, sql
 from litgo_pipelines.marketplace import counts
 from litgo_pipelines.persons import follow, night
 from litgo_pipelines.persons.assets import assets, jobs
@@ -153,6 +153,18 @@ def test_vectors_go_with_the_text_they_were_made_of(database_url: str, tmp_path:
     assert nights(database_url, tmp_path, 1)["rows of texts nobody has"] == 0  # too young
     assert nights(database_url, tmp_path, 1, AT + 3 * NIGHT)["rows of texts nobody has"] == 4
     assert ask(database_url, "SELECT count(*) FROM litgo.text_embeddings") == [(1,)]
+
+
+def test_what_is_embedded_is_what_is_erased(database_url: str, people: People) -> None:
+    said = '{"resumo": "Vinte anos de família.", "pareceres": ["Da guarda.", {"texto": "Da pensão."}, 7]}'
+    ask(database_url, "UPDATE public.lawyers SET curriculo_json = %s, created_at = %s", (said, AT - NIGHT))
+    ask(database_url, "UPDATE public.contracts SET status = 'closed', created_at = %s", (AT - NIGHT,))
+    sources, texts = sql("litgo_pipelines.embeddings", "sources.sql"), sql("litgo_pipelines.persons", "texts.sql")
+    embedded = ask(database_url, f"SELECT DISTINCT text FROM ({sources}) s", {"as_of": AT})
+    assert {text for (text,) in embedded} >= {"Vinte anos de família.", "Da guarda.", "Da pensão."}
+    assert len(embedded) == 5  # and two cases
+    both = f"SELECT text_hash FROM ({sources}) s EXCEPT SELECT text_hash FROM ({texts}) t"
+    assert ask(database_url, both, {"as_of": AT}) == []
 
 
 @pytest.mark.one_server

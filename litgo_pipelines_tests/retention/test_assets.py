@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from litgo_pipelines import steps
-from litgo_pipelines.automation import asset_job
+from litgo_pipelines.automation import asset_job, following_sensor
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.learning import retrainings
@@ -151,6 +151,8 @@ def test_runs_go_with_their_events_and_each_jobs_newest_stays(
     }
     with dg.instance_for_test(overrides={"compute_logs": compute_logs}) as instance:
         done = [job.execute_in_process(instance=instance).run_id for job in (matching, matching, nightly, nightly)]
+        follows = {"dagster/sensor_name": following_sensor.name}
+        reports = [nightly.execute_in_process(instance=instance, tags=follows).run_id for _ in range(2)]
         for run_id in done:
             (home / "dagster" / run_id / "compute_logs").mkdir(parents=True, exist_ok=True)
             (home / "dagster" / "storage" / run_id).mkdir(parents=True)
@@ -160,12 +162,13 @@ def test_runs_go_with_their_events_and_each_jobs_newest_stays(
         instance.wipe_assets([dg.AssetKey("pruned_storage")])  # as if no night had been before
         prune(life, mlflow, start + 20 * DAY, instance)
         assert [instance.has_run(run_id) for run_id in done] == [False, True, True, True]
+        assert [instance.has_run(run_id) for run_id in reports] == [False, True], "a report's runs are not kept as long"
         assert not instance.all_logs(done[0])
         for folder in (home / "dagster", home / "dagster" / "storage"):
             assert [(folder / run_id).exists() for run_id in done[:2]] == [False, True]
         instance.wipe_assets([dg.AssetKey("pruned_storage")])
         prune(life, mlflow, start + 500 * DAY, instance)
-        assert [instance.has_run(run_id) for run_id in done] == [False, True, False, True]
+        assert [instance.has_run(run_id) for run_id in [*done, *reports]] == [False, True, False, False, False, True]
 
 
 def test_files_of_models_go_unless_they_may_yet_serve(life: Life, mlflow: MLflow, home: Path) -> None:
