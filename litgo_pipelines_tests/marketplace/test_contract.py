@@ -16,7 +16,7 @@ from litgo_pipelines.marketplace.schema import TABLES
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.jobs import Jobs, nights
-from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace, as_role, fill
+from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace, as_role
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 NIGHT = timedelta(days=1)
@@ -67,8 +67,12 @@ def failed(url: str) -> dict[str, str]:
 
 
 @pytest.fixture
+def live(live_filled: Callable[..., LiveMarketplace]) -> LiveMarketplace:
+    return live_filled(lawyers=40, cases=150, days=40, end=AT)
+
+
+@pytest.fixture
 def pipelines(live: LiveMarketplace, monkeypatch: pytest.MonkeyPatch) -> str:
-    fill(live.superuser, lawyers=40, cases=150, days=40, end=AT)
     monkeypatch.setenv("LITGO_MARKETPLACE_MAPPING", "litgo")
     migrate(live.url)
     roles.apply(live.url)

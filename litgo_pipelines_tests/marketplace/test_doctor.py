@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,27 +15,20 @@ from litgo_pipelines.marketplace.mapping import parse
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.marketplace.proposal import TheirTable
 from litgo_pipelines_tests.support import execute
-from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace, fill
+from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace
+from litgo_pipelines_tests.worlds.processes import litgo
 
 END = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def run_doctor(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LITGO_")}
-    return subprocess.run(
-        [sys.executable, "-m", "litgo_pipelines.cli", "doctor", *arguments],
-        env={**environment, "LITGO_DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return litgo("doctor", *arguments, environment={**environment, "LITGO_DATABASE_URL": url})
 
 
 @pytest.fixture
-def filled(live: LiveMarketplace) -> LiveMarketplace:
-    fill(live.superuser, lawyers=20, cases=120, days=35, end=END)
-    return live
+def filled(live_filled: Callable[..., LiveMarketplace]) -> LiveMarketplace:
+    return live_filled(lawyers=20, cases=120, days=35, end=END)
 
 
 SEEN = (

@@ -5,8 +5,10 @@ columns that the mapping names.
 """
 
 import csv
+import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +26,7 @@ from litgo_pipelines.marketplace import views
 from litgo_pipelines.marketplace.mapping import SourceMapping
 from litgo_pipelines.simulation import rows
 from litgo_pipelines.simulation.truth import Market, World
-from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.support import execute, fresh_database
 
 FACTS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "live_schema"
 TABLES = ("profiles", "lawyers", "cases", "case_matches", "offers", "contracts", "reviews")
@@ -227,21 +229,58 @@ def copy(cursor: Cursor, table: str, data: pa.Table) -> None:
 
 
 @pytest.fixture(scope="session")
-def live_template(postgres_server_url: str) -> Iterator[str]:
+def live_templates() -> Iterator[dict[tuple[object, ...], str]]:
+    """Server and what is in it → a database with the live schema, to copy from; kept while tests change servers."""
+    made: dict[tuple[object, ...], str] = {}
+    yield made
+    given = normalise(os.environ.get("LITGO_TEST_DATABASE_URL") or "postgresql://")
+    for (server, *_), name in made.items():
+        if server == given:  # the embedded server has ended with its data
+            execute(given, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@contextmanager
+def live_database(server: str, template: str) -> Iterator[LiveMarketplace]:
+    """A copy of the template; dropped afterwards."""
+    with fresh_database(server, template) as url:
+        execute(server, f"ALTER DATABASE {make_url(url).database} OWNER TO {OWNER}")
+        yield LiveMarketplace(as_role(url, OWNER), url)
+
+
+@pytest.fixture(scope="session")
+def live_template(postgres_server_url: str, live_templates: dict[tuple[object, ...], str]) -> str:
     """Name of a database with the live schema, empty, to copy from."""
     if not FACTS.exists():
         pytest.skip(f"the live schema's facts are not there: {FACTS}")
-    name = f"litgo_live_{uuid.uuid4().hex[:12]}"
-    build(postgres_server_url, name)
-    yield name
-    execute(postgres_server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    key = (postgres_server_url,)
+    if key not in live_templates:
+        name = f"litgo_live_{uuid.uuid4().hex[:12]}"
+        build(postgres_server_url, name)
+        live_templates[key] = name
+    return live_templates[key]
 
 
 @pytest.fixture
 def live(postgres_server_url: str, live_template: str) -> Iterator[LiveMarketplace]:
     """A fresh database with the live schema, empty and not migrated; dropped after the test."""
-    name = f"litgo_test_{uuid.uuid4().hex[:12]}"
-    execute(postgres_server_url, f"CREATE DATABASE {name} TEMPLATE {live_template} OWNER {OWNER}")
-    url = normalise(postgres_server_url, database=name)
-    yield LiveMarketplace(as_role(url, OWNER), url)
-    execute(postgres_server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    with live_database(postgres_server_url, live_template) as found:
+        yield found
+
+
+@pytest.fixture
+def live_filled(
+    postgres_server_url: str, live_template: str, live_templates: dict[tuple[object, ...], str]
+) -> Iterator[Callable[..., LiveMarketplace]]:
+    """What `fill` with these arguments leaves in a fresh database; simulated once a server."""
+    with ExitStack() as databases:
+
+        def filled(**history: Any) -> LiveMarketplace:
+            key = (postgres_server_url, *sorted(history.items()))
+            if key not in live_templates:
+                name = f"litgo_live_{uuid.uuid4().hex[:12]}"
+                execute(postgres_server_url, f"CREATE DATABASE {name} TEMPLATE {live_template} OWNER {OWNER}")
+                fill(normalise(postgres_server_url, database=name), **history)
+                live_templates[key] = name
+            return databases.enter_context(live_database(postgres_server_url, live_templates[key]))
+
+        yield filled

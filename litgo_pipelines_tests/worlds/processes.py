@@ -7,12 +7,13 @@ interpreter would: without threads, connections and caches of the test.
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -22,7 +23,14 @@ import dagster as dg
 
 from litgo_pipelines.database import connect
 
-IMPORTED = ["litgo_pipelines.definitions", "litgo_pipelines_tests.worlds.rows", "pyarrow", "psycopg2.extras", "tqdm"]
+IMPORTED = [
+    "litgo_pipelines.definitions",
+    "litgo_pipelines.cli",
+    "litgo_pipelines_tests.worlds.rows",
+    "pyarrow",
+    "psycopg2.extras",
+    "tqdm",
+]
 HEAVY = ["lightgbm", "mlflow", "sklearn", "matplotlib.pyplot", "pandas"]  # where the tests so far needed it
 PATIENCE = 300.0  # seconds; a busy machine is no failure, a process that hangs is
 
@@ -67,6 +75,41 @@ def killed(function: Callable[..., Any], *arguments: Any) -> None:
     """Wait for a process that kills itself on the way."""
     child = Child(function, *arguments)
     assert child.wait() == -signal.SIGKILL, child.output()
+
+
+def litgo(*arguments: str, environment: Mapping[str, str] = os.environ) -> subprocess.CompletedProcess[str]:
+    """The `litgo` command with this environment, as a shell would run it."""
+    with tempfile.TemporaryDirectory(prefix="litgo-command-") as folder:
+        said = (os.path.join(folder, "stdout"), os.path.join(folder, "stderr"))
+        child = Child(_command, dict(environment), arguments, *said)
+        code = child.wait()
+        stdout, stderr = (Path(name).read_text(errors="replace") for name in said)
+    return subprocess.CompletedProcess(["litgo", *arguments], code, stdout, stderr)
+
+
+def _command(environment: dict[str, str], arguments: tuple[str, ...], stdout: str, stderr: str) -> None:
+    from litgo_pipelines.cli import main
+
+    os.environ.clear()
+    os.environ.update(environment)
+    for stream, name in ((sys.stdout, stdout), (sys.stderr, stderr)):
+        with open(name, "wb") as file:
+            os.dup2(file.fileno(), stream.fileno())
+    sys.argv = ["litgo", *arguments]
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 def kill_self(*_: Any, **__: Any) -> None:
