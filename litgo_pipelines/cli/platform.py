@@ -218,6 +218,7 @@ def _last_night() -> datetime:
 
 def _addresses() -> None:
     say(f"  Dagster  http://{supervisor.HOST}:{settings().dagster_port}/asset-groups")
+    say(f"  office   http://{supervisor.HOST}:{settings().dagster_port}/escritorio")
     say(f"  MLflow   http://{supervisor.HOST}:{settings().mlflow_port}")
     say(f"  metrics  http://{supervisor.HOST}:{settings().exporter_port}/metrics")
 

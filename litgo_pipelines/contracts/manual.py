@@ -51,16 +51,17 @@ def open_tasks(cursor: Cursor, as_of: datetime, limit: int = 100) -> list[Task]:
     ]
 
 
+COLUMNS = ("contrato", "prazo", "falta assinar")
+
+
+def cells(task: Task) -> tuple[str, ...]:
+    """A row under COLUMNS."""
+    due = f"{task.due_at.astimezone(ZONE):%d/%m/%Y}{' (vencido)' if task.overdue else ''}"
+    return task.contract_id, due, ", ".join(NAMES[party] for party in task.missing)
+
+
 def markdown(tasks: list[Task]) -> str:
-    rows = [
-        (
-            task.contract_id,
-            f"{task.due_at.astimezone(ZONE):%d/%m/%Y}{' (vencido)' if task.overdue else ''}",
-            ", ".join(NAMES[party] for party in task.missing),
-        )
-        for task in tasks
-    ]
-    return markdown_table(("contrato", "prazo", "falta assinar"), rows)
+    return markdown_table(COLUMNS, map(cells, tasks))
 
 
 def document(cursor: Cursor, contract_id: str, reader: str = records.PIPELINES, at: datetime | None = None) -> bytes:

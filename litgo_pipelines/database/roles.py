@@ -12,7 +12,7 @@ from litgo_pipelines.database import Connection, Cursor, advisory_lock, connect,
 
 # role → the database it owns; both hold what Dagster and MLflow create there themselves
 STORAGE = {"litgo_dagster": "litgo_dagster", "litgo_mlflow": "litgo_mlflow"}
-ROLES = ("litgo_pipelines", "litgo_exporter", *STORAGE)
+ROLES = ("litgo_pipelines", "litgo_exporter", "litgo_office", *STORAGE)
 # What the exporter reads of Dagster's: runs, daemons, ticks. Not the event log.
 EXPORTED = (
     "runs",

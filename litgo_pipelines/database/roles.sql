@@ -3,12 +3,13 @@
 --
 -- litgo_pipelines: every run. It changes no table, deletes nothing of the marketplace's, and updates the columns named.
 -- litgo_exporter:  reads what /metrics shows and counts Dagster's runs; sees no name, address, text or document.
+-- litgo_office:    reads what the office's page shows, and writes nothing; sees no name, address, text or document either.
 
 DO $roles$
 DECLARE
     wanted text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['litgo_pipelines', 'litgo_exporter', 'litgo_dagster', 'litgo_mlflow'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['litgo_pipelines', 'litgo_exporter', 'litgo_office', 'litgo_dagster', 'litgo_mlflow'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
             EXECUTE format('CREATE ROLE %I LOGIN', wanted);
         END IF;
@@ -21,7 +22,7 @@ DECLARE
     who record;
     given record;
 BEGIN
-    FOR who IN SELECT * FROM pg_roles WHERE rolname IN ('litgo_pipelines', 'litgo_exporter', 'litgo_dagster', 'litgo_mlflow') LOOP
+    FOR who IN SELECT * FROM pg_roles WHERE rolname IN ('litgo_pipelines', 'litgo_exporter', 'litgo_office', 'litgo_dagster', 'litgo_mlflow') LOOP
         IF who.rolsuper OR who.rolcreaterole OR who.rolcreatedb OR who.rolreplication OR who.rolbypassrls THEN
             EXECUTE format('ALTER ROLE %I %s %s %s %s %s', who.rolname,
                            CASE WHEN who.rolsuper THEN 'NOSUPERUSER' END, CASE WHEN who.rolcreaterole THEN 'NOCREATEROLE' END,
@@ -54,7 +55,7 @@ END $taken$;
 REVOKE ALL ON SCHEMA litgo FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA litgo FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA litgo FROM PUBLIC;
-GRANT USAGE ON SCHEMA litgo TO litgo_pipelines, litgo_exporter;
+GRANT USAGE ON SCHEMA litgo TO litgo_pipelines, litgo_exporter, litgo_office;
 
 -- Ours. Everything may be read by the runs; what is append-only can only be appended to.
 GRANT SELECT ON ALL TABLES IN SCHEMA litgo TO litgo_pipelines;
@@ -95,13 +96,16 @@ GRANT SELECT ON
     litgo.experiment_cutoffs, litgo.experiment_ends, litgo.experiments, litgo.job_runs, litgo.matching_failures, litgo.metric_state, litgo.model_ledger,
     litgo.matching_batches, litgo.offer_distribution, litgo.quality_checks, litgo.quality_references, litgo.told,
     litgo.triage_failures
-TO litgo_exporter;
-GRANT SELECT (case_id, round, matched_at) ON litgo.matchings TO litgo_exporter;  -- not who was considered
+TO litgo_exporter, litgo_office;
+GRANT SELECT (case_id, round, matched_at) ON litgo.matchings TO litgo_exporter, litgo_office;  -- not who was considered
 GRANT SELECT (message_id, kind, recipient_id, status, created_at, settled_at, retried_at) ON litgo.outbox
-    TO litgo_exporter;
-GRANT SELECT (recipient_id, status, next_attempt_at, finished_at) ON litgo.deliveries TO litgo_exporter;
+    TO litgo_exporter, litgo_office;
+GRANT SELECT (recipient_id, status, next_attempt_at, finished_at) ON litgo.deliveries TO litgo_exporter, litgo_office;
 GRANT SELECT (contract_id, status, method, requested_at, due_at, next_check_at, claimed_until, overdue_told_at)
-    ON litgo.contract_requests TO litgo_exporter;
-GRANT SELECT (case_id, status, as_of, urgency_h, reason) ON litgo.triage TO litgo_exporter;
+    ON litgo.contract_requests TO litgo_exporter, litgo_office;
+GRANT SELECT (case_id, status, as_of, urgency_h, reason) ON litgo.triage TO litgo_exporter, litgo_office;
+GRANT SELECT (dedup_key) ON litgo.outbox TO litgo_office;
+GRANT SELECT (reason) ON litgo.contract_requests TO litgo_office;
+GRANT SELECT (alternatives, urgency_source, life_at_risk) ON litgo.triage TO litgo_office;
 GRANT INSERT ON litgo.job_runs TO litgo_exporter;
 GRANT INSERT, UPDATE ON litgo.metric_state TO litgo_exporter;

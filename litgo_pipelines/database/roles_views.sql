@@ -1,9 +1,9 @@
 -- Who may do what with the source views. Run by roles.py, and by `litgo migrate` when it made the views anew: what is not
 -- named here is taken away. The views read and write the marketplace's tables with the rights of their owner.
 
-REVOKE ALL ON ALL TABLES IN SCHEMA litgo_source FROM PUBLIC, litgo_pipelines, litgo_exporter;
-REVOKE ALL ON SCHEMA litgo_source FROM PUBLIC, litgo_pipelines, litgo_exporter;
-GRANT USAGE ON SCHEMA litgo_source TO litgo_pipelines, litgo_exporter;
+REVOKE ALL ON ALL TABLES IN SCHEMA litgo_source FROM PUBLIC, litgo_pipelines, litgo_exporter, litgo_office;
+REVOKE ALL ON SCHEMA litgo_source FROM PUBLIC, litgo_pipelines, litgo_exporter, litgo_office;
+GRANT USAGE ON SCHEMA litgo_source TO litgo_pipelines, litgo_exporter, litgo_office;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA litgo_source TO litgo_pipelines;
 GRANT UPDATE (cases_30d, capacidade_mensal, last_offered_at, equity_updated_at) ON litgo_source.lawyers TO litgo_pipelines;
@@ -17,4 +17,6 @@ GRANT UPDATE (status) ON litgo_source.offers TO litgo_pipelines;
 GRANT UPDATE (status, signed_client, signed_lawyer) ON litgo_source.contracts TO litgo_pipelines;
 
 GRANT SELECT ON litgo_source.exported_cases, litgo_source.exported_offers, litgo_source.exported_contracts
-    TO litgo_exporter;
+    TO litgo_exporter, litgo_office;
+GRANT SELECT (id, client_id, status, area, subarea, urgency_h) ON litgo_source.cases TO litgo_office;
+GRANT SELECT (id, status, signed_client, signed_lawyer) ON litgo_source.contracts TO litgo_office;

@@ -13,6 +13,7 @@ from litgo_pipelines.database import Cursor, connect, sql
 from litgo_pipelines.intake import rules, taxonomy
 from litgo_pipelines.marketplace.public_numbers import help_text
 from litgo_pipelines.observability.metrics import add, count
+from litgo_pipelines.observability.tables import markdown_table
 
 REASONS = {
     "too_short": "texto vazio ou curto demais",
@@ -72,14 +73,18 @@ def waiting(cursor: Cursor, as_of: datetime, older_than_h: float = 0) -> int:
     return cursor.fetchone()[0]
 
 
+COLUMNS = ("urgência", "caso", "espera (h)", "motivo", "área", "mais prováveis")
+
+
+def cells(case: Waiting) -> tuple[str, ...]:
+    """A row under COLUMNS."""
+    waited = f"{case.hours:.1f}".replace(".", ",")
+    return _urgency(case), case.case_id, waited, REASONS[case.reason], case.area or "–", _likely(case)
+
+
 def markdown(cases: list[Waiting]) -> str:
-    rows = [
-        f"| {_urgency(case)} | {case.case_id} | {case.hours:.1f} | {REASONS[case.reason]} | {case.area or '–'} "
-        f"| {_likely(case)} |"
-        for case in cases
-    ]
-    heading = ["| urgência | caso | espera (h) | motivo | área | mais prováveis |", "|---|---|--:|---|---|---|"]
-    return "\n".join([*heading, *rows, *(["", help_text()] if any(case.life_at_risk for case in cases) else [])])
+    table = markdown_table(COLUMNS, map(cells, cases), right=(2,))
+    return "\n".join([table, *(["", help_text()] if any(case.life_at_risk for case in cases) else [])])
 
 
 def _urgency(case: Waiting) -> str:

@@ -14,6 +14,7 @@ from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.record import RETRY_TOLD, tell_failed
 from litgo_pipelines.matching.statements import statement
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS, Message, put
+from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.settings import TIMEZONE
 
@@ -130,16 +131,24 @@ def parked(cursor: Cursor) -> list[ParkedCase]:
     return [ParkedCase(*row) for row in cursor.fetchall()]
 
 
+COLUMNS = ("caso", "urgência", "área", "motivo", "espera desde", "próxima tentativa", "quem já sabe")
+
+
+def cells(case: ParkedCase) -> tuple[str, ...]:
+    """A row under COLUMNS, for people in Brazil: their words, their time."""
+    return (
+        case.case_id,
+        f"{case.urgency_h:g} h".replace(".", ",") if case.urgency_h else "–",
+        case.area or "–",
+        f"{REASONS[case.reason]}{f' ({case.detail})' if case.detail else ''}",
+        _local(case.since),
+        _local(case.next_look_at) if case.next_look_at else "quando algo mudar",
+        _who_knows(case),
+    )
+
+
 def markdown(cases: list[ParkedCase]) -> str:
-    """For people in Brazil: their words, their time."""
-    rows = [
-        f"| {case.case_id} | {f'{case.urgency_h:g} h' if case.urgency_h else '–'} | {case.area or '–'} | "
-        f"{REASONS[case.reason]}{f' ({case.detail})' if case.detail else ''} | {_local(case.since)} | "
-        f"{_local(case.next_look_at) if case.next_look_at else 'quando algo mudar'} | {_who_knows(case)} |"
-        for case in cases
-    ]
-    head = "| caso | urgência | área | motivo | espera desde | próxima tentativa | quem já sabe |"
-    return "\n".join([head, "|---|--:|---|---|---|---|---|", *rows])
+    return markdown_table(COLUMNS, map(cells, cases), right=(1,))
 
 
 def _local(at: datetime) -> str:

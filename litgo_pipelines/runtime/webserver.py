@@ -21,6 +21,7 @@ from starlette.requests import HTTPConnection
 
 from litgo_pipelines.dagster_internals import WorkspaceProcessContext, WorkspaceRequestContext, as_viewer, mark_launched
 from litgo_pipelines.runtime.ui.doors import ACTOR, IDENTITY, Access, Doors
+from litgo_pipelines.runtime.ui.office import Office
 from litgo_pipelines.settings import settings
 from litgo_pipelines.steps import ACTOR_TAG
 
@@ -77,7 +78,8 @@ def application(workspace: WorkspaceProcessContext, access: Access, prefix: str 
     """Dagster's application behind the doors; what it launches carries who asked in a tag."""
     mark_launched(workspace.instance, _marks)
     webserver = GuardedWebserver(workspace, prefix, poll)
-    return Doors(webserver.create_asgi_app(lifespan=_lifespan), access, prefix)
+    office = Office(settings().litgo_database_url)
+    return Doors(webserver.create_asgi_app(lifespan=_lifespan), access, office, prefix)
 
 
 def serve(

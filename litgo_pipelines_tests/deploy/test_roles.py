@@ -18,6 +18,7 @@ from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, TABLES
 from litgo_pipelines.observability.exporter import Exporter
+from litgo_pipelines.runtime.ui import office
 from litgo_pipelines_tests.worlds.jobs import services
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
@@ -168,6 +169,23 @@ REFUSED = {
         "UPDATE litgo.own_marketplace SET simulated_at = now()",
         "INSERT INTO litgo.schema_migrations (version, name, sha256) VALUES (99, 'x', 'x')",
     ],
+    "litgo_office": [
+        "SELECT full_name FROM profiles",
+        "SELECT name FROM lawyers",
+        "SELECT title FROM cases",
+        "SELECT description FROM cases",
+        "SELECT fee_model FROM contracts",
+        "SELECT lawyer_id FROM litgo_source.offers",
+        "SELECT payload FROM litgo.outbox",
+        "SELECT pdf FROM litgo.contract_documents",
+        "SELECT considered FROM litgo.matchings",
+        "UPDATE cases SET urgency_h = 1",
+        "UPDATE litgo.triage SET status = 'classified'",
+        "INSERT INTO litgo.metric_state (name, labels, value) VALUES ('x', '{}', 1)",
+        "INSERT INTO litgo.job_runs (run_id) VALUES ('x')",
+        "DELETE FROM litgo.outbox",
+        "CREATE TABLE public.x (i int)",
+    ],
     "litgo_exporter": [
         "SELECT full_name FROM profiles",
         "SELECT name FROM lawyers",
@@ -220,6 +238,11 @@ def test_the_exporter_reads_and_counts_under_its_role(url: str) -> None:
     assert ask(url, "SELECT count(*) FROM litgo.job_runs") == [(1,)]
 
 
+def test_the_offices_page_is_read_under_its_role(url: str) -> None:
+    fill(url)
+    assert [(s.key, s.lines) for s in office.read(as_role(url, "litgo_office"), NOW) if s.state == "unread"] == []
+
+
 def written_by_statements() -> dict[str, set[str]]:
     """table → what the package's statements do to it besides reading."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -243,7 +266,7 @@ def test_grants_are_what_statements_do(url: str) -> None:
     grants = (
         "SELECT table_schema, table_name, privilege_type FROM information_schema.{}_privileges WHERE grantee IN ({})"
     )
-    ours = "'litgo_pipelines', 'litgo_exporter'"
+    ours = "'litgo_pipelines', 'litgo_exporter', 'litgo_office'"
     for schema, table, privilege in ask(url, f"{grants.format('table', ours)} UNION {grants.format('column', ours)}"):
         if privilege != "SELECT":
             granted[f"litgo.{table}" if schema == "litgo" else table].add(privilege)

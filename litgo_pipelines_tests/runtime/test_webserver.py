@@ -231,6 +231,8 @@ def test_pages_are_read_by_get_and_by_post(servers: dict[str, Server]) -> None:
     assert requests.get(f"{server.url}/runs", headers={"Accept": "text/html"}, timeout=30).ok
     assert requests.get(f"{server.url}/server_info", headers={"Host": "10.2.3.4:3000"}, timeout=30).ok
     assert requests.options(server.graphql, timeout=30).status_code == 405
+    office = requests.get(f"{server.url}/escritorio", timeout=30)
+    assert (office.status_code, "LITGO_DATABASE_URL" in office.text) == (503, True), "it was told of no database"
 
 
 def launched(answer: Any) -> str:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from litgo_pipelines.observability.hosts import Hosts
 from litgo_pipelines.runtime.ui import pages, rules
 from litgo_pipelines.runtime.ui.accounts import Identity, Sessions, Tries, read_accounts
+from litgo_pipelines.runtime.ui.office import PATH, Office
 from litgo_pipelines.settings import Settings, SettingsError
 from litgo_pipelines.steps import UNAUTHENTICATED
 
@@ -103,10 +104,10 @@ class Access:
 
 
 class Doors:
-    """`app` is Dagster's application, served below `prefix`."""
+    """`app` is Dagster's application, served below `prefix`; `office` the page for people who need not see Dagster."""
 
-    def __init__(self, app: ASGIApp, access: Access, prefix: str = "") -> None:
-        self.app, self.access, self.prefix = app, access, prefix
+    def __init__(self, app: ASGIApp, access: Access, office: Office, prefix: str = "") -> None:
+        self.app, self.access, self.office, self.prefix = app, access, office, prefix
         self._hashing = anyio.Semaphore(2)  # each takes 32 MB
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,6 +138,9 @@ class Doors:
             return await self._account(Request(scope, receive), path, who)
         if who is None:
             return self._ask_to_log_in(scope, headers, reads)
+        if path.rstrip("/") == PATH:
+            leave = f"{self.prefix}/litgo/logout" if self.access.sessions.accounts else None
+            return await self.office(who.name, leave) if reads else PlainTextResponse("GET only", 405)
         if unfit := self._refuse_document(scope, headers, path, reads, who):
             return PlainTextResponse(unfit[1], unfit[0])
         scope[IDENTITY] = who
