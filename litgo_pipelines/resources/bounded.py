@@ -5,18 +5,32 @@ knows a service: that is `external_service`'s.
 """
 
 import asyncio
+import atexit
+import os
 import ssl
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
 from litgo_pipelines.database import SEARCH_PATH, DatabaseUnavailable, libpq
 from litgo_pipelines.database.session import wait
+
+if TYPE_CHECKING:
+    import httpx2
+
+KEPT = 3.0  # seconds a connection waits for its next request; common servers close theirs after five and more
+LATE = 2.0  # seconds beyond its own limit a request is waited for, should the event loop be held up
+LOOK_UPS = 32  # names looked up at once: one that hangs holds up no other host
+# How a host is reached, and whom we trust.
+ROUTES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+ENVIRONMENT = ("SSL_CERT_FILE", "SSL_CERT_DIR", *ROUTES, *map(str.upper, ROUTES))
 
 
 class CertificateNotTrusted(ConnectionError):
@@ -41,50 +55,176 @@ def send(
 ) -> Answer:
     """One request, from the look-up of the name to the last byte of the body within `seconds`. Follows no redirect.
 
+    The connection stays open for this process's next request to the same host. One that its server has closed meanwhile
+    is replaced; one that breaks with a request on it is that request's ConnectionError, for nothing is sent twice here.
+
     Certificates are checked; SSL_CERT_FILE and the proxy variables of the environment are honoured. Raises
     TimeoutError, ConnectionError (refused, reset, cut short, not HTTP), CertificateNotTrusted, AnswerTooLarge, and
     ValueError for a request that cannot be sent. No message holds anything of the request or the answer.
     """
-    loop = asyncio.new_event_loop()  # not asyncio.run: it waits at its end for a look-up of a name that hangs
+    asking = _connections().ask(_Request(method, url, headers, content, seconds, most_bytes))
     try:
-        return loop.run_until_complete(_send(method, url, seconds, most_bytes, headers, content))
+        return asking.result(seconds + LATE)
+    except TimeoutError:
+        raise TimeoutError(f"no complete answer within {seconds:.3g} s") from None
     finally:
-        if left := asyncio.all_tasks(loop):  # interrupted
-            for task in left:
-                task.cancel()
-            loop.run_until_complete(asyncio.wait(left, timeout=1))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+        asking.cancel()  # when this was interrupted; else it is done
 
 
-async def _send(
-    method: str, url: str, seconds: float, most_bytes: int, headers: Mapping[str, str], content: bytes | None
-) -> Answer:
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    content: bytes | None
+    seconds: float
+    most_bytes: int
+
+
+@dataclass
+class _Kept:
+    """A client with its open connections, and for which environment it was made."""
+
+    client: "httpx2.AsyncClient"
+    environment: tuple[object, ...]
+    requests: int = 0  # under way
+    unused: asyncio.TimerHandle | None = None
+
+
+class _Connections:
+    """Open connections of this process: one client on one event loop, in a thread of its own, for all who call.
+
+    What of the environment decides how a host is reached is compared at each request; after a change there is a new
+    client. Without requests for KEPT seconds nothing stays open.
+    """
+
+    def __init__(self) -> None:
+        import httpx2  # noqa: F401  # here, so that the loop is not held up by it
+
+        self._kept: _Kept | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="look-up"))
+        self._thread = threading.Thread(target=self._loop.run_forever, name="connections", daemon=True)
+        self._thread.start()
+
+    def ask(self, request: _Request) -> "Future[Answer]":
+        return asyncio.run_coroutine_threadsafe(self._ask(request), self._loop)
+
+    def close(self) -> None:
+        if self._kept:
+            self._loop.call_soon_threadsafe(self._close, self._kept)
+        self._loop.call_soon_threadsafe(self._loop.call_later, 0.05, self._loop.stop)
+        self._thread.join(1)
+
+    async def _ask(self, request: _Request) -> Answer:
+        kept = self._current()
+        kept.requests += 1
+        if kept.unused:
+            kept.unused.cancel()
+        try:
+            return await _within(kept.client, request)
+        finally:
+            kept.requests -= 1
+            if not kept.requests:
+                still = KEPT if kept is self._kept else 0
+                kept.unused = self._loop.call_later(still, self._close, kept)
+
+    def _current(self) -> _Kept:
+        environment = (_trusted(), *(os.environ.get(name) for name in ENVIRONMENT))
+        if self._kept is None or self._kept.environment != environment:
+            if self._kept and not self._kept.requests:
+                self._close(self._kept)
+            self._kept = _Kept(_client(), environment)
+        return self._kept
+
+    def _close(self, kept: _Kept) -> None:
+        if kept.unused:
+            kept.unused.cancel()
+        if kept is self._kept:
+            self._kept = None
+        closing = self._loop.create_task(kept.client.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+
+def _client() -> "httpx2.AsyncClient":
     import httpx2
 
+    return httpx2.AsyncClient(
+        verify=_trusted(),
+        timeout=None,
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=LOOK_UPS, keepalive_expiry=KEPT),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none is kept from one request to the next
+    )
+
+
+async def _within(client: "httpx2.AsyncClient", request: _Request) -> Answer:
+    import httpx2
+
+    headers = {**request.headers, "Accept-Encoding": "identity"}
     # `from None` throughout: these errors quote header values and what the server wrote.
     try:
         async with (
-            asyncio.timeout(seconds),
-            httpx2.AsyncClient(verify=_trusted(), timeout=None) as client,
-            client.stream(method, url, content=content, headers={**headers, "Accept-Encoding": "identity"}) as answer,
+            asyncio.timeout(request.seconds),
+            client.stream(request.method, request.url, content=request.content, headers=headers) as answer,
         ):
             if answer.headers.get("content-encoding", "identity") != "identity":
                 raise ConnectionError("an encoding that was not asked for")  # a small body may become a huge one
             body = bytearray()
             async for chunk in answer.aiter_raw():
                 body += chunk
-                if len(body) > most_bytes:
-                    raise AnswerTooLarge(f"more than {most_bytes} bytes")
+                if len(body) > request.most_bytes:
+                    raise AnswerTooLarge(f"more than {request.most_bytes} bytes")
+            if _goes_on(answer):
+                await answer.extensions["network_stream"].aclose()
             return Answer(answer.status_code, dict(answer.headers), bytes(body))
     except TimeoutError:
-        raise TimeoutError(f"no complete answer within {seconds:.3g} s") from None
+        raise TimeoutError(f"no complete answer within {request.seconds:.3g} s") from None
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, UnicodeError) as error:
         raise ValueError(f"a request that cannot be sent ({type(error).__name__})") from None
     except httpx2.TransportError as error:
         if _has(error, ssl.SSLCertVerificationError):
             raise CertificateNotTrusted("certificate not trusted") from None
         raise ConnectionError(type(error).__name__) from None
+
+
+def _goes_on(answer: "httpx2.Response") -> bool:
+    """Whether more came than the answer: the next request must not take it for its own. The client does not tell, so
+    that its insides are looked at; where they are not as we know them, the connection is not kept."""
+    try:
+        connection = answer.stream._stream._httpcore_stream._stream._connection  # type: ignore[union-attr]
+        left, _ = connection._h11_state.trailing_data
+        return bool(left)
+    except AttributeError:
+        return True
+
+
+def _connections() -> _Connections:
+    global _open
+    with _opening:
+        if _open is None:
+            _open = _Connections()
+        return _open
+
+
+def _after_fork() -> None:
+    """A child has no thread for what its parent has open; it must not close it either."""
+    global _open, _opening
+    _parents.append(_open)
+    _open, _opening = None, threading.Lock()
+
+
+def _at_exit() -> None:
+    if _open:
+        _open.close()
+
+
+_open: _Connections | None = None
+_opening = threading.Lock()
+_parents: list[_Connections | None] = []
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
 
 
 @cache

@@ -23,12 +23,13 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Request:
-    """`headers`: names in lower case."""
+    """`headers`: names in lower case; `port`: the client's, the same one for all requests of a connection."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    port: int
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -42,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.close_connection = True
-        self.server.next_fault(Request(self.command, self.path, headers, body))(self)
+        self.server.next_fault(Request(self.command, self.path, headers, body, self.client_address[1]))(self)
 
     do_GET = do_POST = do_PUT = do_DELETE = _any
 
@@ -131,6 +132,35 @@ def answer(body: bytes, code: int = 200, content_type: str = "application/json",
         handler.wfile.write(body)
 
     return fault
+
+
+def kept(body: bytes, **headers: str) -> Fault:
+    """A complete answer after which the connection stays open for the next request."""
+
+    def fault(handler: Handler) -> None:
+        _head(handler, 200, "application/json", len(body), headers, connection="keep-alive")
+        handler.wfile.write(body)
+        handler.close_connection = False
+
+    return fault
+
+
+def kept_then(end: Fault, body: bytes) -> Fault:
+    """An answer that promises to keep the connection, which then comes to this end."""
+
+    def fault(handler: Handler) -> None:
+        kept(body)(handler)
+        handler.wfile.flush()
+        handler.close_connection = True
+        end(handler)
+
+    return fault
+
+
+def half_close(handler: Handler) -> None:
+    """FIN from the server, which would still read."""
+    handler.connection.shutdown(socket.SHUT_WR)
+    handler.pause(60)
 
 
 def json_answer(value: object, code: int = 200, **headers: str) -> Fault:
@@ -254,11 +284,13 @@ def self_signed(path: Path) -> Path:
     return path
 
 
-def _head(handler: Handler, code: int, content_type: str, length: int, headers: Mapping[str, str]) -> None:
+def _head(
+    handler: Handler, code: int, content_type: str, length: int, headers: Mapping[str, str], connection: str = "close"
+) -> None:
     handler.send_response(code)
     handler.send_header("Content-Type", content_type)
     handler.send_header("Content-Length", str(length))
-    handler.send_header("Connection", "close")
+    handler.send_header("Connection", connection)
     for name, value in headers.items():
         handler.send_header(name.replace("_", "-"), value)
     handler.end_headers()
