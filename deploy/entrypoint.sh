@@ -24,7 +24,8 @@ if [ -n "${DATABASE_ROLES:-}" ]; then
     done
 fi
 
-if [ -n "${DAGSTER_HOME:-}" ]; then   # Dagster writes beside its configuration
+# Dagster writes beside its configuration. Where there is one already, as the Helm chart mounts it, that one counts.
+if [ -n "${DAGSTER_HOME:-}" ] && [ ! -e "$DAGSTER_HOME/dagster.yaml" ]; then
     mkdir -p "$DAGSTER_HOME"
     cp "$(dirname "$0")/../dagster.yaml" "$DAGSTER_HOME/"
 fi

@@ -222,6 +222,19 @@ def _read(folder: Path) -> dict[str, str]:
     return {file.name: file.read_text() for file in folder.iterdir()}
 
 
+def test_the_entry_point_leaves_an_instance_that_is_there(tmp_path: Path) -> None:
+    """As the Helm chart mounts one into a run's pod, where nobody may write."""
+    home = tmp_path / "home"
+    environment = {"PATH": os.environ["PATH"], "DAGSTER_HOME": str(home)}
+    subprocess.run([DEPLOY / "entrypoint.sh", "true"], env=environment, check=True)
+    assert (home / "dagster.yaml").read_bytes() == (PROJECT / "dagster.yaml").read_bytes()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}")
+    (home / "dagster.yaml").chmod(0o444)
+    home.chmod(0o555)
+    subprocess.run([DEPLOY / "entrypoint.sh", "true"], env=environment, check=True)
+    assert (home / "dagster.yaml").read_text() == "telemetry: {enabled: false}"
+
+
 def test_the_entry_point_hands_secrets_on(tmp_path: Path) -> None:
     (tmp_path / "litgo_dagster_password").write_text("a:b\\c\n")
     (tmp_path / "key").write_text("line 1\nline 2\n")
