@@ -188,7 +188,7 @@ def night(cursor: Cursor, as_of: datetime) -> Section:
     now, last, backup = as_of.timestamp(), values["night"], values["backup"]
     late = [
         at is None or now - at > hours * HOUR
-        for at, hours in ((last, status.NIGHT_HOURS), (backup, status.BACKUP_HOURS))
+        for at, hours in ((last, status.NIGHT_HOURS), (backup, health.BACKUP_HOURS))
     ]
     if last is None:
         lines = ["Nenhuma noite foi calculada ainda."]
