@@ -157,8 +157,8 @@ KEYWORDED: tuple[Rule, ...] = (
     ),
     _keyword(
         "[OAB]",
-        "oab|ordem dos|inscricao na",
-        r"oab|ordem dos|inscricao na",
+        "oab|ordem dos|inscricao na|inscrit",
+        r"oab|ordem dos|inscricao na|inscrit[oa] na ordem|inscrit[oa] na seccional",
         _OAB_NUMBER,
         50,
         years=False,
