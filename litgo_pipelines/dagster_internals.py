@@ -39,6 +39,7 @@ __all__ = [
     "WorkspaceRequestContext",
     "as_viewer",
     "deserialize_value",
+    "execute",
     "mark_launched",
     "run_daemon",
     "serve_code",
@@ -106,3 +107,34 @@ def mark_launched(instance: "DagsterInstance", marks: Callable[[], Mapping[str, 
         ("update_backfill", backfill_updated),
     ):
         setattr(storage, name, method)
+
+
+def execute(job: str, tags: Mapping[str, str], module: str, location: str) -> bool:
+    """One run of a job in this process, with the origin a run has that the webserver launches; whether it succeeded.
+
+    `dagster job execute` stores no such origin, and then the job's page in the UI does not list the run.
+    """
+    from dagster import DagsterInstance, DagsterRunStatus
+    from dagster._core.definitions.reconstruct import ReconstructableRepository
+    from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+    from dagster._core.execution.api import execute_run
+    from dagster._core.remote_origin import (
+        ManagedGrpcPythonEnvCodeLocationOrigin,
+        RemoteJobOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+    reconstructable = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job(job)
+    target = LoadableTargetOrigin(module_name=module)
+    place = ManagedGrpcPythonEnvCodeLocationOrigin(target, location)
+    with DagsterInstance.get() as instance:
+        run = instance.create_run_for_job(
+            reconstructable.get_definition(),
+            tags=tags,
+            job_code_origin=reconstructable.get_python_origin(),
+            remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(place, SINGLETON_REPOSITORY_NAME), job),
+        )
+        execute_run(reconstructable, run, instance)
+        ended = instance.get_run_by_id(run.run_id)
+        return ended is not None and ended.status == DagsterRunStatus.SUCCESS

@@ -3,12 +3,32 @@
 import io
 import os
 import sys
+from typing import Annotated
 
 import typer
 
 from litgo_pipelines.cli import backup, contracts, doctor, experiment, model, persons, platform, review
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"litgo {version('litgo_pipelines')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="say the version", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The data and learning pipelines of a lawyer–client marketplace. `litgo demo` shows all of it."""
+
+
 for group in (platform.app, backup.app, doctor.app, review.app, model.app):
     app.add_typer(group)
 app.add_typer(contracts.contrato, name="contrato")

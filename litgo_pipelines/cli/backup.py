@@ -16,7 +16,7 @@ app = typer.Typer()
 
 
 @app.command()
-def backup(folder: Path) -> None:
+def backup(folder: Annotated[Path, typer.Argument(help="where it is written", metavar="FOLDER")]) -> None:
     """An encrypted backup in FOLDER: our schema, Dagster's and MLflow's databases, snapshots, models."""
     from litgo_pipelines.backup import make
 
@@ -29,7 +29,7 @@ def backup(folder: Path) -> None:
 
 @app.command()
 def restore(
-    backup: Path,
+    backup: Annotated[Path, typer.Argument(help="a backup, or a folder of them", metavar="BACKUP")],
     older: Annotated[bool, typer.Option("--older", help="a backup of an older version, which is migrated")] = False,
     force: Annotated[bool, typer.Option("--force", help="although something else uses the databases")] = False,
 ) -> None:

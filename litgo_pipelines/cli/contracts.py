@@ -3,29 +3,34 @@
 import getpass
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import acting, marketplace, say
+from litgo_pipelines.cli.session import AsJson, Contrato, acting, marketplace, say, show
 from litgo_pipelines.runtime.supervisor import platform
 
 contrato = typer.Typer(no_args_is_help=True, help="Contratos assinados à mão (docs/manual-contracts.md).")
 
 
 @contrato.command("tarefas")
-def signing_tasks() -> None:
+def signing_tasks(as_json: AsJson = False) -> None:
     """Os contratos que esperam assinatura em papel, o mais urgente primeiro."""
     from litgo_pipelines.contracts import manual
 
     with marketplace() as cursor:
-        say(manual.markdown(manual.open_tasks(cursor, datetime.now(UTC))))
+        tasks = manual.open_tasks(cursor, datetime.now(UTC))
+        names = manual.names_of(cursor, tasks)
+    found = [{**asdict(task), **asdict(names[task.contract_id])} for task in tasks]
+    show(found, as_json, lambda: manual.named(tasks, names))
 
 
 @contrato.command("pdf")
 def contract_document(
-    contrato: str, por: Annotated[str, typer.Option(help="quem lê; sem isto, o usuário do sistema")] = ""
+    contrato: Contrato,
+    por: Annotated[str, typer.Option(help="quem lê; sem isto, o usuário do sistema", metavar="NOME")] = "",
 ) -> None:
     """O documento a assinar, na saída padrão: litgo contrato pdf CONTRATO > contrato.pdf. A leitura fica registrada."""
     from litgo_pipelines.contracts import manual
@@ -38,11 +43,11 @@ def contract_document(
 
 @contrato.command("assinar")
 def record_signature(
-    contrato: str,
-    partes: Annotated[str, typer.Option(help="client, lawyer ou both")],
-    em: Annotated[str, typer.Option(help="quando, com fuso: 2026-01-31T14:30:00-03:00")],
-    por: Annotated[str, typer.Option(help="quem registra")],
-    sha256: Annotated[str, typer.Option(help="do arquivo assinado, 64 dígitos hexadecimais")],
+    contrato: Contrato,
+    partes: Annotated[str, typer.Option(help="quem assinou", metavar="client|lawyer|both")],
+    em: Annotated[str, typer.Option(help="quando, com fuso: 2026-01-31T14:30:00-03:00", metavar="INSTANTE")],
+    por: Annotated[str, typer.Option(help="quem registra", metavar="NOME")],
+    sha256: Annotated[str, typer.Option(help="do arquivo assinado, 64 dígitos hexadecimais", metavar="SHA256")],
 ) -> None:
     """Registra assinaturas em papel."""
 

@@ -1,13 +1,12 @@
 """`litgo doctor`: whether a database of yours would serve, and what mapping it needs."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import say
+from litgo_pipelines.cli.session import AsJson, say, show
 from litgo_pipelines.settings import SettingsError, settings
 
 app = typer.Typer()
@@ -15,8 +14,10 @@ app = typer.Typer()
 
 @app.command()
 def doctor(
-    write_mapping: Annotated[Path | None, typer.Option(help="write the proposed mapping into this file")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="the report as JSON")] = False,
+    write_mapping: Annotated[
+        Path | None, typer.Option(help="write the proposed mapping into this file", metavar="FILE")
+    ] = None,
+    as_json: AsJson = False,
     accept_counts: Annotated[
         bool, typer.Option("--accept-counts", help="rows that are gone since the last good night are gone rightly")
     ] = False,
@@ -35,12 +36,9 @@ def doctor(
         if write_mapping.exists():
             raise SettingsError(f"{write_mapping} is there already: name another file, or move it away")
         write_mapping.write_text(report.proposal, encoding="utf-8")
-    if as_json:
-        say(json.dumps(report.as_dict(), ensure_ascii=False, indent=2, default=str))
-    else:
-        say(examining.text(report))
-        if write_mapping is not None:
-            say(f"\nwritten: {write_mapping}; check it, then set LITGO_MARKETPLACE_MAPPING={write_mapping}")
+    show(report.as_dict(), as_json, lambda: examining.text(report))
+    if write_mapping is not None:
+        say(f"\nwritten: {write_mapping}; check it, then set LITGO_MARKETPLACE_MAPPING={write_mapping}", err=as_json)
     raise typer.Exit(1 if report.failures else 0)
 
 

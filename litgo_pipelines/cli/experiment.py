@@ -1,12 +1,11 @@
 """Commands on the experiment that tries a challenger on part of the clients."""
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import Who, Why, acting, marketplace, say
+from litgo_pipelines.cli.session import AsJson, Version, Who, Why, acting, marketplace, say, show
 from litgo_pipelines.settings import settings
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ experiment = typer.Typer(no_args_is_help=True, help="The experiment that tries a
 
 @experiment.command("start")
 def start_experiment(
-    version: str,
+    version: Version,
     who: Who,
     why: Why,
     force: Annotated[bool, typer.Option(help="also when it is not expected to show anything")] = False,
@@ -35,9 +34,6 @@ def start_experiment(
     say(f"expected: {outlook_text(started.spec['outlook'])}")
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="as JSON")]
-
-
 @experiment.command("list")
 def list_experiments(as_json: AsJson = False) -> None:
     """All experiments, the newest first."""
@@ -45,14 +41,14 @@ def list_experiments(as_json: AsJson = False) -> None:
 
     with marketplace() as cursor:
         found = listing.experiments(cursor)
-    if as_json:
-        say(json.dumps([one.as_dict() for one in found], indent=2))
-    else:
-        say(listing.table(found) if found else "no experiment was started yet")
+    show(found, as_json, lambda: listing.table(found) if found else "no experiment was started yet")
 
 
 @experiment.command("show")
-def show_experiment(name: str, as_json: AsJson = False) -> None:
+def show_experiment(
+    name: Annotated[str, typer.Argument(help="as `litgo experiment list` names it", metavar="NAME")],
+    as_json: AsJson = False,
+) -> None:
     """One experiment: what was expected of it, where it stands, and how it ended."""
     from litgo_pipelines.experiments import listing
 
@@ -61,11 +57,15 @@ def show_experiment(name: str, as_json: AsJson = False) -> None:
     if not found:
         say(f"there is no experiment {name}: `litgo experiment list` names them", err=True)
         raise typer.Exit(1)
-    say(json.dumps(found[0].as_dict(), indent=2) if as_json else listing.text(found[0]))
+    show(found[0], as_json, lambda: listing.text(found[0]))
 
 
 @experiment.command("ramp")
-def ramp_experiment(percentage: float, who: Who, why: Why) -> None:
+def ramp_experiment(
+    percentage: Annotated[float, typer.Argument(help="of new clients, like 25", metavar="PERCENT")],
+    who: Who,
+    why: Why,
+) -> None:
     """Treat another share of new clients; nobody who was exposed changes arms."""
     from litgo_pipelines.experiments import store
 

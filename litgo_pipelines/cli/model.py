@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from litgo_pipelines.cli.session import Who, Why, acting, marketplace, say
+from litgo_pipelines.cli.session import AsJson, Version, Who, Why, acting, marketplace, say, show
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
 
@@ -21,7 +21,7 @@ app = typer.Typer()
 
 
 @app.command()
-def reconcile() -> None:
+def reconcile(as_json: AsJson = False) -> None:
     """Make MLflow's aliases and tags say what the ledger says, and say what was changed."""
     from litgo_pipelines.database import connect
     from litgo_pipelines.lifecycle.reconcile import reconcile as repair
@@ -29,32 +29,35 @@ def reconcile() -> None:
 
     with platform() as environment, connect(environment["LITGO_DATABASE_URL"]) as connection:
         done = repair(MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), connection.cursor(), datetime.now(UTC))
-    for change in done.changes:
-        say(change)
-    for version in done.missing:
-        say(f"version {version} ({done.state.stages[version]}) is missing in the registry")
-    say(f"{len(done.changes)} changes")
+    lines = [*done.changes]
+    lines += [f"version {one} ({done.state.stages[one]}) is missing in the registry" for one in done.missing]
+    lines.append(f"{len(done.changes)} changes")
+    show({"changes": done.changes, "missing": done.missing}, as_json, lambda: "\n".join(lines))
 
 
 model = typer.Typer(no_args_is_help=True, help="Which model version serves, and what a person decides about it.")
 
 
 @model.command("show")
-def show_models() -> None:
+def show_models(as_json: AsJson = False) -> None:
     """Every version with its state, and whether promotion is frozen."""
     from litgo_pipelines.lifecycle import ledger
 
     with marketplace() as cursor:
         state = ledger.state(cursor)
-    for version in sorted(state.stages, key=int):
-        say(f"version {version:>4}  {state.stages[version]:<11}  since entry {state.since[version]}")
-    say(f"serves: {'version ' + state.champion if state.champion else 'the heuristic ranker'}")
-    if state.frozen:
-        say(f"promotion is frozen: {state.frozen}")
+    versions = [
+        {"version": version, "state": state.stages[version], "since_entry": state.since[version]}
+        for version in sorted(state.stages, key=int)
+    ]
+    lines = [f"version {one['version']:>4}  {one['state']:<11}  since entry {one['since_entry']}" for one in versions]
+    lines.append(f"serves: {'version ' + state.champion if state.champion else 'the heuristic ranker'}")
+    lines += [f"promotion is frozen: {state.frozen}"] if state.frozen else []
+    found = {"versions": versions, "champion": state.champion, "frozen": state.frozen or None}
+    show(found, as_json, lambda: "\n".join(lines))
 
 
 @model.command("promote")
-def promote_model(version: str, who: Who, why: Why) -> None:
+def promote_model(version: Version, who: Who, why: Why) -> None:
     """Make a candidate or the challenger champion, without waiting for an experiment."""
     from litgo_pipelines.lifecycle import actions
 
@@ -66,7 +69,7 @@ def promote_model(version: str, who: Who, why: Why) -> None:
 
 
 @model.command("rollback")
-def roll_back_model(version: str, who: Who, why: Why) -> None:
+def roll_back_model(version: Version, who: Who, why: Why) -> None:
     """Roll the champion VERSION back: what served before it serves again."""
     from litgo_pipelines.lifecycle import actions
 

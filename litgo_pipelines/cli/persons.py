@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import marketplace, say
+from litgo_pipelines.cli.session import AsJson, Titular, marketplace, say, show
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
 
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from litgo_pipelines.resources.mlflow import MLflow
 
 titular = typer.Typer(no_args_is_help=True, help="Direitos do titular dos dados, LGPD (docs/privacy.md).")
-By = Annotated[str, typer.Option(help="quem pediu ou atende; sem isto, o usuário do sistema")]
+By = Annotated[str, typer.Option(help="quem pediu ou atende; sem isto, o usuário do sistema", metavar="NOME")]
 
 
 @titular.command("exportar")
 def export_person(
-    identificador: str,
+    identificador: Titular,
     por: By = "",
-    arquivo: Annotated[Path | None, typer.Option(help="sem isto, titular-IDENTIFICADOR.json nesta pasta")] = None,
+    arquivo: Annotated[
+        Path | None, typer.Option(help="sem isto, titular-IDENTIFICADOR.json nesta pasta", metavar="ARQUIVO")
+    ] = None,
 ) -> None:
     """Tudo o que guardamos sobre um cliente ou advogado(a), em um arquivo que só você lê."""
     from litgo_pipelines.database import open_connection
@@ -39,7 +41,7 @@ def export_person(
 
 
 @titular.command("apagar")
-def erase_person(identificador: str, por: By = "") -> None:
+def erase_person(identificador: Titular, por: By = "") -> None:
     """Apaga tudo o que guardamos sobre um cliente ou advogado(a); o que tem de ficar fica sem a pessoa."""
     from litgo_pipelines.database import open_connection
     from litgo_pipelines.persons import erase, keys
@@ -57,7 +59,7 @@ def erase_person(identificador: str, por: By = "") -> None:
 
 
 @titular.command("ausentes")
-def missing_people() -> None:
+def missing_people(as_json: AsJson = False) -> None:
     """Quantos dos que guardamos o marketplace não mostra mais, e quantos serão apagados na próxima noite."""
     from litgo_pipelines.persons import follow
 
@@ -68,10 +70,9 @@ def missing_people() -> None:
             (follow.LOOKS,),
         )
         rows = cursor.fetchall()
-    for kind, number, due, since in rows:
-        say(f"{kind}: {number} ausentes desde {since:%d/%m/%Y}, {due} a apagar")
-    if not rows:
-        say("ninguém está ausente")
+    lines = [f"{kind}: {number} ausentes desde {since:%d/%m/%Y}, {due} a apagar" for kind, number, due, since in rows]
+    found = [dict(zip(("kind", "missing", "to_erase", "since"), row, strict=True)) for row in rows]
+    show(found, as_json, lambda: "\n".join(lines or ["ninguém está ausente"]))
 
 
 @titular.command("confirmar")

@@ -4,13 +4,16 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import say
+from litgo_pipelines.cli.session import AsJson, say, show
+from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.database.embedded import Ended, unwound_at_sigterm
 from litgo_pipelines.runtime import supervisor
 from litgo_pipelines.settings import SettingsError, settings
@@ -23,7 +26,7 @@ app = typer.Typer()
 LawyersOption = Annotated[int, typer.Option(min=10, help="lawyers of the simulated marketplace")]
 CasesOption = Annotated[int, typer.Option(min=10, help="cases of the simulated marketplace")]
 DaysOption = Annotated[int, typer.Option(min=31, help="days of history")]
-WorldOption = Annotated[str, typer.Option(help="usual, recency, noise or changing: what decides who says yes")]
+WorldOption = Annotated[str, typer.Option(help="what decides who says yes", metavar="usual|recency|noise|changing")]
 SeedOption = Annotated[int, typer.Option(help="same seed and sizes, same marketplace")]
 
 
@@ -73,7 +76,7 @@ def exporter() -> None:
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
+def status(as_json: AsJson = False) -> None:
     """One screen: what runs, waits or is late, the champion, the last night and backup. Exit code 1: look.
 
     Reads only: it starts nothing, not even the embedded Postgres.
@@ -101,13 +104,13 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")]
         for name in ("dagster", "database"):
             source.sources[name].refresh(name)
         said = page.lines(page.series(source.collect()), answers, time.time())
-    say(json.dumps(page.as_rows(said)) if as_json else page.as_text(said))
+    show(said, as_json, lambda: page.as_text(said))
     raise typer.Exit(any(line.state == page.BAD for line in said))
 
 
 @app.command("ui-user")
 def ui_user(
-    name: str,
+    name: Annotated[str, typer.Argument(help="letters, digits and . _ @ + -", metavar="NAME")],
     viewer: Annotated[bool, typer.Option("--viewer", help="may look and not change")] = False,
 ) -> None:
     """Ask for a password and print the account's line for LITGO_UI_USERS, the login of Dagster's pages."""
@@ -134,13 +137,13 @@ def simulate(
     cases: CasesOption = 20_000,
     days: DaysOption = 120,
     seed: SeedOption = 7,
-    replace: bool = False,
+    replace: Annotated[bool, typer.Option("--replace", help="instead of another simulated one that is there")] = False,
     world: WorldOption = "usual",
 ) -> None:
     """Load a simulated marketplace; refuses a database that holds a real one."""
     from litgo_pipelines.simulation.load import simulate as load
 
-    with supervisor.platform() as environment:
+    with _simulation_platform() as environment:
         counts = load(
             environment["LITGO_DATABASE_URL"],
             seed=seed,
@@ -152,6 +155,25 @@ def simulate(
             kind=world,
         )
         say(json.dumps(counts, default=str))
+
+
+@app.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask; for scripts")] = False,
+    added: Annotated[bool, typer.Option("--added", help="also rows that were added to the simulated ones")] = False,
+) -> None:
+    """Empty the simulated marketplace and what was computed from it, as after `litgo migrate`; never a real one."""
+    from litgo_pipelines.simulation import load
+
+    with supervisor.alone(settings().home), _simulation_platform() as environment:
+        url = environment["LITGO_DATABASE_URL"]
+        found = load.simulated(url)
+        there = ", ".join(f"{number:,} {table}" for table, number in found.rows.items())
+        say(f"simulated: {there}; what was computed from them, models' ledger and experiments too", err=True)
+        if not yes:
+            typer.confirm("Empty all of it?", abort=True, err=True)
+        load.reset(url, added=added)
+    say("emptied: `litgo demo` or `litgo simulate` fills it again. Runs in Dagster and MLflow stay as history")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -172,14 +194,20 @@ def demo(
     from litgo_pipelines.equity.assets import NIGHTS
     from litgo_pipelines.simulation.load import simulate as load
 
-    with supervisor.platform() as environment:
+    with supervisor.alone(settings().home), _simulation_platform() as environment:
         end = _last_night()
-        load(
-            environment["LITGO_DATABASE_URL"], seed=seed, lawyers=lawyers, cases=cases, days=days, end=end, replace=True
-        )
-        supervisor.initialise_dagster(environment)
-        nights = NIGHTS.get_partition_keys(end + timedelta(seconds=1))[-30:]
         with supervisor.running([supervisor.mlflow_service(environment)], environment):
+            load(
+                environment["LITGO_DATABASE_URL"],
+                seed=seed,
+                lawyers=lawyers,
+                cases=cases,
+                days=days,
+                end=end,
+                replace=True,
+            )
+            supervisor.initialise_dagster(environment)
+            nights = NIGHTS.get_partition_keys(end + timedelta(seconds=1))[-30:]
             say(f"nightly equity, {nights[0]} to {nights[-1]}, as one backfill …")
             _execute(
                 "nightly_equity",
@@ -206,6 +234,18 @@ def _instance() -> "DagsterInstance":
     return DagsterInstance.get()
 
 
+@contextmanager
+def _simulation_platform() -> Iterator[dict[str, str]]:
+    """The platform, unless it would migrate a marketplace that is somebody's."""
+    from litgo_pipelines.simulation.load import refuse_others
+
+    if (url := settings().litgo_database_url) is not None:
+        with suppress(DatabaseUnavailable):  # it does not exist yet
+            refuse_others(url)
+    with supervisor.platform() as environment:
+        yield environment
+
+
 def _last_night() -> datetime:
     """The newest 02:00 in São Paulo: the simulated history ends with the newest night."""
     from litgo_pipelines.equity.assets import NIGHTS
@@ -226,28 +266,15 @@ def _addresses() -> None:
 def _execute(job: str, environment: dict[str, str], tags: dict[str, str]) -> None:
     """One Dagster run in a process of its own; its log goes to the log folder."""
     log = Path(environment["LITGO_HOME"]) / "logs" / f"{job}.log"
-    command = [
-        sys.executable,
-        "-m",
-        "dagster",
-        "job",
-        "execute",
-        "-m",
-        "litgo_pipelines.definitions",
-        "-j",
-        job,
-        "--tags",
-        json.dumps(tags),
-    ]
-    with log.open("wb") as output:
-        code = supervisor.run_child(command, environment, cwd=supervisor.PROJECT, stdout=output, stderr=output)
-    if code:
+    command = [sys.executable, "-m", "litgo_pipelines.runtime.execute", job, str(log), json.dumps(tags)]
+    if supervisor.run_child(command, environment):
         say(f"the run of {job} failed: see {log}", err=True)
-        raise typer.Exit(code)
+        raise typer.Exit(1)
 
 
 def _summary(url: str) -> None:
     from litgo_pipelines.database import connect, sql
+    from litgo_pipelines.lifecycle.transitions import STORED_HEURISTIC
 
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(
@@ -276,10 +303,13 @@ def _summary(url: str) -> None:
     say(
         f"Learning     {snapshot['rows']:,} rows of {snapshot['cases']:,} cases, {candidate['rounds']} rounds × "
         f"{len(candidate['seeds'])} seeds\n"
-        f"             held out {decision['queries']:,} cases: NDCG@{decision['k']} {decision['candidate_ndcg']:.3f}, "
-        f"{evaluation['baseline']} {decision['baseline_ndcg']:.3f} ({decision['lift']:+.1%})\n"
+        f"             held out {decision['queries']:,} cases: NDCG@{decision['k']} "
+        f"{decision['candidate_ndcg']:.3f}, {evaluation['baseline']} {_shown(decision['baseline_ndcg'], '.3f')} "
+        f"({_shown(decision['lift'], '+.1%')})\n"
         f"             {decision['outcome']}; MLflow litgo-ranker version {version}"
     )
+    if evaluation["baseline"] != STORED_HEURISTIC:
+        say("             an earlier run's champion was the baseline: `litgo reset` before it begins anew")
     if matched:
         say(
             f"Matching     {matched:,} waiting cases, {candidates / matched:.0f} eligible lawyers each, "

@@ -1,12 +1,13 @@
 """Commands for what needs a person: the triage review queue, dead letters, the explanation of a case's offers."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import marketplace, say
+from litgo_pipelines.cli.session import AsJson, CaseId, Caso, Por, marketplace, say, show
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
 
@@ -14,7 +15,7 @@ app = typer.Typer()
 
 
 @app.command()
-def explain(case_id: str) -> None:
+def explain(case_id: CaseId, as_json: AsJson = False) -> None:
     """Why a case was offered to whom: features, load, and what it would have taken for the next five."""
     from litgo_pipelines.database import connect
     from litgo_pipelines.matching import explain as explaining
@@ -26,13 +27,16 @@ def explain(case_id: str) -> None:
             rounds = explaining.read_matchings(cursor, case_id)
             rankers = Rankers(MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"]), settings().served_models)
             rankers.know(cursor)
-        for found in rounds:
-            parts = explaining.contributions(found, rankers.parts(found.model_version))
-            say(explaining.text(found, parts) + "\n")
+        parts = [explaining.contributions(found, rankers.parts(found.model_version)) for found in rounds]
+    show(
+        [{**asdict(found), "contributions": added} for found, added in zip(rounds, parts, strict=True)],
+        as_json,
+        lambda: "\n\n".join(explaining.text(found, added) for found, added in zip(rounds, parts, strict=True)),
+    )
 
 
 @app.command("dead-letters")
-def dead_letters() -> None:
+def dead_letters(as_json: AsJson = False) -> None:
     """Cases nobody was found for in three tries, messages not delivered for a day, with the reason."""
     from litgo_pipelines.notifications import queue
 
@@ -42,18 +46,21 @@ def dead_letters() -> None:
             "WHERE dead ORDER BY last_failed_at, case_id"
         )
         cases, messages = cursor.fetchall(), queue.dead(cursor)
-    for case_id, failed_at, reason in cases:
-        say(f"case     {case_id}  {failed_at:%Y-%m-%d %H:%M}  {reason}")
-    for message in messages:
-        say(f"message  {message.message_id}  {message.kind}  {message.created_at:%Y-%m-%d %H:%M}  {message.reason}")
-    say(
-        f"{len(cases)} cases, {len(messages)} messages"
-        + ("; `litgo retry CASE_OR_MESSAGE_ID` lets one go again" * bool(cases or messages))
-    )
+    lines = [f"case     {case_id}  {failed_at:%Y-%m-%d %H:%M}  {reason}" for case_id, failed_at, reason in cases]
+    lines += [f"message  {m.message_id}  {m.kind}  {m.created_at:%Y-%m-%d %H:%M}  {m.reason}" for m in messages]
+    again = "; `litgo retry CASE_OR_MESSAGE_ID` lets one go again" * bool(lines)
+    lines.append(f"{len(cases)} cases, {len(messages)} messages{again}")
+    found = {
+        "cases": [dict(zip(("case_id", "last_failed_at", "reason"), case, strict=True)) for case in cases],
+        "messages": [message._asdict() for message in messages],
+    }
+    show(found, as_json, lambda: "\n".join(lines))
 
 
 @app.command()
-def retry(dead_letter: str) -> None:
+def retry(
+    dead_letter: Annotated[str, typer.Argument(help="as `litgo dead-letters` lists it", metavar="CASE_OR_MESSAGE_ID")],
+) -> None:
     """Let a dead letter go again: a case with the next matching, a message with the next delivery."""
     from litgo_pipelines.notifications import queue
 
@@ -72,13 +79,17 @@ casos = typer.Typer(no_args_is_help=True, help="O que espera por uma pessoa (doc
 
 
 @casos.command("parados")
-def parked_cases() -> None:
+def parked_cases(as_json: AsJson = False) -> None:
     """Os casos que não andam sozinhos por enquanto, o mais urgente primeiro, e quem já sabe."""
     from litgo_pipelines.matching import waits
 
     with marketplace() as cursor:
         parked = waits.parked(cursor)
-    say(f"casos parados: {len(parked)}\n\n{waits.markdown(parked)}" if parked else "nenhum caso está parado")
+    show(
+        [case._asdict() for case in parked],
+        as_json,
+        lambda: f"casos parados: {len(parked)}\n\n{waits.markdown(parked)}" if parked else "nenhum caso está parado",
+    )
 
 
 mascara = typer.Typer(no_args_is_help=True, help="O mascaramento de dados pessoais (docs/privacy.md).")
@@ -87,16 +98,19 @@ app.add_typer(triagem, name="triagem")
 
 
 @triagem.command("fila")
-def review_queue() -> None:
+def review_queue(as_json: AsJson = False) -> None:
     """Os casos que aguardam uma pessoa, o mais urgente primeiro, e por quê."""
     from litgo_pipelines.intake import review
 
-    with platform() as environment:
-        say(review.show_queue(environment["LITGO_DATABASE_URL"], datetime.now(UTC)))
+    with marketplace() as cursor:
+        cases = review.queue(cursor, datetime.now(UTC))
+    show([{**asdict(case), "hours_left": case.hours_left} for case in cases], as_json, lambda: review.text(cases))
 
 
 @triagem.command("medir")
-def urgency_figures(arquivo: Path) -> None:
+def urgency_figures(
+    arquivo: Annotated[Path, typer.Argument(help="CSV com text, label e kind", metavar="ARQUIVO")],
+) -> None:
     """Mede quanto perigo é reconhecido em frases rotuladas: um CSV com text, label e kind."""
     from litgo_pipelines.intake import danger, measure
 
@@ -113,7 +127,11 @@ def masking_figures() -> None:
 
 
 @triagem.command("urgencia")
-def review_urgency(caso: str, horas: float, por: Annotated[str, typer.Option(help="quem decide")]) -> None:
+def review_urgency(
+    caso: Caso,
+    horas: Annotated[float, typer.Argument(help="até que um(a) advogado(a) tenha de agir", metavar="HORAS")],
+    por: Por,
+) -> None:
     """Confirma ou corrige a urgência de um caso aberto, em horas."""
     from litgo_pipelines.intake import review
 
@@ -122,7 +140,12 @@ def review_urgency(caso: str, horas: float, por: Annotated[str, typer.Option(hel
 
 
 @triagem.command("decidir")
-def review_decision(caso: str, area: str, subarea: str, por: Annotated[str, typer.Option(help="quem decide")]) -> None:
+def review_decision(
+    caso: Caso,
+    area: Annotated[str, typer.Argument(help="como na taxonomia", metavar="ÁREA")],
+    subarea: Annotated[str, typer.Argument(help="como na taxonomia", metavar="SUBÁREA")],
+    por: Por,
+) -> None:
     """Decide a área e a subárea de um caso da fila."""
     from litgo_pipelines.intake import review
 

@@ -64,6 +64,36 @@ def markdown(tasks: list[Task]) -> str:
     return markdown_table(COLUMNS, map(cells, tasks))
 
 
+@dataclass(frozen=True)
+class Names:
+    """Of a contract's parties, for who works on it; None where the marketplace has none."""
+
+    client: str | None
+    lawyer: str | None
+
+
+def names_of(cursor: Cursor, tasks: list[Task]) -> dict[str, Names]:
+    """By contract. They are shown to a person at the terminal, and go to no log and no metadata."""
+    cursor.execute(
+        "SELECT c.id::text, nullif(btrim(p.full_name), ''), nullif(btrim(l.name), '') FROM contracts c "
+        "LEFT JOIN profiles p ON p.id = c.client_id LEFT JOIN lawyers l ON l.id = c.lawyer_id "
+        "WHERE c.id = ANY(%s::uuid[])",
+        ([task.contract_id for task in tasks],),
+    )
+    found = {contract: Names(client, lawyer) for contract, client, lawyer in cursor.fetchall()}
+    return {task.contract_id: found.get(task.contract_id, Names(None, None)) for task in tasks}
+
+
+def named(tasks: list[Task], names: dict[str, Names]) -> str:
+    """The tasks with the parties' names, for a terminal."""
+    if not tasks:
+        return "nenhum contrato espera assinatura em papel"
+    rows = [
+        (names[task.contract_id].client or "–", names[task.contract_id].lawyer or "–", *cells(task)) for task in tasks
+    ]
+    return markdown_table(("cliente", "advogado(a)", *COLUMNS), rows)
+
+
 def document(cursor: Cursor, contract_id: str, reader: str = records.PIPELINES, at: datetime | None = None) -> bytes:
     """The contract's PDF; that it was read, by whom and when, is kept with the contract. Raises SignatureError.
 

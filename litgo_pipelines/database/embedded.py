@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -163,8 +164,8 @@ def _keep(server: "PostgresServer", owner: IO[str], ended: threading.Event) -> N
     while not ended.wait(LOOK_EVERY_SECONDS):
         owns = owns or _locked(owner)
         if owns and not server.get_postmaster_info().is_running():
-            print("the embedded Postgres is gone; starting it again", flush=True)
+            print("the embedded Postgres is gone; starting it again", file=sys.stderr, flush=True)
             try:
                 _start(server)
             except Exception as error:
-                print(f"the embedded Postgres did not start: {error}", flush=True)
+                print(f"the embedded Postgres did not start: {error}", file=sys.stderr, flush=True)

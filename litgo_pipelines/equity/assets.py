@@ -1,6 +1,7 @@
 """Nightly equity assets. A partition is the day whose window, 02:00 to 02:00 in São Paulo, ends at the night's run."""
 
 import time
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from litgo_pipelines.database import Connection
 from litgo_pipelines.equity.capacity import capacity_rules, read_rules
+from litgo_pipelines.observability import progress
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
@@ -52,6 +54,18 @@ def nights(context: dg.AssetExecutionContext) -> list[tuple[str, date, datetime]
     ]
 
 
+def _each_night(context: dg.AssetExecutionContext, doing: str) -> Iterator[tuple[str, date, datetime]]:
+    """`nights`, on a progress bar where they are several."""
+    of = nights(context)
+    if len(of) == 1:
+        yield from of
+        return
+    with progress.bar(doing, len(of), "nights") as bar:
+        for one in of:
+            yield one
+            bar.update()
+
+
 @dg.asset(
     deps=["lawyers", "offers", "contracts", "cases"],
     **NIGHTLY,
@@ -67,7 +81,7 @@ def lawyer_load(context: dg.AssetExecutionContext, config: EquityConfig, postgre
     path = settings().litgo_capacity_rules
     rules = capacity_rules(read_rules(path) if path else {}, config.capacity_rules)
     results = []
-    for key, night, as_of in nights(context):
+    for key, night, as_of in _each_night(context, "load of lawyers"):
         with postgres.connect() as connection:
             result = run_night(connection, night, as_of, rules)
         figures = result.as_dict()
@@ -136,7 +150,7 @@ def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) ->
     from litgo_pipelines.equity.load import read_window, record_night, store_distribution
 
     newest: tuple[date, Distribution] | None = None
-    for key, night, as_of in nights(context):
+    for key, night, as_of in _each_night(context, "distribution of offers"):
         started = time.monotonic()
         with postgres.connect() as connection:
             record_night(connection, night, as_of)

@@ -179,11 +179,10 @@ def take_urgency(url: str, case_id: str, hours: float, who: str, as_of: datetime
     return f"caso {case_id}: urgência de {hours:g} h, decidido por {who.strip()}"
 
 
-def show_queue(url: str, as_of: datetime) -> str:
-    """`litgo triagem fila`: how many wait, the most urgent on top."""
-    with connect(url) as connection, connection.cursor() as cursor:
-        number, cases = waiting(cursor, as_of), queue(cursor, as_of)
-    return f"casos que aguardam revisão: {number}\n\n{markdown(cases)}" if number else "nenhum caso aguarda revisão"
+def text(cases: list[Waiting]) -> str:
+    """All that wait, the most urgent on top."""
+    heading = f"casos que aguardam revisão: {len(cases)}"
+    return f"{heading}\n\n{markdown(cases)}" if cases else "nenhum caso aguarda revisão"
 
 
 def take_decision(url: str, case_id: str, area: str, subarea: str, who: str, as_of: datetime) -> str:

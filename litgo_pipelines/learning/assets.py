@@ -20,6 +20,7 @@ from litgo_pipelines.database import advisory_lock
 from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.retrainings import Retraining, StepMissing
+from litgo_pipelines.observability import progress
 from litgo_pipelines.observability.plots import embedded
 from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
@@ -463,7 +464,8 @@ def _trained(row: Retraining, path: Path, recipe: "Recipe", seeds: list[int]) ->
     try:
         if scheduler and (row.snapshot or {}).get("rows", 0) >= settings().learning_distributed_rows:
             return distributed.train_distributed(path, recipe, seeds, scheduler)
-        return train(training_data.read_rows(path, "train"), recipe, seeds)
+        with progress.bar("training", unit="entries") as bar:
+            return train(training_data.read_rows(path, "train"), recipe, seeds, watch=progress.watching(bar))
     except NothingToLearn as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 

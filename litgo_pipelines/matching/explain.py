@@ -12,7 +12,7 @@ from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.matching.allocation import Choice
 from litgo_pipelines.matching.features import COUNTRY_KM
 from litgo_pipelines.matching.statements import PACKAGE
-from litgo_pipelines.models.features import BASE, FEATURES, KEYS
+from litgo_pipelines.models.features import BASE, BY_KEY, EIGHT, FEATURES, KEYS
 from litgo_pipelines.observability.tables import markdown_table
 
 Floats = NDArray[np.float64]
@@ -223,8 +223,8 @@ HEADER = (
     "score",
     "load / pool",
     "note",
-    *FEATURES,
-    "lately",
+    *(feature.name for feature in EIGHT),
+    "others that add most",
 )
 MOST_OTHERS = 4  # features beyond the eight that are shown per lawyer: those that add most
 
@@ -273,7 +273,7 @@ def _others(entry: Entry, added: dict[str, float]) -> str:
     """The features beyond the eight that add most to the score."""
     known = [key for key in added if key not in FEATURES and entry["features"].get(key) is not None and added[key]]
     most = sorted(known, key=lambda key: -abs(added[key]))[:MOST_OTHERS]
-    return ", ".join(f"{key} {entry['features'][key]:.2f} ({added[key]:+.3f})" for key in most)
+    return "; ".join(f"{BY_KEY[key].name} {entry['features'][key]:.2f} ({added[key]:+.3f})" for key in most)
 
 
 def legend(e: Explained, parts: Sequence[dict[str, float]]) -> str:

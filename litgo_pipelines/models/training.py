@@ -24,6 +24,12 @@ BLENDED = " + "
 RULE = "rule: "
 # number of queries → (training queries, validation queries) of each fold
 Folds = Callable[[int], Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]]
+# told (what is done now, parts done, parts in all), every few seconds
+Watch = Callable[[str, int, int], None]
+
+
+def unwatched(doing: str, done: int, parts: int) -> None:
+    """Nobody waits."""
 
 
 class NothingToLearn(ValueError):
@@ -173,12 +179,18 @@ def newest(rows: Rows, most_rows: int) -> Rows:
 
 
 def cross_validate(
-    rows: Rows, recipe: Recipe, folds: Folds, seed: int, name: str = "lambdamart", leader: Tried | None = None
+    rows: Rows,
+    recipe: Recipe,
+    folds: Folds,
+    seed: int,
+    name: str = "lambdamart",
+    leader: Tried | None = None,
+    looked: Callable[[int], object] = lambda rounds: None,
 ) -> Tried:
     """Train all folds of one entry of the field in step, and look at the validation cases every few rounds.
 
     Position explains the logs only: what is served, and so what is validated, has none. leader: the best entry so far;
-    one that is clearly behind it and does not catch up is given no more rounds.
+    one that is clearly behind it and does not catch up is given no more rounds. looked: told the rounds at each look.
     """
     started = time.monotonic()
     k = headline_k(rows.groups)
@@ -207,6 +219,7 @@ def cross_validate(
         for number in range(max(recipe.max_rounds // recipe.step, 1)):
             looks.append(np.concatenate(list(each(advance, pairs))))
             rounds.append((number + 1) * recipe.step if learners[0].grows else 0)
+            looked(rounds[-1])
             if looks[-1].mean() > looks[best].mean():
                 best = number
             if not learners[0].grows or number - best >= recipe.patience // recipe.step:
@@ -239,18 +252,24 @@ def _entrant(name: str, rows: Rows, recipe: Recipe, seed: int, all_rows: int) ->
     return learner(_kind(name), given, recipe, seed, all_rows)
 
 
-def train(rows: Rows, recipe: Recipe, seeds: Iterable[int], folds: Folds | None = None) -> Trained:
+def train(
+    rows: Rows, recipe: Recipe, seeds: Iterable[int], folds: Folds | None = None, watch: Watch = unwatched
+) -> Trained:
     """The best of the field by cross-validation with the first seed, refitted on all rows with each seed.
 
     Only features that tell rows apart are used; the scorers name them. Raises NothingToLearn when the rows hold no
     preference, ValueError when their features have no names.
     """
     seeds = list(seeds)
-    field, chosen = cross_validated(rows, recipe, seeds[0], folds)
+    field, chosen = cross_validated(rows, recipe, seeds[0], folds, watch)
     rows = _learned_from(rows, recipe)
     same = {name: _learn(name, field, rows, recipe, seeds[0]) for name in _members(chosen) if not field[name].seeded}
     with _side_by_side(recipe, len(rows.labels)) as each:
-        scorers = list(each(lambda seed: _refit(chosen, field, rows, recipe, seed, same), seeds))
+        fitted = each(lambda seed: _refit(chosen, field, rows, recipe, seed, same), seeds)
+        scorers = []
+        for one in fitted:
+            scorers.append(one)
+            watch(f"{chosen}, seeds", len(scorers), len(seeds))
     uses_position = any(name.endswith(WITH_POSITION) for name in _members(chosen))
     rounds = max(field[name].curve.best_round for name in _members(chosen))
     return Trained(scorers, chosen, field, rounds, uses_position, headline_k(rows.groups))
@@ -267,7 +286,9 @@ def _learned_from(rows: Rows, recipe: Recipe) -> Rows:
     return rows.columns(rows.usable())
 
 
-def cross_validated(rows: Rows, recipe: Recipe, seed: int, folds: Folds | None = None) -> tuple[dict[str, Tried], str]:
+def cross_validated(
+    rows: Rows, recipe: Recipe, seed: int, folds: Folds | None = None, watch: Watch = unwatched
+) -> tuple[dict[str, Tried], str]:
     """(the field, the name of the best); raises as `train`."""
     rows = _learned_from(rows, recipe)
     require_preferences(rows, recipe)
@@ -279,7 +300,12 @@ def cross_validated(rows: Rows, recipe: Recipe, seed: int, folds: Folds | None =
     tried: dict[str, Tried] = {}
     for name in entries:
         leader = max(tried.values(), key=lambda one: float(np.nan_to_num(one.curve.best)), default=None)
-        tried[name] = cross_validate(sample, recipe, split, seed, name, leader)
+
+        def looked(rounds: int, name: str = name) -> None:
+            watch(f"{name}, {rounds} rounds" if rounds else name, len(tried), len(entries))
+
+        looked(0)
+        tried[name] = cross_validate(sample, recipe, split, seed, name, leader, looked)
     return choose(tried, sample, split, recipe.members)
 
 

@@ -4,7 +4,7 @@ The figures are those of /metrics; where they come from is `exporter`'s.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from prometheus_client.metrics_core import Metric
 
@@ -156,7 +156,3 @@ def as_text(said: list[Line]) -> str:
     width = max(len(line.what) for line in said)
     ordered = sorted(said, key=lambda line: line.state != BAD)
     return "\n".join(f"{line.state:<4}  {line.what:<{width}}  {line.figure}" for line in ordered)
-
-
-def as_rows(said: list[Line]) -> list[dict[str, str]]:
-    return [asdict(line) for line in said]

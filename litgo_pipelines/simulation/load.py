@@ -7,6 +7,7 @@ the functions: `litgo --help` must not load Arrow.
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,32 +21,20 @@ if TYPE_CHECKING:
 
 VERSION = 2  # raise it when the same parameters would give other rows
 TABLES = ("profiles", "lawyers", "cases", "case_matches", "offers", "contracts", "reviews")
-# What was computed from a marketplace: it goes with it. Ledger and counters are append-only and stay.
-DERIVED = (
-    "equity_history",
-    "offer_distribution",
-    "retrainings",
-    "lawyer_evidence",
-    "lawyer_subarea_evidence",
-    "lawyer_momentum",
-    "evidence_refresh",
-    "review_sentiment",
-    "text_embeddings",
-    "text_stems",
-    "triage",
-    "triage_failures",
-    "allocation_parameters",
-    "matching_batches",
-    "matchings",
-    "exposures",
-    "matching_failures",
-    "outbox",
-    "deliveries",
-    "contract_requests",
-    "contract_documents",
-    "unembeddable_texts",
-    "withheld_texts",
+# Tables of ours that no marketplace changes: what the database is, words, and what other systems said.
+KEPT = (
+    "area_words",
+    "backups",
+    "circuit_breakers",
+    "mail_suppressions",
+    "own_marketplace",
+    "schema_migrations",
+    "source_indexes",
+    "source_mapping",
+    "subarea_words",
 )
+# Stay when one simulated marketplace follows another, as append-only tables do; `reset` empties them too.
+OUTLASTING = ("job_runs", "metric_state", "model_projection", "person_requests", "pseudonym_keys", "tombstones")
 ROWS_PER_COPY = 100_000
 
 
@@ -73,9 +62,9 @@ def simulate(
 
     Returns {"loaded": bool, table: rows, …}; "loaded" is False when exactly this marketplace is there already. The
     same arguments give the same rows, ids included. One transaction: whatever interrupts it, all or nothing is there.
-    kind: of world (`worlds.KINDS`).
-    Raises NotOurMarketplace; OtherSimulation, unless `replace` (then the tables are emptied first); ValueError for
-    sizes below 1, a negative seed or a naive `end`.
+    kind: of world (`worlds.KINDS`). replace: what is there and what was computed from it goes first, whatever it is.
+    Raises NotOurMarketplace; OtherSimulation, unless `replace`; ValueError for sizes below 1, a negative seed or a
+    naive `end`.
     """
     from litgo_pipelines.simulation.truth import World
     from litgo_pipelines.simulation.worlds import KINDS, USUAL
@@ -95,15 +84,14 @@ def simulate(
     }
     with connect(url, application_name="litgo-simulate") as connection, connection.cursor() as cursor:
         present = _check_ours(cursor)
-        if present is not None:
+        if present is not None and not replace:
             counts = present.pop("rows", {})
             if present == wanted:
                 return {"loaded": False, **counts}
-            if not replace:
-                raise OtherSimulation(
-                    f"a marketplace simulated with {json.dumps(present)} is there already, not {json.dumps(wanted)}: "
-                    "ask for the same one, or replace it (replace=True)"
-                )
+            raise OtherSimulation(
+                f"a marketplace simulated with {json.dumps(present)} is there already, not {json.dumps(wanted)}: "
+                "ask for the same one, or replace it (replace=True)"
+            )
         counts = _load(cursor, world, progress)
         cursor.execute(
             f"UPDATE {SCHEMA}.own_marketplace SET simulated_at = now(), simulation = %s",
@@ -112,37 +100,131 @@ def simulate(
     return {"loaded": True, **counts}
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a simulated marketplace holds: rows by table, and those among them that were not simulated."""
+
+    rows: dict[str, int]
+    added: dict[str, int]
+
+
+def refuse_others(url: str) -> None:
+    """Raises NotOurMarketplace where there is a marketplace that `litgo migrate` did not create; changes nothing."""
+    with connect(url, application_name="litgo-simulate", attempts=1) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM unnest(%s) AS names (name) WHERE to_regclass('public.' || name) IS NOT NULL)",
+            (list(TABLES),),
+        )
+        (there,) = cursor.fetchone() or (False,)
+        if there:
+            _parameters(cursor)
+
+
+def simulated(url: str) -> Found:
+    """What `reset` would empty. Raises NotOurMarketplace where nothing was simulated."""
+    with connect(url, application_name="litgo-simulate") as connection, connection.cursor() as cursor:
+        return _found(cursor)
+
+
+def reset(url: str, *, added: bool = False) -> Found:
+    """Empty the simulated marketplace and all that came of it, ledger and experiments too; returns what there was.
+
+    added: also rows that were not simulated. Raises NotOurMarketplace where nothing was simulated, or where there are
+    such rows and `added` is false; then nothing was changed.
+    """
+    with connect(url, application_name="litgo-simulate") as connection, connection.cursor() as cursor:
+        advisory_lock(cursor, "simulate")
+        found = _found(cursor)
+        if found.added and not added:
+            raise NotOurMarketplace(
+                f"{_counted(found.added)} that were not simulated: nothing is emptied. With --added they go too"
+            )
+        tables = _ours(cursor, outlasting=True)
+        guarded = sorted(set(tables) - set(_ours(cursor, outlasting=False, but=())))  # append-only
+        for table in guarded:
+            cursor.execute(f"ALTER TABLE {SCHEMA}.{table} DISABLE TRIGGER USER")
+        cursor.execute(f"TRUNCATE {', '.join([*(f'public.{t}' for t in TABLES), *(f'{SCHEMA}.{t}' for t in tables)])}")
+        for table in guarded:
+            cursor.execute(f"ALTER TABLE {SCHEMA}.{table} ENABLE TRIGGER USER")
+        cursor.execute(f"UPDATE {SCHEMA}.own_marketplace SET simulated_at = NULL, simulation = NULL")
+    return found
+
+
+def _found(cursor: Cursor) -> Found:
+    if _parameters(cursor) is None:
+        raise NotOurMarketplace(
+            f"the database {_name(cursor)} was not filled by the simulation, so nothing in it is emptied"
+        )
+    cursor.execute("SELECT " + ", ".join(f"(SELECT count(*) FROM public.{table})" for table in TABLES))
+    rows = dict(zip(TABLES, cursor.fetchone() or (), strict=True))
+    return Found(rows, _added(cursor, simulated=True))
+
+
+def _ours(cursor: Cursor, *, outlasting: bool, but: tuple[str, ...] = OUTLASTING) -> list[str]:
+    """Tables of ours that a marketplace fills: all but KEPT; without `outlasting`, also without `but` and those that
+    may only be appended to."""
+    cursor.execute(
+        "SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = %s::regnamespace AND c.relkind IN ('r', 'p') "
+        "AND c.relname <> ALL(%s) AND (%s OR (c.relname <> ALL(%s) AND NOT EXISTS (SELECT FROM pg_trigger t "
+        "WHERE t.tgrelid = c.oid AND t.tgtype & 32 > 0))) ORDER BY 1",  # 32: before TRUNCATE
+        (SCHEMA, list(KEPT), outlasting, list(but)),
+    )
+    return [table for (table,) in cursor.fetchall()]
+
+
+def _name(cursor: Cursor) -> str:
+    cursor.execute("SELECT current_database(), coalesce(host(inet_server_addr()), 'the local socket')")
+    name, host = cursor.fetchone() or ("", "")
+    return f"{name!r} at {host}"
+
+
+def _counted(rows: dict[str, int]) -> str:
+    return " and ".join(f"public.{table} holds {number:,} rows" for table, number in rows.items())
+
+
 def _check_ours(cursor: Cursor) -> dict[str, Any] | None:
     """Parameters of the simulation that is there, None for an empty marketplace; raises NotOurMarketplace.
 
     Takes the lock first, so that two loads run one after the other and the second sees the first's rows.
     """
-    from litgo_pipelines.simulation.rows import ID_PREFIX
-
     advisory_lock(cursor, "simulate")
-    cursor.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.own_marketplace",))
-    marked = cursor.fetchone()[0] is not None
+    parameters = _parameters(cursor)
+    if added := _added(cursor, simulated=parameters is not None):
+        raise NotOurMarketplace(
+            f"{_counted(added)} that were not simulated, so nothing is written: name an empty database and run "
+            "`litgo migrate` there first" + ("; or empty this one: `litgo reset --added`" if parameters else "")
+        )
+    return parameters
+
+
+def _parameters(cursor: Cursor) -> dict[str, Any] | None:
+    """Of the simulation that filled the marketplace, None for none. Raises NotOurMarketplace where it is not ours."""
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{SCHEMA}.own_marketplace",))
+    (marked,) = cursor.fetchone() or (False,)
     if marked:
         cursor.execute(f"SELECT simulated_at IS NOT NULL, simulation FROM {SCHEMA}.own_marketplace")
         row = cursor.fetchone()
     if not marked or row is None:
         raise NotOurMarketplace(
-            "this database's marketplace was not created by `litgo migrate`, so nothing is simulated into it: "
-            "name an empty database and run `litgo migrate` there first"
+            f"the marketplace in the database {_name(cursor)} was not created by `litgo migrate`, so nothing is "
+            "simulated into it or emptied: name an empty database and run `litgo migrate` there first"
         )
-    simulated, parameters = row
+    return row[1] if row[0] else None
+
+
+def _added(cursor: Cursor, *, simulated: bool) -> dict[str, int]:
+    """Rows by table that are somebody's: neither simulated nor what matching wrote about those that are.
+
+    Without a simulation on record even rows that look simulated are somebody's.
+    """
+    from litgo_pipelines.simulation.rows import ID_PREFIX
+
     low, high = (f"{int(ID_PREFIX, 16) + step:04x}0000-0000-0000-0000-000000000000" for step in (0, 1))
-    for table in TABLES:
-        for column in ("case_id", "lawyer_id") if table == "case_matches" else ("id",):
-            # Without a simulation on record even rows that look simulated are somebody's.
-            foreign = "true" if not simulated else f"({column} < %(low)s OR {column} >= %(high)s)"
-            cursor.execute(f"SELECT EXISTS (SELECT FROM public.{table} WHERE {foreign})", {"low": low, "high": high})
-            if cursor.fetchone()[0]:
-                raise NotOurMarketplace(
-                    f"public.{table} holds rows that were not simulated, so nothing is written: "
-                    "name an empty database and run `litgo migrate` there first"
-                )
-    return parameters if simulated else None
+    cursor.execute(
+        sql("litgo_pipelines.simulation", "added.sql"),
+        {"low": low if simulated else high, "high": high},
+    )
+    return {table: number for table, number in cursor.fetchall() if number}
 
 
 def _load(cursor: Cursor, world: "World", progress: bool) -> dict[str, int]:
@@ -160,7 +242,7 @@ def _load(cursor: Cursor, world: "World", progress: bool) -> dict[str, int]:
 
     cursor.execute("SET LOCAL maintenance_work_mem = '256MB'")
     cursor.execute(f"TRUNCATE {', '.join(f'public.{table}' for table in TABLES)}")
-    cursor.execute(f"TRUNCATE {', '.join(f'{SCHEMA}.{table}' for table in DERIVED)}")
+    cursor.execute(f"TRUNCATE {', '.join(f'{SCHEMA}.{table}' for table in _ours(cursor, outlasting=False))}")
     market = Market(world)
     with (
         tqdm(total=world.cases, unit=" cases", desc="simulating", disable=not progress, mininterval=0.5) as bar,

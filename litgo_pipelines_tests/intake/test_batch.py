@@ -21,8 +21,8 @@ from litgo_pipelines.intake.review import (
     decide,
     markdown,
     queue,
-    show_queue,
     take_decision,
+    text,
     waiting,
 )
 from litgo_pipelines.intake.taxonomy import UnknownSubarea
@@ -505,13 +505,17 @@ def test_a_person_keeps_what_the_client_chose(database_url: str, connection: Any
 
 
 def test_what_the_command_line_says(database_url: str, connection: Any, model: Model) -> None:
-    assert show_queue(database_url, NOW) == "nenhum caso aguarda revisão"
+    def queue_text() -> str:
+        with connection, connection.cursor() as cursor:
+            return text(queue(cursor, NOW))
+
+    assert queue_text() == "nenhum caso aguarda revisão"
     case = add_case(database_url, "oi, segredo")
     run(connection, model)
-    shown = show_queue(database_url, NOW)
+    shown = queue_text()
     assert shown.startswith("casos que aguardam revisão: 1\n")
     assert case in shown
     assert "segredo" not in shown
     said = take_decision(database_url, case, "civil", "cobranca", "bia", NOW)
     assert said == f"caso {case}: Civil / Cobrança, decidido por bia"
-    assert show_queue(database_url, NOW) == "nenhum caso aguarda revisão"
+    assert queue_text() == "nenhum caso aguarda revisão"

@@ -4,11 +4,20 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import psycopg2
 import pytest
 
 from litgo_pipelines.database import connect, sql
 from litgo_pipelines.marketplace.migrate import migrate
-from litgo_pipelines.simulation.load import DERIVED, TABLES, NotOurMarketplace, OtherSimulation, simulate
+from litgo_pipelines.simulation.load import (
+    KEPT,
+    OUTLASTING,
+    TABLES,
+    NotOurMarketplace,
+    OtherSimulation,
+    reset,
+    simulate,
+)
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child
 from litgo_pipelines_tests.worlds.simulation import END, NEVER, SMALL
@@ -124,20 +133,83 @@ def test_other_parameters_are_refused_unless_replace(database_url: str) -> None:
     assert simulate(database_url, **TINY | {"cases": 200}, replace=True)["cases"] == rows(database_url)["cases"] == 200
 
 
+COMPUTED = (
+    "INSERT INTO litgo.matching_batches (as_of, case_ids, rounds, parameters, ranker, run_id) "
+    "SELECT now(), array_agg(id), array_agg(1), '{}', 'hand_weights', 'x' FROM cases",
+    "INSERT INTO litgo.evidence_refresh (as_of) VALUES (now())",
+    "INSERT INTO litgo.source_counts VALUES ('cases', 1000000, now())",
+    "INSERT INTO litgo.metric_state VALUES ('offers_created_total', '{}', 5)",
+    "INSERT INTO litgo.model_ledger (sequence, transition, transition_key, version, evidence, run_id) "
+    "VALUES (1, 'candidate', 'x', '1', '{}', 'x')",
+)
+OFFER = "INSERT INTO offers (case_id, lawyer_id) SELECT case_id, lawyer_id FROM unoffered"
+UNOFFERED = (  # a simulated case and a simulated lawyer
+    "CREATE TABLE unoffered AS SELECT c.id AS case_id, l.id AS lawyer_id FROM cases c, lawyers l WHERE NOT EXISTS "
+    "(SELECT FROM offers o WHERE (o.case_id, o.lawyer_id) = (c.id, l.id)) LIMIT 1"
+)
+MATCHED = (
+    "INSERT INTO litgo.matchings SELECT case_id, 1, 1, now(), 5, 50, 0.6, 0, "
+    "jsonb_build_array(jsonb_build_object('lawyer_id', lawyer_id, 'offered', true)) FROM unoffered"
+)
+
+
+def left(url: str) -> set[str]:
+    """Tables of ours with a row."""
+    names = query(url, "SELECT relname FROM pg_class WHERE relnamespace = 'litgo'::regnamespace AND relkind = 'r'")
+    return {name for (name,) in names if query(url, f"SELECT EXISTS (SELECT FROM litgo.{name})")[0][0]}
+
+
 def test_what_was_computed_from_a_replaced_marketplace_goes_with_it(database_url: str) -> None:
     simulate(database_url, **TINY)
-    batch = "INSERT INTO litgo.matching_batches (as_of, case_ids, rounds, parameters, ranker, run_id)"
-    execute(
-        database_url,
-        f"{batch} SELECT now(), array_agg(id), array_agg(1), '{{}}', 'hand_weights', 'x' FROM cases",
-        "INSERT INTO litgo.matchings SELECT id, 1, 1, now(), 5, 50, 0.6, 0, '[]' FROM cases",
-        "INSERT INTO litgo.evidence_refresh (as_of) VALUES (now())",
-        "INSERT INTO litgo.metric_state VALUES ('offers_created_total', '{}', 5)",
-    )
-    simulate(database_url, **TINY | {"seed": 6}, replace=True)
-    for table in DERIVED:
-        assert query(database_url, f"SELECT count(*) FROM litgo.{table}") == [(0,)], table
-    assert query(database_url, "SELECT value FROM litgo.metric_state") == [(5,)]
+    execute(database_url, *COMPUTED, UNOFFERED, MATCHED, OFFER)
+    assert left(database_url) > {"matchings", "source_counts"}
+    simulate(database_url, **TINY, replace=True)
+    assert left(database_url) <= {*KEPT, *OUTLASTING, "model_ledger"}
+    assert {"metric_state", "model_ledger"} <= left(database_url)
+    assert query(database_url, "SELECT count(*) FROM offers WHERE id::text NOT LIKE '51a1%'") == [(0,)]
+
+
+def test_an_offer_of_ours_to_the_simulated_is_no_reason_to_refuse_and_anothers_is(database_url: str) -> None:
+    simulate(database_url, **TINY)
+    execute(database_url, UNOFFERED, COMPUTED[0], MATCHED, OFFER)
+    assert simulate(database_url, **TINY)["loaded"] is False
+    execute(database_url, "UPDATE litgo.matchings SET considered = '[]'")
+    assert "public.offers holds 1 rows" in refused(database_url)
+
+
+def test_a_reset_leaves_what_migrate_leaves(database_url: str) -> None:
+    fresh = left(database_url)
+    before = structure(database_url)
+    simulate(database_url, **TINY)
+    execute(database_url, *COMPUTED)
+    assert reset(database_url).rows["cases"] == 300
+    assert rows(database_url) == dict.fromkeys(TABLES, 0)
+    assert left(database_url) == fresh
+    assert structure(database_url) == before
+    with pytest.raises(psycopg2.errors.RaiseException, match="append-only"):
+        execute(database_url, COMPUTED[-1], "DELETE FROM litgo.model_ledger")
+    assert simulate(database_url, **TINY | {"seed": 6})["loaded"] is True
+
+
+def test_a_reset_refuses_by_name_what_the_simulation_did_not_fill(database_url: str) -> None:
+    execute(database_url, "INSERT INTO lawyers (name) VALUES ('x')")
+    name = query(database_url, "SELECT current_database()")[0][0]
+    with pytest.raises(NotOurMarketplace, match=rf"'{name}' at .* was not filled by the simulation"):
+        reset(database_url, added=True)
+    execute(database_url, "DELETE FROM litgo.own_marketplace")
+    with pytest.raises(NotOurMarketplace, match="was not created by"):
+        reset(database_url, added=True)
+    assert rows(database_url)["lawyers"] == 1
+
+
+def test_a_reset_takes_added_rows_only_when_told(database_url: str) -> None:
+    simulate(database_url, **TINY)
+    execute(database_url, "INSERT INTO cases (client_id) SELECT id FROM profiles LIMIT 1")
+    with pytest.raises(NotOurMarketplace, match=r"public.cases holds 1 rows .* --added"):
+        reset(database_url)
+    assert rows(database_url)["cases"] == 301
+    assert reset(database_url, added=True).added == {"cases": 1}
+    assert rows(database_url) == dict.fromkeys(TABLES, 0)
 
 
 def test_two_loads_at_once_load_once(database_url: str) -> None:
