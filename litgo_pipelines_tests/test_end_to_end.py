@@ -88,7 +88,7 @@ def test_the_demo_says_what_it_did(demo: str) -> None:
     assert "NDCG@5 0." in demo
     assert "litgo-ranker version 1" in demo
     assert "ranked by model version 1" in demo
-    assert "make up" in demo
+    assert "cli up`, then open" in demo
 
 
 @pytest.mark.slow

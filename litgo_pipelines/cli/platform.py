@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -224,7 +225,7 @@ def demo(
             _execute("embeddings", environment, {})
             _execute("matching", environment, {})
         _summary(environment["LITGO_DATABASE_URL"])
-    say("\nTo look at it: `make up`, then open")
+    say(f"\nTo look at it: `{_this()} up`, then open")
     _addresses()
 
 
@@ -254,6 +255,14 @@ def _last_night() -> datetime:
     if len(nights) < 31:
         raise typer.BadParameter("EQUITY_FIRST_NIGHT must lie at least 31 nights back")
     return NIGHTS.time_window_for_partition_key(nights[-1]).end
+
+
+def _this() -> str:
+    """This command, as it can be typed again where it was."""
+    found, given = shutil.which("litgo"), Path(sys.argv[0])
+    if given.name == "__main__.py":
+        return "python -m litgo_pipelines.cli"
+    return "litgo" if found and given.exists() and Path(found).samefile(given) else sys.argv[0]
 
 
 def _addresses() -> None:
@@ -313,7 +322,7 @@ def _summary(url: str) -> None:
     if matched:
         say(
             f"Matching     {matched:,} waiting cases, {candidates / matched:.0f} eligible lawyers each, "
-            f"{made:,} offers; ranked by {ranker}\n             why: .venv/bin/litgo explain {some_case}"
+            f"{made:,} offers; ranked by {ranker}\n             why: {_this()} explain {some_case}"
         )
 
 

@@ -412,9 +412,12 @@ assets = [training_snapshot, candidate_model, registered_model, model_evaluation
 
 def git_sha() -> str | None:
     """Commit of the code that runs; None outside a checkout."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():  # an installed package may lie in somebody's repository
+        return None
     try:
         found = subprocess.run(
-            ["git", "-C", os.fspath(Path(__file__).parent), "rev-parse", "HEAD"],
+            ["git", "-C", os.fspath(checkout), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
             timeout=5,

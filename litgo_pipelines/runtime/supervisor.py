@@ -27,7 +27,8 @@ from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.resources.loopback import without_proxy
 from litgo_pipelines.settings import Settings, settings
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
+PROJECT = Path(__file__).resolve().parent.parent.parent  # of a checkout
+FILES = Path(__file__).resolve().parent  # of Dagster's and MLflow's configuration, installed with the package
 HOST = "127.0.0.1"
 LOCATION = "litgo_pipelines"
 DEFINITIONS = "litgo_pipelines.definitions"
@@ -133,7 +134,7 @@ def _dagster_home(home: Path) -> None:
     """A folder with the project's `dagster.yaml`: Dagster writes beside it, so it cannot be the checkout."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT / "dagster.yaml", folder / "dagster.yaml")
+    shutil.copyfile(FILES / "dagster.yaml", folder / "dagster.yaml")
 
 
 def _create_database(url: str, server: str) -> None:
@@ -213,7 +214,6 @@ class Service:
             self.process = subprocess.Popen(
                 self.command,
                 env={name: value for name, value in own.items() if name not in self.withheld},
-                cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -260,7 +260,7 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
         "-m",
         "mlflow",
         "--env-file",
-        str(PROJECT / "mlflow" / "server.env"),
+        str(FILES / "mlflow.env"),
         "server",
         "--host",
         HOST,
@@ -351,7 +351,7 @@ def _wait(service: Service, deadline: float) -> None:
 def initialise_dagster(environment: Mapping[str, str]) -> None:
     """Create Dagster's tables once, before several processes would."""
     command = [sys.executable, "-m", "dagster", "instance", "migrate"]
-    done = subprocess.run(command, env={**os.environ, **environment}, cwd=PROJECT, capture_output=True, text=True)
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
     if done.returncode:
         raise StartError(f"Dagster's storage could not be prepared:\n{without_credentials(done.stderr[-2000:])}")
 
