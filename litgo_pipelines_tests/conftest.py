@@ -18,8 +18,13 @@ import pytest
 
 from litgo_pipelines.database import normalise
 from litgo_pipelines.marketplace.migrate import migrate
-from litgo_pipelines_tests.proofs import skip_proven
+from litgo_pipelines_tests.proofs import FORM, skip_proven
 from litgo_pipelines_tests.support import execute, fresh_database
+
+# Made once for all folders: a fixture that several conftests import is made for each of them.
+from litgo_pipelines_tests.worlds.learning import mlflow_server  # noqa: F401
+from litgo_pipelines_tests.worlds.lifecycle import mlflow_stores  # noqa: F401
+from litgo_pipelines_tests.worlds.live_schema import live_template, live_templates  # noqa: F401
 
 GIVEN, EMBEDDED = "given", "embedded"
 SERVERS_DIFFER = ("database", "equity", "marketplace")  # folders about what a server says, plans or is called
@@ -40,7 +45,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Fast tests first: most failures show in the first minutes. What shares a module's fixtures shares a process."""
+    """Fast tests first: most failures show in the first minutes. What shares a module's fixtures shares a process.
+
+    Before them those of the code's form: mypy takes a minute in one process, whatever the others have left to do.
+    """
     skip_proven(items)
     for item in items:  # before xdist reads the groups
         speed = "slow" if _slow(item) else "fast"
@@ -48,7 +56,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     yield
     # After pytest has brought together what shares a server, slow or not: each process changes servers once or twice.
     # Of the slow ones those that may take longest: no process ends with one while the others have nothing left to do.
-    items.sort(key=lambda item: (_slow(item), _server(item) == EMBEDDED, -_seconds(item) if _slow(item) else 0))
+    items.sort(
+        key=lambda item: (
+            item.path.name != FORM,
+            _slow(item),
+            _server(item) == EMBEDDED,
+            -_seconds(item) if _slow(item) else 0,
+        )
+    )
 
 
 def _slow(item: pytest.Item) -> bool:

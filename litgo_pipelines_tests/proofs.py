@@ -28,6 +28,7 @@ EVERYTHING = (
     "workspace.yaml",
     "pyproject.toml",
 )
+FORM = "test_static.py"  # slow, of the code's form: runs always
 ALWAYS = ("requirements.lock", "litgo_pipelines_tests/support.py")
 
 
@@ -62,7 +63,7 @@ def inputs(item: pytest.Item) -> tuple[str, ...] | None:
     """What a proof depends on; None for a test that always runs: a fast one, or one of the code's form."""
     if marker := item.get_closest_marker("proof"):
         return marker.args
-    return EVERYTHING if item.get_closest_marker("slow") and item.path.name != "test_static.py" else None
+    return EVERYTHING if item.get_closest_marker("slow") and item.path.name != FORM else None
 
 
 def key(item: pytest.Item) -> str:

@@ -1,12 +1,16 @@
 """Small helpers of many tests. What holds rows or answers requests is in `worlds/`."""
 
+import fcntl
+import os
 import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import psycopg2
+import pytest
 
 from litgo_pipelines.database import DatabaseUnavailable, libpq, normalise
 
@@ -29,6 +33,20 @@ def fresh_database(server: str, template: str) -> Iterator[str]:
         yield normalise(server, database=name)
     finally:
         execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Folder that `make` has filled; of several test processes the first one calls it and the others wait."""
+    own = factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    folder.mkdir(exist_ok=True)
+    done = folder / "done"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
 
 
 def free_port() -> int:

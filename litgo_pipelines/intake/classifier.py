@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,13 @@ class Model:
 
     def vector(self, text: str) -> tuple[list[int], Floats]:
         """(columns, values) of the text's terms: (1 + log count) · idf, of length 1."""
-        counts = Counter(term for term in _terms(text) if term in self.vocabulary)
-        columns = [self.vocabulary[term] for term in counts]
-        values = (1 + np.log(np.fromiter(counts.values(), float, len(counts)))) * self.idf[columns]
+        return self.vector_of(Counter(_terms(text)))
+
+    def vector_of(self, counts: Mapping[str, int]) -> tuple[list[int], Floats]:
+        """The same of a text whose terms are counted already."""
+        known = [term for term in counts if term in self.vocabulary]
+        columns = [self.vocabulary[term] for term in known]
+        values = (1 + np.log(np.array([counts[term] for term in known], float))) * self.idf[columns]
         return columns, values / (np.linalg.norm(values) or 1)
 
     def probabilities(self, text: str) -> dict[Subarea, float]:
@@ -129,29 +133,34 @@ def train(labelled: Sequence[tuple[Subarea, str]] = ()) -> Model:
     known = set(taxonomy.subareas())
     base = [(label, term) for label, found in taxonomy.terms().items() for term in (label.subarea, *found)]
     base += [(label, text) for label, text in labelled if label in known]
-    examples = list(taxonomy.examples())
+    counted = _counted(base)  # once, not once a fold: most of the time goes into taking texts apart
+    examples = _counted(taxonomy.examples())
     seen: Counter[Subarea] = Counter()
     folds = np.array([(seen.update([label]) or seen[label]) % FOLDS for label, _ in examples])
     logits, truth = [], []
     for fold in range(FOLDS):
-        model = _fit(base + [example for example, its in zip(examples, folds, strict=True) if its != fold])
-        for (label, text), its in zip(examples, folds, strict=True):
+        model = _fit(counted + [example for example, its in zip(examples, folds, strict=True) if its != fold])
+        for (label, counts), its in zip(examples, folds, strict=True):
             if its == fold:
-                columns, values = model.vector(text)
+                columns, values = model.vector_of(counts)
                 logits.append(model.weights[:, columns] @ values + model.bias)
                 truth.append(model.labels.index(label))
     right = np.arange(len(truth)), np.array(truth)
     scale = max(SCALES, key=lambda s: float(np.log(_softmax(s * np.array(logits))[right]).sum()))
-    model = _fit(base + examples)
+    model = _fit(counted + examples)
     return Model(model.labels, model.vocabulary, model.idf, model.weights, model.bias, float(scale))
 
 
-def _fit(rows: Sequence[tuple[Subarea, str]]) -> Model:
+def _counted(rows: Iterable[tuple[Subarea, str]]) -> list[tuple[Subarea, Counter[str]]]:
+    return [(label, Counter(_terms(text))) for label, text in rows]
+
+
+def _fit(rows: Sequence[tuple[Subarea, Counter[str]]]) -> Model:
     from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression
 
     labels = [*taxonomy.subareas(), NONE]
-    documents = Counter(term for _, text in rows for term in set(_terms(text)))
+    documents = Counter(term for _, counts in rows for term in counts)
     vocabulary = {term: at for at, term in enumerate(sorted(t for t, n in documents.items() if n >= LEAST_DOCUMENTS))}
     idf = np.array(
         [
@@ -160,7 +169,7 @@ def _fit(rows: Sequence[tuple[Subarea, str]]) -> Model:
         ]
     )
     empty = Model(labels, vocabulary, idf, None, None, 1.0)
-    vectors = [empty.vector(text) for _, text in rows]
+    vectors = [empty.vector_of(counts) for _, counts in rows]
     matrix = csr_matrix(
         (
             np.concatenate([values for _, values in vectors]),

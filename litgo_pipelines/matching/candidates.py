@@ -366,12 +366,15 @@ def search(cursor: Cursor, cases: Cases, radii_km: Sequence[float], as_of: datet
     short = _short(reach, level, radii_km)
     if not len(short):
         return with_shares(cursor, lawyers, as_of), reach
-    # Only the cases that are short ask again; then everybody is read once more with the radii found.
+    # Only the cases that are short ask again; then everybody is read once more with the radii found,
+    # unless all of them were short to the end.
     while len(short):
         level[short] += 1
-        _, wider = _reach(cursor, cases.take(short), steps[level[short]], as_of)
-        short = short[_short(wider, level[short], radii_km)]
-    lawyers, reach = _reach(cursor, cases, steps[level], as_of)
+        asked = len(short)
+        lawyers, reach = _reach(cursor, cases.take(short), steps[level[short]], as_of)
+        short = short[_short(reach, level[short], radii_km)]
+    if asked < len(cases.ids):
+        lawyers, reach = _reach(cursor, cases, steps[level], as_of)
     return with_shares(cursor, lawyers, as_of), reach
 
 

@@ -16,7 +16,15 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import until
 from litgo_pipelines_tests.worlds.silence import Proxy, proxied
 
-pytestmark = pytest.mark.one_server
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.proof(
+        "litgo_pipelines/database",
+        "litgo_pipelines/resources/postgres.py",
+        "litgo_pipelines_tests/conftest.py",
+        "litgo_pipelines_tests/worlds/silence.py",
+    ),
+]
 SILENT = "fell silent"
 
 
@@ -196,7 +204,6 @@ def test_a_limit_is_kept_by_the_client_when_the_server_does_not(
             cursor.execute("SELECT pg_sleep(30)")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", [silence, one_connection])
 def test_a_minute_is_enough_with_what_ships(proxy: Proxy, fault: Callable[[Proxy], None]) -> None:
     with ends_within(55), connect(proxy.url) as connection, connection.cursor() as cursor:

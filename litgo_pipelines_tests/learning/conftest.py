@@ -1,3 +1,4 @@
 """Fixtures of the stage's worlds."""
 
-from litgo_pipelines_tests.worlds.learning import fresh_id, learnable_market, market, mlflow_server  # noqa: F401
+from litgo_pipelines_tests.worlds.learning import fresh_id, learnable_market, market  # noqa: F401
+from litgo_pipelines_tests.worlds.lifecycle import own_store  # noqa: F401

@@ -63,10 +63,10 @@ def test_values_that_are_no_settings_are_refused_and_numbers_of_things_are_whole
 @pytest.mark.one_server
 @pytest.mark.timeout(300)
 def test_the_job_compares_on_the_newest_snapshot_under_one_parent(
-    learnable_market: Marketplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    learnable_market: Marketplace, own_store: MLflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LITGO_HOME", str(tmp_path))
-    mlflow = MLflow(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    mlflow = own_store
     mlflow.module().create_experiment(mlflow.experiment, artifact_location=(tmp_path / "artifacts").as_uri())
     resources = {"postgres": Postgres(url=learnable_market.url), "mlflow": mlflow}
     asked = {"values": {"linear_l2": [1.0, 100.0]}, "kinds": ["linear"], "folds": 2}

@@ -110,11 +110,11 @@ class Ticks:
 @pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_an_hour_without_mlflow_loses_and_doubles_nothing(
-    life: Life, mlflow_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    life: Life, mlflow_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LITGO_HOME", str(tmp_path / "home"))
     store = tmp_path / "store.db"
-    shutil.copy(mlflow_template, store)
+    shutil.copy(mlflow_stores / "template.db", store)
     server = Server(store, tmp_path / "log")
     mlflow = MLflow(tracking_uri=server.url)
     lab = Lab(life)

@@ -16,12 +16,12 @@ from litgo_pipelines.matching.serving import Rankers
 from litgo_pipelines.models import registry, scorer, trial
 from litgo_pipelines.models.scorer import Rule, ScorerDamaged, earlier_trees
 from litgo_pipelines.resources.mlflow import MLflow
-from litgo_pipelines_tests.worlds.lifecycle import SERVED, Life, mlflow, mlflow_template
+from litgo_pipelines_tests.worlds.lifecycle import SERVED, Life, mlflow, own_store
 from litgo_pipelines_tests.worlds.matching import ask, fill, match
 
 pytestmark = pytest.mark.one_server
 
-__all__ = ["mlflow", "mlflow_template"]  # fixtures
+__all__ = ["mlflow", "own_store"]  # fixtures
 
 CODE = """
 import os, pathlib
@@ -101,29 +101,28 @@ def of_store(mlflow: MLflow) -> Path:
 
 
 @pytest.fixture
-def own_store(tmp_path: Path) -> MLflow:
-    """A store that a test may spoil."""
-    own = MLflow(tracking_uri=f"sqlite:///{tmp_path / 'own.db'}")
-    module, client = own.module(), own.client()
+def own_model(own_store: MLflow, tmp_path: Path) -> MLflow:
+    """A store whose model a test may spoil."""
+    module, client = own_store.module(), own_store.client()
     experiment = module.create_experiment("e", artifact_location=(tmp_path / "artifacts").as_uri())
     served = Rule("R")
     with module.start_run(experiment_id=experiment) as run:
         logged = registry.log_scorer(module, served, np.ones((2, 1)))
         client.create_registered_model(registry.MODEL_NAME)
         client.create_model_version(registry.MODEL_NAME, logged.model_uri, run.info.run_id)
-    return own
+    return own_store
 
 
 RULE = scorer.digest(scorer.dumps(Rule("R")))
 
 
 def test_code_that_a_foreign_model_brings_does_not_run(
-    own_store: MLflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_model: MLflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLflow's own loader runs it: what an MLmodel names is imported, from the model's folder."""
     ran = tmp_path / "ran"
     monkeypatch.setenv("RAN", str(ran))
-    folder = of_store(own_store)
+    folder = of_store(own_model)
     (folder / "code").mkdir()
     (folder / "code" / "foreign_loader.py").write_text(CODE)
     described = (folder / "MLmodel").read_text()
@@ -132,26 +131,26 @@ def test_code_that_a_foreign_model_brings_does_not_run(
         "loader_module: litgo_pipelines.models.scorer", "loader_module: foreign_loader\n    code: code"
     )
     (folder / "MLmodel").write_text(described)
-    assert registry.loadable(own_store, "1", tmp_path / "served", RULE)
-    assert registry.load_model(own_store, "1", RULE).scorer == Rule("R")
-    assert registry.signature_names(own_store, "1") == ("R",)
+    assert registry.loadable(own_model, "1", tmp_path / "served", RULE)
+    assert registry.load_model(own_model, "1", RULE).scorer == Rule("R")
+    assert registry.signature_names(own_model, "1") == ("R",)
     assert not ran.exists()
-    own_store.module().pyfunc.load_model(f"models:/{registry.MODEL_NAME}/1")
+    own_model.module().pyfunc.load_model(f"models:/{registry.MODEL_NAME}/1")
     assert ran.exists(), "the exploit would not have worked anyway"
 
 
-def test_a_changed_registry_serves_nobody(own_store: MLflow, tmp_path: Path) -> None:
-    (file,) = (of_store(own_store) / "data").iterdir()
+def test_a_changed_registry_serves_nobody(own_model: MLflow, tmp_path: Path) -> None:
+    (file,) = (of_store(own_model) / "data").iterdir()
     file.write_bytes(OTHER)  # under the right name
     with pytest.raises(ScorerDamaged, match="ledger"):
-        registry.load_model(own_store, "1", RULE)
-    assert registry.loadable(own_store, "1", tmp_path / "served", RULE) is False
+        registry.load_model(own_model, "1", RULE)
+    assert registry.loadable(own_model, "1", tmp_path / "served", RULE) is False
     shutil.copy(file, file.with_name(f"scorer-{scorer.digest(OTHER.decode())}.json"))  # and under its own
-    assert registry.loadable(own_store, "1", tmp_path / "served", RULE) is False
+    assert registry.loadable(own_model, "1", tmp_path / "served", RULE) is False
     assert not list((tmp_path / "served").glob("litgo*"))
 
 
-def test_what_the_ledger_does_not_name_does_not_serve(database_url: str, own_store: MLflow, tmp_path: Path) -> None:
+def test_what_the_ledger_does_not_name_does_not_serve(database_url: str, own_model: MLflow, tmp_path: Path) -> None:
     life = Life(database_url)
     with connect(database_url) as connection, connection.cursor() as cursor:
         ledger.append(cursor, "champion", "k", "1", {}, "run", 0)
@@ -159,14 +158,14 @@ def test_what_the_ledger_does_not_name_does_not_serve(database_url: str, own_sto
         ledger.append(cursor, "champion", "l", "2", {"scorer_sha256": RULE}, "run", 1)
         ledger.append(cursor, "champion", "m", "2", {"scorer_sha256": "00"}, "run", 2)
         assert ledger.scorer_hashes(cursor) == {"2": RULE}
-    rankers = Rankers(own_store, tmp_path / "served")
+    rankers = Rankers(own_model, tmp_path / "served")
     life.do(rankers.know)
     assert "names no SHA-256" in rankers.version("1").problem
     actor = ledger.Actor("ana", "try", life.at, "", by_hand=True)
     with connect(database_url) as connection, connection.cursor() as cursor:
         ledger.append(cursor, "candidate", "n", "3", {}, "run", 3)
     with closing(open_connection(database_url)) as connection, pytest.raises(ledger.Refused, match="cannot be loaded"):
-        actions.promote(connection, own_store, tmp_path, "3", actor)
+        actions.promote(connection, own_model, tmp_path, "3", actor)
 
 
 @pytest.mark.parametrize(

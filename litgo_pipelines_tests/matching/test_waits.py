@@ -105,27 +105,39 @@ def test_the_pause_grows_to_a_day_and_the_case_is_never_given_up(database_url: s
     assert result.offers == 5
 
 
-@pytest.mark.parametrize(
-    ("urgency_h", "team", "client"),
-    [(4, 20, 60), (1, 15, 30), (24, 120, 360), (72, 360, 1080), (None, 360, 1080), (-3, 360, 1080), (400, 360, 1440)],
-)
-def test_team_and_client_hear_after_a_time_that_the_urgency_sets(
-    database_url: str, urgency_h: float | None, team: int, client: int
-) -> None:
-    fill(database_url, cases=1)
+# hours a case has left → minutes after which team and client hear
+HEARD = {
+    4: (20, 60),
+    1: (15, 30),
+    24: (120, 360),
+    72: (360, 1080),
+    None: (360, 1080),
+    -3: (360, 1080),
+    400: (360, 1440),
+}
+
+
+def test_team_and_client_hear_after_a_time_that_the_urgency_sets(database_url: str) -> None:
+    fill(database_url, cases=len(HEARD))
     busy(database_url)
-    ask(database_url, "UPDATE cases SET urgency_h = %s", (urgency_h,))
-    heard: dict[bool, timedelta] = {}
+    cases = [case for (case,) in ask(database_url, "SELECT id::text FROM cases ORDER BY id")]
+    for case, urgency_h in zip(cases, HEARD, strict=True):
+        ask(database_url, "UPDATE cases SET urgency_h = %s WHERE id = %s", (urgency_h, case))
+    heard: dict[tuple[str, bool], timedelta] = {}
+    whom = "SELECT split_part(dedup_key, ':', 2), recipient_id::text FROM litgo.outbox WHERE kind = 'case_waits'"
     at = AS_OF
-    while len(heard) < 2:
+    while len(heard) < 2 * len(HEARD):
         match(database_url, as_of=at)
-        for is_team, _ in told(database_url):
-            heard.setdefault(is_team, at - AS_OF)
-        ((_, _, _, at),) = waiting(database_url)
-    assert heard == {True: team * MINUTE, False: client * MINUTE}
+        for case, recipient in ask(database_url, whom):
+            heard.setdefault((case, recipient == TEAM), at - AS_OF)
+        at = min(due for (_, _, _, due) in waiting(database_url))
+    expected: dict[tuple[str, bool], timedelta] = {}
+    for case, (team, client) in zip(cases, HEARD.values(), strict=True):
+        expected |= {(case, True): team * MINUTE, (case, False): client * MINUTE}
+    assert heard == expected
     for hours in range(100, 200, 10):
         match(database_url, as_of=AS_OF + timedelta(hours=hours))
-    assert len(told(database_url)) == 2  # once each
+    assert len(told(database_url)) == 2 * len(HEARD)  # once each
 
 
 def test_a_case_that_fails_is_told_after_three_tries_and_tried_again_every_day(database_url: str) -> None:

@@ -1,3 +1,3 @@
 """Fixtures of the stage's worlds."""
 
-from litgo_pipelines_tests.worlds.lifecycle import life, mlflow, mlflow_template  # noqa: F401
+from litgo_pipelines_tests.worlds.lifecycle import life, mlflow  # noqa: F401

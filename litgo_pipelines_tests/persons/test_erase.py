@@ -20,11 +20,11 @@ from litgo_pipelines.persons.erase import Places
 from litgo_pipelines.persons.held import HELD, KNOWN, NOBODY
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines_tests.support import until
-from litgo_pipelines_tests.worlds.lifecycle import SERVED, mlflow, mlflow_template
+from litgo_pipelines_tests.worlds.lifecycle import SERVED, mlflow
 from litgo_pipelines_tests.worlds.persons import AT, RESUME, TEXT, People, fill, hashed
 from litgo_pipelines_tests.worlds.processes import Child, kill_self, killed
 
-__all__ = ["mlflow", "mlflow_template"]  # fixtures
+__all__ = ["mlflow"]  # fixtures
 
 
 def ask(url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:

@@ -25,12 +25,12 @@ from litgo_pipelines.retention import rows, storage
 from litgo_pipelines.retention.assets import assets
 from litgo_pipelines.settings import settings
 from litgo_pipelines_tests.worlds import persons
-from litgo_pipelines_tests.worlds.lifecycle import Life, mlflow, mlflow_template
+from litgo_pipelines_tests.worlds.lifecycle import Life, mlflow, own_store
 from litgo_pipelines_tests.worlds.matching import fill, match
 
 pytestmark = pytest.mark.one_server
 
-__all__ = ["mlflow", "mlflow_template"]  # fixtures
+__all__ = ["mlflow", "own_store"]  # fixtures
 
 DAY = timedelta(days=1)
 
@@ -242,8 +242,10 @@ def test_a_clock_that_jumps_ahead_costs_two_days_a_night(
     assert left == [(81,), (80,), (80,)]  # every tenth is dead: of the days 89 and 90 one was sent
 
 
-def test_archived_versions_lose_their_files_and_stay_in_the_registry(life: Life, tmp_path: Path, home: Path) -> None:
-    mlflow = MLflow(tracking_uri=f"sqlite:///{tmp_path / 'own.db'}")
+def test_archived_versions_lose_their_files_and_stay_in_the_registry(
+    life: Life, own_store: MLflow, tmp_path: Path, home: Path
+) -> None:
+    mlflow = own_store
     sha256 = store_with_two_versions(mlflow, tmp_path)
     life.champion("1")
     life.archived("2")

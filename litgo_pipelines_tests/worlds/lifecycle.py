@@ -16,20 +16,20 @@ from litgo_pipelines.models import registry, scorer
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.scorer import earlier_trees
 from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines_tests.support import made_once
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VERSIONS = 5
 SERVED: dict[str, str] = {}  # what the ledger says of the store's one model, once there is a store
 
 
-@pytest.fixture(scope="session")
-def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sqlite store with one LightGBM model, registered as versions 1 to 5."""
+def _make_stores(folder: Path) -> None:
+    """Two sqlite stores, an empty one and one with a LightGBM model, registered as versions 1 to 5."""
     import lightgbm as lgb
 
-    folder = tmp_path_factory.mktemp("store")
     mlflow = MLflow(tracking_uri=f"sqlite:///{folder / 'template.db'}")
     module, client = mlflow.module(), mlflow.client()
+    shutil.copy(folder / "template.db", folder / "empty.db")
     features = np.random.default_rng(1).random((60, 8))
     booster = lgb.train(
         {"objective": "lambdarank", "verbose": -1, "min_data_in_leaf": 2, "deterministic": True},
@@ -39,18 +39,33 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     experiment = module.create_experiment("e", artifact_location=(folder / "artifacts").as_uri())
     with module.start_run(experiment_id=experiment) as run:
         served = earlier_trees(booster.model_to_string(), FEATURES)
-        SERVED["scorer_sha256"] = scorer.digest(scorer.dumps(served))
+        (folder / "served").write_text(scorer.digest(scorer.dumps(served)))
         logged = registry.log_scorer(module, served, features[:2])
         client.create_registered_model(registry.MODEL_NAME)
         for _ in range(VERSIONS):
             client.create_model_version(registry.MODEL_NAME, logged.model_uri, run.info.run_id)
-    return folder / "template.db"
+
+
+@pytest.fixture(scope="session")
+def mlflow_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of `template.db`, with a model, and `empty.db`: MLflow takes seconds to make its tables."""
+    folder = made_once(tmp_path_factory, "mlflow-stores", _make_stores)
+    SERVED["scorer_sha256"] = (folder / "served").read_text()
+    return folder
 
 
 @pytest.fixture
-def mlflow(mlflow_template: Path, tmp_path: Path) -> MLflow:
+def mlflow(mlflow_stores: Path, tmp_path: Path) -> MLflow:
     store = tmp_path / "store.db"
-    shutil.copy(mlflow_template, store)
+    shutil.copy(mlflow_stores / "template.db", store)
+    return MLflow(tracking_uri=f"sqlite:///{store}")
+
+
+@pytest.fixture
+def own_store(mlflow_stores: Path, tmp_path: Path) -> MLflow:
+    """An empty store."""
+    store = tmp_path / "own.db"
+    shutil.copy(mlflow_stores / "empty.db", store)
     return MLflow(tracking_uri=f"sqlite:///{store}")
 
 
