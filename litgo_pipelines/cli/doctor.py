@@ -23,6 +23,7 @@ def doctor(
     ] = False,
 ) -> None:
     """How the database and the pipelines would get on; exit code 1 when something would fail. Changes nothing in it."""
+    from litgo_pipelines.lifecycle import seal
     from litgo_pipelines.marketplace import doctor as examining
 
     url = settings().litgo_database_url
@@ -32,6 +33,11 @@ def doctor(
         _accept_counts(url)
         return
     report = examining.examine(url)
+    report.notes += [
+        f"no entry of the ledger names the file of model version {version}, so it does not serve: "
+        f"litgo model seal {version}"
+        for version in seal.unsealed_in(url) or ()
+    ]
     if write_mapping is not None:
         if write_mapping.exists():
             raise SettingsError(f"{write_mapping} is there already: name another file, or move it away")

@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,18 +41,21 @@ model = typer.Typer(no_args_is_help=True, help="Which model version serves, and 
 @model.command("show")
 def show_models(as_json: AsJson = False) -> None:
     """Every version with its state, and whether promotion is frozen."""
-    from litgo_pipelines.lifecycle import ledger
+    from litgo_pipelines.lifecycle import ledger, seal
 
     with marketplace() as cursor:
-        state = ledger.state(cursor)
+        state, nameless = ledger.state(cursor), seal.unsealed(cursor)
     versions = [
         {"version": version, "state": state.stages[version], "since_entry": state.since[version]}
         for version in sorted(state.stages, key=int)
     ]
     lines = [f"version {one['version']:>4}  {one['state']:<11}  since entry {one['since_entry']}" for one in versions]
     lines.append(f"serves: {'version ' + state.champion if state.champion else 'the heuristic ranker'}")
+    if nameless:
+        names = ", ".join(nameless)
+        lines.append(f"no entry names the file of version {names}: `{seal.COMMAND}`; until then it does not serve")
     lines += [f"promotion is frozen: {state.frozen}"] if state.frozen else []
-    found = {"versions": versions, "champion": state.champion, "frozen": state.frozen or None}
+    found = {"versions": versions, "champion": state.champion, "frozen": state.frozen or None, "unsealed": nameless}
     show(found, as_json, lambda: "\n".join(lines))
 
 
@@ -86,6 +89,30 @@ def lift_freeze(who: Who, why: Why) -> None:
     from litgo_pipelines.lifecycle import actions
 
     _decide(who, why, lambda opened, mlflow, actor: actions.lift_freeze(opened, actor))
+
+
+@model.command("seal")
+def seal_model(
+    version: str, who: Who, why: Why, yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False
+) -> None:
+    """Say that a version registered before the ledger named files is the file it has now; only then it serves."""
+    from litgo_pipelines.database import connect
+    from litgo_pipelines.lifecycle import seal
+    from litgo_pipelines.lifecycle.ledger import Actor
+    from litgo_pipelines.resources.mlflow import MLflow
+
+    with platform() as environment:
+        url, mlflow = environment["LITGO_DATABASE_URL"], MLflow(tracking_uri=environment["MLFLOW_TRACKING_URI"])
+        with connect(url) as connection, connection.cursor() as cursor:
+            found = seal.look(cursor, mlflow, version)
+        for line in found.lines():
+            say(line)
+        if not found.problems and not yes:
+            typer.confirm(f"Is this version {version}?", abort=True)
+        actor = Actor(acting(who), why, datetime.now(UTC), "", by_hand=True)
+        with connect(url) as connection, connection.cursor() as cursor:
+            entry = seal.seal(cursor, found, actor)
+    say(f"entry {entry.sequence} of the ledger: {entry.transition} {entry.version}; the next run may rank by it")
 
 
 def _decide(who: str, why: str, decide: "Callable[[Connection, MLflow, Actor], Entry]") -> None:

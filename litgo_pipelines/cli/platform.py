@@ -84,6 +84,7 @@ def status(as_json: AsJson = False) -> None:
     """
     import time
 
+    from litgo_pipelines.lifecycle import seal
     from litgo_pipelines.observability import status as page
     from litgo_pipelines.observability.exporter import Exporter
 
@@ -104,7 +105,8 @@ def status(as_json: AsJson = False) -> None:
         )
         for name in ("dagster", "database"):
             source.sources[name].refresh(name)
-        said = page.lines(page.series(source.collect()), answers, time.time())
+        unsealed = seal.unsealed_in(environment["LITGO_DATABASE_URL"])
+        said = page.lines(page.series(source.collect()), answers, time.time(), unsealed)
     show(said, as_json, lambda: page.as_text(said))
     raise typer.Exit(any(line.state == page.BAD for line in said))
 

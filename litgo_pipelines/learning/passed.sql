@@ -1,5 +1,5 @@
 SELECT r.root_run_id, r.mlflow_version FROM litgo.retrainings AS r
 WHERE r.evaluation -> 'decision' ->> 'outcome' = 'passed'
-  AND (SELECT l.transition FROM litgo.model_ledger AS l WHERE l.version = r.mlflow_version
+  AND (SELECT l.transition FROM litgo.model_ledger AS l WHERE l.version = r.mlflow_version AND l.transition <> 'sealed'
        ORDER BY l.sequence DESC LIMIT 1) = 'candidate'
 ORDER BY r.started_at DESC, r.root_run_id

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-Transition = Literal["candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted"]
-TRANSITIONS = ("candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted")
+Transition = Literal["candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted", "sealed"]
+TRANSITIONS = ("candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted", "sealed")
 Stage = Literal["candidate", "challenger", "champion", "previous", "archived", "quarantined"]
 COOLDOWN = timedelta(hours=24)
 FREEZE_WINDOW = timedelta(days=7)  # a second rollback within it freezes promotion
@@ -194,6 +194,10 @@ def refusal(
             return None
         case "freeze_lifted":
             return None if state.frozen else "promotion is not frozen"
+        case "sealed":
+            if now in (None, "quarantined"):
+                return f"{shown}: it will not serve"
+            return None if by_hand else f"{shown}: only a person says which file it is"
     raise ValueError(f"unknown transition {transition!r}: one of {', '.join(TRANSITIONS)}")
 
 

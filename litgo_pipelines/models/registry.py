@@ -6,6 +6,7 @@ Which version serves is the ledger's business; this module only moves models.
 import contextlib
 import hashlib
 import json
+import math
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.models import scorer as scoring
 from litgo_pipelines.models.bundle import Bundle
+from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.scorer import Scorer, ScorerDamaged, Served
 from litgo_pipelines.models.trial import try_in_child
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MODEL_NAME = "litgo-ranker"
+EARLIER_FILE = "model.lgb"  # of versions before a scorer was a file of ours; they know the eight FEATURES
+_SCORER_FILE = re.compile(r"scorer-[0-9a-f]{64}\.json")
 _METRICS_PER_BATCH = 1000  # the server refuses more
 
 
@@ -133,7 +137,7 @@ def _as_recorded(version: str, content: bytes, sha256: str | None) -> str:
     if sha256 is None:
         raise ScorerDamaged(
             f"version {version}: its entry in the ledger names no SHA-256, so nobody knows what it was; "
-            "a retraining makes one that can serve"
+            f"`litgo model seal {version}` shows its file and asks, or a retraining makes one that can serve"
         )
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ScorerDamaged(f"version {version} is not the file whose SHA-256 stands in the ledger: it was changed")
@@ -142,8 +146,7 @@ def _as_recorded(version: str, content: bytes, sha256: str | None) -> str:
 
 def _download(mlflow: MLflow, version: str, sha256: str | None) -> str:
     """The served file of a version: fetched alone, compared, and parsed by another process first."""
-    name = f"data/scorer-{sha256}.json"
-    text = _as_recorded(version, _artifact(mlflow, version, name) if sha256 else b"", sha256)
+    text = _as_recorded(version, _served_text(mlflow, version, sha256) if sha256 else b"", sha256)
     try_in_child(text)
     return text
 
@@ -154,6 +157,116 @@ def load_model(mlflow: MLflow, version: str, sha256: str | None) -> Served:
     Raises VersionMissing when the registry does not have it or its files are gone, ScorerDamaged when it is another.
     """
     return Served(scoring.loads(_download(mlflow, version, sha256)))
+
+
+def _served_text(mlflow: MLflow, version: str, sha256: str) -> bytes:
+    """The file that is served; of a version of earlier code, LightGBM's own text in the form of today."""
+    try:
+        return _artifact(mlflow, version, f"data/scorer-{sha256}.json")
+    except VersionMissing:
+        try:
+            return _todays_form(_artifact(mlflow, version, EARLIER_FILE)).encode()
+        except VersionMissing:
+            pass
+        raise
+
+
+def _todays_form(lightgbm_text: bytes) -> str:
+    """Nothing of it is interpreted."""
+    try:
+        return scoring.dumps(scoring.earlier_trees(lightgbm_text.decode(), FEATURES))
+    except UnicodeDecodeError as error:
+        raise ScorerDamaged(f"{EARLIER_FILE} is no text") from error
+
+
+@dataclass(frozen=True)
+class ServedFile:
+    """The one file a version would be served by. `sha256`: as served; `seeds`, `ndcg`: as its run's record says."""
+
+    version: str
+    path: str
+    size: int
+    sha256: str
+    recorded_sha256: str  # as the run's record would name the file
+    names: tuple[str, ...]
+    seeds: Mapping[str, str]
+    ndcg: Mapping[str, float]
+    first_seed: str
+
+
+def served_file(mlflow: MLflow, version: str) -> ServedFile:
+    """Fetched alone, hashed, then parsed by another process. Raises VersionMissing, ScorerDamaged."""
+    path = _served_path(mlflow, version)
+    content = _artifact(mlflow, version, path)
+    try:
+        text = _todays_form(content) if path == EARLIER_FILE else content.decode()
+    except UnicodeDecodeError as error:
+        raise ScorerDamaged(f"{path} is no text") from error
+    try_in_child(text)
+    record = _run_record(mlflow, version)
+    try:
+        seeds = {str(seed): str(digest) for seed, digest in record["models"].items()}
+        ndcg = {str(k): float(found["mean"]) for k, found in record["holdout"]["ndcg"].items() if found}
+        first = str(record["seeds"][0])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise VersionMissing(f"{MODEL_NAME} version {version}: its run's metrics.json cannot be used") from error
+    digest = hashlib.sha256(content).hexdigest()
+    names = scoring.loads(text).names
+    return ServedFile(version, path, len(content), scoring.digest(text), digest, names, seeds, ndcg, first)
+
+
+def served_file_problems(mlflow: MLflow, version: str, file: ServedFile) -> tuple[str, ...]:
+    """What the version's run and signature say otherwise than its file."""
+    client = mlflow.client()
+    run = client.get_run(str(client.get_model_version(MODEL_NAME, version).run_id))
+    problems = []
+    if file.path != EARLIER_FILE and Path(file.path).name != f"scorer-{file.sha256}.json":
+        problems.append("the file's own name says another SHA-256")
+    if file.seeds.get(file.first_seed) != file.recorded_sha256:
+        problems.append("the run's record (bundle/metrics.json) names another file for the first seed")
+    said = {"parameters": tuple(run.data.params.get("features", "").split()) or FEATURES}
+    said["signature"] = signature_names(mlflow, version)
+    problems += [
+        f"the {where} name the features {' '.join(names) or '(none)'}"
+        for where, names in said.items()
+        if names != file.names
+    ]
+    problems += [
+        f"the run has NDCG@{k} {run.data.metrics.get(f'holdout_ndcg_{k}')}, its record {mean}"
+        for k, mean in file.ndcg.items()
+        if not same(mean, run.data.metrics.get(f"holdout_ndcg_{k}"))
+    ]
+    return tuple(problems)
+
+
+def same(one: float, other: float | None) -> bool:
+    return other is not None and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def _served_path(mlflow: MLflow, version: str) -> str:
+    module = mlflow.module()
+    try:
+        listed = module.artifacts.list_artifacts(artifact_uri=f"models:/{MODEL_NAME}/{version}/data") or []
+    except (module.exceptions.MlflowException, OSError) as error:
+        mlflow.probe()
+        raise VersionMissing(f"{MODEL_NAME} version {version} cannot be had: {error}") from error
+    names = [name for each in listed if _SCORER_FILE.fullmatch(name := Path(each.path).name)]
+    if len(names) > 1:
+        raise ScorerDamaged(f"version {version} has {len(names)} files of a scorer: nobody knows which it is")
+    return f"data/{names[0]}" if names else EARLIER_FILE
+
+
+def _run_record(mlflow: MLflow, version: str) -> dict[str, Any]:
+    """metrics.json of the bundle that the version's run holds."""
+    module, client = mlflow.module(), mlflow.client()
+    try:
+        run_id = str(client.get_model_version(MODEL_NAME, version).run_id)
+        with tempfile.TemporaryDirectory() as folder:
+            local = client.download_artifacts(run_id, "bundle/metrics.json", folder)
+            return dict(json.loads(Path(local).read_text(encoding="utf-8")))
+    except (module.exceptions.MlflowException, OSError, ValueError, TypeError) as error:
+        mlflow.probe()
+        raise VersionMissing(f"{MODEL_NAME} version {version}: the record of its run is gone ({error})") from error
 
 
 def signature_names(mlflow: MLflow, version: str) -> tuple[str, ...]:

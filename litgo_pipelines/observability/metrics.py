@@ -137,7 +137,7 @@ METRICS |= {
     ),
     "model_transitions_total": Metric(
         "Entries of the ledger of model versions; docs/model-lifecycle.md.",
-        {"transition": ("candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted")},
+        {"transition": ("candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted", "sealed")},
     ),
 }
 

@@ -3,7 +3,7 @@
 The figures are those of /metrics; where they come from is `exporter`'s.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.metrics_core import Metric
@@ -44,8 +44,11 @@ def ago(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def lines(found: Series, answers: Mapping[str, bool], now: float) -> list[Line]:
-    """What an operator looks at, in that order. `answers`: service → whether its port does; now: seconds since 1970."""
+def lines(found: Series, answers: Mapping[str, bool], now: float, unsealed: Sequence[str] | None = ()) -> list[Line]:
+    """What an operator looks at, in that order. `answers`: service → whether its port does; now: seconds since 1970.
+
+    `unsealed`: model versions whose file the ledger does not name; None when that was not read.
+    """
     return [
         *(Line(name, GOOD if up else BAD, "answers" if up else "does not answer") for name, up in answers.items()),
         *_databases(found),
@@ -55,6 +58,7 @@ def lines(found: Series, answers: Mapping[str, bool], now: float) -> list[Line]:
         *_late_jobs(found, now),
         *_open_circuits(found),
         _champion(found),
+        *_unsealed(unsealed),
         _age(found, "equity_last_night_timestamp_seconds", "last night of equity", NIGHT_HOURS, now),
         _age(found, "last_backup_timestamp_seconds", "last backup", health.BACKUP_HOURS, now),
         _health(found),
@@ -67,6 +71,13 @@ def nothing_runs(answers: Mapping[str, bool]) -> list[Line]:
         Line("Postgres", BAD, "the embedded server does not run: `litgo up` starts it"),
         *(Line(name, GOOD if up else BAD, "answers" if up else "does not answer") for name, up in answers.items()),
     ]
+
+
+def _unsealed(versions: Sequence[str] | None) -> list[Line]:
+    if versions is None:
+        return [Line("files of model versions", UNKNOWN, "not read")]
+    why = "the ledger names no file, so it does not serve: litgo model seal"
+    return [Line(f"model version {version}", BAD, f"{why} {version}") for version in versions]
 
 
 def _databases(found: Series) -> list[Line]:

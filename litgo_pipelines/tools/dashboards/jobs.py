@@ -43,6 +43,7 @@ STEPS = {
     "archived": "arquivado",
     "rolled_back": "revertido",
     "freeze_lifted": "promoção liberada",
+    "sealed": "arquivo confirmado",
 }
 REASONS = {"volume": "avaliações novas", "manual": "uma pessoa"}
 ENDS = {
