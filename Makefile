@@ -54,9 +54,11 @@ clean:  ## remove the environment and all local state
 	@touch $@
 
 LOCKED := $(BIN)/pip install --quiet --require-hashes --no-deps --no-compile --requirement
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--custom-compile-command "make lock" pyproject.toml --extra embeddings --extra metrics --extra scale
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock"
+LOCK := $(COMPILE) pyproject.toml --extra embeddings --extra metrics --extra scale
 
 lock:  ## the lock files anew (needs uv; versions stay unless UPGRADE=--upgrade)
 	$(LOCK) $(UPGRADE) --extra dev --output-file requirements.lock
 	$(LOCK) --constraint requirements.lock --output-file deploy/requirements.lock
+	$(COMPILE) deploy/kubernetes.in --constraint requirements.lock --output-file deploy/kubernetes.lock

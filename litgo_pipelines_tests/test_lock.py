@@ -65,6 +65,15 @@ def test_the_image_has_the_versions_that_were_tested() -> None:
     assert {name: str(one) for name, one in image.items()}.items() <= {n: str(one) for n, one in tested.items()}.items()
 
 
+def test_what_a_kubernetes_job_needs_besides_is_of_the_same_versions() -> None:
+    """Dagster's chart starts each run with `K8sRunLauncher`, which the run loads too."""
+    more, tested = locked("deploy/kubernetes.lock"), locked(LOCKS[0])
+    assert str(more["dagster-k8s"].specifier) == str(tested["dagster-postgres"].specifier), "of one release of Dagster"
+    assert [name for name in more.keys() & tested if more[name].specifier != tested[name].specifier] == []
+    assert "kubernetes" in more
+    assert "--requirement kubernetes.lock" in (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("file", LOCKS)
 def test_neither_torch_nor_what_brings_it_is_installed(file: str) -> None:
     assert not {"torch", "sentence-transformers", "transformers"} & locked(file).keys()
