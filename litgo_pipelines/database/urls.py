@@ -102,6 +102,15 @@ def libpq(normalised: str) -> str:
     return f"{base}?{urlencode(parse_qsl(query), quote_via=quote)}" if mark else base
 
 
+def psql_variables(normalised: str) -> dict[str, str]:
+    """The variables by which psql, pg_dump and the like find a database that no argument names."""
+    from psycopg2.extensions import parse_dsn
+
+    known = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "password": "PGPASSWORD"}
+    known |= {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
+    return {known[name]: str(value) for name, value in parse_dsn(libpq(normalised)).items() if name in known}
+
+
 def role_of(normalised: str) -> str | None:
     """The role that `options` asks for, which a pooler may ignore."""
     from sqlalchemy.engine import make_url

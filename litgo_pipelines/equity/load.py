@@ -46,7 +46,7 @@ def run_night(connection: Connection, night: date, as_of: datetime, rules: Capac
         advisory_lock(cursor, "equity")
         cursor.execute("SET LOCAL work_mem = '64MB'")  # the aggregates of 100,000 lawyers stay in memory
         cursor.execute(
-            sql("litgo_pipelines.equity", "load.sql"),
+            _statement(cursor),
             {
                 "base": rules["base"],
                 "minimum": rules["minimum"],
@@ -61,6 +61,17 @@ def run_night(connection: Connection, night: date, as_of: datetime, rules: Capac
         lawyers, history = cursor.fetchone()
         changed, refused = write_back(cursor, night, as_of)
     return NightResult(night, lawyers, history, changed, refused, time.monotonic() - started)
+
+
+def _statement(cursor: Cursor) -> str:
+    """`load.sql`, looking up earlier offers by the index, where the marketplace's columns allow that one."""
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM litgo.source_indexes s JOIN pg_index i ON i.indexrelid = s.index_oid "
+        "WHERE s.name = 'litgo_offers_of_lawyer' AND i.indisvalid)"
+    )
+    (there,) = cursor.fetchone()
+    before = sql("litgo_pipelines.equity", "before_by_index.sql" if there else "before_by_scan.sql")
+    return sql("litgo_pipelines.equity", "load.sql").replace("{offered_before}", before)
 
 
 def write_back(cursor: Cursor, night: date, as_of: datetime) -> tuple[int, dict[str, str]]:

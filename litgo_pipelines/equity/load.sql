@@ -24,11 +24,13 @@ active_cases AS (
     GROUP BY lawyer_id
 ),
 offered AS (
-    SELECT o.lawyer_id, max(litgo.instant(o.sent_at)) AS last_offered_at,
-           (count(*) FILTER (WHERE o.sent_at >= w.starts))::int AS offers
+    SELECT o.lawyer_id, max(o.sent_at) AS last_offered_at, count(*)::int AS offers
     FROM offers o, window_30d w
-    WHERE o.sent_at < w.ends
+    WHERE o.sent_at >= w.starts AND o.sent_at < w.ends
     GROUP BY o.lawyer_id
+),
+before AS (  -- of who was offered nothing in the window: its cost must not grow with all offers ever made
+    {offered_before}
 ),
 profile AS (
     -- absurd values are treated as absent, like missing ones
@@ -59,11 +61,12 @@ capacity AS MATERIALIZED (
 ),
 computed AS MATERIALIZED (
     SELECT c.id AS lawyer_id, COALESCE(a.cases, 0) AS cases_30d, c.cases_a_month AS capacidade_mensal,
-           o.last_offered_at, COALESCE(o.offers, 0) AS offers_30d,
+           COALESCE(o.last_offered_at, b.last_offered_at) AS last_offered_at, COALESCE(o.offers, 0) AS offers_30d,
            COALESCE(a.cases, 0)::float8 / c.cases_a_month AS load
     FROM capacity c
     LEFT JOIN active_cases a ON a.lawyer_id = c.id
     LEFT JOIN offered o ON o.lawyer_id = c.id
+    LEFT JOIN before b ON b.lawyer_id = c.id
 ),
 history AS (
     INSERT INTO litgo.equity_history AS h

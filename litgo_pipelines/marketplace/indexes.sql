@@ -7,6 +7,8 @@ CREATE INDEX litgo_cases_created ON cases USING btree ({created_at});
 CREATE INDEX litgo_cases_client ON cases USING btree ({client_id}, {created_at});
 CREATE INDEX litgo_cases_pending ON cases USING btree ({created_at}, {id}) WHERE {status} = 'pending_assignment';
 CREATE INDEX litgo_offers_sent ON offers USING btree ({sent_at}, {lawyer_id});
+CREATE INDEX litgo_offers_of_lawyer ON offers USING btree ({lawyer_id}, {sent_at});
+CREATE INDEX litgo_offers_interested ON offers USING btree ({responded_at}) WHERE {status} = 'interested';
 CREATE INDEX litgo_offers_pending ON offers USING btree ({expires_at}) WHERE {status} = 'pending';
 CREATE INDEX litgo_contracts_open ON contracts USING btree ({lawyer_id}) WHERE {status} IN ('pending-signature', 'active');
 CREATE INDEX litgo_contracts_pending ON contracts USING btree ({created_at}) WHERE {status} = 'pending-signature';

@@ -32,7 +32,7 @@ from psycopg2.errors import QueryCanceled
 from litgo_pipelines.database import Cursor, connect, error_kind
 from litgo_pipelines.database.errors import error_line
 from litgo_pipelines.database.watch import shut
-from litgo_pipelines.observability import dagster_state, gauges, health, job_runs
+from litgo_pipelines.observability import dagster_state, gauges, health, job_runs, stops
 from litgo_pipelines.observability.deadline import after
 from litgo_pipelines.observability.hosts import Hosts, is_address
 from litgo_pipelines.observability.metrics import METRICS
@@ -215,7 +215,7 @@ class Exporter(Collector):
         with dagster_state.bounded(self.refresh_seconds, self.statement_seconds):
             instance = self.instance()
             if self.counts_runs:
-                job_runs.count_new(instance, self._cursor)
+                job_runs.count_new(instance, self._cursor, stops.read(self.home))
             self._heartbeats = dagster_state.heartbeats(instance)
             self._queued_since, families = dagster_state.runs(instance)
             read_at, ticks = self._ticks

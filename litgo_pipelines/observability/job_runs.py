@@ -1,5 +1,7 @@
 """Finished runs of Dagster jobs, each counted once, read from Dagster's own storage.
 
+A run that a planned stop ended counts as canceled, which is in no error budget: it is run again after the start.
+
 Not counted by a run-status sensor: that sees a few a tick and none while the daemon is down.
 """
 
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.observability.metrics import OTHER_JOB, add, count, observe
+from litgo_pipelines.observability.stops import ended_by_one
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 OVERLAP = timedelta(minutes=10)  # storage shows a run's end some time after it
 PAGE = 1_000
+# Dagster's word for a run whose process was asked to end, by a signal and not in its pages: by a service manager, a
+# container's stop, `litgo up`. What is killed without being asked has another.
+REASON, ASKED_TO_END = "dagster/failure_reason", "UNEXPECTED_TERMINATION"
 NEWEST = "SELECT max(ended_at), now() FROM litgo.job_runs"
 
 
@@ -32,23 +38,29 @@ class JobRun:
     seconds: float | None  # null: it never started
 
 
-def ended_runs(instance: "dg.DagsterInstance", since: datetime) -> list[JobRun]:
-    """Runs touched after the instant that ended, at most PAGE, those touched first first."""
+def ended_runs(instance: "dg.DagsterInstance", since: datetime, stops: Sequence[datetime] = ()) -> list[JobRun]:
+    """Runs touched after the instant that ended, at most PAGE, those touched first first. `stops`: planned ones."""
     import dagster as dg
 
     ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
     records = instance.get_run_records(
         dg.RunsFilter(statuses=ended, updated_after=since), limit=PAGE, order_by="update_timestamp", ascending=True
     )
-    return [_job_run(record) for record in records]
+    return [_job_run(record, stops) for record in records]
 
 
-def _job_run(record: "RunRecord") -> JobRun:
+def _job_run(record: "RunRecord", stops: Sequence[datetime]) -> JobRun:
     run, updated = record.dagster_run, record.update_timestamp.replace(tzinfo=UTC)
     ended_at = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else updated
     seconds = record.end_time - record.start_time if record.end_time and record.start_time else None
     job = run.job_name if run.job_name in JOBS else OTHER_JOB
-    return JobRun(run.run_id, job, run.status.value.lower(), ended_at, updated, seconds)
+    status = run.status.value.lower()
+    if status == "failure" and (
+        run.tags.get(REASON) == ASKED_TO_END
+        or ended_by_one(datetime.fromtimestamp(record.start_time, UTC) if record.start_time else None, ended_at, stops)
+    ):
+        status, seconds = "canceled", None
+    return JobRun(run.run_id, job, status, ended_at, updated, seconds)
 
 
 def newest(cursor: Cursor) -> datetime:
@@ -58,13 +70,17 @@ def newest(cursor: Cursor) -> datetime:
     return min(found, now) - OVERLAP if found else datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def count_new(instance: "dg.DagsterInstance", cursor: Callable[[], AbstractContextManager[Cursor]]) -> int:
+def count_new(
+    instance: "dg.DagsterInstance",
+    cursor: Callable[[], AbstractContextManager[Cursor]],
+    stops: Sequence[datetime] = (),
+) -> int:
     """Count all runs that ended since the last time, each page in a transaction of its own; returns how many."""
     with cursor() as opened:
         since = after = newest(opened)
     total = 0
     while True:
-        runs = ended_runs(instance, after)
+        runs = ended_runs(instance, after, stops)
         # one that ended before and was touched since, a tag maybe, was counted; its row may be gone by now
         if fresh := [run for run in runs if run.ended_at >= since]:
             with cursor() as opened:

@@ -1,4 +1,4 @@
-"""Dagster daemon that survives a system clock being set back.
+"""Dagster daemon that survives a system clock being set back, and a moment without a free connection.
 
     python -m litgo_pipelines.runtime.daemon run [arguments of `dagster-daemon run`]
 
@@ -12,10 +12,12 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 LOOKS_EVERY = 2.0  # seconds
+RETRIES_FOR = 60.0  # seconds; the daemon beats less often than it is waited for
 TOLERATED = timedelta(seconds=15)  # no sensor looks more often
 PATIENCE = 20.0  # seconds to end in order
 
@@ -57,10 +59,22 @@ def end_when_set_back() -> None:
             os._exit(1)
 
 
+def with_patience(retry: Callable[[], None]) -> None:
+    """Try until it goes well or its time is over, at growing distances: a moment without a connection loses nothing."""
+    from tenacity import Retrying, before_sleep_log, stop_before_delay, wait_random_exponential
+
+    Retrying(
+        wait=wait_random_exponential(multiplier=1, max=20),
+        stop=stop_before_delay(RETRIES_FOR),
+        before_sleep=before_sleep_log(log, logging.WARNING),
+        reraise=True,
+    )(retry)
+
+
 def main() -> None:
     import dagster as dg
 
-    from litgo_pipelines.dagster_internals import run_daemon
+    from litgo_pipelines.dagster_internals import retry_runs_with_patience, run_daemon
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     threading.Thread(target=end_when_set_back, daemon=True, name="clock").start()
@@ -68,6 +82,7 @@ def main() -> None:
         waiting, deleted = forget_future(instance, datetime.now(UTC))
         if waiting or deleted:
             log.warning("%d sensors and schedules waited for the future; %d later ticks forgotten", waiting, deleted)
+    retry_runs_with_patience(with_patience)
     run_daemon()
 
 

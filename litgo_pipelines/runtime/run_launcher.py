@@ -8,12 +8,16 @@ import json
 from pathlib import Path
 
 import dagster as dg
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import DBAPIError
 
 from litgo_pipelines.dagster_internals import (
     GRPC_INFO_TAG,
     CheckRunHealthResult,
+    DagsterLaunchFailedError,
     DagsterUserCodeUnreachableError,
     GetCurrentRunsResult,
+    LaunchRunContext,
     WorkerStatus,
     deserialize_value,
 )
@@ -29,6 +33,16 @@ class CheckedRunLauncher(dg.DefaultRunLauncher):
     @property
     def supports_check_run_worker_health(self) -> bool:
         return True
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """A run that could not begin goes back to the queue, which tries again later, as often as dagster.yaml says.
+
+        Its process fails before it is one of the run's only where the storage gives it no connection.
+        """
+        try:
+            super().launch_run(context)
+        except (DagsterLaunchFailedError, DagsterPostgresException, DBAPIError) as error:
+            raise DagsterUserCodeUnreachableError(f"the run could not begin: {type(error).__name__}") from error
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """NOT_FOUND only when it is certain that nothing works at the run any more, else RUNNING."""

@@ -7,12 +7,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-import typer.main
 import yaml
 
-from litgo_pipelines.cli import app
 from litgo_pipelines.database import connect
 from litgo_pipelines.observability import health
 from litgo_pipelines.observability.gauges import GAUGES
@@ -122,23 +119,6 @@ def test_links_of_the_runbooks_lead_somewhere() -> None:
     for name, page in pages().items():
         for target in re.findall(r"\]\((\w+\.md)\)", page):
             assert (RUNBOOKS / target).exists(), f"{name}: {target}"
-
-
-def test_litgo_commands_of_the_runbooks_exist() -> None:
-    root = typer.main.get_command(app)
-    found = 0
-    for name, page in pages().items():
-        for line in re.findall(r"^litgo .*$|(?<=`)litgo [^`]*(?=`)", page, re.MULTILINE):
-            found += 1
-            command: Any = root
-            words = line.split()[1:]
-            while isinstance(command, click.Group):
-                assert words, f"{name}: {line}"
-                child = command.get_command(click.Context(command), words[0])
-                assert child is not None, f"{name}: {line}"
-                command, words = child, words[1:]
-            command.make_context(command.name, words)  # raises for an unknown option or a missing argument
-    assert found > 20
 
 
 def test_sql_of_the_runbooks_can_be_run(database_url: str) -> None:

@@ -1,0 +1,32 @@
+"""Planned stops of `litgo up`, kept as a file of LITGO_HOME: what they end is no failure. Pure but for that file."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+FILE = "stops.json"
+KEPT = 100
+
+
+def note(home: Path, at: datetime) -> None:
+    """A stop begins; every run that is under way ends with it."""
+    found = [one.isoformat() for one in (*read(home), at)][-KEPT:]
+    partial = home / f".{FILE}.partial"
+    partial.write_text(json.dumps(found))
+    partial.rename(home / FILE)
+
+
+def read(home: Path | None) -> list[datetime]:
+    """When stops began, the oldest first; none where nothing was noted, or the file is no list of instants."""
+    if home is None:
+        return []
+    try:
+        return [datetime.fromisoformat(one) for one in json.loads((home / FILE).read_text())]
+    except (FileNotFoundError, ValueError, TypeError):
+        return []
+
+
+def ended_by_one(began: datetime | None, ended: datetime, stops: Iterable[datetime]) -> bool:
+    """Whether a run that failed was under way as a stop began: no process of a run outlives one."""
+    return began is not None and any(began <= stop <= ended for stop in stops)
