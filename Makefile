@@ -21,7 +21,7 @@ test: .venv/installed style  ## lint, all tests (fast ones first; types and defi
 up: .venv/installed  ## Dagster, MLflow and Postgres on loopback until Ctrl-C
 	@exec $(BIN)/litgo up
 
-lint: style  ## ruff, mypy, dagster definitions validate
+lint: style  ## ruff, mypy, dg check defs
 	$(BIN)/python -m pytest -n 0 litgo_pipelines_tests/test_static.py
 
 style: .venv/installed

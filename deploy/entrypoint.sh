@@ -27,7 +27,7 @@ fi
 # Dagster writes beside its configuration. Where there is one already, as the Helm chart mounts it, that one counts.
 if [ -n "${DAGSTER_HOME:-}" ] && [ ! -e "$DAGSTER_HOME/dagster.yaml" ]; then
     mkdir -p "$DAGSTER_HOME"
-    cp "$(dirname "$0")/../dagster.yaml" "$DAGSTER_HOME/"
+    cp "$(dirname "$0")/../litgo_pipelines/runtime/dagster.yaml" "$DAGSTER_HOME/"
 fi
 
 exec "$@"

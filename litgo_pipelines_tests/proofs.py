@@ -1,6 +1,6 @@
 """Long proofs that run when their inputs change: killed daemons and runs, a dead database, Dask's workers.
 
-    @pytest.mark.proof("litgo_pipelines/runtime", "dagster.yaml")     # files and folders it depends on
+    @pytest.mark.proof("litgo_pipelines/runtime", "workspace.yaml")     # files and folders it depends on
 
 A slow test that does not say what it depends on depends on EVERYTHING.
 `proofs.json` says with which inputs each module's proofs passed, and when. While those are the inputs, its proofs are
@@ -24,7 +24,6 @@ EVERYTHING = (
     "benchmarks",
     "deploy",
     "mlflow",
-    "dagster.yaml",
     "workspace.yaml",
     "pyproject.toml",
 )

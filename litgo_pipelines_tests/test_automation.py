@@ -237,7 +237,7 @@ def test_a_step_that_failed_does_not_run_its_job_again_and_a_lost_process_does(
     database_url: str, tmp_path: Path
 ) -> None:
     """A person's typo is executed once. Settings of the shipped `dagster.yaml`; Dagster's daemon acts on the tag."""
-    shipped = yaml.safe_load((Path(litgo_pipelines.__file__).parents[1] / "dagster.yaml").read_text())
+    shipped = yaml.safe_load((Path(litgo_pipelines.__file__).parent / "runtime" / "dagster.yaml").read_text())
     definitions = build_defs(postgres=Postgres(url=database_url))
     typo = {"contract_id": "none", "signed_by": "both", "signed_at": "yesterday", "recorded_by": "Ana", "sha256": "1"}
     given = {"ops": {"signature": {"config": typo}}}

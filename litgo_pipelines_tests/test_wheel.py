@@ -1,10 +1,7 @@
 """The package alone: a wheel, installed beside nothing of the checkout, in a folder with nothing in it."""
 
 import os
-import shutil
 import subprocess
-import sys
-import sysconfig
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -12,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "litgo_pipelines"
+from benchmarks.wheel import PACKAGE, ROOT, built, installed
+
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.proof("litgo_pipelines", "pyproject.toml"),
+    pytest.mark.proof("litgo_pipelines", "benchmarks/wheel.py", "pyproject.toml"),
     pytest.mark.timeout(400),
 ]
 
@@ -31,28 +28,12 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def wheel(folder: Path) -> Path:
-    """Built from a copy: a build leaves folders beside what it builds."""
-    copy = folder / "source"
-    shutil.copytree(PACKAGE, copy / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copyfile(ROOT / "pyproject.toml", copy / "pyproject.toml")
-    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder / "dist"), str(copy)]
-    done = subprocess.run([sys.executable, "-m", "pip", *build], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = (folder / "dist").iterdir()
-    return built
+    return built(folder)
 
 
 @pytest.fixture(scope="module")
 def python(folder: Path, wheel: Path) -> Path:
-    """The interpreter of an environment of its own; the packages it depends on are those of this one."""
-    environment = folder / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
-    (packages,) = (environment / "lib").glob("python*/site-packages")
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")  # its own .pth files are not read
-    install = ["install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", str(wheel)]
-    own = environment / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "pip", "--python", str(own), *install], check=True)
-    return own
+    return installed(wheel, folder / "venv")
 
 
 def run(python: Path, folder: Path, *arguments: str) -> str:

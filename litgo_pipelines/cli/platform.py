@@ -199,12 +199,12 @@ def exec(context: typer.Context) -> None:
     """
     if not context.args:
         raise typer.BadParameter("which command? for example: litgo exec -- psql")
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), str(programs())))
+    if (command := shutil.which(context.args[0], path=path)) is None:
+        raise typer.BadParameter(f"there is no command {context.args[0]!r}")
     with supervisor.platform() as environment:
-        paths = (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), str(programs()))
-        more = {"PATH": os.pathsep.join(paths), **psql_variables(environment["LITGO_DATABASE_URL"])}
-        code = supervisor.run_child(
-            [shutil.which(context.args[0], path=more["PATH"]) or context.args[0], *context.args[1:]], environment | more
-        )
+        more = {"PATH": path, **psql_variables(environment["LITGO_DATABASE_URL"])}
+        code = supervisor.run_child([command, *context.args[1:]], environment | more)
     raise typer.Exit(code)
 
 

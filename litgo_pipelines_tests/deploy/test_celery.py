@@ -42,7 +42,6 @@ pytestmark = [
         "litgo_pipelines/matching/assets.py",
         "litgo_pipelines_tests/deploy/celery_location.py",
         "deploy/celery",
-        "dagster.yaml",
     ),
 ]
 WORKER = supervisor.PROJECT / "deploy" / "celery" / "worker.sh"
@@ -131,7 +130,7 @@ def cluster(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     simulate(database_url, seed=1, lawyers=60, cases=120, days=40, end=END, progress=False)
     dagster_home = tmp_path / "dagster"
     dagster_home.mkdir()
-    configuration = (supervisor.PROJECT / "dagster.yaml").read_text()
+    configuration = (supervisor.FILES / "dagster.yaml").read_text()
     assert LOOKED_AT in configuration
     (dagster_home / "dagster.yaml").write_text(configuration.replace(LOOKED_AT, "poll_interval_seconds: 1"))
     storage = normalise(database_url, f"{name_of(database_url)}_dagster")

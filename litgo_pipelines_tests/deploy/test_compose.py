@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.runtime.supervisor import PROJECT
+from litgo_pipelines.runtime.supervisor import FILES, PROJECT
 from litgo_pipelines.settings import Settings
 from litgo_pipelines_tests.worlds.compose import COMPOSE, VARIABLE, load
 
@@ -227,7 +227,7 @@ def test_the_entry_point_leaves_an_instance_that_is_there(tmp_path: Path) -> Non
     home = tmp_path / "home"
     environment = {"PATH": os.environ["PATH"], "DAGSTER_HOME": str(home)}
     subprocess.run([DEPLOY / "entrypoint.sh", "true"], env=environment, check=True)
-    assert (home / "dagster.yaml").read_bytes() == (PROJECT / "dagster.yaml").read_bytes()
+    assert (home / "dagster.yaml").read_bytes() == (FILES / "dagster.yaml").read_bytes()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}")
     (home / "dagster.yaml").chmod(0o444)
     home.chmod(0o555)

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from dagster._core.instance.config import dagster_instance_config
 
-from litgo_pipelines.runtime.supervisor import PROJECT
+from litgo_pipelines.runtime.supervisor import FILES, PROJECT
 
 TEXT: dict[str, Any] = {"type": "string"}
 NUMBER: dict[str, Any] = {"type": "integer"}
@@ -156,7 +156,7 @@ def test_the_chart_has_every_key(values: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def instance() -> dict[str, Any]:
     """dagster.yaml, of one machine."""
-    return yaml.safe_load((PROJECT / "dagster.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((FILES / "dagster.yaml").read_text(encoding="utf-8"))
 
 
 def test_runs_are_bounded_and_retried_as_on_one_machine(values: dict[str, Any], instance: dict[str, Any]) -> None:

@@ -40,7 +40,6 @@ pytestmark = [
         "litgo_pipelines/settings.py",
         "litgo_pipelines/dagster_internals.py",
         "litgo_pipelines_tests/runtime",
-        "dagster.yaml",
     ),
 ]
 CLOCK = Path(__file__).with_name("clock.c")
