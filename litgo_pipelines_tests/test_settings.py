@@ -16,6 +16,7 @@ from litgo_pipelines.resources.loopback import reach_directly, without_proxy
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import TIMEZONE, SettingsError, settings
 from litgo_pipelines.simulation.faults import FaultServer, answer
+from litgo_pipelines_tests.worlds.processes import litgo
 
 ROOT = Path(__file__).resolve().parents[1]
 TODAY = datetime.now(ZoneInfo(TIMEZONE)).date()
@@ -108,18 +109,14 @@ def test_a_home_with_other_letters_works(tmp_path: Path) -> None:
         assert cursor.fetchone() == (1,)
 
 
-def litgo(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[bytes]":
-    command = [sys.executable, "-m", "litgo_pipelines.cli", *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True)
-
-
 @pytest.mark.parametrize("home", ["{base}/file", "{base}/file/below", "/proc/nothing/here", "{base}/" + "x" * 300])
 def test_a_home_that_cannot_be_made_is_a_sentence(tmp_path: Path, home: str) -> None:
     (tmp_path / "file").touch()
-    done = litgo("dead-letters", LITGO_HOME=home.format(base=tmp_path), LITGO_DATABASE_URL="postgresql://127.0.0.1:1/x")
+    given = {"LITGO_HOME": home.format(base=tmp_path), "LITGO_DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+    done = litgo("dead-letters", environment={**os.environ, **given})
     assert done.returncode == 1
-    assert done.stderr.startswith(b"litgo: LITGO_HOME="), done.stderr
-    assert b"Traceback" not in done.stderr
+    assert done.stderr.startswith("litgo: LITGO_HOME="), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 PROXIES = dict.fromkeys(

@@ -279,6 +279,8 @@ def test_no_value_is_a_secret_and_runs_find_theirs(values: dict[str, Any]) -> No
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.proof("deploy", "litgo_pipelines/runtime")
 def test_the_chart_starts_our_webserver(values: dict[str, Any]) -> None:
     """The chart runs `dagster-webserver` from PATH in the image that is named here."""
     image = (PROJECT / "deploy" / "Dockerfile.webserver").read_text()

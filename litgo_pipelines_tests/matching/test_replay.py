@@ -27,6 +27,16 @@ from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.simulation.truth import World
 from litgo_pipelines_tests.worlds.replay import DAY, END, marketplace
 
+# what a whole simulated market is a function of
+proof = pytest.mark.proof(
+    "benchmarks/fair_allocation.py",
+    "litgo_pipelines/equity",
+    "litgo_pipelines/matching",
+    "litgo_pipelines/models",
+    "litgo_pipelines/simulation",
+    "litgo_pipelines_tests/worlds/replay.py",
+)
+
 
 def share_of_demand(instants: np.ndarray, joined: float, end: float) -> float:
     """Of the cases of 30 days before an instant and ten more spread over them, how many came since somebody joined."""
@@ -198,6 +208,8 @@ def test_the_coverage_bound_is_a_maximum_matching(cases: int) -> None:
     assert run.figures(END).coverage <= bound <= 1
 
 
+@proof
+@pytest.mark.slow
 def test_a_greater_weight_is_fairer_and_calibration_finds_the_least_that_does() -> None:
     cases, lawyers = marketplace(9, n=50, cases=500)
     every = {
@@ -240,6 +252,8 @@ def test_calibration_says_when_nothing_or_everything_reaches_the_target() -> Non
     assert keep_all.weight is None  # the rest of the rule stays as it is: nothing may be given away
 
 
+@proof
+@pytest.mark.slow
 def test_it_meets_its_promises_on_one_market() -> None:
     stop = fair_allocation.END.timestamp()
     figures = {
@@ -257,6 +271,8 @@ def test_it_meets_its_promises_on_one_market() -> None:
     assert harder.kept >= 0.84
 
 
+@proof
+@pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "limit"), fair_allocation.SPREAD_LIMITS.items())
 def test_lawyers_of_one_pool_are_treated_alike(ratio: float, limit: float) -> None:
     assert (fair_allocation.spreads(ratio, price(Rule()), range(3)).mean(axis=0) <= limit).all()

@@ -13,6 +13,7 @@ from litgo_pipelines.database import DatabaseRefused, embedded
 from litgo_pipelines.database.urls import passfile_line, without_credentials
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.runtime import supervisor
+from litgo_pipelines_tests.worlds.processes import litgo
 
 
 def open_to_others(folder: Path) -> list[str]:
@@ -119,13 +120,8 @@ def test_errors_of_unreachable_services_hold_no_credentials(monkeypatch: pytest.
     with pytest.raises(MLflowUnavailable) as failed:
         MLflow(tracking_uri="http://ana:s3cr3t@127.0.0.1:1").probe()
     assert "s3cr3t" not in str(failed.value)
-    done = subprocess.run(
-        [sys.executable, "-m", "litgo_pipelines.cli", "doctor"],
-        env={**os.environ, "LITGO_DATABASE_URL": "postgresql://ana:s3cr3t@127.0.0.1:1/litgo"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    url = "postgresql://ana:s3cr3t@127.0.0.1:1/litgo"
+    done = litgo("doctor", environment={**os.environ, "LITGO_DATABASE_URL": url})
     assert done.returncode
     assert "s3cr3t" not in done.stdout + done.stderr
 
