@@ -226,6 +226,13 @@ def test_nothing_that_names_a_person_leaves(database_url: str) -> None:
         assert len(secret) < 5 or secret.lower() not in left.lower()
 
 
+@pytest.mark.slow
+@pytest.mark.proof(
+    "litgo_pipelines/embeddings",
+    "litgo_pipelines/intake",
+    "litgo_pipelines/resources",
+    "litgo_pipelines_tests/worlds/rows.py",
+)
 def test_real_court_texts_leave_without_process_numbers_and_within_limits(database_url: str) -> None:
     if not COURT_TEXTS.exists():
         pytest.skip(f"{COURT_TEXTS.name} of the shared data is not here")

@@ -11,6 +11,7 @@ import pytest
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.notifications.addresses import BadAddress, address, digest
 from litgo_pipelines.notifications.suppressions import Polled, poll
+from litgo_pipelines.resources import sendgrid
 from litgo_pipelines.resources.external_service import PermanentFailure, ServiceFailure
 from litgo_pipelines.resources.sendgrid import LISTS, SendGrid
 from litgo_pipelines.simulation import faults
@@ -226,7 +227,9 @@ def test_a_push_in_doubt_keeps_its_key(world: World) -> None:
     assert (len(world.push.requests), len(keys)) == (3, 1)
 
 
-def test_a_list_without_an_end_is_an_error(world: World) -> None:
+def test_a_list_without_an_end_is_an_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sendgrid.PAGE * sendgrid.MOST_PAGES == 200_000
+    monkeypatch.setattr(sendgrid, "MOST_PAGES", 40)
     page = [{"created": 1, "email": "a@example.com"}] * 500
     with pytest.raises(PermanentFailure, match="clear the list"):
         polled(world, lambda request: faults.json_answer(page))

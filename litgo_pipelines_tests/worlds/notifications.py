@@ -4,7 +4,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect, libpq, open_connection
+from litgo_pipelines.database import Connection, libpq, open_connection
 from litgo_pipelines.notifications.delivery import Deliverer
 from litgo_pipelines.notifications.outbox import Kind, Message, put
 from litgo_pipelines.resources.onesignal import OneSignal
@@ -43,6 +43,19 @@ class World:
     mail: FaultServer
     now: datetime = START
     waits: list[float] = field(default_factory=list)
+    _connection: Connection | None = None
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """A transaction, on one connection for all that a test puts in."""
+        if self._connection is None:
+            self._connection = open_connection(self.url)
+        with self._connection as connection:
+            yield connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     def ask(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         with closing(psycopg2.connect(libpq(self.url))) as connection, connection, connection.cursor() as cursor:
@@ -51,13 +64,13 @@ class World:
 
     def person(self, *, token: str | None = "token", email: str | None = "ana@example.com") -> str:
         """A lawyer with a profile of the same id."""
-        with connect(self.url) as connection:
+        with self._connected() as connection:
             market = Marketplace(connection, START)
             person = market.lawyer()
             return market._insert("profiles", id=person, full_name="Ana Souza", push_token=token, email=email)
 
     def offer(self, person: str, **values: Any) -> int:
-        with connect(self.url) as connection:
+        with self._connected() as connection:
             market = Marketplace(connection, START)
             case = market.case(area="Família", subarea="Guarda", complexity="HIGH")
             sent = values.pop("sent_at", START - timedelta(seconds=30))
@@ -66,7 +79,7 @@ class World:
         return self.put("offer", person, {"offer_id": offer, "case_id": case, "expires_at": expires_at}, sent)
 
     def contract(self, *, pdf: bytes | None = b"%PDF-1.7 contract") -> str:
-        with connect(self.url) as connection, connection.cursor() as cursor:
+        with self._connected() as connection, connection.cursor() as cursor:
             market = Marketplace(connection, START)
             contract = market.contract(market.case(), market.lawyer(), status="pending-signature")
             if pdf:
@@ -88,9 +101,11 @@ class World:
 
     def put(self, kind: Kind, person: str, payload: dict[str, Any], created_at: datetime | None = None) -> int:
         key = str(uuid.uuid4())
-        with connect(self.url) as connection, connection.cursor() as cursor:
+        with self._connected() as connection, connection.cursor() as cursor:
             put(cursor, [Message(kind, person, key, payload)], created_at or self.now)
-        return self.ask("SELECT message_id FROM litgo.outbox WHERE dedup_key = %s", (key,))[0][0]
+            cursor.execute("SELECT message_id FROM litgo.outbox WHERE dedup_key = %s", (key,))
+            (message,) = cursor.fetchone() or (0,)
+            return int(message)
 
     def deliver(self, *, later: timedelta = timedelta(), staying: bool = False, **fields: Any) -> Deliverer:
         """One run `later`; only `staying` it waits for the next attempts, which takes no real time."""
@@ -140,5 +155,9 @@ def time_out(seconds: float) -> None:
 
 @pytest.fixture
 def world(database_url: str) -> Iterator[World]:
-    with FaultServer(PUSHED) as push, FaultServer(MAILED) as mail:
-        yield World(database_url, push, mail)
+    with (
+        FaultServer(PUSHED) as push,
+        FaultServer(MAILED) as mail,
+        closing(World(database_url, push, mail)) as there,
+    ):
+        yield there
