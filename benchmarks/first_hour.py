@@ -159,8 +159,11 @@ def look_at_pages(stranger: Stranger, chromium: str | None) -> None:
     shown = {  # page → what it is there for
         f"{dagster}/asset-groups": "lawyer_load",
         f"{dagster}/locations/litgo_pipelines/jobs/retraining/runs": "Success",
-        f"{mlflow}/#/models": "litgo-ranker",
     }
+    models = f"{mlflow}/api/2.0/mlflow/registered-models/search"
+    expect(requests.get(models, timeout=60).status_code == 401, "MLflow asks nobody who it is")
+    admin = ("admin", (stranger.home / "mlflow-admin-password").read_text().strip())
+    expect("litgo-ranker" in requests.get(models, auth=admin, timeout=60).text, "MLflow does not show the model")
     for url, what in shown.items():
         text = page(url, chromium, stranger.folder)
         expect(what in text if chromium else text, f"{url} does not show {what}")

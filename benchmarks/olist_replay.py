@@ -229,7 +229,7 @@ def platform(home: Path) -> Iterator[tuple[str, str]]:
     import psycopg2
 
     from litgo_pipelines.database.embedded import embedded_server
-    from litgo_pipelines.runtime import supervisor
+    from litgo_pipelines.runtime import mlflow_login, supervisor
 
     with socket.socket() as probe:
         probe.bind((supervisor.HOST, 0))
@@ -250,6 +250,7 @@ def platform(home: Path) -> Iterator[tuple[str, str]]:
             "LITGO_MLFLOW_DATABASE_URL": normalise(server, f"{DATABASE}_mlflow"),
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
+        environment |= mlflow_login.prepare(home, environment["LITGO_MLFLOW_DATABASE_URL"])
         with supervisor.running([supervisor.mlflow_service(environment)], environment):
             yield url, f"http://{supervisor.HOST}:{port}"
 

@@ -126,6 +126,7 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
     models = requests.get(
         f"http://127.0.0.1:{environment['MLFLOW_PORT']}/api/2.0/mlflow/registered-models/get",
         params={"name": "litgo-ranker"},
+        auth=("admin", (Path(environment["LITGO_HOME"]) / "mlflow-admin-password").read_text().strip()),
         timeout=30,
     ).json()
     assert models["registered_model"]["latest_versions"][0]["version"] == "1"

@@ -289,7 +289,7 @@ def _this() -> str:
 def _addresses() -> None:
     say(f"  Dagster  http://{supervisor.HOST}:{settings().dagster_port}/asset-groups")
     say(f"  office   http://{supervisor.HOST}:{settings().dagster_port}/escritorio")
-    say(f"  MLflow   http://{supervisor.HOST}:{settings().mlflow_port}")
+    say(f"  MLflow   http://{supervisor.HOST}:{settings().mlflow_port}  (account admin, see mlflow-admin-password)")
     say(f"  metrics  http://{supervisor.HOST}:{settings().exporter_port}/metrics")
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from litgo_pipelines.database.embedded import embedded_server, running_server
 from litgo_pipelines.database.urls import passfile_line, without_credentials
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.resources.loopback import without_proxy
+from litgo_pipelines.runtime import mlflow_login
 from litgo_pipelines.settings import Settings, settings
 
 PROJECT = Path(__file__).resolve().parent.parent.parent  # of a checkout
@@ -35,15 +37,14 @@ DEFINITIONS = "litgo_pipelines.definitions"
 STOPS_IN = 8.0  # seconds, of all services
 URLS = ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL")
 LOGIN = ("LITGO_UI_USERS", "LITGO_UI_SESSION_KEY")  # for the webserver alone
-# Keys of external services: for the processes that run steps, not for those that show things.
-KEYS = (
-    "OPENAI_API_KEY",
-    "DOCUSIGN_PRIVATE_KEY",
-    "ONESIGNAL_API_KEY",
-    "SENDGRID_API_KEY",
-    "LITGO_BACKUP_PASSPHRASE",
-    *LOGIN,
+# What a child gets of the variables, as patterns. The code server, whose forks are the runs, gets all but LOGIN: a step
+# may read any setting, key or variable of a library. The others get what they are known to need.
+SYSTEM = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH"),
+    *("PYTHON*", "VIRTUAL_ENV", "COVERAGE_*", "OMP_NUM_THREADS", "MALLOC_*", "SSL_CERT_*", "REQUESTS_CA_BUNDLE"),
+    *("NO_PROXY", "no_proxy", "PGPASSFILE", "PGSSL*", "LITGO_HOME"),
 )
+OF_DAGSTER = (*SYSTEM, "DAGSTER_*", "LITGO_DAGSTER_FILES")
 
 
 class StartError(RuntimeError):
@@ -69,6 +70,8 @@ def platform() -> Iterator[dict[str, str]]:
         for name in URLS:
             _create_database(environment[name], server)
         environment |= _passwords_in_a_file(environment, home)
+        if not config.mlflow_tracking_uri:  # the server is ours
+            environment |= mlflow_login.prepare(home, environment["LITGO_MLFLOW_DATABASE_URL"])
         for line in migrate(url):
             print(f"migrate: {line}", file=sys.stderr, flush=True)  # stdout is the command's
         yield environment
@@ -204,22 +207,27 @@ class Service:
     starts: int = 0
     given: dict[str, str] = field(default_factory=dict)  # variables of this child alone
     withheld: tuple[str, ...] = ()  # variables that are none of its business
+    allowed: tuple[str, ...] = ("*",)  # patterns of those it gets, besides what is `given`
     log: Path = field(default_factory=Path)
 
     def start(self, environment: Mapping[str, str], logs: Path) -> None:
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log = logs / f"{self.name}.log"
-        own = {**os.environ, **environment, **self.given}
+        own = {**os.environ, **environment}
+        own = {name: value for name, value in own.items() if self._may_have(name)} | self.given
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
-                env={name: value for name, value in own.items() if name not in self.withheld},
+                env=own,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         self.starts += 1
+
+    def _may_have(self, name: str) -> bool:
+        return name not in self.withheld and any(fnmatchcase(name, pattern) for pattern in self.allowed)
 
     def answers(self) -> bool:
         if self.port is None and self.socket is None:
@@ -258,7 +266,7 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
     command = [
         sys.executable,
         "-m",
-        "mlflow",
+        "litgo_pipelines.runtime.mlflow_server",
         "--env-file",
         str(FILES / "mlflow.env"),
         "server",
@@ -266,6 +274,8 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
         HOST,
         "--port",
         str(port),
+        "--app-name",
+        "basic-auth",
         "--artifacts-destination",
         str(Path(environment["LITGO_HOME"]) / "mlflow-artifacts"),
     ]
@@ -273,8 +283,11 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
         "mlflow",
         command,
         port,
-        given={"MLFLOW_BACKEND_STORE_URI": environment["LITGO_MLFLOW_DATABASE_URL"]},
-        withheld=(*KEYS, "LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL"),
+        given={
+            "MLFLOW_BACKEND_STORE_URI": environment["LITGO_MLFLOW_DATABASE_URL"],
+            **mlflow_login.of_server(Path(environment["LITGO_HOME"])),
+        },
+        allowed=(*SYSTEM, "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SERVER_*", "MLFLOW_S3_*", "AWS_*"),
     )
 
 
@@ -304,11 +317,12 @@ def dagster_services(file: Path) -> list[Service]:
             "dagster-webserver",
             [sys.executable, "-m", "litgo_pipelines.runtime.webserver", "-h", HOST, "-p", str(port), *workspace],
             port,
+            allowed=(*OF_DAGSTER, "LITGO_UI_*", "LITGO_DATABASE_URL", "LITGO_PUBLIC_NUMBERS"),
         ),
         Service(
             "dagster-daemon",
             [sys.executable, "-m", "litgo_pipelines.runtime.daemon", "run", *workspace],
-            withheld=LOGIN,
+            allowed=OF_DAGSTER,
         ),
     ]
 
@@ -318,7 +332,7 @@ def exporter_service() -> Service:
         "exporter",
         [sys.executable, "-m", "litgo_pipelines.cli", "exporter"],
         settings().exporter_port,
-        withheld=(*KEYS, "LITGO_MLFLOW_DATABASE_URL"),
+        allowed=(*OF_DAGSTER, "EXPORTER_*", "LITGO_DATABASE_URL"),
     )
 
 

@@ -1,0 +1,76 @@
+"""MLflow's server with two accounts: the administrator's, and the pipelines', which is no administrator.
+
+    python -m litgo_pipelines.runtime.mlflow_server [arguments of `mlflow`]
+
+The accounts are made before the server listens, so that there is no moment without them. Passwords come from variables
+or the files that NAME_FILE names, and the server itself is started without them. The pipelines manage their experiment
+and their model, whoever made these, and read the others.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+PIPELINES = "litgo"
+ADMIN_PASSWORD, PIPELINES_PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD", "LITGO_MLFLOW_PASSWORD"
+OWN = {  # MLflow's word for it → where its id stands, by the name that both have
+    "experiment": ("experiments", "experiment_id", "litgo-ranker"),
+    "registered_model": ("registered_models", "name", "litgo-ranker"),
+}
+
+
+def password(name: str) -> str:
+    """From the variable or the file NAME_FILE names. Exits with what is missing."""
+    file = os.environ.get(f"{name}_FILE", "")
+    found = os.environ.get(name, "") or (Path(file).read_text(encoding="utf-8").strip() if file else "")
+    if not found:
+        sys.exit(f"{name} or {name}_FILE is needed: `litgo up` and deploy/secrets.sh make the file")
+    return found
+
+
+def accounts(admin_password: str, pipelines_password: str) -> None:
+    """Make what is missing. The pipelines' password is what it is here; an administrator may have changed theirs."""
+    from mlflow.server.auth.config import read_auth_config
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+    config = read_auth_config()
+    if config.admin_username in (None, PIPELINES):
+        sys.exit(f"admin_username in MLFLOW_AUTH_CONFIG_PATH must be somebody else than {PIPELINES}")
+    store = SqlAlchemyStore()
+    store.init_db(config.database_uri)
+    if not store.has_user(config.admin_username):
+        store.create_user(config.admin_username, admin_password, is_admin=True)
+    if not store.has_user(PIPELINES):
+        store.create_user(PIPELINES, pipelines_password)
+    elif store.get_user(PIPELINES).is_admin or not store.authenticate_user(PIPELINES, pipelines_password):
+        store.update_user(PIPELINES, pipelines_password, is_admin=False)
+    _give_own(store)
+
+
+def _give_own(store: "SqlAlchemyStore") -> None:
+    """What another account, or nobody, made before; what the pipelines make is theirs by itself."""
+    from sqlalchemy import inspect, text
+
+    for kind, (table, column, name) in OWN.items():
+        if not inspect(store.engine).has_table(table):
+            continue
+        with store.engine.connect() as connection:
+            ids = connection.execute(text(f"SELECT {column} FROM {table} WHERE name = :name"), {"name": name})
+            found = [str(row[0]) for row in ids]
+        for each in found:
+            store.grant_user_permission(PIPELINES, kind, each, "MANAGE")
+
+
+def main() -> None:
+    accounts(password(ADMIN_PASSWORD), password(PIPELINES_PASSWORD))
+    for name in (ADMIN_PASSWORD, PIPELINES_PASSWORD):
+        os.environ.pop(name, None)
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

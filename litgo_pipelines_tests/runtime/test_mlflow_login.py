@@ -1,0 +1,161 @@
+"""The MLflow of `litgo up` asks who it is; the pipelines' account manages what is theirs and is no administrator."""
+
+import configparser
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy.engine import make_url
+
+from litgo_pipelines.database import connect, normalise
+from litgo_pipelines.models import registry, scorer
+from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.runtime import mlflow_login, mlflow_server, supervisor
+from litgo_pipelines_tests.support import execute, free_port
+
+SECRETS = {
+    "OPENAI_API_KEY",
+    "DOCUSIGN_PRIVATE_KEY",
+    "LITGO_BACKUP_PASSPHRASE",
+    "LITGO_UI_USERS",
+    "LITGO_UI_SESSION_KEY",
+    "MLFLOW_TRACKING_PASSWORD",
+    "CELERY_BROKER_URL",
+    "SOMEBODYS_TOKEN",
+}
+HAS = {  # child → which of them it gets
+    "mlflow": set(),
+    "dagster-webserver": {"LITGO_UI_USERS", "LITGO_UI_SESSION_KEY"},
+    "dagster-daemon": set(),
+    "exporter": set(),
+    "code-server": SECRETS - {"LITGO_UI_USERS", "LITGO_UI_SESSION_KEY"},
+}
+URLS = {
+    "mlflow": {"MLFLOW_BACKEND_STORE_URI"},
+    "dagster-webserver": {"LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL"},
+    "dagster-daemon": {"DAGSTER_DATABASE_URL"},
+    "exporter": {"LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL"},
+    "code-server": set(supervisor.URLS),
+}
+
+
+def test_each_child_has_the_variables_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRETS:
+        monkeypatch.setenv(name, "s3cr3t")
+    environment = {
+        **dict.fromkeys(supervisor.URLS, "postgresql://x"),
+        "LITGO_HOME": str(tmp_path),
+        "DAGSTER_HOME": str(tmp_path),
+        "PGPASSFILE": str(tmp_path / "pgpass"),
+    }
+    with supervisor.code_server(environment) as (code_server, workspace):
+        services = [
+            supervisor.mlflow_service(environment),
+            code_server,
+            *supervisor.dagster_services(workspace),
+            supervisor.exporter_service(),
+        ]
+        assert {service.name for service in services} == HAS.keys()
+        try:
+            for service in services:
+                service.command = ["sleep", "60"]
+                service.start(environment, tmp_path / "logs")
+            for service in services:
+                assert service.process is not None
+                raw = Path(f"/proc/{service.process.pid}/environ").read_bytes().decode().split("\0")
+                found = {line.partition("=")[0] for line in raw}
+                assert found & SECRETS == HAS[service.name], service.name
+                urls = {name for name in found if name.endswith(("DATABASE_URL", "STORE_URI"))}
+                assert urls == URLS[service.name], service.name
+                assert {"PATH", "LITGO_HOME", "PGPASSFILE"} <= found, service.name
+        finally:
+            supervisor.stop(services, patience=1)
+
+
+def test_passwords_are_made_once_and_are_this_users_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in mlflow_login.VARIABLES:
+        monkeypatch.setenv(name, "before")  # put back afterwards
+    url = "postgresql+psycopg2://ana@/litgo_mlflow?host=%2Ftmp%2Fhere"
+    first = mlflow_login.prepare(tmp_path, url)
+    said = capsys.readouterr().err
+    assert mlflow_login.prepare(tmp_path, url) == first
+    assert capsys.readouterr().err == ""
+    admin = (tmp_path / "mlflow-admin-password").read_text().strip()
+    assert "mlflow-admin-password" in said
+    assert admin not in said, "no terminal, perhaps a log"
+    assert len({admin, first["MLFLOW_TRACKING_PASSWORD"]}) == 2
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    read = configparser.ConfigParser()
+    read.read(tmp_path / "mlflow-auth.ini")
+    assert read["mlflow"]["database_uri"] == url
+    assert admin not in str(mlflow_login.of_server(tmp_path))
+
+
+@pytest.fixture
+def environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    for name in (*mlflow_login.VARIABLES, "PGPASSFILE"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("LITGO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LITGO_DATABASE_URL", database_url)
+    monkeypatch.setenv("MLFLOW_PORT", str(free_port()))
+    own = f"{make_url(database_url).database}_mlflow"
+    monkeypatch.setattr(
+        supervisor, "normalise", lambda url, name=None: normalise(url, own if name == "litgo_mlflow" else name)
+    )
+    with supervisor.platform() as environment:
+        yield environment
+    execute(normalise(database_url, "postgres"), f"DROP DATABASE IF EXISTS {own} WITH (FORCE)")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
+def test_who_may_do_what(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    url, home = environment["MLFLOW_TRACKING_URI"], Path(environment["LITGO_HOME"])
+    api = f"{url}/api/2.0/mlflow"
+    admin = (mlflow_login.ADMIN, (home / "mlflow-admin-password").read_text().strip())
+    ours = (environment["MLFLOW_TRACKING_USERNAME"], environment["MLFLOW_TRACKING_PASSWORD"])
+
+    def status(path: str, account: tuple[str, str] | None, **body: str) -> int:
+        return requests.post(f"{api}/{path}", json=body, auth=account, timeout=60).status_code
+
+    service = supervisor.mlflow_service(environment)
+    with supervisor.running([service], environment):
+        assert service.process is not None
+        shown = Path(f"/proc/{service.process.pid}/environ").read_text() + " ".join(service.command)
+        assert not [secret for _, secret in (admin, ours) if secret in shown]
+        assert requests.get(f"{url}/health", timeout=60).ok
+        for account in (None, ("litgo", "wrong"), ("admin", ours[1])):
+            assert status("experiments/create", account, name="x") == 401
+        assert status("users/create", ours, username="eve", password="a-long-password") == 403
+        assert status("experiments/create", admin, name="theirs") == 200
+        assert status("experiments/create", admin, name="litgo-ranker") == 200
+        assert status("registered-models/create", admin, name="litgo-ranker") == 200
+        theirs = {"experiment_id": "1", "key": "a", "value": "b"}
+        assert status("experiments/set-experiment-tag", ours, **theirs) == 403
+        assert status("experiments/set-experiment-tag", ours, **{**theirs, "experiment_id": "2"}) == 403, (
+            "not theirs yet"
+        )
+        monkeypatch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(home / "mlflow-auth.ini"))
+        mlflow_server.accounts(admin[1], ours[1])  # as at the next start
+        assert status("experiments/set-experiment-tag", ours, **theirs) == 403
+        mlflow = MLflow(tracking_uri=url)
+        module, client = mlflow.module(), mlflow.client()
+        with module.start_run(experiment_id=mlflow.experiment_id()) as run:
+            logged = registry.log_scorer(module, scorer.Rule("R"), registry.example(1))
+            version = module.register_model(logged.model_uri, registry.MODEL_NAME).version
+        client.set_registered_model_alias(registry.MODEL_NAME, "champion", version)
+        client.set_model_version_tag(registry.MODEL_NAME, version, "state", "champion")
+        digest = scorer.digest(scorer.dumps(scorer.Rule("R")))
+        assert registry.load_model(mlflow, str(version), digest).scorer == scorer.Rule("R")
+        client.delete_registered_model_alias(registry.MODEL_NAME, "champion")
+        client.log_dict(run.info.run_id, {"a": 1}, "a.json")
+        client.delete_run(run.info.run_id)
+    with connect(environment["LITGO_MLFLOW_DATABASE_URL"]) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT username, is_admin FROM public.users ORDER BY username")
+        assert cursor.fetchall() == [("admin", True), ("litgo", False)]
