@@ -51,6 +51,13 @@ GAUGES: dict[str, Gauge] = {
         ("service",),
         most=len(SERVICES),
     ),
+    "certificate_expires_timestamp_seconds": Gauge(
+        "When the first certificate of a service's hosts ends, as its calls saw it; nothing before a call over TLS.",
+        "SELECT service, (SELECT min(c.value::float8) FROM jsonb_each_text(certificates) c "
+        "WHERE c.value::float8 > extract(epoch FROM now())) FROM litgo.circuit_breakers",
+        ("service",),
+        most=len(SERVICES),
+    ),
     "equity_offer_gini": Gauge(
         "Gini of offers per capacity in the 30 days before the newest night; target < 0.3.",
         "SELECT gini FROM litgo.offer_distribution ORDER BY night DESC LIMIT 1",

@@ -43,11 +43,12 @@ class AnswerTooLarge(ValueError):
 
 @dataclass(frozen=True)
 class Answer:
-    """`headers`: names in lower case."""
+    """`headers`: names in lower case; `certificate_ends`: of the server, seconds since 1970, None without TLS."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    certificate_ends: float | None = None
 
 
 def send(
@@ -169,6 +170,7 @@ async def _within(client: "httpx2.AsyncClient", request: _Request) -> Answer:
             asyncio.timeout(request.seconds),
             client.stream(request.method, request.url, content=request.content, headers=headers) as answer,
         ):
+            certificate_ends = _certificate_ends(answer)  # before the connection may be closed
             if answer.headers.get("content-encoding", "identity") != "identity":
                 raise ConnectionError("an encoding that was not asked for")  # a small body may become a huge one
             body = bytearray()
@@ -178,7 +180,7 @@ async def _within(client: "httpx2.AsyncClient", request: _Request) -> Answer:
                     raise AnswerTooLarge(f"more than {request.most_bytes} bytes")
             if _goes_on(answer):
                 await answer.extensions["network_stream"].aclose()
-            return Answer(answer.status_code, dict(answer.headers), bytes(body))
+            return Answer(answer.status_code, dict(answer.headers), bytes(body), certificate_ends)
     except TimeoutError:
         raise TimeoutError(f"no complete answer within {request.seconds:.3g} s") from None
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, UnicodeError) as error:
@@ -187,6 +189,13 @@ async def _within(client: "httpx2.AsyncClient", request: _Request) -> Answer:
         if _has(error, ssl.SSLCertVerificationError):
             raise CertificateNotTrusted("certificate not trusted") from None
         raise ConnectionError(type(error).__name__) from None
+
+
+def _certificate_ends(answer: "httpx2.Response") -> float | None:
+    stream = answer.extensions.get("network_stream")
+    tls = stream.get_extra_info("ssl_object") if stream is not None else None
+    ends = (tls.getpeercert() or {}).get("notAfter") if tls is not None else None
+    return float(ssl.cert_time_to_seconds(ends)) if isinstance(ends, str) else None
 
 
 def _goes_on(answer: "httpx2.Response") -> bool:

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-from litgo_pipelines.database import DatabaseUnavailable
+from litgo_pipelines.database import DatabaseUnavailable, sql
 from litgo_pipelines.observability.metrics import ADD, Delta, columns, count, observe
 from litgo_pipelines.resources.bounded import Answer, AnswerTooLarge, BriefDatabase, CertificateNotTrusted, send
 from litgo_pipelines.resources.circuit_breaker import Admission, CircuitBreaker
@@ -33,6 +33,7 @@ RETRIED: tuple[Reason, ...] = ("timeout", "unavailable", "rate_limited")
 RETRIED_STATUS = (408, 409, 425, 429)  # and every 5xx
 LONGEST_PAUSE = 3600.0  # seconds a Retry-After may keep the breaker open
 MOST_BYTES = 32 * 2**20  # of an answer
+CERTIFICATE = sql("litgo_pipelines.resources", "certificate.sql")
 LEASE_SLACK = 5.0  # seconds between the end of a probe's attempt and its report
 
 WHAT_TO_DO = {
@@ -138,7 +139,7 @@ class ExternalService:
             admission = self._admit()
             seconds = min(self.timeout_seconds, started + self.deadline_seconds - time.monotonic())
             try:
-                answer = _ask(method, url, seconds, most_bytes, all_headers, content, read, self.refusal)
+                answer = _ask(method, url, seconds, most_bytes, all_headers, content, read, self.refusal, self._saw)
             except ServiceFailure as failure:
                 outcomes.append(failure.reason)
                 self._report(admission, failure)
@@ -217,6 +218,22 @@ class ExternalService:
         except DatabaseUnavailable as error:
             self._warn("circuit_breaker_unavailable", error=str(error))
 
+    @cached_property
+    def _certificates(self) -> dict[str, float]:
+        """Host → end of its certificate, as it was written down last."""
+        return {}
+
+    def _saw(self, url: str, answer: Answer) -> None:
+        """Write down when the host's certificate ends, once per process and certificate."""
+        host, ends = urlsplit(url).hostname or "", answer.certificate_ends
+        if self._database is None or ends is None or self._certificates.get(host) == ends:
+            return
+        self._certificates[host] = ends
+        try:
+            self._database.row(CERTIFICATE, {"service": self.service, "host": host, "ends": ends})
+        except DatabaseUnavailable as error:
+            self._warn("certificate_not_written", error=str(error))
+
     def _add(self, deltas: list[Delta]) -> None:
         if self._database is None:
             return
@@ -275,8 +292,9 @@ def _ask(
     content: bytes | None,
     read: Callable[[Answer], T],
     refusal: Callable[[Answer], Refusal],
+    saw: Callable[[str, Answer], None],
 ) -> T:
-    """One attempt. Raises TransientFailure and PermanentFailure."""
+    """One attempt; `saw` is told of an answer, whatever it is. Raises TransientFailure and PermanentFailure."""
     try:
         answer = send(method, url, seconds=seconds, most_bytes=most_bytes, headers=headers, content=content)
     except TimeoutError as error:
@@ -288,6 +306,7 @@ def _ask(
         raise TransientFailure("unavailable", f"no connection or one that broke ({error})") from error
     except AnswerTooLarge as error:
         raise TransientFailure("invalid", str(error)) from error
+    saw(url, answer)
     if not 200 <= answer.status < 300:
         raise _failure(answer, refusal(answer))
     try:

@@ -182,7 +182,11 @@ def prometheus(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         exporter = Exporter(database_url, lambda: instance, home=tmp_path)
         with serving(exporter, "127.0.0.1", 0, 0.3) as port, watching(tmp_path, port) as url:
             start = time.time()
-            execute(database_url, "INSERT INTO litgo.backups VALUES ('one', now(), 1)")
+            execute(
+                database_url,
+                "INSERT INTO litgo.backups VALUES ('one', now(), 1)",
+                "UPDATE litgo.circuit_breakers SET certificates = '{\"a.example\": 4000000000}'",
+            )
             fill(database_url, instance, tmp_path)
             seen = time.time()
             wait_for(

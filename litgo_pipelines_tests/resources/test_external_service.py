@@ -12,8 +12,10 @@ from typing import Any
 
 import psycopg2
 import pytest
+from cryptography import x509
 
-from litgo_pipelines.database import libpq
+from litgo_pipelines.database import connect, libpq
+from litgo_pipelines.observability import gauges
 from litgo_pipelines.resources import bounded
 from litgo_pipelines.resources.external_service import (
     CircuitOpen,
@@ -26,6 +28,7 @@ from litgo_pipelines.resources.external_service import (
 )
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import FaultServer
+from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.resources import let_pause_pass
 
 SLACK = 5.0  # seconds; a busy machine
@@ -220,6 +223,24 @@ def test_a_certificate_that_is_not_trusted(service: Make, certificate: Path, mon
         assert server.requests == []  # the request, with its secrets, was never sent
         trust(certificate, monkeypatch)  # the same server: it was the certificate
         assert call(service(), server.url) == [1, 2]
+
+
+def test_when_its_certificate_ends_is_written_down(
+    service: Make, certificate: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust(certificate, monkeypatch)
+    old = 'UPDATE litgo.circuit_breakers SET certificates = \'{"old.example": 1e9, "other.example": 4e9}\''
+    execute(database_url, old)
+    with FaultServer(faults.status(401), certificate=certificate) as server:
+        assert failure(service(database_url), server.url).reason == "rejected"
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT service, certificates FROM litgo.circuit_breakers WHERE certificates ? '127.0.0.1'")
+        ((name, found),) = cursor.fetchall()
+        assert found.keys() == {"127.0.0.1", "other.example"}, "what has ended is of a host that is not called any more"
+        ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+        assert found["127.0.0.1"] == ends.timestamp()
+        shown, _ = gauges.read_each(cursor, ["certificate_expires_timestamp_seconds"])
+    assert ((name,), ends.timestamp()) in shown["certificate_expires_timestamp_seconds"]
 
 
 @pytest.mark.parametrize("fault", [*SLOW, faults.endless])

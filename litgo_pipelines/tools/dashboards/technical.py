@@ -146,6 +146,13 @@ def _services() -> list[Panel]:
             BREAKER,
             alerts=["CircuitBreakerOpen"],
         ),
+        lines(
+            "Certificados",
+            "Tempo até vencer o primeiro certificado TLS de cada serviço, visto pelas próprias chamadas.",
+            SECONDS,
+            {"{{service}}": "certificate_expires_timestamp_seconds - time()"},
+            alerts=["CertificateExpires"],
+        ),
     ]
 
 
