@@ -105,6 +105,13 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
     runs = ask("{runsOrError {... on Runs {results {jobName status}}}}")["runsOrError"]["results"]
     assert {"jobName": "nightly_equity", "status": "SUCCESS"} in runs
     assert {"jobName": "retraining", "status": "SUCCESS"} in runs
+    of_the_job = (
+        'pipelineOrError(params: {repositoryLocationName: "litgo_pipelines", repositoryName: "__repository__", '
+        'pipelineName: "retraining"}) {... on Pipeline {runs(limit: 1) {status repositoryOrigin {repositoryName}}}}'
+    )
+    assert ask(f"{{{of_the_job}}}")["pipelineOrError"]["runs"] == [
+        {"status": "SUCCESS", "repositoryOrigin": {"repositoryName": "__repository__"}}
+    ]
     assets = ask("{assetNodes {id groupName}}")["assetNodes"]
     groups = {
         "marketplace",

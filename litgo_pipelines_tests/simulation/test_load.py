@@ -15,6 +15,7 @@ from litgo_pipelines.simulation.load import (
     TABLES,
     NotOurMarketplace,
     OtherSimulation,
+    refuse_others,
     reset,
     simulate,
 )
@@ -200,6 +201,15 @@ def test_a_reset_refuses_by_name_what_the_simulation_did_not_fill(database_url: 
     with pytest.raises(NotOurMarketplace, match="was not created by"):
         reset(database_url, added=True)
     assert rows(database_url)["lawyers"] == 1
+
+
+def test_a_marketplace_of_somebody_is_refused_before_anything_is_migrated(database_url: str) -> None:
+    refuse_others(database_url)
+    execute(database_url, "DROP SCHEMA litgo CASCADE")
+    with pytest.raises(NotOurMarketplace, match="was not created by"):
+        refuse_others(database_url)
+    execute(database_url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    refuse_others(database_url)
 
 
 def test_a_reset_takes_added_rows_only_when_told(database_url: str) -> None:
