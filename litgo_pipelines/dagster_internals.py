@@ -4,7 +4,7 @@ They change without notice, so `pyproject.toml` caps the version; nothing else i
 Imported late, by the functions that need them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._core.remote_representation.code_location import is_implicit_asset_job_name
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
@@ -22,7 +23,7 @@ from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import deserialize_value
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance, DagsterRun
+    from dagster import AssetKey, DagsterInstance, DagsterRun
 
 __all__ = [
     "GRPC_INFO_TAG",
@@ -103,20 +104,31 @@ def as_viewer(context: WorkspaceRequestContext) -> WorkspaceRequestContext:
     )
 
 
-def mark_launched(instance: "DagsterInstance", marks: Callable[[], Mapping[str, str]]) -> None:
+def mark_launched(
+    instance: "DagsterInstance",
+    marks: Callable[[], Mapping[str, str]],
+    limits: Callable[[Iterable["AssetKey"], int], Mapping[str, str]],
+) -> None:
     """Runs and backfills that this process stores carry the tags `marks` gives at that moment, whatever was sent.
 
     Below every way of launching: launchpad, re-execution, backfill, and a backfill that is resumed or run again. The
-    daemon gives a backfill's tags to its runs.
+    daemon gives a backfill's tags to its runs. limits(assets, partitions): tags of what materialises assets outside of
+    a job, where nobody gave others.
     """
     storage = instance.run_storage
     add_run, add_backfill, update_backfill = storage.add_run, storage.add_backfill, storage.update_backfill
 
     def run_added(run: "DagsterRun") -> "DagsterRun":
-        return add_run(run.with_tags({**run.tags, **marks()}))
+        implicit = is_implicit_asset_job_name(run.job_name)
+        own = limits(run.asset_selection, 1) if implicit and run.asset_selection else {}
+        return add_run(run.with_tags({**own, **run.tags, **marks()}))
 
     def marked(backfill: PartitionBackfill) -> PartitionBackfill:
-        return backfill._replace(tags={**(backfill.tags or {}), **marks()})
+        own: Mapping[str, str] = {}
+        if backfill.asset_selection:
+            data = backfill.asset_backfill_data
+            own = limits(backfill.asset_selection, (data.get_num_partitions() if data else None) or 1)
+        return backfill._replace(tags={**own, **(backfill.tags or {}), **marks()})
 
     def backfill_updated(backfill: PartitionBackfill) -> None:
         resumed = backfill.status == BulkActionStatus.REQUESTED

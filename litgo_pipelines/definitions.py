@@ -3,12 +3,12 @@
 Belongs here: assembly only. Importing this module opens no connection and loads no heavy library.
 """
 
-from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines import automation
+from litgo_pipelines import asset_specs, automation
 from litgo_pipelines.backup import assets as backup_assets
 from litgo_pipelines.contracts import assets as contracts_assets
 from litgo_pipelines.contracts import checks as contracts_checks
@@ -21,7 +21,6 @@ from litgo_pipelines.evidence import checks as evidence_checks
 from litgo_pipelines.experiments import assets as experiment_assets
 from litgo_pipelines.intake import assets as intake_assets
 from litgo_pipelines.intake import checks as intake_checks
-from litgo_pipelines.jobs import freshness_hours
 from litgo_pipelines.learning import assets as learning_assets
 from litgo_pipelines.learning import checks as learning_checks
 from litgo_pipelines.lifecycle import assets as lifecycle_assets
@@ -42,29 +41,34 @@ from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.retention import assets as retention_assets
 from litgo_pipelines.settings import settings
 
-_ASSETS: list[Any] = [
-    *marketplace_assets.assets,
-    *equity_assets.assets,
-    *evidence_assets.assets,
-    *embeddings_assets.assets,
-    *intake_assets.assets,
-    *matching_assets.assets,
-    *contracts_assets.assets,
-    *notifications_assets.assets,
-    *learning_assets.assets,
-    *lifecycle_assets.assets,
-    *experiment_assets.assets,
-    *monitor_assets.assets,
-    *retention_assets.assets,
-    *persons_assets.assets,
-    *backup_assets.assets,
-]
+# stage, which is its folder → its assets
+_ASSETS: dict[str, list[Any]] = {
+    "marketplace": marketplace_assets.assets,
+    "equity": equity_assets.assets,
+    "evidence": evidence_assets.assets,
+    "embeddings": embeddings_assets.assets,
+    "intake": intake_assets.assets,
+    "matching": matching_assets.assets,
+    "contracts": contracts_assets.assets,
+    "notifications": notifications_assets.assets,
+    "learning": learning_assets.assets,
+    "lifecycle": lifecycle_assets.assets,
+    "experiments": experiment_assets.assets,
+    "monitoring": monitor_assets.assets,
+    "retention": retention_assets.assets,
+    "persons": persons_assets.assets,
+    "backup": backup_assets.assets,
+}
 
 
 def build_defs(**overrides: object) -> dg.Definitions:
     """The whole project as Dagster definitions; `overrides` replace resources by name (tests, other deployments)."""
     return dg.Definitions(
-        assets=dg.map_asset_specs(_with_freshness, _ASSETS),
+        assets=[
+            asset
+            for stage, assets in _ASSETS.items()
+            for asset in dg.map_asset_specs(partial(asset_specs.completed, stage=stage), assets)
+        ],
         asset_checks=[
             *marketplace_checks.checks,
             *equity_checks.checks,
@@ -135,14 +139,6 @@ def _resources() -> dict[str, dg.ConfigurableResource]:
             sender=values.mail_from, base_url=values.sendgrid_base_url, **policy(values.sendgrid_timeout)
         ),
     }
-
-
-def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
-    """Every asset that a schedule materialises is stale when that job is late."""
-    hours = freshness_hours(spec.group_name, spec.key.to_user_string())
-    if hours is None or spec.freshness_policy is not None:
-        return spec
-    return spec.replace_attributes(freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)))
 
 
 def _executor(name: str) -> dg.ExecutorDefinition:

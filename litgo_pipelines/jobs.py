@@ -4,13 +4,14 @@ Read by automation, health, metrics and docs. Jobs that a person starts are list
 their steps stand in the stages.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from litgo_pipelines.owners import Owner
 
 HOUR = 3600.0
 FOLLOWING_SENSOR = "following_sensor"  # requests what follows another asset; its runs are of no job of the list
+MOST_SECONDS = 24 * 3600  # of one run, however many partitions it has
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,23 @@ JOBS = {job.name: job for job in (*AUTOMATIC, *BY_HAND)}
 def run_tags(job: Job) -> dict[str, str]:
     """A run whose process died is run again twice, one that hangs is ended; what a person decides runs once."""
     return {"dagster/max_retries": "0" if job.by_hand else "2", "dagster/max_runtime": str(job.max_minutes * 60)}
+
+
+def limits_of(assets: Mapping[str, str | None], partitions: int = 1) -> dict[str, str]:
+    """Tags of a run that materialises assets (name → group) outside of a job, as a person starts it or a backfill.
+
+    Those of the jobs that make them; the longest time counts, once per partition, up to a day. Empty where no job does.
+    """
+    makers = [
+        job
+        for job in AUTOMATIC
+        if any(name in job.assets or (group is not None and group in job.groups) for name, group in assets.items())
+    ]
+    if not makers:
+        return {}
+    longest = max(makers, key=lambda job: job.max_minutes)
+    seconds = min(longest.max_minutes * 60 * max(partitions, 1), MOST_SECONDS)
+    return {**run_tags(longest), "dagster/max_runtime": str(max(seconds, longest.max_minutes * 60))}
 
 
 def freshness_hours(group: str | None, asset: str, jobs: Iterable[Job] = AUTOMATIC) -> float | None:

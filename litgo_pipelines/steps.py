@@ -10,6 +10,7 @@ import psycopg2
 from pydantic import Field
 
 Metadata = dict[str, dg.MetadataValue | str | float | int | None]  # of one materialisation, by label
+Columns = Mapping[str, Sequence[str]]  # column → what it is made of, as asset.column
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,9 +51,24 @@ def permanent_fails_once(compute: Callable[P, R]) -> Callable[P, R]:
 def table_metadata(columns: Sequence[str], rows: Iterable[Sequence[int | float | str | None]]) -> dg.TableMetadataValue:
     """A small table of an asset, with its columns' types as Dagster shows them; `rows` as long as `columns`."""
     records = [dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows]
-    kinds = {name: {type(record.data[name]) for record in records} for name in columns}
-    named = {name: "int" if kind == {int} else "float" if kind == {float} else "string" for name, kind in kinds.items()}
+    kinds = {name: {type(record.data[name]) for record in records} - {type(None)} for name in columns}
+    named = {
+        name: "int" if kind == {int} else "float" if kind and kind <= {int, float} else "string"
+        for name, kind in kinds.items()
+    }
     return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name, kind) for name, kind in named.items()]))
+
+
+def column_lineage(sources: Columns) -> dg.TableColumnLineage:
+    """Where an asset's columns come from, as Dagster shows it."""
+    return dg.TableColumnLineage(
+        {
+            column: [
+                dg.TableColumnDep(dg.AssetKey(asset), name) for asset, name in (source.split(".") for source in made_of)
+            ]
+            for column, made_of in sources.items()
+        }
+    )
 
 
 def now() -> datetime:
@@ -79,10 +95,34 @@ def acting(tags: Mapping[str, str], said: str) -> str:
     return f"{typed} ({UNAUTHENTICATED})" if typed else ""
 
 
+def example_config(**of: type[dg.Config]) -> dict[str, object]:
+    """Run configuration with which the launchpad opens: op → the first example of each field that has some."""
+    return {
+        "ops": {
+            op: {"config": {name: field.examples[0] for name, field in config.model_fields.items() if field.examples}}
+            for op, config in of.items()
+        }
+    }
+
+
+def require_filled_in(config: dg.Config) -> None:
+    """Raises Failure, which no retry mends, where a value still is the launchpad's example, which stands in <>."""
+    left = [
+        name
+        for name, value in config.model_dump().items()
+        if isinstance(value, str) and value.strip().startswith("<") and value.strip().endswith(">")
+    ]
+    if left:
+        raise dg.Failure(f"still the example: fill in {', '.join(left)}", allow_retries=False)
+
+
 class AsOfConfig(dg.Config):
     """Unset: when the step starts. Set: for replays, and to repeat what another run did."""
 
-    as_of: str | None = Field(default=None, description="ISO 8601 with a zone, like 2026-01-31T02:00:00-03:00")
+    as_of: str | None = Field(
+        default=None,
+        description="the instant to work for, ISO 8601 with a zone, like 2026-01-31T02:00:00-03:00; not given: now",
+    )
 
     def given(self) -> datetime | None:
         """The instant that was asked for. Raises Failure, which no retry mends, for none, without a zone or ahead."""

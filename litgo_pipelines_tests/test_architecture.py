@@ -33,7 +33,7 @@ FLOORS = (
     ("learning", "monitoring"),
     ("retention", "simulation", "persons"),
     ("backup",),
-    ("automation",),
+    ("automation", "asset_specs"),
     ("definitions",),
     ("runtime",),
     ("cli", "tools"),

@@ -28,7 +28,7 @@ from litgo_pipelines.automation import (
 from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.definitions import build_defs, defs
 from litgo_pipelines.equity.assets import NIGHTS
-from litgo_pipelines.jobs import AUTOMATIC, JOBS, run_tags
+from litgo_pipelines.jobs import AUTOMATIC, JOBS, MOST_SECONDS, limits_of, run_tags
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import RETRY, permanent_fails_once
@@ -280,6 +280,18 @@ def test_the_list_of_jobs_is_what_dagster_runs() -> None:
             assert keys
             for key in keys:
                 assert found.asset_layer.get(key).freshness_policy is not None, key
+
+
+def test_what_a_person_materialises_has_the_limits_of_its_jobs() -> None:
+    night = JOBS["nightly_equity"].max_minutes * 60
+    load = {"lawyer_load": "equity"}
+    assert limits_of(load) == run_tags(JOBS["nightly_equity"])
+    assert limits_of(load, 3)["dagster/max_runtime"] == str(3 * night)
+    assert limits_of(load, 100_000)["dagster/max_runtime"] == str(MOST_SECONDS)
+    both = limits_of({**load, "candidate_model": "learning"})
+    assert both["dagster/max_runtime"] == str(JOBS["retraining"].max_minutes * 60)
+    assert limits_of({"case_offers": "matching"}) == run_tags(JOBS["matching"])  # an asset of a job, by name
+    assert limits_of({"offers": "marketplace", "unknown": None}) == {}
 
 
 def test_no_job_has_an_assets_name() -> None:

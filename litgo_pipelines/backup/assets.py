@@ -19,6 +19,7 @@ from litgo_pipelines.steps import permanent_fails_once
     pool="backup",
     description="An encrypted backup of our schema, Dagster's and MLflow's databases, snapshots and models in "
     "LITGO_BACKUP_FOLDER; older ones go after LITGO_BACKUP_DAYS. Without a folder nothing is made.",
+    metadata={"dagster/table_name": "litgo.backups"},
 )
 @permanent_fails_once
 def nightly_backup(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.MaterializeResult[None]:

@@ -1,19 +1,28 @@
 """Contract assets: a chosen lawyer becomes a document to sign, signatures activate the contract. Also the job with
 which a person records a signature on paper."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 from pydantic import Field
 
 from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.observability.logs import log_json
-from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, acting, now, permanent_fails_once
+from litgo_pipelines.steps import (
+    RETRY,
+    AsOfConfig,
+    Metadata,
+    acting,
+    example_config,
+    now,
+    permanent_fails_once,
+    require_filled_in,
+    table_metadata,
+)
 
 if TYPE_CHECKING:
     from litgo_pipelines.contracts.requests import RequestsResult
@@ -39,7 +48,7 @@ class ContractsConfig(AsOfConfig):
 @permanent_fails_once
 def contract_requests(
     context: dg.AssetExecutionContext, config: ContractsConfig, postgres: Postgres, docusign: DocuSign
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.contracts import manual, requests
 
     as_of = config.instant()
@@ -67,7 +76,7 @@ def contract_requests(
         metadata={
             **_figures(result, ("docusign", "manual", "refused", "failed")),
             "pending_contracts_count": pending,
-            "refused contracts": dg.MetadataValue.md(markdown_table(("contrato", "motivo"), rows)),
+            "refused contracts": table_metadata(("contrato", "motivo"), rows),
             "to sign by hand": dg.MetadataValue.md(manual.markdown(tasks)),
         }
     )
@@ -88,7 +97,7 @@ def contract_requests(
 @permanent_fails_once
 def contract_signatures(
     context: dg.AssetExecutionContext, config: ContractsConfig, postgres: Postgres, docusign: DocuSign
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.contracts import requests, signatures
 
     as_of = config.instant()
@@ -124,17 +133,24 @@ def _figures(result: "RequestsResult | SignaturesResult", names: tuple[str, ...]
 class SignatureConfig(dg.Config):
     """What is recorded of a signature on paper: docs/manual-contracts.md."""
 
-    contract_id: str = Field(description="identificador do contrato")
-    signed_by: str = Field(description="client, lawyer ou both")
-    signed_at: str = Field(description="quando, com fuso: 2026-01-31T14:30:00-03:00")
+    contract_id: str = Field(description="identificador do contrato", examples=["<identificador do contrato, um UUID>"])
+    signed_by: Literal["client", "lawyer", "both"] = Field(
+        description="quem assinou: client, lawyer ou both", examples=["both"]
+    )
+    signed_at: str = Field(
+        description="quando, com fuso: 2026-01-31T14:30:00-03:00", examples=["<2026-01-31T14:30:00-03:00>"]
+    )
     recorded_by: str = Field(default="", description="seu nome; onde há login, vale o nome do login")
-    sha256: str = Field(description="SHA-256 do arquivo assinado: 64 dígitos hexadecimais")
+    sha256: str = Field(
+        description="SHA-256 do arquivo assinado: 64 dígitos hexadecimais", examples=["<64 dígitos hexadecimais>"]
+    )
 
 
 @dg.op(description="Validates and records a signature on paper; refuses what is not right, with the reason.")
 def signature(context: dg.OpExecutionContext, config: SignatureConfig, postgres: Postgres) -> None:
     from litgo_pipelines.contracts import manual
 
+    require_filled_in(config)
     try:
         with postgres.session() as connection:
             given = {**config.model_dump(), "recorded_by": acting(context.run.tags, config.recorded_by)}
@@ -144,7 +160,11 @@ def signature(context: dg.OpExecutionContext, config: SignatureConfig, postgres:
     context.log.info(said)
 
 
-@dg.job(tags=run_tags(JOBS["record_signature"]), description=JOBS["record_signature"].description)
+@dg.job(
+    tags=run_tags(JOBS["record_signature"]),
+    description=JOBS["record_signature"].description,
+    config=example_config(signature=SignatureConfig),
+)
 def record_signature() -> None:
     signature()
 

@@ -58,7 +58,7 @@ def text_embeddings(
     postgres: Postgres,
     local_embeddings: LocalEmbeddings,
     openai: OpenAI,
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     from tqdm import tqdm
 
     from litgo_pipelines.embeddings.bert import UnknownModel

@@ -12,11 +12,18 @@ from litgo_pipelines.database import Connection
 from litgo_pipelines.equity.capacity import capacity_rules, read_rules
 from litgo_pipelines.observability import progress
 from litgo_pipelines.observability.logs import log_json
-from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, settings
-from litgo_pipelines.steps import RETRY, Metadata, not_ahead, permanent_fails_once
+from litgo_pipelines.steps import (
+    RETRY,
+    Columns,
+    Metadata,
+    column_lineage,
+    not_ahead,
+    permanent_fails_once,
+    table_metadata,
+)
 
 if TYPE_CHECKING:
     from litgo_pipelines.equity.distribution import Distribution
@@ -35,11 +42,38 @@ NIGHTLY: dict[str, Any] = {
     "pool": "equity",
 }
 
+_CASES = (
+    *(f"contracts.{name}" for name in ("lawyer_id", "case_id", "created_at", "status")),
+    *(f"offers.{name}" for name in ("lawyer_id", "case_id", "status", "responded_at")),
+)
+_CAPACITY = tuple(
+    f"lawyers.{name}" for name in ("curriculo_json", "kpi", "oab_inscription_date", "max_concurrent_cases")
+)
+LOAD_SOURCES: Columns = {
+    "lawyer_id": ("lawyers.id",),
+    "cases_30d": _CASES,
+    "capacidade_mensal": _CAPACITY,
+    "last_offered_at": ("offers.lawyer_id", "offers.sent_at"),
+    "offers_30d": ("offers.lawyer_id", "offers.sent_at"),
+    "load": (*_CASES, *_CAPACITY),
+}
+_PER_LAWYER = ("lawyer_load.offers_30d", "lawyer_load.capacidade_mensal")
+DISTRIBUTION_SOURCES: Columns = {
+    "lawyers": ("lawyer_load.lawyer_id",),
+    "offers": ("lawyer_load.offers_30d",),
+    "cases": ("cases.created_at", "cases.area", "cases.coords"),
+    **dict.fromkeys(("gini", "coverage", "coverage_bound", "spread_points"), _PER_LAWYER),
+    "demand_ratio": ("cases.created_at", "lawyer_load.capacidade_mensal"),
+    "pools": (*_PER_LAWYER, "lawyers.tags_expertise", "lawyers.geo_latlon"),
+}
+
 
 class EquityConfig(dg.Config):
     """Overrides parts of the capacity rules for this run, over LITGO_CAPACITY_RULES, over the defaults."""
 
-    capacity_rules: dict[str, Any] = Field(default_factory=dict)
+    capacity_rules: dict[str, Any] = Field(
+        default_factory=dict, description='parts that differ in this run, like {"base": 12, "maximum": 40}'
+    )
 
 
 def nights(context: dg.AssetExecutionContext) -> list[tuple[str, date, datetime]]:
@@ -75,7 +109,9 @@ def _each_night(context: dg.AssetExecutionContext, doing: str) -> Iterator[tuple
     metadata={"dagster/table_name": "litgo.equity_history"},
 )
 @permanent_fails_once
-def lawyer_load(context: dg.AssetExecutionContext, config: EquityConfig, postgres: Postgres) -> dg.MaterializeResult:
+def lawyer_load(
+    context: dg.AssetExecutionContext, config: EquityConfig, postgres: Postgres
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.equity.load import run_night
 
     path = settings().litgo_capacity_rules
@@ -93,10 +129,11 @@ def lawyer_load(context: dg.AssetExecutionContext, config: EquityConfig, postgre
         context.add_asset_metadata(figures, partition_key=key)
         results.append(result)
     with postgres.connect() as connection:
-        table, plot = load_pictures(connection, results[0].night)
+        figures_of_night, plot = load_pictures(connection, results[0].night)
     return dg.MaterializeResult(
         metadata={
-            "load of the newest night": dg.MetadataValue.md(table),
+            "dagster/column_lineage": column_lineage(LOAD_SOURCES),
+            **figures_of_night,
             "load histogram": dg.MetadataValue.md(plot),
             "newest night": results[0].night.isoformat(),
             "nights in this run": len(results),
@@ -105,8 +142,9 @@ def lawyer_load(context: dg.AssetExecutionContext, config: EquityConfig, postgre
     )
 
 
-def load_pictures(connection: Connection, night: date) -> tuple[str, str]:
-    """A small table and the histogram of load for one night, as markdown; counted in the database."""
+def load_pictures(connection: Connection, night: date) -> tuple[Metadata, str]:
+    """Numbers of one night, which Dagster plots over time, and its histogram of load as markdown; counted in the
+    database."""
     from litgo_pipelines.observability.plots import figure, markdown_image
 
     with connection.cursor() as cursor:
@@ -123,17 +161,18 @@ def load_pictures(connection: Connection, night: date) -> tuple[str, str]:
             (night,),
         )
         lawyers, cases, capacity, load, never, over = cursor.fetchone()
-    table = "\n".join(
-        [
-            "| lawyers | cases in 30 days | capacity per month | load overall | never offered | above capacity |",
-            "|--:|--:|--:|--:|--:|--:|",
-            f"| {lawyers:,} | {cases or 0:,} | {capacity or 0:,} | {load or 0:.2f} | {never:,} | {over:,} |",
-        ]
-    )
+    figures: Metadata = {
+        "lawyers": lawyers,
+        "cases in 30 days": int(cases or 0),
+        "capacity per month": int(capacity or 0),
+        "load overall": round(load or 0.0, 4),
+        "lawyers never offered a case": never,
+        "lawyers above capacity": over,
+    }
     drawn, axes = figure(f"Load of lawyers, night {night}", "load = cases in 30 days / monthly capacity", "lawyers")
     axes.bar([tenth / 10 + 0.05 for tenth, _ in tenths], [count for _, count in tenths], width=0.09)
     axes.axvline(1, color="tab:red", linewidth=1)
-    return table, markdown_image(drawn, "load histogram")
+    return figures, markdown_image(drawn, "load histogram")
 
 
 @dg.asset(
@@ -145,7 +184,7 @@ def load_pictures(connection: Connection, night: date) -> tuple[str, str]:
     metadata={"dagster/table_name": "litgo.offer_distribution"},
 )
 @permanent_fails_once
-def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.MaterializeResult:
+def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.MaterializeResult[None]:
     from litgo_pipelines.equity.distribution import distribution
     from litgo_pipelines.equity.load import read_window, record_night, store_distribution
 
@@ -181,6 +220,7 @@ def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) ->
         _, histogram = load_pictures(connection, night)
     return dg.MaterializeResult(
         metadata={
+            "dagster/column_lineage": column_lineage(DISTRIBUTION_SOURCES),
             **distribution_pictures(night, figures, labels, history),
             "load histogram": dg.MetadataValue.md(histogram),
         }
@@ -201,20 +241,15 @@ def distribution_pictures(
     axes.legend(frameon=False, fontsize=8)
     drawn.autofmt_xdate()
     rows = [
-        (label, p["lawyers"], p["offers"], _shown(p["gini"]), f"{p['coverage']:.0%}", f"{p['spread_points']:.0f}")
+        (label, p["lawyers"], p["offers"], p["gini"], round(p["coverage"], 3), round(p["spread_points"], 1))
         for label, p in zip(labels, figures["pools"], strict=False)
     ]
-    columns = ("pool", "lawyers", "offers", "Gini", "coverage", "spread, points")
-    table = markdown_table(columns, rows, right=range(1, len(columns)))
+    table = table_metadata(("pool", "lawyers", "offers", "Gini", "coverage", "spread, points"), rows)
     return {
         "newest night": night.isoformat(),
-        "largest pools": dg.MetadataValue.md(table),
+        "largest pools": table,
         "Gini, last 30 nights": dg.MetadataValue.md(markdown_image(drawn, "Gini of the last 30 nights")),
     }
-
-
-def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
 
 
 assets = [lawyer_load, offer_distribution]

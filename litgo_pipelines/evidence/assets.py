@@ -4,10 +4,9 @@ import dagster as dg
 
 from litgo_pipelines.database import Connection, sql
 from litgo_pipelines.observability.logs import log_json
-from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once, table_metadata
 
 FEATURES = {"T": "success rate", "Q": "curriculum", "U": "response time", "R": "reviews", "C": "soft skills"}
 
@@ -24,7 +23,9 @@ FEATURES = {"T": "success rate", "Q": "curriculum", "U": "response time", "R": "
     metadata={"dagster/table_name": "litgo.lawyer_evidence"},
 )
 @permanent_fails_once
-def lawyer_evidence(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
+def lawyer_evidence(
+    context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.evidence.refresh import refresh
 
     as_of = config.instant()
@@ -51,11 +52,9 @@ def coverage_pictures(lawyers: int, known: dict[str, int]) -> Metadata:
     axes.barh([f"{key} {FEATURES[key]}" for key in share], list(share.values()))
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    rows = [(key, FEATURES[key], f"{n:,}", f"{lawyers - n:,}", f"{share[key]:.0%}") for key, n in known.items()]
+    rows = [(key, FEATURES[key], n, lawyers - n, round(share[key], 3)) for key, n in known.items()]
     return {
-        "evidence": dg.MetadataValue.md(
-            markdown_table(("feature", "from", "with", "without", "share"), rows, right=(2, 3, 4))
-        ),
+        "evidence": table_metadata(("feature", "from", "with", "without", "share"), rows),
         "coverage": dg.MetadataValue.md(markdown_image(drawn, "share of lawyers with evidence, by feature")),
     }
 

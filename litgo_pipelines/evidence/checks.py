@@ -8,7 +8,6 @@ import dagster as dg
 from litgo_pipelines import steps
 from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.evidence.assets import lawyer_evidence
-from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.resources.postgres import Postgres
 
 BURST = 6  # reviews of one lawyer in 24 hours: more than a capacity lets end in a day
@@ -52,14 +51,12 @@ def bursts(cursor: Cursor, as_of: datetime) -> list[Burst]:
 def no_burst_of_reviews(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:
         found = bursts(cursor, steps.now())
-    rows = [(one.lawyer_id, str(one.reviews), f"{one.last:%Y-%m-%d %H:%M} UTC") for one in found[:20]]
+    rows = [(one.lawyer_id, one.reviews, f"{one.last:%Y-%m-%d %H:%M} UTC") for one in found[:20]]
     return dg.AssetCheckResult(
         passed=not found,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{len(found)} lawyers: look whether their reviews are from clients who know them only as lawyers",
-        metadata={
-            "bursts": dg.MetadataValue.md(markdown_table(("lawyer", "in 24 hours", "the last"), rows, right=(1,)))
-        },
+        metadata={"bursts": steps.table_metadata(("lawyer", "in 24 hours", "the last"), rows)},
     )
 
 

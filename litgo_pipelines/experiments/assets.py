@@ -18,9 +18,10 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, Settings, settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, example_config, permanent_fails_once
 
 if TYPE_CHECKING:
+    from litgo_pipelines.experiments.decision import ExperimentDecision
     from litgo_pipelines.experiments.off_policy import PolicyEvaluation
     from litgo_pipelines.experiments.store import ExperimentPlan, RunningExperiment
     from litgo_pipelines.lifecycle.ledger import Actor
@@ -38,7 +39,9 @@ class TryConfig(VersionConfig):
 
 
 class RampConfig(DecisionConfig):
-    percentage: float = Field(gt=0, lt=100, description="of new clients in treatment from now on, like 25")
+    percentage: float = Field(
+        gt=0, lt=100, description="of new clients in treatment from now on, like 25", examples=[25.0]
+    )
 
 
 def plan(values: Settings) -> "ExperimentPlan":
@@ -66,6 +69,7 @@ def plan(values: Settings) -> "ExperimentPlan":
     retry_policy=RETRY,
     description="Starts the open challenger's experiment; closes the newest cutoff of the one that runs, decides, and "
     "promotes, rolls back, halts or ramps in the same transaction.",
+    metadata={"dagster/table_name": "litgo.experiment_cutoffs"},
 )
 @permanent_fails_once
 def experiment_cutoffs(
@@ -99,6 +103,7 @@ def experiment_cutoffs(
             "outcome": closed.ended or str(closed.decision.outcome),
             "arms": dg.MetadataValue.md(report.arms_table(closed.cutoff)),
             "clients with a final outcome": sum(closed.decision.mature),
+            **_decision_figures(closed.decision),
             **({"ramped to": f"{closed.ramped_to / 100:g} %"} if closed.ramped_to else {}),
         }
     )
@@ -157,6 +162,7 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
             "evidence": dg.MetadataValue.md(embedded(evidence, "e-values over time")),
             **{name: dg.MetadataValue.md(text) for name, text in sections.items()},
             "all experiments": every,
+            **_decision_figures(decision),
             **_off_policy_figures(offline),
             "in MLflow": shown,
         }
@@ -190,17 +196,29 @@ def end_experiment(context: dg.OpExecutionContext, config: DecisionConfig, postg
     _change_by_hand(context, config, postgres, store.stop)
 
 
-@dg.job(tags=run_tags(JOBS["start_experiment"]), description=JOBS["start_experiment"].description)
+@dg.job(
+    tags=run_tags(JOBS["start_experiment"]),
+    description=JOBS["start_experiment"].description,
+    config=example_config(try_challenger=TryConfig),
+)
 def start_experiment() -> None:
     try_challenger()
 
 
-@dg.job(tags=run_tags(JOBS["ramp_experiment"]), description=JOBS["ramp_experiment"].description)
+@dg.job(
+    tags=run_tags(JOBS["ramp_experiment"]),
+    description=JOBS["ramp_experiment"].description,
+    config=example_config(change_share=RampConfig),
+)
 def ramp_experiment() -> None:
     change_share()
 
 
-@dg.job(tags=run_tags(JOBS["stop_experiment"]), description=JOBS["stop_experiment"].description)
+@dg.job(
+    tags=run_tags(JOBS["stop_experiment"]),
+    description=JOBS["stop_experiment"].description,
+    config=example_config(end_experiment=DecisionConfig),
+)
 def stop_experiment() -> None:
     end_experiment()
 
@@ -225,6 +243,20 @@ def _change_by_hand(
     context.add_output_metadata(
         {"experiment": now.experiment, "version": now.treatment, "treated": f"{now.treatment_points / 100:g} %"}
     )
+
+
+def _decision_figures(decision: "ExperimentDecision") -> Metadata:
+    """Numbers, which Dagster plots over time; what does not exist yet is left out."""
+    found = {
+        "lift": decision.lift,
+        "log e-value, better": decision.log_e_better,
+        "log e-value, worse": decision.log_e_worse,
+        "log e-value, sample-ratio mismatch": decision.log_e_mismatch,
+        "information": decision.information,
+        "predictive power": decision.predictive_power,
+        "Gini, excess of treatment": decision.gini_excess,
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _off_policy_figures(found: "PolicyEvaluation | None") -> Metadata:

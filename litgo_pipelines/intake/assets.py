@@ -37,7 +37,7 @@ class TriageConfig(AsOfConfig):
 @permanent_fails_once
 def triaged_cases(
     context: dg.AssetExecutionContext, config: TriageConfig, postgres: Postgres, openai: OpenAI
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.intake.batch import local_model, triage_pending
 
     values, as_of = settings(), config.instant()

@@ -7,10 +7,11 @@ re-execution from failure goes on with what is there.
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 from pydantic import Field
@@ -20,9 +21,9 @@ from litgo_pipelines.database import advisory_lock
 from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.retrainings import Retraining, StepMissing
-from litgo_pipelines.observability import progress
+from litgo_pipelines.observability import heartbeat, progress
+from litgo_pipelines.observability.heartbeat import Heartbeat
 from litgo_pipelines.observability.plots import embedded
-from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
@@ -30,6 +31,7 @@ from litgo_pipelines.settings import settings
 from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
 
 if TYPE_CHECKING:
+    from litgo_pipelines.models.bundle import Bundle
     from litgo_pipelines.models.learners import Recipe
     from litgo_pipelines.models.training import Trained
 
@@ -37,31 +39,44 @@ GROUP = "learning"
 POOL = "learning"
 
 
-class StepConfig(dg.Config):
-    """retraining: root run id of the retraining to continue, default this run's own."""
+class Kind(StrEnum):
+    """Kinds of ranker a training tries (`models/learners.py`). Dagster's configuration goes by the name."""
 
-    retraining: str | None = None
+    linear = "linear"
+    regression = "regression"
+    lambdamart = "lambdamart"
+    softmax = "softmax"
+
+
+class StepConfig(dg.Config):
+    """Which retraining a step belongs to."""
+
+    retraining: str | None = Field(
+        default=None, description="root run id of the retraining to continue; not given: this run's own"
+    )
 
 
 class TrainConfig(StepConfig):
-    """How the candidate is trained; what is not given is the recipe's own (`models/learners.py`) and the settings'.
+    """How the candidate is trained. The defaults are the recipe's (`models/learners.py`) and the settings'."""
 
-    kinds: of linear, regression, lambdamart, softmax; seeds: how many; features: keys of the contract; members: of a
-    blend at most, 1 for none.
-    """
-
-    kinds: list[str] | None = None
-    features: list[str] | None = None
-    seeds: int | None = None
-    folds: int | None = None
-    learning_rate: float | None = None
-    num_leaves: int | None = None
-    min_data_in_leaf: int | None = None
-    lambda_l2: float | None = None
-    linear_l2: float | None = None
-    min_rounds: int | None = None
-    max_rounds: int | None = None
-    members: int | None = None
+    kinds: list[Kind] = Field(
+        default=cast("list[Kind]", [kind.value for kind in Kind]),  # Dagster stores defaults and knows no enum of ours
+        validate_default=True,
+        description="kinds of ranker to try",
+    )
+    features: list[str] | None = Field(
+        default=None, description="keys of the contract to learn from; not given: all that tell rows apart"
+    )
+    seeds: int | None = Field(default=None, description="how many seeds; not given: LEARNING_TRAIN_SEEDS")
+    folds: int = Field(default=5, description="parts of the cross-validation, each after the one before in time")
+    learning_rate: float = Field(default=0.03, description="share of each tree that counts")
+    num_leaves: int = Field(default=15, description="leaves of a tree at most")
+    min_data_in_leaf: int = Field(default=50, description="rows in a leaf at least")
+    lambda_l2: float = Field(default=10.0, description="L2 penalty on the leaves")
+    linear_l2: float = Field(default=1.0, description="L2 penalty on the weights of the linear kind")
+    min_rounds: int = Field(default=30, description="trees at least")
+    max_rounds: int = Field(default=1000, description="trees at most")
+    members: int = Field(default=3, description="rankers in a blend at most; 1: no blend")
 
     def recipe(self) -> "Recipe":
         """Raises dagster.Failure naming a value that cannot be."""
@@ -70,9 +85,9 @@ class TrainConfig(StepConfig):
         given = {name: value for name, value in self.model_dump().items() if value is not None}
         for name in ("retraining", "seeds"):
             given.pop(name, None)
-        for name in ("kinds", "features"):
-            if name in given:
-                given[name] = tuple(given[name])
+        given["kinds"] = tuple(Kind(kind).value for kind in self.kinds)
+        if "features" in given:
+            given["features"] = tuple(given["features"])
         try:
             return Recipe(**given).checked()
         except ValueError as error:
@@ -83,7 +98,9 @@ class SweepConfig(TrainConfig):
     """Every combination is tried beside the recipe as it is, which the other settings here change for all. retraining:
     whose snapshot, default the newest's."""
 
-    values: dict[str, list[float]] = Field(description='setting → values to try, like {"num_leaves": [7, 15, 31]}')
+    values: dict[str, list[float]] = Field(
+        description='setting → values to try, like {"num_leaves": [7, 15, 31]}', examples=[{"num_leaves": [7, 15, 31]}]
+    )
 
     def with_values(self, setting: Mapping[str, float]) -> "Recipe":
         """Raises dagster.Failure as `recipe`, also for what is no setting."""
@@ -108,7 +125,7 @@ class SweepConfig(TrainConfig):
 
 def _number(name: str, value: float) -> float | int:
     """As the setting takes it: numbers of leaves, rounds, rows and folds are whole."""
-    return value if TrainConfig.model_fields[name].annotation == float | None else round(value)
+    return value if TrainConfig.model_fields[name].annotation is float else round(value)
 
 
 def root_run_id(run: dg.DagsterRun) -> str:
@@ -130,7 +147,7 @@ def root_run_id(run: dg.DagsterRun) -> str:
 def training_snapshot(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.learning import snapshot
+    from litgo_pipelines.learning import columns, snapshot
     from litgo_pipelines.models import training_data
 
     root = root_run_id(context.run)
@@ -163,12 +180,14 @@ def training_snapshot(
             "as of": as_of.isoformat(),
             "watermark": written.watermark.isoformat() if written.watermark else "no review yet",
             "dagster/row_count": written.rows,
+            "dagster/column_schema": columns.snapshot_schema(),
+            "dagster/column_lineage": steps.column_lineage(columns.SOURCES),
             "cases": written.cases,
             "held-out cases": written.cases - written.training_cases,
-            "labels": dg.MetadataValue.md(_labels_table(counts.get("labels", {}))),
-            "excluded offers": dg.MetadataValue.md(_two_columns("reason", "offers", written.excluded)),
-            "missing feature share": dg.MetadataValue.md(
-                _two_columns("feature", "share missing", counts.get("missing_feature_share", {}))
+            "labels": _labels_table(counts.get("labels", {})),
+            "excluded offers": steps.table_metadata(("reason", "offers"), written.excluded.items()),
+            "missing feature share": steps.table_metadata(
+                ("feature", "share missing"), counts.get("missing_feature_share", {}).items()
             ),
             "file": f"snapshots/{written.path.name}",
             "bytes": written.path.stat().st_size,
@@ -188,7 +207,7 @@ def training_snapshot(
 def candidate_model(
     context: dg.AssetExecutionContext, config: TrainConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
-    from litgo_pipelines.models import bundle, training_data
+    from litgo_pipelines.models import bundle
 
     root = config.retraining or root_run_id(context.run)
     row = _row(postgres, root, "snapshot_path", "snapshot_sha256", "snapshot")
@@ -198,20 +217,7 @@ def candidate_model(
     key = bundle.candidate_key(_text(row.snapshot_sha256), recipe, seeds)
     candidate = bundle.load_bundle(home / "models" / key)
     if candidate is None:
-        trained = _trained(row, path, recipe, seeds)
-        candidate = bundle.write_bundle(
-            home / "models" / key,
-            trained,
-            training_data.read_rows(path, "holdout"),
-            recipe,
-            seeds,
-            {
-                "as_of": row.as_of.isoformat(),
-                "snapshot": {**(row.snapshot or {}), "path": row.snapshot_path, "sha256": row.snapshot_sha256},
-                "git_sha": git_sha(),
-                "dagster_run_id": context.run.run_id,
-            },
-        )
+        candidate = _trained_bundle(context, row, path, recipe, seeds, key)
     else:
         context.log.info(f"candidate {key} is trained already: same data, recipe, seeds and code")
     metrics = candidate.metrics
@@ -236,6 +242,8 @@ def candidate_model(
             "uses shown position": metrics["uses_position"],
             "held-out NDCG, mean over seeds": dg.MetadataValue.md(bundle.ndcg_table(metrics["holdout"]["ndcg"])),
             "headline": f"NDCG@{metrics['holdout']['headline_k']}",
+            **_ndcg_figures(metrics["holdout"]["ndcg"]),
+            "held-out cases scored": metrics["holdout"]["scored"],
             "held-out cases that count nowhere": f"{metrics['holdout']['one_lawyer']:,} with one lawyer, "
             f"{metrics['holdout']['equal_labels']:,} with one label",
             "model card": dg.MetadataValue.md((candidate.folder / "model_card.md").read_text(encoding="utf-8")),
@@ -284,7 +292,14 @@ def registered_model(
     with postgres.connect() as connection, connection.cursor() as cursor:
         advisory_lock(cursor, f"register {row.candidate_key}")
         version = registry.register(
-            mlflow, candidate, example, {"dagster_run_link": dagster_link, "registered_by_run_id": context.run.run_id}
+            mlflow,
+            candidate,
+            example,
+            {
+                "dagster_run_link": dagster_link,
+                "registered_by_run_id": context.run.run_id,
+                "mlflow.user": steps.acting(context.run.tags, "") or "litgo",
+            },
         )
         transitions.enter(
             cursor,
@@ -340,8 +355,12 @@ def model_evaluation(
     at = steps.now()
     if result is None:
         other = champion if champion is None or champion.version != version else None  # promoted by hand, unjudged
-        with postgres.connect() as connection, connection.cursor() as cursor:
-            result = evaluation.evaluate(mlflow, row, other, settings(), cursor, at)
+        with (
+            Heartbeat(context.log.info, "evaluation") as beat,
+            postgres.connect() as connection,
+            connection.cursor() as cursor,
+        ):
+            result = evaluation.evaluate(mlflow, row, other, settings(), cursor, at, beat.at)
     with postgres.connect() as connection, connection.cursor() as cursor:
         experiments = settings().ab_testing_enabled
         became = evaluation.record_verdict(cursor, row, result, at, context.run.run_id, experiments=experiments)
@@ -355,15 +374,14 @@ def model_evaluation(
             "decision": decision["outcome"],
             "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in decision["reasons"])),
             "baseline": result["baseline"],
+            **_verdict_figures(evaluation.figures(result)),
             "the version is now": became,
             "champion now": f"{registry.MODEL_NAME}/{serving}" if serving else "none: the heuristic ranker serves",
             "candidate and baseline": dg.MetadataValue.md(evaluation.comparison_table(result)),
             "fairness": dg.MetadataValue.md(evaluation.fairness_table(result.get("fairness"))),
             "rules without learning": dg.MetadataValue.md(evaluation.rival_table(decision.get("rivals", []))),
             "slices": dg.MetadataValue.md(evaluation.slice_table(decision["slices"])),
-            "drift (PSI, training against held-out)": dg.MetadataValue.md(
-                _two_columns("feature", "PSI", result["drift"])
-            ),
+            "drift (PSI, training against held-out)": steps.table_metadata(("feature", "PSI"), result["drift"].items()),
             **_run_link(mlflow, _text(row.mlflow_run_id)),
         }
     )
@@ -386,7 +404,8 @@ def sweep_configurations(
     mlflow.probe()
     try:
         tried = [(setting, config.with_values(setting)) for setting in sweep.grid(config.values)]
-        found = sweep.sweep(training_data.read_rows(path, "train"), tried)
+        with Heartbeat(context.log.info, f"sweep of {len(tried)} configurations") as beat:
+            found = sweep.sweep(training_data.read_rows(path, "train"), tried, say=beat.at)
     except (NothingToLearn, sweep.SweepTooLarge) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     about = {"snapshot_sha256": _text(row.snapshot_sha256), "dagster_run_id": context.run.run_id}
@@ -401,7 +420,11 @@ def sweep_configurations(
     )
 
 
-@dg.job(tags=run_tags(JOBS["training_sweep"]), description=JOBS["training_sweep"].description)
+@dg.job(
+    tags=run_tags(JOBS["training_sweep"]),
+    description=JOBS["training_sweep"].description,
+    config=steps.example_config(sweep_configurations=SweepConfig),
+)
 def training_sweep() -> None:
     sweep_configurations()
 
@@ -458,7 +481,33 @@ def _unchanged_snapshot(row: Retraining, home: Path) -> Path:
     return path
 
 
-def _trained(row: Retraining, path: Path, recipe: "Recipe", seeds: list[int]) -> "Trained":
+def _trained_bundle(
+    context: dg.AssetExecutionContext, row: Retraining, path: Path, recipe: "Recipe", seeds: list[int], key: str
+) -> "Bundle":
+    """Train on the snapshot, evaluate on its test cases, write everything; lines of progress meanwhile."""
+    from litgo_pipelines.models import bundle, training_data
+
+    began = steps.now()
+    with Heartbeat(context.log.info, "training") as beat:
+        trained = _trained(row, path, recipe, seeds, beat.at)
+        ended = steps.now()
+        beat.at("evaluation on the test cases, plots")
+        about = {
+            "as_of": row.as_of.isoformat(),
+            "snapshot": {**(row.snapshot or {}), "path": row.snapshot_path, "sha256": row.snapshot_sha256},
+            "git_sha": git_sha(),
+            "dagster_run_id": context.run.run_id,
+            "training": {
+                "began": began.isoformat(),
+                "ended": ended.isoformat(),
+                "usage": [vars(used) for used in [*beat.usage, beat.sample()]],
+            },
+        }
+        test_set = training_data.read_rows(path, "holdout")
+        return bundle.write_bundle(settings().home / "models" / key, trained, test_set, recipe, seeds, about)
+
+
+def _trained(row: Retraining, path: Path, recipe: "Recipe", seeds: list[int], say: Callable[[str], None]) -> "Trained":
     """The best ranker of the snapshot's training cases, by Dask workers where there are many."""
     from litgo_pipelines.models import distributed, training_data
     from litgo_pipelines.models.training import NothingToLearn, train
@@ -466,11 +515,27 @@ def _trained(row: Retraining, path: Path, recipe: "Recipe", seeds: list[int]) ->
     scheduler = settings().learning_dask_scheduler
     try:
         if scheduler and (row.snapshot or {}).get("rows", 0) >= settings().learning_distributed_rows:
-            return distributed.train_distributed(path, recipe, seeds, scheduler)
+            return distributed.train_distributed(path, recipe, seeds, scheduler, say=say)
         with progress.bar("training", unit="entries") as bar:
-            return train(training_data.read_rows(path, "train"), recipe, seeds, watch=progress.watching(bar))
+            watch = heartbeat.both(say, progress.watching(bar))
+            return train(training_data.read_rows(path, "train"), recipe, seeds, watch=watch)
     except NothingToLearn as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def _ndcg_figures(ndcg: Mapping[str, Mapping[str, float] | None]) -> Metadata:
+    """Numbers, which Dagster plots over time."""
+    return {
+        f"NDCG@{k}{suffix}": interval[of]
+        for k, interval in ndcg.items()
+        if interval
+        for suffix, of in (("", "mean"), (", low", "low"), (", high", "high"))
+    }
+
+
+def _verdict_figures(figures: Mapping[str, float]) -> Metadata:
+    """Numbers, which Dagster plots over time; those of slices and rules stand in their tables."""
+    return {name: value for name, value in figures.items() if not name.startswith(("slice/", "rival/"))}
 
 
 def _text(value: str | None) -> str:
@@ -483,9 +548,7 @@ def _run_link(mlflow: MLflow, run_id: str) -> Metadata:
     return {"mlflow run": dg.MetadataValue.url(link)} if link else {"mlflow run id": run_id}
 
 
-def _labels_table(labels: dict[str, dict[str, int]]) -> str:
-    return markdown_table(("split", 0, 1, 2, 3), ((split, *counts.values()) for split, counts in labels.items()))
-
-
-def _two_columns(first: str, second: str, values: Mapping[str, object]) -> str:
-    return markdown_table((first, second), values.items(), empty="–")
+def _labels_table(labels: dict[str, dict[str, int]]) -> dg.TableMetadataValue:
+    return steps.table_metadata(
+        ("split", "0", "1", "2", "3"), ((split, *counts.values()) for split, counts in labels.items())
+    )

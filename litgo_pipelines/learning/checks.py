@@ -13,7 +13,7 @@ from litgo_pipelines.settings import settings
     blocking=True,
     pool=POOL,
     description="Size, label mix, feature ranges, groups in row order, no leakage, no case in two splits, and the file "
-    "is still the one that was written.",
+    "is still the one that was written. Executed alone, it looks at the newest snapshot.",
 )
 def training_snapshot_is_sound(
     context: dg.AssetCheckExecutionContext, config: StepConfig, postgres: Postgres
@@ -21,7 +21,13 @@ def training_snapshot_is_sound(
     from litgo_pipelines.models import training_data
 
     with postgres.connect() as connection, connection.cursor() as cursor:
-        row = retrainings.get(cursor, config.retraining or root_run_id(context.run))
+        own = config.retraining or root_run_id(context.run)
+        if not config.retraining and not retrainings.begun(cursor, own):  # the check was started alone
+            newest = retrainings.newest_with_snapshot(cursor)
+            if newest is None:
+                return dg.AssetCheckResult(passed=False, description="there is no snapshot yet: run training_snapshot")
+            own = newest
+        row = retrainings.get(cursor, own)
     row.require("snapshot_path", "snapshot_sha256")
     path = settings().home / str(row.snapshot_path)
     if not path.exists():

@@ -4,7 +4,7 @@ The verdict itself is `gate.py`. The champion was trained on older cases; should
 held-out cases (a snapshot as of an earlier instant), it is favoured, and a worse candidate still cannot pass.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypedDict
@@ -20,6 +20,7 @@ from litgo_pipelines.learning.gate import (
     GateOutcome,
     GateRules,
     StoredDecision,
+    StoredInterval,
     StoredRival,
     StoredSlice,
     judge_candidate,
@@ -31,7 +32,7 @@ from litgo_pipelines.lifecycle.states import LedgerState, refusal
 from litgo_pipelines.matching import calibration
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.plan import read_plan
-from litgo_pipelines.models import bundle, heuristic, plots, registry, rules, training_data
+from litgo_pipelines.models import bundle, heuristic, plots, registry, rules, run_page, training_data
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.learners import Rows
 from litgo_pipelines.models.metrics import KS, LONG, headline_k, ndcg
@@ -68,41 +69,40 @@ Evaluation = TypedDict(
 
 
 def evaluate(
-    mlflow: MLflow, row: Retraining, champion: ledger.Entry | None, settings: Settings, cursor: Cursor, at: datetime
+    mlflow: MLflow,
+    row: Retraining,
+    champion: ledger.Entry | None,
+    settings: Settings,
+    cursor: Cursor,
+    at: datetime,
+    say: Callable[[str], None] = lambda stage: None,
 ) -> Evaluation:
     """Decision and evidence as plain JSON values. Raises MLflowUnavailable when the registry cannot be asked."""
     assert row.bundle_path is not None
     assert row.snapshot_path is not None
     assert row.mlflow_version is not None
     path = settings.home / row.snapshot_path
-    candidate = bundle.load_bundle(settings.home / row.bundle_path)
-    if candidate is None:
-        raise bundle.BundleDamaged(f"{row.bundle_path} is gone: run candidate_model again")
+    scorers = _scorers(settings, row.bundle_path)
     test_set = training_data.read_rows(path, training_data.TEST_SPLIT)
-    scorers = candidate.scorers()
-    hashes = ledger.scorer_hashes(cursor)
+    say("the registered candidate is loaded and compared with what was trained")
     version = row.mlflow_version
-    reloaded, problems = _reload_candidate(mlflow, version, hashes.get(version), scorers[0], test_set)
+    sha256 = ledger.scorer_hashes(cursor).get(version)
+    reloaded, problems = _reload_candidate(mlflow, version, sha256, scorers[0], test_set)
+    say(f"candidate and baseline rank {len(test_set.groups):,} test cases")
     own = seed_averaged_ndcg(scorers, test_set, KS)
-    baseline = (
-        _score_heuristic(test_set) if champion is None else _score_champion(mlflow, champion.version, cursor, test_set)
-    )
+    baseline = _baseline(mlflow, champion, cursor, test_set)
     fairness = None
     if not problems and baseline.ndcg is not None:
-        ranker = Ranker(reloaded, row.mlflow_version, scorers[0].names)
+        say("the last weeks' offers are replayed with both")
+        ranker = Ranker(reloaded, version, scorers[0].names)
         fairness = _replay_fairness(cursor, at, (baseline.ranker, ranker), settings)
+    say("differences, slices and rules without learning are judged")
     k = headline_k(test_set.groups)
     column = KS.index(k)
     decision = judge_candidate(
         own[:, column],
         None if baseline.ndcg is None else baseline.ndcg[:, column],
-        GateRules(
-            settings.gate_min_lift,
-            settings.gate_min_queries,
-            equal_margin=settings.gate_equal_margin,
-            fresher_days=settings.gate_fresher_days,
-            stale_days=settings.gate_stale_days,
-        ),
+        _rules(settings),
         slices=training_data.read_slices(path, training_data.TEST_SPLIT),
         reload_problems=problems,
         evenness=Evenness(fairness["candidate"]["gini"], fairness["baseline"]["gini"]) if fairness else None,
@@ -127,6 +127,23 @@ def evaluate(
         "fairness": fairness,
         "not evaluated": ["off-policy estimate", *([] if fairness else ["fairness: too few cases for a replay"])],
     }
+
+
+def _scorers(settings: Settings, bundle_path: str) -> list[Scorer]:
+    candidate = bundle.load_bundle(settings.home / bundle_path)
+    if candidate is None:
+        raise bundle.BundleDamaged(f"{bundle_path} is gone: run candidate_model again")
+    return candidate.scorers()
+
+
+def _rules(settings: Settings) -> GateRules:
+    return GateRules(
+        settings.gate_min_lift,
+        settings.gate_min_queries,
+        equal_margin=settings.gate_equal_margin,
+        fresher_days=settings.gate_fresher_days,
+        stale_days=settings.gate_stale_days,
+    )
 
 
 @dataclass(frozen=True)
@@ -164,6 +181,12 @@ def _rivals(served: Scorer, test_set: Rows, k: int) -> dict[str, NDArray[np.floa
     if served.kind == "rule":
         scores = {name: scores[name] for name in (rules.AT_RANDOM,)}
     return {name: ndcg(test_set.labels, values, test_set.groups, (k,))[:, 0] for name, values in scores.items()}
+
+
+def _baseline(mlflow: MLflow, champion: ledger.Entry | None, cursor: Cursor, test_set: Rows) -> _Baseline:
+    if champion is None:
+        return _score_heuristic(test_set)
+    return _score_champion(mlflow, champion.version, cursor, test_set)
 
 
 def _score_heuristic(test_set: Rows) -> _Baseline:
@@ -299,9 +322,39 @@ def publish(mlflow: MLflow, row: Retraining, result: Evaluation) -> None:
     registry.show(mlflow, row.mlflow_version, "comparison", result["baseline"], {"comparison.png": picture(result)})
     client.set_tag(row.mlflow_run_id, "gate", decision["outcome"])
     client.set_model_version_tag(registry.MODEL_NAME, row.mlflow_version, "gate", decision["outcome"])
-    for k, value in (result["baseline_ndcg"] or {}).items():
-        if value is not None:
-            client.log_metric(row.mlflow_run_id, f"baseline_ndcg_{k}", value, step=0)
+    numbers = {f"baseline_ndcg_{k}": value for k, value in (result["baseline_ndcg"] or {}).items() if value is not None}
+    run_page.log_figures(client, row.mlflow_run_id, {**numbers, **figures(result)})
+
+
+def figures(result: Evaluation) -> dict[str, float]:
+    """The verdict's numbers by name, for charts over time; what nobody knows is left out."""
+    decision, fairness = result["decision"], result.get("fairness") or {}
+    found: dict[str, float | None] = {
+        "lift": decision.get("lift"),
+        "ndcg/candidate": decision.get("candidate_ndcg"),
+        "ndcg/baseline": decision.get("baseline_ndcg"),
+        **_with_interval("difference", decision.get("difference")),
+    }
+    for name, replay in fairness.items():
+        of_one = {"gini": replay["gini"], "kept": replay["kept"], "lambda": replay["lambda"]}
+        found |= {f"fairness/{of}_{name}": value for of, value in of_one.items()}
+    for s in decision.get("slices", ()):
+        place = f"slice/{run_page.plain(s['name'])}"
+        found |= {f"{place}_candidate": s["candidate"], f"{place}_baseline": s["baseline"]}
+        found |= _with_interval(f"{place}_difference", s["difference"])
+    for r in decision.get("rivals", ()):
+        found |= {f"rival/{run_page.plain(r['name'])}": r["mean"]}
+        found |= _with_interval(f"rival/{run_page.plain(r['name'])}_difference", r["difference"])
+    drift = {f"drift/psi_{name}": value for name, value in result.get("drift", {}).items()}
+    worst = max((value for value in drift.values() if np.isfinite(value)), default=None)
+    found |= {**drift, "drift/psi_highest": worst}
+    return {name: float(value) for name, value in found.items() if value is not None and np.isfinite(value)}
+
+
+def _with_interval(name: str, interval: StoredInterval | None) -> dict[str, float | None]:
+    if not interval:
+        return {}
+    return {name: interval["mean"], f"{name}_low": interval["low"], f"{name}_high": interval["high"]}
 
 
 def picture(result: Evaluation) -> bytes:
@@ -330,8 +383,8 @@ def fairness_table(fairness: Mapping[str, ReplayFairness] | None) -> str:
 def comparison_table(result: Evaluation) -> str:
     """Markdown: NDCG of both rankers on the same held-out cases."""
     other = result["baseline_ndcg"] or {}
-    rows = [(f"@{k}", _number(value), _number(other.get(k))) for k, value in result["candidate_ndcg"].items()]
-    return markdown_table(("NDCG", "candidate", result["baseline"]), rows)
+    rows = [(k, _number(value), _number(other.get(k))) for k, value in result["candidate_ndcg"].items()]
+    return markdown_table(("NDCG at", "candidate", result["baseline"]), rows)
 
 
 def rival_table(rivals: Sequence[StoredRival]) -> str:

@@ -79,6 +79,12 @@ def get(cursor: Cursor, root_run_id: str) -> Retraining:
     return Retraining(root_run_id, *row)
 
 
+def begun(cursor: Cursor, root_run_id: str) -> bool:
+    """Whether this root run has a row."""
+    cursor.execute("SELECT FROM litgo.retrainings WHERE root_run_id = %s", (root_run_id,))
+    return cursor.fetchone() is not None
+
+
 def newest_with_snapshot(cursor: Cursor) -> str | None:
     """Root run of the newest retraining that wrote a snapshot."""
     cursor.execute(

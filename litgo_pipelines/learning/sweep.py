@@ -4,13 +4,15 @@ Each configuration is cross-validated as a retraining would, on the training cas
 here, for whoever chooses among many by them has nothing left to judge by. Nothing is registered.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
 from litgo_pipelines.models.learners import Recipe, Rows
 from litgo_pipelines.models.metrics import paired_difference
+from litgo_pipelines.models.run_page import describe_experiment
 from litgo_pipelines.models.training import Tried, cross_validated
 from litgo_pipelines.observability.tables import markdown_table
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST = 24  # configurations of one sweep
 Setting = dict[str, float]
+_OF = {"mlflow.user": "litgo", "mlflow.source.type": "LOCAL", "mlflow.source.name": "litgo_pipelines/learning/sweep.py"}
 
 
 class SweepTooLarge(ValueError):
@@ -49,14 +52,23 @@ def grid(values: Mapping[str, Sequence[float]]) -> list[Setting]:
     return found
 
 
-def sweep(rows: Rows, settings: Iterable[tuple[Setting, Recipe]], seed: int = 0) -> list[Swept]:
+def sweep(
+    rows: Rows,
+    settings: Iterable[tuple[Setting, Recipe]],
+    seed: int = 0,
+    say: Callable[[str], None] = lambda stage: None,
+) -> list[Swept]:
     """The best first. Raises NothingToLearn as a training would."""
     found = []
     for setting, recipe in settings:
-        field, chosen = cross_validated(rows, recipe, seed)
         name = ", ".join(f"{key} {value:g}" for key, value in setting.items()) or "as it is"
+        field, chosen = cross_validated(rows, recipe, seed, watch=partial(_told, say, name))
         found.append(Swept(name, setting, field[chosen], field))
     return sorted(found, key=lambda one: -one.mean)
+
+
+def _told(say: Callable[[str], None], name: str, doing: str, done: int, parts: int) -> None:
+    say(f"{name}: {doing}, {done} of {parts} done")
 
 
 def table(found: Sequence[Swept]) -> str:
@@ -73,11 +85,16 @@ def table(found: Sequence[Swept]) -> str:
 
 def log(client: "MlflowClient", experiment_id: str, found: Sequence[Swept], about: Mapping[str, str]) -> str:
     """One parent run with a child per configuration; the parent's id. about: tags of the parent."""
-    parent = client.create_run(experiment_id, run_name="sweep", tags={**about, "kind": "sweep"})
+    describe_experiment(client, experiment_id)
+    parent = client.create_run(
+        experiment_id, run_name=f"sweep · {len(found)} configurations", tags={**_OF, **about, "kind": "sweep"}
+    )
     run_id: str = parent.info.run_id
     for one in found:
         child = client.create_run(
-            experiment_id, run_name=one.name, tags={"mlflow.parentRunId": run_id, "kind": "sweep of a configuration"}
+            experiment_id,
+            run_name=one.name,
+            tags={**_OF, "mlflow.parentRunId": run_id, "kind": "sweep of a configuration"},
         )
         for key, value in {**one.setting, "chosen": one.chosen.name, "rounds": one.chosen.curve.best_round}.items():
             client.log_param(child.info.run_id, key, value)

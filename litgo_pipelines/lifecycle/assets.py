@@ -29,11 +29,13 @@ class DecisionConfig(dg.Config):
     """Kept in the ledger for good."""
 
     who: str = Field(default="", description="who decides; the name of the login counts where there is one")
-    reason: str = Field(description="why")
+    reason: str = Field(description="why, in a sentence", examples=["<why>"])
 
 
 class VersionConfig(DecisionConfig):
-    version: str = Field(description="number of the version in the MLflow registry, like 7")
+    version: str = Field(
+        description="number of the version in the MLflow registry, like 7", examples=["<number of the version>"]
+    )
 
 
 @dg.asset(
@@ -44,6 +46,7 @@ class VersionConfig(DecisionConfig):
     pool=GROUP,
     retry_policy=RETRY,
     description="Aliases and version tags in MLflow, brought in line with the ledger; lists what was changed.",
+    metadata={"dagster/table_name": "litgo.model_projection"},
 )
 @permanent_fails_once
 def reconciled_registry(
@@ -85,17 +88,29 @@ def lift_promotion_freeze(
     _decide_and_show(context, config, postgres, mlflow, actions.lift_freeze)
 
 
-@dg.job(tags=run_tags(JOBS["promote_model"]), description=JOBS["promote_model"].description)
+@dg.job(
+    tags=run_tags(JOBS["promote_model"]),
+    description=JOBS["promote_model"].description,
+    config=steps.example_config(promote_version=VersionConfig),
+)
 def promote_model() -> None:
     promote_version()
 
 
-@dg.job(tags=run_tags(JOBS["roll_back_model"]), description=JOBS["roll_back_model"].description)
+@dg.job(
+    tags=run_tags(JOBS["roll_back_model"]),
+    description=JOBS["roll_back_model"].description,
+    config=steps.example_config(roll_back_version=VersionConfig),
+)
 def roll_back_model() -> None:
     roll_back_version()
 
 
-@dg.job(tags=run_tags(JOBS["lift_freeze"]), description=JOBS["lift_freeze"].description)
+@dg.job(
+    tags=run_tags(JOBS["lift_freeze"]),
+    description=JOBS["lift_freeze"].description,
+    config=steps.example_config(lift_promotion_freeze=DecisionConfig),
+)
 def lift_freeze() -> None:
     lift_promotion_freeze()
 
@@ -113,6 +128,7 @@ def act_by_hand(
     """What `decide(connection, actor)` returns; a refusal, or a registry nobody can ask, fails the run for good."""
     from litgo_pipelines.lifecycle import ledger
 
+    steps.require_filled_in(config)
     try:
         who = steps.acting(context.run.tags, config.who)
         actor = ledger.Actor(who, config.reason.strip(), steps.now(), context.run.run_id, by_hand=True)

@@ -6,12 +6,11 @@ import dagster as dg
 
 from litgo_pipelines.database import Connection
 from litgo_pipelines.observability.logs import log_json
-from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once, table_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +48,7 @@ BATCHES_PER_RUN = 20
 @permanent_fails_once
 def case_offers(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.matching.batch import match_pending
     from litgo_pipelines.matching.plan import read_plan
     from litgo_pipelines.matching.serving import Rankers
@@ -128,7 +127,9 @@ def offer_pictures(connection: Connection, results: "Sequence[BatchResult]", ran
     description="Expires offers that nobody answered in time, hourly, in one statement.",
 )
 @permanent_fails_once
-def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
+def expired_offers(
+    context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.matching import expiry
 
     as_of = config.instant()
@@ -164,7 +165,9 @@ def expired_offers(context: dg.AssetExecutionContext, config: AsOfConfig, postgr
     metadata={"dagster/table_name": "litgo.case_waits"},
 )
 @permanent_fails_once
-def parked_cases(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
+def parked_cases(
+    context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.equity import availability
     from litgo_pipelines.matching import waits
     from litgo_pipelines.matching.plan import read_plan
@@ -216,7 +219,7 @@ def parked_cases(context: dg.AssetExecutionContext, config: AsOfConfig, postgres
 @permanent_fails_once
 def allocation_parameters(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     from tqdm import tqdm
 
     from litgo_pipelines.marketplace import counts
@@ -278,6 +281,8 @@ def calibration_pictures(window: "Window", rules: "Sequence[Rule]", fits: "Seque
     return {
         "decision": dg.MetadataValue.md("\n".join(decisions)),
         "lambda of what serves": fits[0].weight,
+        "Gini on the replay": fits[0].figures.gini,
+        "relevance kept on the replay": fits[0].figures.kept,
         "cases replayed": len(window.cases[0].at),
         "lawyers": window.reached,
         "share of the marketplace": round(window.share, 3),
@@ -298,7 +303,9 @@ def calibration_pictures(window: "Window", rules: "Sequence[Rule]", fits: "Seque
     metadata={"dagster/table_name": "litgo.lawyer_momentum"},
 )
 @permanent_fails_once
-def lawyer_momentum(context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres) -> dg.MaterializeResult:
+def lawyer_momentum(
+    context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.matching import momentum_night
     from litgo_pipelines.models.features import BY_KEY
 
@@ -312,13 +319,13 @@ def lawyer_momentum(context: dg.AssetExecutionContext, config: AsOfConfig, postg
         rows=len(night.lawyers),
         events=night.events,
     )
-    rows = [(key, BY_KEY[key].meaning, f"{count:,}") for key, count in night.known().items()]
+    rows = [(key, BY_KEY[key].meaning, count) for key, count in night.known().items()]
     return dg.MaterializeResult(
         metadata={
             "as of": night.as_of.isoformat(),
             "dagster/row_count": len(night.lawyers),
             "events": night.events,
-            "features": dg.MetadataValue.md(markdown_table(("feature", "meaning", "rows with it"), rows, right=(2,))),
+            "features": table_metadata(("feature", "meaning", "rows with it"), rows),
         }
     )
 

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from litgo_pipelines.models import plots, scorer
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.features import BY_KEY, FEATURES
 from litgo_pipelines.models.learners import Recipe, Rows
 from litgo_pipelines.models.metrics import KS, bootstrap, headline_k, judged
 from litgo_pipelines.models.scorer import Scorer
-from litgo_pipelines.models.training import Trained, seed_averaged_ndcg
+from litgo_pipelines.models.training import Curve, Trained, seed_averaged_ndcg, standard_error
 from litgo_pipelines.observability.tables import markdown_table
 
 _EXPLAINED_ROWS = 2000
@@ -135,11 +135,8 @@ def write_bundle(
             "uses_position": trained.uses_position,
             "field": {name: tried.as_dict() for name, tried in trained.field.items()},
             "headline_k": trained.k,
-            "learning_curve": {
-                int(number): float(value)
-                for number, value in zip(trained.curve.rounds, trained.curve.mean, strict=True)
-                if np.isfinite(value)
-            },
+            "learning_curve": _by_round(trained.curve),
+            "curves": {name: _by_round(tried.curve) for name, tried in trained.field.items()},
             "holdout": {
                 **holdout_metrics(trained.scorers, holdout),
                 "by_seed": _by_seed(trained.scorers, seeds, holdout),
@@ -161,6 +158,13 @@ def write_bundle(
     finished = load_bundle(folder)
     assert finished is not None
     return finished
+
+
+def _by_round(curve: Curve) -> dict[int, float]:
+    """Round → mean NDCG of the validation cases; nothing without a case to validate on."""
+    if not curve.values.shape[1]:
+        return {}
+    return {int(number): float(value) for number, value in zip(curve.rounds, curve.mean, strict=True)}
 
 
 def holdout_metrics(scorers: Sequence[Scorer], holdout: Rows) -> dict[str, object]:
@@ -192,14 +196,16 @@ def _by_seed(scorers: Sequence[Scorer], seeds: Sequence[int], holdout: Rows) -> 
 def ndcg_table(ndcg: dict[str, Any]) -> str:
     """Markdown table of a `holdout_metrics()["ndcg"]`."""
     rows = [
-        (f"@{k}", f"{v['mean']:.4f}", f"{v['low']:.4f} – {v['high']:.4f}") if v else (f"@{k}", "–", "–")
-        for k, v in ndcg.items()
+        (k, f"{v['mean']:.4f}", f"{v['low']:.4f} – {v['high']:.4f}") if v else (k, "–", "–") for k, v in ndcg.items()
     ]
-    return markdown_table(("NDCG", "mean", "95 % interval"), rows)
+    return markdown_table(("NDCG at", "mean", "95 % interval"), rows)
 
 
 def model_card(metrics: dict[str, Any]) -> str:
-    """One page for people: what the model is for, what it learned from, how good it is, its limits."""
+    """One page for people: what the model is for, what it learned from, how good it is, its limits.
+
+    Without the sign "@": the pages that show it take what stands around one for an address, and link it.
+    """
     snapshot, holdout, recipe = metrics["snapshot"], metrics["holdout"], metrics["recipe"]
     return f"""# litgo-ranker, candidate {metrics["key"]}
 
@@ -224,10 +230,12 @@ beat the best rule by more than a standard error of the difference.
 
 {field_table(metrics)}
 
-Features: {", ".join(metrics["features"])}.
+**Features.** What each key means; «rank» is the place among the case's eligible lawyers.
+
+{legend(metrics["features"])}
 
 **Held-out cases**, mean over seeds: the newest {holdout["cases"]} cases. {holdout["one_lawyer"]} with one lawyer and
-{holdout["equal_labels"]} whose lawyers have one label count nowhere. The headline is NDCG@{holdout["headline_k"]}.
+{holdout["equal_labels"]} whose lawyers have one label count nowhere. The headline is NDCG at {holdout["headline_k"]}.
 
 {ndcg_table(holdout["ndcg"])}
 
@@ -238,6 +246,18 @@ was not signed yet counts as 1. Feature importances are not weights.
 **Origin.** git {metrics["git_sha"] or "unknown"}, Dagster run {metrics["dagster_run_id"]},
 code {metrics["code_version"]}.
 """
+
+
+def legend(names: Sequence[str]) -> str:
+    """Markdown: key, name, meaning and source of each feature; of one the contract lost, the key."""
+    known = [(name, BY_KEY.get(name)) for name in names]
+    rows = [(key, f.name, f.meaning, f.source) if f else (key, "–", "–", "–") for key, f in known]
+    return markdown_table(("key", "feature", "meaning", "from"), rows)
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """Features as a plot's axis names them."""
+    return [f"{name}: {BY_KEY[name].name}" if name in BY_KEY else name for name in names]
 
 
 def _label_lines(labels: dict[str, dict[str, int]]) -> str:
@@ -261,7 +281,7 @@ def field_table(metrics: dict[str, Any]) -> str:
         )
         for name, tried in metrics["field"].items()
     ]
-    head = ("field", f"NDCG@{metrics['headline_k']}", "standard error", "rounds", "time")
+    head = ("field", f"NDCG at {metrics['headline_k']}", "standard error", "rounds", "time")
     return markdown_table(head, rows, right=(1, 2, 3, 4))
 
 
@@ -272,7 +292,11 @@ def _pictures(trained: Trained, holdout: Rows) -> dict[str, bytes]:
         for name, tried in trained.field.items()
         if len(tried.curve.rounds) > 1
     }
-    pictures = {"importance": plots.bars("Importance", names, served.importance().tolist(), "gain or weight")}
+    said = labels(names)
+    pictures = {"importance": plots.bars("Importance", said, served.importance().tolist(), "gain or weight")}
+    tried = {name: (one.curve.best, standard_error(one.cases)) for name, one in trained.field.items() if len(one.cases)}
+    if tried:
+        pictures["field"] = plots.field(tried, trained.chosen, trained.k)
     if curves:
         pictures["learning_curve"] = plots.learning_curve(
             curves, {name: trained.field[name].curve.best_round for name in curves}, trained.k
@@ -282,7 +306,7 @@ def _pictures(trained: Trained, holdout: Rows) -> dict[str, bytes]:
         some = np.linspace(0, len(holdout.labels) - 1, min(_EXPLAINED_ROWS, len(holdout.labels))).astype(int)
         parts = served.parts(given[some])
         pictures["shap"] = plots.bars(
-            "Mean absolute part in the score", names, np.abs(parts).mean(axis=0).tolist(), "score"
+            "Mean absolute part in the score", said, np.abs(parts).mean(axis=0).tolist(), "score"
         )
         pictures["shap_by_value"] = plots.shap_dependence(names, given[some], parts)
         pictures["calibration"] = plots.calibration(served.scores(given), holdout.labels)

@@ -8,7 +8,7 @@ network trains: `DaskLGBMRanker` copies the rows once more and may gather all of
 
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,13 @@ class ClusterTooSmall(RuntimeError):
 
 
 def train_distributed(
-    path: Path, recipe: Recipe, seeds: Iterable[int], scheduler: str, workers: int = 2, sample_rows: int = SAMPLE_ROWS
+    path: Path,
+    recipe: Recipe,
+    seeds: Iterable[int],
+    scheduler: str,
+    workers: int = 2,
+    sample_rows: int = SAMPLE_ROWS,
+    say: Callable[[str], None] = lambda stage: None,
 ) -> Trained:
     """As `training.train` on the training rows of the snapshot `path`, over the Dask cluster at `scheduler`.
 
@@ -61,8 +67,11 @@ def train_distributed(
     names = (sample.columns(recipe.features) if recipe.features else sample).usable()
     sample = sample.columns(names)
     require_preferences(sample, recipe)
-    tried, k = cross_validate(sample, recipe, expanding_window(recipe.folds), seeds[0]), headline_k(sample.groups)
+    say(f"rounds are chosen on the newest {len(sample.labels):,} rows")
+    tried = cross_validate(sample, recipe, expanding_window(recipe.folds), seeds[0])
+    k = headline_k(sample.groups)
     del sample
+    say(f"waiting for {workers} workers")
     with Client(scheduler, timeout=30, set_as_default=False) as client:
         try:
             client.wait_for_workers(workers, timeout=SECONDS_FOR_WORKERS)
@@ -73,7 +82,10 @@ def train_distributed(
             address: client.submit(read_rows_between, path, start, stop, names, workers=[address], pure=False)
             for address, (start, stop) in zip(addresses, partitions(starts, len(addresses)), strict=False)
         }
-        boosters = [fit(client, parts, recipe, tried.curve.best_round, seed, len(names)) for seed in seeds]
+        boosters = []
+        for seed in seeds:
+            say(f"{len(parts)} workers train seed {seed}")
+            boosters.append(fit(client, parts, recipe, tried.curve.best_round, seed, len(names)))
     scorers: list[Scorer] = [Trees("lambdamart", names, booster.model_to_string()) for booster in boosters]
     return Trained(scorers, tried.name, {tried.name: tried}, tried.curve.best_round, uses_position=False, k=k)
 

@@ -22,6 +22,17 @@ def learning_curve(curves: Mapping[str, tuple[Column, Column, Column]], rounds: 
     return png(drawn)
 
 
+def field(tried: Mapping[str, tuple[float, float]], chosen: str, k: int) -> bytes:
+    """What was tried: cross-validated NDCG@k (mean, standard error over cases) of each, the best on top."""
+    drawn, axes = figure(f"Cross-validated NDCG@{k}, what was tried", f"NDCG@{k}, with two standard errors", "")
+    names = sorted(tried, key=lambda name: tried[name][0])
+    for row, name in enumerate(names):
+        mean, error = tried[name]
+        axes.errorbar([mean], [row], xerr=[2 * error], fmt="o", color="tab:red" if name == chosen else "tab:blue")
+    axes.set_yticks(range(len(names)), [f"{name} (chosen)" if name == chosen else name for name in names], fontsize=8)
+    return png(drawn)
+
+
 def bars(title: str, names: Sequence[str], values: Sequence[float], label: str) -> bytes:
     """Horizontal bars, largest on top: importance by gain, mean absolute SHAP value."""
     drawn, axes = figure(title, label, "")

@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from litgo_pipelines.models import run_page
 from litgo_pipelines.models import scorer as scoring
 from litgo_pipelines.models.bundle import Bundle
 from litgo_pipelines.models.features import FEATURES
@@ -30,12 +31,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models.model import ModelInfo
 
-    from mlflow import MlflowClient
 
 MODEL_NAME = "litgo-ranker"
 EARLIER_FILE = "model.lgb"  # of versions before a scorer was a file of ours; they know the eight FEATURES
 _SCORER_FILE = re.compile(r"scorer-[0-9a-f]{64}\.json")
-_METRICS_PER_BATCH = 1000  # the server refuses more
 
 
 class VersionMissing(RuntimeError):
@@ -77,19 +76,17 @@ def register(mlflow: MLflow, bundle: Bundle, example: NDArray[np.float64], tags:
         "dagster_run_id": metrics["dagster_run_id"],
         "git_sha": metrics["git_sha"] or "unknown",
     }
-    with module.start_run(experiment_id=experiment_id, run_name=f"candidate {bundle.key}", tags=tags) as run:
-        run_id = run.info.run_id
-        module.log_params(_parameters(metrics))
-        _log_metrics(client, run_id, metrics)
+    card = (bundle.folder / "model_card.md").read_text(encoding="utf-8")
+    run_id = run_page.begin(client, experiment_id, metrics, tags)
+    with module.start_run(run_id=run_id):
+        run_page.log(client, experiment_id, run_id, metrics)
         module.log_artifacts(str(bundle.folder), "bundle")
-        module.set_tag("mlflow.note.content", (bundle.folder / "model_card.md").read_text(encoding="utf-8"))
-        _log_field(client, experiment_id, run_id, metrics)
+        client.set_tag(run_id, run_page.NOTE, card)
         logged = log_scorer(module, bundle.scorers()[0], example)
         # Inside the run: a run that finished has its version, and one that was cut off is seen to be.
         created = module.register_model(logged.model_uri, MODEL_NAME, tags=tags)
-    client.update_model_version(
-        MODEL_NAME, created.version, (bundle.folder / "model_card.md").read_text(encoding="utf-8")
-    )
+    run_page.end(client, run_id, metrics)
+    client.update_model_version(MODEL_NAME, created.version, card)
     return Version(str(created.version), run_id)
 
 
@@ -412,79 +409,3 @@ def log_scorer(module: ModuleType, served: Scorer, example: NDArray[np.float64])
             # Given, not inferred: inference loads the model in a second process.
             pip_requirements=[f"lightgbm=={lightgbm.__version__}", f"mlflow=={module.__version__}"],
         )
-
-
-def _parameters(metrics: dict[str, Any]) -> dict[str, object]:
-    snapshot = metrics["snapshot"]
-    return {
-        **metrics["recipe"],
-        "kind": metrics["kind"],
-        "chosen": metrics["chosen"],
-        "features": " ".join(metrics["features"]),
-        "rounds": metrics["rounds"],
-        "uses_position": metrics["uses_position"],
-        "seeds": ",".join(map(str, metrics["seeds"])),
-        "as_of": metrics["as_of"],
-        "snapshot_path": snapshot["path"],
-        "snapshot_sha256": snapshot["sha256"],
-        "snapshot_rows": snapshot["rows"],
-        "snapshot_cases": snapshot["cases"],
-        **{
-            f"labels_{split}": " ".join(f"{label}:{number}" for label, number in counts.items())
-            for split, counts in snapshot["labels"].items()
-        },
-    }
-
-
-def _log_field(client: "MlflowClient", experiment_id: str, run_id: str, metrics: dict[str, Any]) -> None:
-    """A child run per entry of the field and per seed, under the candidate's."""
-    for name, tried in metrics["field"].items():
-        child = client.create_run(
-            experiment_id,
-            run_name=name,
-            tags={"mlflow.parentRunId": run_id, "field": name, "chosen": str(name == metrics["chosen"]).lower()},
-        )
-        client.log_param(child.info.run_id, "kind", tried["kind"])
-        client.log_param(child.info.run_id, "rounds", tried["rounds"])
-        for of in ("mean", "standard_error", "seconds"):
-            if tried[of] is not None:
-                client.log_metric(child.info.run_id, f"cv_{of}", tried[of])
-        client.set_terminated(child.info.run_id)
-    for seed, held_out in metrics["holdout"].get("by_seed", {}).items():
-        child = client.create_run(
-            experiment_id, run_name=f"seed {seed}", tags={"mlflow.parentRunId": run_id, "seed": str(seed)}
-        )
-        client.log_param(child.info.run_id, "seed", seed)
-        if held_out is not None:
-            client.log_metric(child.info.run_id, f"holdout_ndcg_{metrics['holdout']['headline_k']}", held_out)
-        client.set_terminated(child.info.run_id)
-
-
-def _plain(name: str) -> str:
-    """A name as MLflow takes it for a metric."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def _log_metrics(client: "MlflowClient", run_id: str, metrics: dict[str, Any]) -> None:
-    from mlflow.entities import Metric
-
-    single = {
-        f"holdout_ndcg_{k}{suffix}": interval[name]
-        for k, interval in metrics["holdout"]["ndcg"].items()
-        if interval
-        for suffix, name in (("", "mean"), ("_low", "low"), ("_high", "high"))
-    }
-    single["holdout_cases_scored"] = metrics["holdout"]["scored"]
-    batch = [Metric(name, float(value), 0, 0) for name, value in single.items()]
-    batch += [
-        Metric(f"cv_ndcg_{metrics['headline_k']}", value, 0, int(step))
-        for step, value in metrics["learning_curve"].items()
-    ]
-    batch += [
-        Metric(f"field_{_plain(name)}{suffix}", tried[of], 0, 0)
-        for name, tried in metrics["field"].items()
-        for suffix, of in (("", "mean"), ("_se", "standard_error"))
-        if tried[of] is not None
-    ]
-    for start in range(0, len(batch), _METRICS_PER_BATCH):
-        client.log_batch(run_id, metrics=batch[start : start + _METRICS_PER_BATCH])

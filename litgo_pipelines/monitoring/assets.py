@@ -72,6 +72,11 @@ def quality_monitor(
         metadata |= {
             "decision": check.decision_text(checked),
             "counts": dg.MetadataValue.md(report.counts_table(checked)),
+            "cusum against the reference": checked.after.alone.cusum,
+            "cusum against the holdout": checked.after.control_cusum,
+            "new outcomes": checked.seen.new.outcomes,
+            "requests": checked.seen.requests,
+            "errors": checked.seen.errors,
         }
     else:
         metadata["decision"] = "nothing to see since the last check, or no model serves"

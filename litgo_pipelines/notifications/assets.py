@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from litgo_pipelines.observability.logs import log_json
-from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, Metadata, permanent_fails_once
+from litgo_pipelines.steps import RETRY, Metadata, permanent_fails_once, table_metadata
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 @permanent_fails_once
 def delivered_notifications(
     context: dg.AssetExecutionContext, postgres: Postgres, onesignal: OneSignal, sendgrid: SendGrid
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.notifications import queue
     from litgo_pipelines.notifications.delivery import Deliverer
 
@@ -70,7 +69,7 @@ def delivered_notifications(
 @permanent_fails_once
 def mail_suppressions(
     context: dg.AssetExecutionContext, postgres: Postgres, sendgrid: SendGrid
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     from litgo_pipelines.notifications.suppressions import poll
 
     if sendgrid.missing:
@@ -84,18 +83,16 @@ def mail_suppressions(
 def pictures(statuses: "Counter[tuple[str, str]]", left: "Waiting", reasons: list[tuple[str, int]]) -> Metadata:
     """What came of this run's messages by channel, what still waits, and why."""
     names = ("accepted", "merged", "failed", "dead")
-    rows = [(c, *(f"{statuses[c, n]:,}" for n in names)) for c in ("push", "email")]
+    rows = [(c, *(statuses[c, n] for n in names)) for c in ("push", "email")]
     metadata: Metadata = {
         **{name: sum(statuses[channel, name] for channel in ("push", "email")) for name in names},
-        "by channel": dg.MetadataValue.md(markdown_table(("channel", *names), rows, right=range(1, 5))),
+        "by channel": table_metadata(("channel", *names), rows),
         "waiting": left.messages,
         "oldest waiting, seconds": round(left.oldest_seconds),
         "dead letters": left.dead,
     }
     if reasons:
-        metadata["why deliveries wait"] = dg.MetadataValue.md(
-            markdown_table(("reason", "deliveries"), ((reason, f"{n:,}") for reason, n in reasons), right=(1,))
-        )
+        metadata["why deliveries wait"] = table_metadata(("reason", "deliveries"), reasons)
     return metadata
 
 

@@ -26,6 +26,7 @@ from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
     description="Erases what the marketplace no longer shows for three nights, what came back of the erased, and "
     "vectors of texts nobody has. Where rows may be hidden, or a whole lot is gone at once, nothing is erased and a "
     "person decides.",
+    metadata={"dagster/table_name": "litgo.tombstones"},
 )
 @permanent_fails_once
 def erased_persons(
@@ -47,7 +48,10 @@ def erased_persons(
 class PersonConfig(dg.Config):
     """Who is meant, and who asks."""
 
-    person_id: str = Field(description="identificador do cliente ou advogado(a)")
+    person_id: str = Field(
+        description="identificador do cliente ou advogado(a)",
+        examples=["<identificador do cliente ou advogado(a), um UUID>"],
+    )
     asked_by: str = Field(default="", description="quem pediu ou atende; onde há login, vale o nome do login")
 
 
@@ -59,6 +63,7 @@ def _asked_by(context: dg.OpExecutionContext, config: PersonConfig) -> str:
 def exported_person(context: dg.OpExecutionContext, config: PersonConfig, postgres: Postgres) -> None:
     from litgo_pipelines.persons import export, keys
 
+    steps.require_filled_in(config)
     home = settings().home
     try:
         with postgres.session() as connection:
@@ -75,6 +80,7 @@ def exported_person(context: dg.OpExecutionContext, config: PersonConfig, postgr
 def erased_person(context: dg.OpExecutionContext, config: PersonConfig, postgres: Postgres, mlflow: MLflow) -> None:
     from litgo_pipelines.persons import erase, keys, night
 
+    steps.require_filled_in(config)
     try:
         with postgres.session() as connection:
             where = night.places_of(settings(), mlflow)
@@ -84,12 +90,20 @@ def erased_person(context: dg.OpExecutionContext, config: PersonConfig, postgres
     context.log.info(erase.text(done))
 
 
-@dg.job(tags=run_tags(JOBS["export_person"]), description=JOBS["export_person"].description)
+@dg.job(
+    tags=run_tags(JOBS["export_person"]),
+    description=JOBS["export_person"].description,
+    config=steps.example_config(exported_person=PersonConfig),
+)
 def export_person() -> None:
     exported_person()
 
 
-@dg.job(tags=run_tags(JOBS["erase_person"]), description=JOBS["erase_person"].description)
+@dg.job(
+    tags=run_tags(JOBS["erase_person"]),
+    description=JOBS["erase_person"].description,
+    config=steps.example_config(erased_person=PersonConfig),
+)
 def erase_person() -> None:
     erased_person()
 

@@ -8,10 +8,12 @@ Dagster's own executes mutations sent by GET, under any Host and from any site's
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import uvicorn
+from dagster import AssetKey
 from dagster_webserver import cli
 from dagster_webserver.webserver import DagsterWebserver
 from graphene import Schema
@@ -20,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
 from litgo_pipelines.dagster_internals import WorkspaceProcessContext, WorkspaceRequestContext, as_viewer, mark_launched
+from litgo_pipelines.jobs import limits_of
 from litgo_pipelines.runtime.ui.doors import ACTOR, IDENTITY, Access, Doors
 from litgo_pipelines.runtime.ui.office import Office
 from litgo_pipelines.settings import settings
@@ -74,9 +77,16 @@ def _marks() -> dict[str, str]:
     return {ACTOR_TAG: who} if who else {}
 
 
+def _limits(workspace: WorkspaceProcessContext, keys: Iterable[AssetKey], partitions: int) -> dict[str, str]:
+    """Tags of the jobs that make these assets: what a person materialises is retried and ended like their runs."""
+    graph = workspace.create_request_context().asset_graph
+    assets = {key.to_user_string(): graph.get(key).group_name for key in keys if graph.has(key)}
+    return limits_of(assets, partitions)
+
+
 def application(workspace: WorkspaceProcessContext, access: Access, prefix: str = "", poll: int | None = None) -> Doors:
     """Dagster's application behind the doors; what it launches carries who asked in a tag."""
-    mark_launched(workspace.instance, _marks)
+    mark_launched(workspace.instance, _marks, partial(_limits, workspace))
     webserver = GuardedWebserver(workspace, prefix, poll)
     office = Office(settings().litgo_database_url)
     return Doors(webserver.create_asgi_app(lifespan=_lifespan), access, office, prefix)

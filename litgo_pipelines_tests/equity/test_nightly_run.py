@@ -3,13 +3,18 @@
 import json
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import dagster as dg
 import pytest
 
 from litgo_pipelines.database import DatabaseUnavailable, connect
 from litgo_pipelines.definitions import build_defs
+from litgo_pipelines.equity import assets as equity_assets
+from litgo_pipelines.equity import checks as equity_checks
 from litgo_pipelines.equity.assets import NIGHTS
+from litgo_pipelines.marketplace import assets as marketplace_assets
+from litgo_pipelines.marketplace import checks as marketplace_checks
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child, retry_at_once, stalled_in
@@ -77,6 +82,9 @@ def test_a_backfill_is_one_run_with_plots_checks_and_json_lines(filled_url: str,
     for plot in ("Gini, last 30 nights", "load histogram"):
         assert "data:image/png;base64," in str(spread[plot].value)
     assert "Civil · SP" in str(spread["largest pools"].value)
+    lineage = cast(dg.TableColumnLineage, metadata["dagster/column_lineage"].value)
+    assert {dep.asset_key.path[-1] for dep in lineage.deps_by_column["load"]} == {"contracts", "offers", "lawyers"}
+    assert "gini" in cast(dg.TableColumnLineage, spread["dagster/column_lineage"].value).deps_by_column
     evaluations = {e.check_name: e for e in result.get_asset_check_evaluations()}
     assert {"schema_contract", "every_lawyer_has_a_load", "gini_below_target", "coverage_above_target"} <= set(
         evaluations
@@ -110,6 +118,19 @@ def test_empty_marketplace(database_url: str) -> None:
     result = run(database_url)
     assert result.success
     assert rows(database_url, "SELECT lawyers, gini, coverage FROM litgo.offer_distribution") == [(0, None, None)] * 3
+
+
+@pytest.mark.parametrize(
+    ("asset", "check"), [("offer_distribution", "gini_below_target"), ("offers", "schema_contract")]
+)
+def test_one_of_several_checks_is_executed_alone(database_url: str, asset: str, check: str) -> None:
+    """Before any night, too."""
+    done = dg.materialize(
+        [*marketplace_assets.assets, *equity_assets.assets, *marketplace_checks.checks, *equity_checks.checks],
+        selection=dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(asset), check)),
+        resources={"postgres": Postgres(url=database_url)},
+    )
+    assert [(e.check_name, e.passed) for e in done.get_asset_check_evaluations()] == [(check, True)]
 
 
 def test_a_wrong_rule_is_refused_by_name(filled_url: str) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.learning import evaluation, retrainings
 from litgo_pipelines.learning.assets import (
+    Kind,
     TrainConfig,
     assets,
     candidate_model,
@@ -330,6 +332,24 @@ def test_an_unsound_snapshot_is_not_learned_from(
     assert row_of(learnable_market.url, result.run_id).bundle_path is None
 
 
+def test_the_snapshot_s_check_executed_alone_looks_at_the_newest_snapshot(learnable_market: Marketplace) -> None:
+    resources = {"postgres": Postgres(url=learnable_market.url)}
+    alone = dg.AssetSelection.checks_for_assets(training_snapshot)
+
+    def checked() -> dg.AssetCheckEvaluation:
+        done = dg.materialize([training_snapshot, *checks], selection=alone, resources=resources, raise_on_error=False)
+        (found,) = done.get_asset_check_evaluations()
+        return found
+
+    nothing = checked()
+    assert (nothing.passed, nothing.description) == (False, "there is no snapshot yet: run training_snapshot")
+    made = dg.materialize([training_snapshot], resources=resources, run_config=CONFIG)
+    shown = metadata(made, "training_snapshot")
+    assert [column.name for column in shown["dagster/column_schema"].columns][-2:] == ["uf", "new_lawyer"]
+    assert "label" in shown["dagster/column_lineage"].deps_by_column
+    assert checked().passed
+
+
 def test_a_step_without_its_retraining_says_what_to_do(market: Marketplace) -> None:
     result = run(market.url, "sqlite:///nowhere", [candidate_model], {})
     assert "run training_snapshot with it" in failure(result, "candidate_model")
@@ -344,7 +364,6 @@ def test_an_instant_that_is_none_is_refused(market: Marketplace, as_of: str) -> 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"kinds": ["forest"]}, "kinds forest: there are linear, regression, lambdamart, softmax"),
         ({"features": ["R", "mood"]}, "features mood: there are A, S, T"),
         ({"max_rounds": 5}, "max_rounds must not be below min_rounds"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
@@ -356,9 +375,22 @@ def test_a_training_configuration_that_cannot_be_is_refused(given: dict[str, Any
         TrainConfig(**given).recipe()
 
 
+def test_a_kind_that_is_none_is_refused_before_the_run() -> None:
+    given: dict[str, Any] = {"kinds": ["forest"]}
+    with pytest.raises(ValidationError, match="'linear', 'regression', 'lambdamart' or 'softmax'"):
+        TrainConfig(**given)
+    with pytest.raises(dg.DagsterInvalidConfigError, match="not in enum type Kind got forest"):
+        run(
+            "postgresql://nobody@127.0.0.1:1/none",
+            "x",
+            [candidate_model],
+            {"ops": {"candidate_model": {"config": given}}},
+        )
+
+
 def test_a_training_configuration_says_only_what_differs() -> None:
     assert TrainConfig(seeds=3).recipe() == Recipe()
-    assert TrainConfig(kinds=["linear"], features=["R", "G"], folds=3).recipe() == Recipe(
+    assert TrainConfig(kinds=[Kind.linear], features=["R", "G"], folds=3).recipe() == Recipe(
         kinds=("linear",), features=("R", "G"), folds=3
     )
 

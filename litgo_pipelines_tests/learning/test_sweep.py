@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.learning import sweep
-from litgo_pipelines.learning.assets import SweepConfig, training_snapshot, training_sweep
+from litgo_pipelines.learning.assets import Kind, SweepConfig, training_snapshot, training_sweep
 from litgo_pipelines.models.learners import Recipe, Rows
 from litgo_pipelines.models.training import train
 from litgo_pipelines.resources.mlflow import MLflow
@@ -49,7 +49,7 @@ def test_a_setting_that_cannot_learn_comes_last_and_the_figures_are_those_of_a_t
 
 
 def test_values_that_are_no_settings_are_refused_and_numbers_of_things_are_whole() -> None:
-    config = SweepConfig(values={"num_leaves": [7]}, kinds=["linear"], lambda_l2=3)
+    config = SweepConfig(values={"num_leaves": [7]}, kinds=[Kind.linear], lambda_l2=3)
     recipe = config.with_values({"num_leaves": 7.0})
     assert (recipe.num_leaves, recipe.lambda_l2, recipe.kinds) == (7, 3, ("linear",))
     assert isinstance(recipe.num_leaves, int)

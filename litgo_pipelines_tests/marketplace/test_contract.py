@@ -1,6 +1,6 @@
 """The contract check beyond columns: rights, rows that are hidden, rows that are gone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from litgo_pipelines.database import connect, roles
 from litgo_pipelines.marketplace import counts
-from litgo_pipelines.marketplace.checks import schema_contract
+from litgo_pipelines.marketplace.checks import contract_results
 from litgo_pipelines.marketplace.counts import Count, fall
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.marketplace.schema import TABLES
@@ -59,9 +59,10 @@ def test_counts_of_one_night_stay_so_that_no_fall_goes_by_in_small_steps(databas
 
 def failed(url: str) -> dict[str, str]:
     """Table → what the contract check says of it."""
-    found = schema_contract(Postgres(url=url))
-    assert isinstance(found, Iterable)
-    results = {result.asset_key.to_user_string(): result for result in found}
+    results = {
+        str(result.asset_key and result.asset_key.to_user_string()): result
+        for result in contract_results(Postgres(url=url))
+    }
     assert set(results) == set(TABLES)
     return {table: str(result.description) for table, result in results.items() if not result.passed}
 

@@ -25,4 +25,11 @@ def reported() -> None:
     """Others report it."""
 
 
-defs = dg.Definitions(assets=[reported], jobs=[plain_job, partitioned_job], executor=dg.in_process_executor)
+@dg.asset(group_name="equity", partitions_def=DAYS)
+def lawyer_load() -> None:
+    """Has the name and the group of one of ours, so that the limits of its job are its limits."""
+
+
+defs = dg.Definitions(
+    assets=[reported, lawyer_load], jobs=[plain_job, partitioned_job], executor=dg.in_process_executor
+)

@@ -17,6 +17,7 @@ import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.runtime.supervisor import PROJECT
 from litgo_pipelines.runtime.ui.accounts import hashed
 from litgo_pipelines_tests.support import free_port, until
@@ -368,6 +369,32 @@ def test_what_is_launched_names_who_asked(servers: dict[str, Server], entered: d
     kept = server.ask(tags, session, id=waiting)["data"]["partitionBackfillOrError"]["tags"]
     assert {"key": "litgo/actor", "value": OPERATOR} in kept
     assert f"{OPERATOR}: launchRun" in (server.home / "log").read_text()
+
+
+def test_an_asset_s_backfill_and_run_have_the_limits_of_its_job(servers: dict[str, Server]) -> None:
+    server, limits = servers["ours"], run_tags(JOBS["nightly_equity"])
+    backfill = (
+        'mutation {launchPartitionBackfill(backfillParams: {assetSelection: [{path: ["lawyer_load"]}], '
+        'partitionNames: ["one", "two"], tags: [%s]}) {... on LaunchBackfillSuccess {backfillId} '
+        "... on PythonError {message}}}"
+    )
+    tags = (
+        "query ($id: String!) {partitionBackfillOrError(backfillId: $id) {... on PartitionBackfill {tags {key value}}}}"
+    )
+
+    def started(given: str) -> dict[str, str]:
+        made = server.ask(backfill % given)["data"]["launchPartitionBackfill"]["backfillId"]
+        found = server.ask(tags, id=made)["data"]["partitionBackfillOrError"]["tags"]
+        return {tag["key"]: tag["value"] for tag in found}
+
+    nights = str(2 * JOBS["nightly_equity"].max_minutes * 60)
+    assert started("").items() >= {**limits, "dagster/max_runtime": nights}.items()
+    assert started('{key: "dagster/max_runtime", value: "60"}')["dagster/max_runtime"] == "60"
+    one = LAUNCH.replace('jobName: "plain_job"', 'jobName: "__ASSET_JOB", assetSelection: [{path: ["lawyer_load"]}]')
+    one = one.replace("tags: [{", 'tags: [{key: "dagster/partition", value: "one"}, {', 1)
+    run = launched(server.ask(one))
+    assert server.runs()[run].items() >= limits.items()
+    assert "dagster/max_runtime" not in server.runs()[launched(server.ask(LAUNCH))]
 
 
 def test_tries_are_limited(servers: dict[str, Server]) -> None:

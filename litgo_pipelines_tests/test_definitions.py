@@ -1,0 +1,226 @@
+"""What every asset, check, configuration and job says of itself, so that Dagster's pages can be worked with."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from litgo_pipelines import asset_specs
+from litgo_pipelines.database import catalogue, connect
+from litgo_pipelines.definitions import build_defs
+from litgo_pipelines.equity.assets import DISTRIBUTION_SOURCES, LOAD_SOURCES
+from litgo_pipelines.jobs import BY_HAND
+from litgo_pipelines.learning import columns
+from litgo_pipelines.learning.assets import Kind, TrainConfig
+from litgo_pipelines.marketplace.schema import TABLES
+from litgo_pipelines.models.learners import KINDS, Recipe
+from litgo_pipelines.models.training_data import file_schema
+from litgo_pipelines.steps import Columns, column_lineage, require_filled_in, table_metadata
+
+# Assets of the database that make no table: files, MLflow's entries, rows of the marketplace.
+NO_TABLE = {
+    "training_snapshot",  # a file, whose columns each materialisation names
+    "expired_offers",  # the marketplace's own table
+    "experiment_report",
+    "pruned_storage",
+}
+
+
+@pytest.fixture(scope="module")
+def repository() -> dg.RepositoryDefinition:
+    return build_defs().get_repository_def()
+
+
+@pytest.fixture(scope="module")
+def ours(repository: dg.RepositoryDefinition) -> list[dg.AssetSpec]:
+    made = [asset for asset in repository.assets_defs_by_key.values() if asset.is_executable]
+    return [spec for asset in made for spec in asset.specs]
+
+
+def test_every_asset_of_ours_has_a_code_version_that_follows_its_code(
+    ours: list[dg.AssetSpec], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    versions = {spec.key.to_user_string(): spec.code_version for spec in ours}
+    assert len(versions) > 20
+    assert all(versions.values()), versions
+    assert versions["lawyer_load"] == versions["offer_distribution"]
+    assert len({versions[name] for name in ("lawyer_load", "case_offers", "candidate_model", "pruned_storage")}) == 4
+    folder = tmp_path_factory.mktemp("stage")
+    (folder / "load.sql").write_text("SELECT 1")
+    (folder / "notes.md").write_text("not code")
+    assert [name for name, _ in asset_specs._sources("stage", folder)] == ["stage/load.sql"]
+
+
+def test_what_is_materialised_carries_the_code_version() -> None:
+    @dg.asset
+    def one() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult()
+
+    (made,) = dg.map_asset_specs(lambda spec: asset_specs.completed(spec, "equity"), [one])
+    done = dg.materialize([made])
+    (event,) = done.asset_materializations_for_node("one")
+    assert (event.tags or {})["dagster/code_version"] == asset_specs.code_version("equity")
+
+
+def test_an_asset_that_writes_a_table_shows_its_columns(repository: dg.RepositoryDefinition) -> None:
+    for asset in repository.assets_defs_by_key.values():
+        for spec in asset.specs:
+            name = spec.key.to_user_string()
+            if "postgres" in spec.kinds and name not in NO_TABLE:
+                table = spec.metadata["dagster/table_name"]
+                shown = spec.metadata["dagster/column_schema"]
+                assert isinstance(shown, dg.TableSchema), name
+                assert shown.columns, name
+                assert str(table).startswith(("litgo.", "litgo_source.")), name
+
+
+def test_the_columns_read_from_the_migrations_are_those_of_a_database(database_url: str) -> None:
+    """Every table of ours: names in order, types, and whether a value is required."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname, a.attname, a.atttypid::regtype::text, a.attnotnull FROM pg_class c "
+            "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+            "WHERE c.relnamespace = 'litgo'::regnamespace AND c.relkind = 'r' ORDER BY c.relname, a.attnum"
+        )
+        there: dict[str, list[tuple[str, str, bool]]] = {}
+        for table, *column in cursor.fetchall():
+            there.setdefault(table, []).append(tuple(column))
+        there.pop("schema_migrations", None)  # the migrations' own, which none of them makes
+        read = {
+            table: [(column.name, column.type.split("(")[0], column.required) for column in catalogue.columns(table)]
+            for table in there
+        }
+        cursor.execute(
+            "SELECT t, t::regtype::text FROM unnest(%s::text[]) AS t",
+            (sorted({kind for table in read.values() for _, kind, _ in table}),),
+        )
+        named = dict(cursor.fetchall())
+    assert {table: [(n, named[kind], r) for n, kind, r in columns] for table, columns in read.items()} == there
+    assert len(there) > 40
+
+
+def test_a_migration_of_another_shape_is_read_too() -> None:
+    lines = (
+        "a int,  -- first, of two",
+        "               -- lines",
+        "    b numeric(4, 3) NOT NULL,",
+        "    PRIMARY KEY (a)",
+    )
+    body = "\n".join(lines)
+    made = catalogue._created(catalogue._items(body))
+    assert made == (
+        catalogue.Column("a", "int", True, "first, of two lines"),
+        catalogue.Column("b", "numeric(4, 3)", True),
+    )
+    (statement,) = catalogue._statements(
+        "ALTER TABLE litgo.x  -- why; so\n    ADD COLUMN IF NOT EXISTS c text,\n    ALTER COLUMN b DROP NOT NULL,\n"
+        "    ALTER a TYPE bigint USING a::bigint, DROP COLUMN d;\n"
+    )
+    actions = catalogue._ALTER.match(statement)
+    assert actions is not None
+    changed = catalogue._altered((*made, catalogue.Column("d", "text", False)), catalogue._items(actions[2]))
+    assert [(c.name, c.type, c.required) for c in changed] == [
+        ("a", "bigint", True),
+        ("b", "numeric(4, 3)", False),
+        ("c", "text", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sources", "made"),
+    [
+        (LOAD_SOURCES, {column.name for column in catalogue.columns("equity_history")}),
+        (DISTRIBUTION_SOURCES, {column.name for column in catalogue.columns("offer_distribution")}),
+        (columns.SOURCES, set(file_schema().names)),
+    ],
+)
+def test_lineage_names_columns_that_are_there(sources: Columns, made: set[str]) -> None:
+    upstream = {**{table: set(known) for table, known in TABLES.items()}}
+    upstream["lawyer_load"] = {column.name for column in catalogue.columns("equity_history")}
+    assert set(sources) <= made
+    for deps in column_lineage(sources).deps_by_column.values():
+        assert deps
+        for dep in deps:
+            assert dep.column_name in upstream[dep.asset_key.to_user_string()]
+
+
+def test_the_snapshot_says_what_each_feature_means() -> None:
+    shown = {column.name: column.description for column in columns.snapshot_schema().columns}
+    assert list(shown) == file_schema().names
+    assert set(columns.SOURCES) == set(shown)
+    assert shown["R"] == "review score: mean stars, drawn to .5 until there are five reviews"
+
+
+def config_fields(repository: dg.RepositoryDefinition) -> Iterator[tuple[str, str | None]]:
+    """(job, step and field, description) of every field somebody may fill in."""
+    for job in repository.get_all_jobs():
+        for node in job.graph.nodes:
+            assert isinstance(node.definition, dg.OpDefinition)
+            found = node.definition.config_schema.as_field()
+            for name, field in getattr(found.config_type, "fields", {}).items():
+                yield f"{job.name} {node.name} {name}", field.description
+
+
+def test_every_field_of_every_configuration_has_a_description(repository: dg.RepositoryDefinition) -> None:
+    fields = dict(config_fields(repository))
+    assert len(fields) > 60
+    assert [name for name, description in fields.items() if not (description or "").strip()] == []
+
+
+def test_the_training_s_defaults_are_the_recipe_s() -> None:
+    assert TrainConfig().recipe() == Recipe()
+    assert tuple(kind.value for kind in Kind) == KINDS
+    assert [kind.name for kind in Kind] == list(KINDS)  # Dagster's configuration goes by the name
+
+
+def test_a_job_started_by_a_person_opens_with_a_filled_example_that_does_nothing(
+    repository: dg.RepositoryDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LITGO_DATABASE_URL", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "postgresql://here/x")
+    for job in BY_HAND:
+        made = repository.get_job(job.name)
+        assert made.run_config, job.name
+        dg.validate_run_config(made, made.run_config)
+        if job.name == "training_sweep":  # it decides nothing: its example may run
+            continue
+        ((_, step),) = made.run_config["ops"].items()
+        assert any(str(value).startswith("<") for value in step["config"].values()), job.name
+
+
+class Asked(dg.Config):
+    reason: str
+    percentage: float = 3.0
+
+
+@pytest.mark.parametrize("left", ["<why>", " <number of the version>\n"])
+def test_an_example_that_was_not_filled_in_is_refused(left: str) -> None:
+    with pytest.raises(dg.Failure, match="fill in reason") as caught:
+        require_filled_in(Asked(reason=left))
+    assert not caught.value.allow_retries
+    require_filled_in(Asked(reason="worse for <60 days of tenure"))
+
+
+def test_nothing_that_a_step_gives_is_of_type_any(repository: dg.RepositoryDefinition) -> None:
+    made = [asset for asset in repository.assets_defs_by_key.values() if asset.is_executable]
+    given = {
+        (asset.key.to_user_string(), output.dagster_type.display_name)
+        for asset in made
+        for output in asset.op.output_defs
+    }
+    assert {kind for _, kind in given} == {"Nothing"}, given
+
+
+def test_every_check_can_be_executed_alone(repository: dg.RepositoryDefinition) -> None:
+    for definition in repository.asset_checks_defs_by_key.values():
+        assert definition.can_subset or len(definition.check_keys) == 1, definition.check_keys
+
+
+def test_a_column_of_a_table_is_a_number_where_its_values_are_or_are_missing() -> None:
+    table = table_metadata(("a", "b", "c", "d"), [("x", 1, 1.5, None), ("y", 2, 2, None), ("z", None, None, None)])
+    assert [(column.name, column.type) for column in table.schema.columns] == [
+        ("a", "string"),
+        ("b", "int"),
+        ("c", "float"),
+        ("d", "string"),
+    ]
