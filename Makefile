@@ -7,7 +7,7 @@ PARALLEL := -n $(shell expr $$(nproc) + 1) --maxprocesses 4 --dist loadgroup --n
 # Else every new interpreter, and a run of Dagster starts several, compiles all it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test up lint style fast proofs bench soak lock clean
+.PHONY: help demo test up lint style fast proofs bench soak lock sbom clean
 
 help:  ## what can be done here
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
@@ -38,6 +38,11 @@ bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine 
 
 soak: .venv/installed  ## everything at once under 1 case a second, with processes killed, for 20 minutes
 	$(BIN)/python -m benchmarks.soak
+
+sbom: .venv/installed  ## bill of materials of the locked packages, CycloneDX, in build/
+	@mkdir -p build
+	$(BIN)/python -m litgo_pipelines.tools.sbom requirements.lock >build/sbom.json
+	$(BIN)/python -m litgo_pipelines.tools.sbom deploy/requirements.lock >build/sbom-image.json
 
 clean:  ## remove the environment and all local state
 	rm -rf .venv .litgo
