@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import connect
 from litgo_pipelines.matching import record
 from litgo_pipelines.matching.batch import match_pending
 from litgo_pipelines.matching.plan import Arms, Plan
@@ -15,6 +15,7 @@ from litgo_pipelines.matching.work import BatchResult
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines_tests.support import fresh_database
 from litgo_pipelines_tests.worlds.processes import kill_self
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AS_OF = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
 SAO_PAULO = (-23.55, -46.63)
@@ -68,12 +69,9 @@ def offers(url: str) -> list[tuple[Any, ...]]:
 def match(
     url: str, plan: Plan | None = None, as_of: datetime = AS_OF, ranker: Ranker | None = None
 ) -> list[BatchResult]:
-    connection = open_connection(url)
-    try:
-        arms = Arms.alone(ranker or Ranker())
+    arms = Arms.alone(ranker or Ranker())
+    with kept(url) as connection:
         return list(match_pending(connection, plan or Plan(), lambda *_: arms, as_of, "a run"))
-    finally:
-        connection.close()
 
 
 @pytest.fixture
