@@ -150,6 +150,9 @@ class Settings(BaseModel):
     litgo_ui_proxy_operators: str = Field(default="", description="names that may change things; others look")
     dagster_port: int = Field(default=3000, ge=0, le=65535)
     mlflow_port: int = Field(default=5000, ge=0, le=65535)
+    mlflow_artifacts: str | None = Field(
+        default=None, description="a folder or s3://bucket/path for the files of models; unset: in LITGO_HOME"
+    )
     dagster_url: str | None = Field(
         default=None, description="as browsers reach it, for links; unset: DAGSTER_PORT here"
     )

@@ -277,7 +277,7 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
         "--app-name",
         "basic-auth",
         "--artifacts-destination",
-        str(Path(environment["LITGO_HOME"]) / "mlflow-artifacts"),
+        settings().mlflow_artifacts or str(Path(environment["LITGO_HOME"]) / "mlflow-artifacts"),
     ]
     return Service(
         "mlflow",
