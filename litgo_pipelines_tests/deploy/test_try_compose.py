@@ -24,7 +24,9 @@ def test_the_services_run_in_containers(tmp_path: Path) -> None:
         pytest.skip("containers are limited by root only")
     log = tmp_path / "log"
     with log.open("w") as file:
-        done = subprocess.run([PROJECT / "deploy" / "try_compose.sh"], stdout=file, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            [PROJECT / "deploy" / "try_compose.sh"], stdout=file, stderr=subprocess.STDOUT, check=False
+        )
     said = log.read_text()
     assert done.returncode == 0, said[-5000:]
     assert "run of offer_expiry: SUCCESS" in said
