@@ -133,7 +133,7 @@ for name in webserver daemon prometheus alertmanager; do healthy $name; done
 # --- what they are there for ------------------------------------------------------------------------------------------
 dagster=http://127.0.0.1:$DAGSTER_PORT
 must "webserver" 200 "$(status "$dagster/server_info")"
-must "webserver under a foreign name" 403 "$(status --header 'Host: evil.example' "$dagster/server_info")"
+must "webserver under a foreign name" 403 "$(status --header "Host: evil.example" "$dagster/")"
 must "MLflow without a password" 401 "$(status "http://127.0.0.1:$MLFLOW_PORT/api/2.0/mlflow/experiments/search?max_results=1")"
 must "user of the processes" 10001 "$(podman exec "$(name_of code-location)" id -u)"
 podman exec "$(name_of code-location)" sh -c 'touch /app/written' 2>/dev/null && fail "the file system can be written"
