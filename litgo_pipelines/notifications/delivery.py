@@ -1,9 +1,10 @@
 """Delivery of the outbox: a person's waiting messages go out as one push or e-mail, in order, at least once.
 
 One attempt is three steps: a transaction that says by which channel it may arrive from now on, one HTTP request, a
-transaction with what came of it and its metrics. Killed in between, the row stays in doubt: a push is repeated under
-its idempotency key and arrives once, an e-mail is sent again and counted as a possible duplicate. A lease per row, on
-the database's clock, keeps deliverers that run beside each other apart. Words are `messages`', requests the resources'.
+transaction with what came of it and its metrics; attempts beside each other share transactions. Killed in between, the
+row stays in doubt: a push is repeated under its idempotency key and arrives once, an e-mail is sent again and counted
+as a possible duplicate. A lease per row, on the database's clock, keeps deliverers that run beside each other apart.
+Words are `messages`', requests the resources'.
 """
 
 import time
@@ -32,7 +33,7 @@ LONGEST_WAIT = 900.0  # seconds between two attempts, unless the service asks fo
 NO_ADDRESS = "an e-mail address in the profile that is none"
 SHORT_WAIT = 10.0  # seconds per run stays for the next attempt
 LEASE = 60.0  # seconds, beyond the deadline of the call that is under way
-WORKERS = 8
+WORKERS = 16  # requests under way
 BATCH = 64
 
 
@@ -69,6 +70,36 @@ class Delivery:
         """Of the contract whose PDF goes with it."""
         first = self.messages[0]
         return first["payload"]["contract_id"] if first["kind"] == "contract_manual" else None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A delivery by the first of the `channels` left to try; `deltas`: of the attempt by another one before it."""
+
+    delivery: Delivery
+    channels: list[str]
+    said: Words
+    deltas: tuple[Delta, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Accepted by the channel's provider."""
+
+    delivery: Delivery
+    channel: str
+    provider_id: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """To be tried again after `at_least` seconds; `channel`: None, no attempt could be made."""
+
+    delivery: Delivery
+    channel: str | None
+    reason: str
+    at_least: float
+    deltas: tuple[Delta, ...] = ()
 
 
 class NotSubscribed(Exception):
@@ -161,13 +192,22 @@ class Deliverer:
         return max(0.05, seconds) if seconds <= SHORT_WAIT else None
 
     def _deliver(self, pool: ThreadPoolExecutor, waiting: deque[Delivery], until: float) -> None:
-        running: dict[Future[str], tuple[Delivery, list[str]]] = {}
-        while running or (waiting and time.monotonic() < until):
-            while waiting and len(running) < WORKERS and time.monotonic() < until:
-                self._start(pool, running, waiting.popleft(), None)
+        """Turns of one transaction each, with all that has been answered and all that can start."""
+        running: dict[Future[str], Attempt] = {}
+        done, attempts = list[Sent | Failed](), list[Attempt]()
+        while running or done or attempts or (waiting and time.monotonic() < until):
+            while waiting and len(running) + len(attempts) < WORKERS and time.monotonic() < until:
+                attempts += self._first(waiting.popleft(), done)
+            for attempt, pdfs in self._turn(done, attempts):
+                send = self._push if attempt.channels[0] == "push" else self._mail
+                running[pool.submit(send, attempt.delivery, attempt.said, pdfs)] = attempt
+            done, attempts = [], []
             for call in wait(running, return_when=FIRST_COMPLETED).done if running else ():
-                delivery, channels = running.pop(call)
-                self._finish(pool, running, delivery, channels, call)
+                outcome = self._outcome(running.pop(call), call)
+                if isinstance(outcome, Attempt):
+                    attempts.append(outcome)
+                else:
+                    done.append(outcome)
         if waiting:
             in_transaction(self.connection, self._release)
 
@@ -178,51 +218,74 @@ class Deliverer:
             (self._token,),
         )
 
-    def _start(
-        self,
-        pool: ThreadPoolExecutor,
-        running: dict[Future[str], tuple[Delivery, list[str]]],
-        delivery: Delivery,
-        channels: list[str] | None,
-        deltas: tuple[Delta, ...] = (),
-    ) -> None:
-        """Say that it may arrive from now on, and let it go. `channels`: what is left to try; None: find out."""
+    def _first(self, delivery: Delivery, done: list[Sent | Failed]) -> list[Attempt]:
+        """Its attempt; none, and why among what is done, when there can be none now."""
         try:
-            channels = self._channels(delivery) if channels is None else channels
-            said = self._words(delivery)
-            pdfs = in_transaction(self.connection, lambda cursor: _pdfs(cursor, delivery, self.clock()))
+            return [Attempt(delivery, self._channels(delivery), self._words(delivery))]
         except NotReady as error:
-            reason = str(error)
-            # What waits for the same setting is looked at again together: one run for all, not one after the other.
-            seconds = LONGEST_WAIT - self.clock().timestamp() % LONGEST_WAIT
-            self._settle(lambda cursor: self._failed(cursor, delivery, None, reason, at_least=seconds))
-            return
-        if in_transaction(self.connection, lambda cursor: self._begin(cursor, delivery, channels[0], deltas)):
-            send = self._push if channels[0] == "push" else self._mail
-            running[pool.submit(send, delivery, said, pdfs)] = delivery, channels
+            done.append(self._not_ready(delivery, error))
+            return []
 
-    def _begin(self, cursor: Cursor, delivery: Delivery, channel: str, deltas: tuple[Delta, ...]) -> bool:
-        """False: the lease was lost, somebody else has the row."""
+    def _not_ready(self, delivery: Delivery, error: NotReady) -> Failed:
+        # What waits for the same setting is looked at again together: one run for all, not one after the other.
+        return Failed(delivery, None, str(error), LONGEST_WAIT - self.clock().timestamp() % LONGEST_WAIT)
+
+    def _turn(self, done: list[Sent | Failed], attempts: list[Attempt]) -> list[tuple[Attempt, Mapping[str, bytes]]]:
+        """Write what came of attempts, and that these may arrive from now on: those that may go, with their PDFs."""
+        if not done and not attempts:
+            return []
+
+        def work(cursor: Cursor) -> tuple[Counter[tuple[str, str]], list[tuple[Attempt, Mapping[str, bytes]]]]:
+            deltas: list[Delta] = []
+            found = self._sent(cursor, [each for each in done if isinstance(each, Sent)], deltas)
+            for failed in (each for each in done if isinstance(each, Failed)):
+                found += self._failed(cursor, failed, deltas)
+            ready: list[tuple[Attempt, Mapping[str, bytes]]] = []
+            for attempt in attempts:
+                try:
+                    ready.append((attempt, _pdfs(cursor, attempt.delivery, self.clock())))
+                except NotReady as error:
+                    found += self._failed(cursor, self._not_ready(attempt.delivery, error), deltas)
+            begun = self._begin(cursor, [attempt for attempt, _ in ready], deltas)
+            add(cursor, deltas)
+            return found, [(attempt, pdfs) for attempt, pdfs in ready if attempt.delivery.id in begun]
+
+        found, ready = in_transaction(self.connection, work)
+        self.statuses.update(found)
+        return ready
+
+    def _begin(self, cursor: Cursor, attempts: list[Attempt], deltas: list[Delta]) -> set[str]:
+        """The deliveries among them whose lease is still ours: another one's somebody else has."""
+        if not attempts:
+            return set()
+        rows = [
+            (each.delivery.id, each.channels[0], each.delivery.push_key, self._services[each.channels[0]])
+            for each in attempts
+        ]
         cursor.execute(
-            "UPDATE litgo.deliveries SET attempts = attempts + 1, channel = %(channel)s, in_doubt = %(channel)s, "
-            "in_doubt_since = coalesce(in_doubt_since, %(at)s), push_key = %(push_key)s, "
-            "lease_until = clock_timestamp() + %(lease)s * interval '1 second' "
-            "WHERE delivery_id = %(id)s AND claimed_by = %(token)s",
+            "UPDATE litgo.deliveries d SET attempts = d.attempts + 1, channel = a.channel, in_doubt = a.channel, "
+            "in_doubt_since = coalesce(d.in_doubt_since, %(at)s), push_key = a.push_key, "
+            "lease_until = clock_timestamp() + a.lease * interval '1 second' "
+            "FROM unnest(%(ids)s::uuid[], %(channels)s::text[], %(keys)s::uuid[], %(leases)s::float8[]) "
+            "AS a (id, channel, push_key, lease) "
+            "WHERE d.delivery_id = a.id AND d.claimed_by = %(token)s RETURNING d.delivery_id::text",
             {
-                "channel": channel,
                 "at": self.clock(),
-                "push_key": delivery.push_key,
-                "id": delivery.id,
+                "ids": [identifier for identifier, *_ in rows],
+                "channels": [channel for _, channel, *_ in rows],
+                "keys": [key for *_, key, _ in rows],
+                "leases": [service.deadline_seconds + LEASE for *_, service in rows],
                 "token": self._token,
-                "lease": self._services[channel].deadline_seconds + LEASE,
             },
         )
-        if not cursor.rowcount:
-            return False
-        if delivery.in_doubt and not delivery.in_doubt == channel == "push":
-            deltas += (count("notifications_possible_duplicates_total", type=channel),)
-        add(cursor, deltas)
-        return True
+        begun = {identifier for (identifier,) in cursor.fetchall()}
+        for each in attempts:
+            doubt, channel = each.delivery.in_doubt, each.channels[0]
+            if each.delivery.id in begun:
+                deltas += each.deltas
+                if doubt and not doubt == channel == "push":
+                    deltas.append(count("notifications_possible_duplicates_total", type=channel))
+        return begun
 
     def _channels(self, delivery: Delivery) -> list[str]:
         """By what to try, in this order. Raises NotReady when there is no way to the person."""
@@ -292,18 +355,12 @@ class Deliverer:
             pdfs=pdfs,
         )
 
-    def _finish(
-        self,
-        pool: ThreadPoolExecutor,
-        running: dict[Future[str], tuple[Delivery, list[str]]],
-        delivery: Delivery,
-        channels: list[str],
-        call: Future[str],
-    ) -> None:
-        channel, *rest = channels
+    def _outcome(self, attempt: Attempt, call: Future[str]) -> Sent | Failed | Attempt:
+        """What an attempt came to; the next one, where another channel is to be tried at once."""
+        delivery, (channel, *rest) = attempt.delivery, attempt.channels
         deltas = [count("notifications_sent_total", type=channel, status="failed")]
         try:
-            provider_id = call.result()
+            return Sent(delivery, channel, call.result())
         except NotSubscribed:  # the answer of the first attempt, too: nothing is in doubt any more
             # Under the old key OneSignal would say the same again, whoever has subscribed since.
             delivery = replace(delivery, in_doubt=None, in_doubt_since=None, push_key=str(uuid.uuid4()))
@@ -321,69 +378,64 @@ class Deliverer:
                 deltas.append(count("fallback_usage_total", service=service, reason=failure.reason))
         except ValueError as error:
             reason, seconds, arrived = f"a request that cannot be sent ({type(error).__name__})", LONGEST_WAIT, False
-        else:
-            self._settle(lambda cursor: self._sent(cursor, delivery, channel, provider_id))
-            return
         self.statuses[channel, "failed"] += 1
         if rest:
-            self._start(pool, running, delivery, rest, tuple(deltas))
-            return
+            return Attempt(delivery, rest, attempt.said, tuple(deltas))
         if arrived:
             delivery = replace(delivery, in_doubt=channel, in_doubt_since=delivery.in_doubt_since or self.clock())
-        self._settle(lambda cursor: self._failed(cursor, delivery, channel, reason, at_least=seconds, deltas=deltas))
+        return Failed(delivery, channel, reason, seconds, tuple(deltas))
 
     def _is_suppressed(self, delivery: Delivery) -> bool:
         mail, _ = self._address(delivery)
         return mail is not None and digest(mail) in self._suppressed
 
-    def _settle(self, work: Callable[[Cursor], Counter[tuple[str, str]]]) -> None:
-        self.statuses.update(in_transaction(self.connection, work))
-
-    def _sent(self, cursor: Cursor, delivery: Delivery, channel: str, provider_id: str) -> Counter[tuple[str, str]]:
+    def _sent(self, cursor: Cursor, sent: list[Sent], deltas: list[Delta]) -> Counter[tuple[str, str]]:
+        """Those whose lease is still ours are accepted."""
+        found: Counter[tuple[str, str]] = Counter()
+        if not sent:
+            return found
         at = self.clock()
         cursor.execute(
-            "UPDATE litgo.deliveries SET status = 'accepted', finished_at = %s, provider_id = %s, reason = NULL, "
-            "in_doubt = NULL, in_doubt_since = NULL, claimed_by = NULL, lease_until = NULL "
-            "WHERE delivery_id = %s AND claimed_by = %s",
-            (at, provider_id, delivery.id, self._token),
+            "UPDATE litgo.deliveries d SET status = 'accepted', finished_at = %s, provider_id = a.provider_id, "
+            "reason = NULL, in_doubt = NULL, in_doubt_since = NULL, claimed_by = NULL, lease_until = NULL "
+            "FROM unnest(%s::uuid[], %s::text[]) AS a (id, provider_id) "
+            "WHERE d.delivery_id = a.id AND d.claimed_by = %s RETURNING d.delivery_id::text",
+            (at, [each.delivery.id for each in sent], [each.provider_id for each in sent], self._token),
         )
-        if not cursor.rowcount:
-            return Counter()
-        first, *others = delivery.message_ids
+        ours = {identifier for (identifier,) in cursor.fetchall()}
+        accepted = [each for each in sent if each.delivery.id in ours]
         cursor.execute(
-            "UPDATE litgo.outbox SET status = CASE WHEN message_id = %s THEN 'accepted' ELSE 'merged' END, "
+            "UPDATE litgo.outbox SET status = CASE WHEN message_id = ANY(%s) THEN 'accepted' ELSE 'merged' END, "
             "settled_at = %s WHERE message_id = ANY(%s)",
-            (first, at, delivery.message_ids),
+            (
+                [each.delivery.message_ids[0] for each in accepted],
+                at,
+                [message for each in accepted for message in each.delivery.message_ids],
+            ),
         )
-        deltas = [count("notifications_sent_total", type=channel, status="accepted")]
-        if channel == "push" and self._is_suppressed(delivery):
-            deltas.append(count("notifications_suppressed_total", len(delivery.message_ids), instead="push"))
-        if others:
-            deltas.append(count("notifications_sent_total", len(others), type=channel, status="merged"))
-        for created in delivery.created:
-            deltas += observe("notification_duration_seconds", max(0.0, (at - created).total_seconds()), type=channel)
-        add(cursor, deltas)
-        return Counter({(channel, "accepted"): 1, (channel, "merged"): len(others)})
+        for delivery, channel in ((each.delivery, each.channel) for each in accepted):
+            others = len(delivery.message_ids) - 1
+            found += Counter({(channel, "accepted"): 1, (channel, "merged"): others})
+            deltas.append(count("notifications_sent_total", type=channel, status="accepted"))
+            if channel == "push" and self._is_suppressed(delivery):
+                deltas.append(count("notifications_suppressed_total", len(delivery.message_ids), instead="push"))
+            if others:
+                deltas.append(count("notifications_sent_total", others, type=channel, status="merged"))
+            for created in delivery.created:
+                seconds = max(0.0, (at - created).total_seconds())
+                deltas += observe("notification_duration_seconds", seconds, type=channel)
+        return found
 
-    def _failed(
-        self,
-        cursor: Cursor,
-        delivery: Delivery,
-        channel: str | None,
-        reason: str,
-        *,
-        at_least: float,
-        deltas: list[Delta] | None = None,
-    ) -> Counter[tuple[str, str]]:
-        """Wait for the next attempt; what is older than a day is dead. `at_least`: seconds."""
-        at = self.clock()
-        seconds = max(at_least, min(LONGEST_WAIT, 2.0 ** min(delivery.attempts + 1, 12)))
+    def _failed(self, cursor: Cursor, failed: Failed, deltas: list[Delta]) -> Counter[tuple[str, str]]:
+        """Wait for the next attempt; what is older than a day is dead."""
+        at, delivery, found = self.clock(), failed.delivery, Counter[tuple[str, str]]()
+        seconds = max(failed.at_least, min(LONGEST_WAIT, 2.0 ** min(delivery.attempts + 1, 12)))
         cursor.execute(
             "UPDATE litgo.deliveries SET next_attempt_at = %s, reason = %s, in_doubt = %s, in_doubt_since = %s, "
             "push_key = %s, claimed_by = NULL, lease_until = NULL WHERE delivery_id = %s AND claimed_by = %s",
             (
                 at + timedelta(seconds=seconds),
-                reason,
+                failed.reason,
                 delivery.in_doubt,
                 delivery.in_doubt_since,
                 delivery.push_key,
@@ -392,16 +444,16 @@ class Deliverer:
             ),
         )
         if not cursor.rowcount:
-            return Counter()
+            return found
+        deltas += failed.deltas
         cursor.execute(
             "UPDATE litgo.outbox SET status = 'dead', settled_at = %s, reason = %s "
             "WHERE message_id = ANY(%s) AND coalesce(retried_at, created_at) <= %s",
-            (at, reason, delivery.message_ids, at - LIFETIME),
+            (at, failed.reason, delivery.message_ids, at - LIFETIME),
         )
-        found: Counter[tuple[str, str]] = Counter()
         if dead := cursor.rowcount:
-            by = channel or ("push" if delivery.push_token else "email")
-            deltas = [*(deltas or []), count("notifications_sent_total", dead, type=by, status="dead")]
+            by = failed.channel or ("push" if delivery.push_token else "email")
+            deltas.append(count("notifications_sent_total", dead, type=by, status="dead"))
             found[by, "dead"] = dead
             if self._is_suppressed(delivery):
                 deltas.append(count("notifications_suppressed_total", dead, instead="none"))
@@ -410,7 +462,6 @@ class Deliverer:
                 "UPDATE litgo.deliveries SET status = 'dead', finished_at = %s WHERE delivery_id = %s",
                 (at, delivery.id),
             )
-        add(cursor, deltas or [])
         return found
 
 

@@ -250,7 +250,8 @@ def _has(error: BaseException | None, kind: type[BaseException]) -> bool:
 
 
 class BriefDatabase:
-    """One autocommit connection for single short statements that must hold nothing up.
+    """One autocommit connection for single short statements that must hold nothing up: a commit does not wait for the
+    disk, and a server that crashes may lose the last instant's.
 
     Connecting and each statement end within `seconds`, even when the server has stopped without a word; after a
     failure nothing is tried for `pause` seconds, so that a database that is down costs one wait and not one per call.
@@ -295,7 +296,8 @@ class BriefDatabase:
             )
             wait(self._connection, until)
             with self._connection.cursor() as cursor:  # not at the connection's start: a pooler ignores or refuses that
-                cursor.execute(f"{SEARCH_PATH}; SET statement_timeout = {max(1, int(self._seconds * 1000))}")
+                limit = f"SET statement_timeout = {max(1, int(self._seconds * 1000))}"
+                cursor.execute(f"{SEARCH_PATH}; {limit}; SET synchronous_commit = off")
                 wait(self._connection, until)
         with self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)

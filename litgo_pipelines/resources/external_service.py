@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -128,9 +128,20 @@ class ExternalService:
         or PermanentFailure, at the latest after deadline_seconds (and the database's few); ValueError for a request
         that cannot be sent at all.
         """
+        content, all_headers = _request(headers or {}, json_body, form, idempotency_key)
+
+        def ask(seconds: float) -> Answer:
+            return send(method, url, seconds=seconds, most_bytes=most_bytes, headers=all_headers, content=content)
+
+        return self.call_by(operation, url, ask, read)
+
+    def call_by(
+        self, operation: str, url: str, ask: Callable[[float], Answer], read: Callable[[Answer], T]
+    ) -> T:
+        """The same, where a vendor's own client makes the request: `ask(seconds)` sends it once, within that time, and
+        raises what `bounded.send` does."""
         import tenacity
 
-        content, all_headers = _request(headers or {}, json_body, form, idempotency_key)
         count("api_requests_total", 0, service=self.service, operation=operation, outcome="ok")  # known names only
         started = time.monotonic()
         outcomes: list[Reason | Literal["ok"]] = []
@@ -139,7 +150,7 @@ class ExternalService:
             admission = self._admit()
             seconds = min(self.timeout_seconds, started + self.deadline_seconds - time.monotonic())
             try:
-                answer = _ask(method, url, seconds, most_bytes, all_headers, content, read, self.refusal, self._saw)
+                answer = _attempt(ask, seconds, read, self.refusal, partial(self._saw, url))
             except ServiceFailure as failure:
                 outcomes.append(failure.reason)
                 self._report(admission, failure)
@@ -283,20 +294,16 @@ def _request(
     return content, result
 
 
-def _ask(
-    method: str,
-    url: str,
+def _attempt(
+    ask: Callable[[float], Answer],
     seconds: float,
-    most_bytes: int,
-    headers: Mapping[str, str],
-    content: bytes | None,
     read: Callable[[Answer], T],
     refusal: Callable[[Answer], Refusal],
-    saw: Callable[[str, Answer], None],
+    saw: Callable[[Answer], None],
 ) -> T:
     """One attempt; `saw` is told of an answer, whatever it is. Raises TransientFailure and PermanentFailure."""
     try:
-        answer = send(method, url, seconds=seconds, most_bytes=most_bytes, headers=headers, content=content)
+        answer = ask(seconds)
     except TimeoutError as error:
         raise TransientFailure("timeout", str(error)) from error
     except CertificateNotTrusted as error:
@@ -306,7 +313,7 @@ def _ask(
         raise TransientFailure("unavailable", f"no connection or one that broke ({error})") from error
     except AnswerTooLarge as error:
         raise TransientFailure("invalid", str(error)) from error
-    saw(url, answer)
+    saw(answer)
     if not 200 <= answer.status < 300:
         raise _failure(answer, refusal(answer))
     try:

@@ -1,23 +1,30 @@
-"""OpenAI resource: structured answers and embeddings, under the policy for external services.
+"""OpenAI resource: structured answers and embeddings, by OpenAI's own client under the policy for external services.
 
-Optional: without OPENAI_API_KEY nothing here is called. What is asked, and what an answer means, is the caller's.
+Its client makes the request and ours sends it, so that deadline, size, trust and open connections are as everywhere;
+its retries are off, the policy's are on. Optional: without OPENAI_API_KEY nothing here is called. What is asked, and
+what an answer means, is the caller's.
 """
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import dagster as dg
 from pydantic import PrivateAttr
 
-from litgo_pipelines.resources.bounded import Answer
-from litgo_pipelines.resources.external_service import ExternalService, ServiceFailure, json_of
+from litgo_pipelines.resources.bounded import Answer, send
+from litgo_pipelines.resources.external_service import MOST_BYTES, ExternalService, ServiceFailure, json_of
 
 if TYPE_CHECKING:
+    import httpx2
     import numpy as np
+    import openai
     from numpy.typing import NDArray
+    from openai.types.chat.chat_completion import Choice
 
+T = TypeVar("T")
 Reason = Literal["timeout", "unavailable", "rejected", "refused", "invalid", "skipped"]
 REASONS: dict[str, Reason] = {
     "timeout": "timeout",
@@ -29,6 +36,7 @@ REASONS: dict[str, Reason] = {
     "circuit_open": "skipped",
 }
 MAX_TOKENS = 1_000
+OF_THE_CONNECTION = ("host", "connection", "content-length", "accept-encoding")  # headers that are `send`'s to say
 
 # model → dimension of its vectors
 DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
@@ -91,30 +99,30 @@ class OpenAI(dg.ConfigurableResource):
         Raises OpenAIFailed, at the latest after deadline_seconds in all; no message of it holds the text or the answer.
         """
         try:
-            choice = self.service.call(
+            choice = self._call(
+                self.service,
                 "chat_completion",
-                "POST",
-                self._url("chat/completions"),
-                headers=_headers(),
-                json_body={
-                    "model": self.model,
-                    "messages": [{"role": "system", "content": instructions}, {"role": "user", "content": text}],
-                    "response_format": {
-                        "type": "json_schema",
-                        "json_schema": {"name": name, "schema": schema, "strict": True},
-                    },
-                    "max_completion_tokens": MAX_TOKENS,
-                    "store": False,
-                },
-                read=_choice,
+                lambda client: (
+                    client.chat.completions.with_raw_response.create(
+                        model=self.model,
+                        messages=[{"role": "system", "content": instructions}, {"role": "user", "content": text}],
+                        response_format={
+                            "type": "json_schema",
+                            "json_schema": {"name": name, "schema": schema, "strict": True},
+                        },
+                        max_completion_tokens=MAX_TOKENS,
+                        store=False,
+                    ).http_response
+                ),
+                _choice,
             )
         except ServiceFailure as failure:
             raise OpenAIFailed(REASONS[failure.reason], str(failure)) from failure
-        if choice["message"].get("refusal") or choice["finish_reason"] == "content_filter":
+        if choice.message.refusal or choice.finish_reason == "content_filter":
             raise OpenAIFailed("refused", "the model refused to answer")
-        if choice["finish_reason"] != "stop" or not isinstance(choice["message"]["content"], str):
+        if choice.finish_reason != "stop" or not isinstance(choice.message.content, str):
             raise OpenAIFailed("invalid", "the answer did not end by itself")
-        return choice["message"]["content"]
+        return choice.message.content
 
     def embed(self, texts: Sequence[str], *, deadline_seconds: float | None = None) -> "NDArray[np.float32]":
         """(texts, dimension) float32 of length 1, in as few requests as the API's limits allow; of a text its first
@@ -136,19 +144,67 @@ class OpenAI(dg.ConfigurableResource):
             def read(answer: Answer, number: int = len(asked)) -> "NDArray[np.float32]":
                 return vectors_of(json_of(answer), self.embedding_model, number, dimension)
 
-            found[part] = service.call(
-                "embeddings",
-                "POST",
-                self._url("embeddings"),
-                headers=_headers(),
-                json_body={"model": self.embedding_model, "input": asked, "encoding_format": "float"},
-                read=read,
-                most_bytes=2**16 + len(asked) * dimension * NUMBER_BYTES,
-            )
+            def ask(client: "openai.OpenAI", asked: list[str] = asked) -> "httpx2.Response":
+                return client.embeddings.with_raw_response.create(
+                    model=self.embedding_model, input=asked, encoding_format="float"
+                ).http_response
+
+            most_bytes = 2**16 + len(asked) * dimension * NUMBER_BYTES
+            found[part] = self._call(service, "embeddings", ask, read, most_bytes)
         return found
 
-    def _url(self, path: str) -> str:
-        return f"{(self.base_url or 'https://api.openai.com/v1').rstrip('/')}/{path}"
+    def _call(
+        self,
+        service: ExternalService,
+        operation: str,
+        ask: Callable[["openai.OpenAI"], "httpx2.Response"],
+        read: Callable[[Answer], T],
+        most_bytes: int = MOST_BYTES,
+    ) -> T:
+        """`ask`: one request of OpenAI's client."""
+        import openai
+
+        # Whatever OPENAI_LOG says: what it would write holds what was asked.
+        logging.getLogger("openai").setLevel(logging.WARNING)
+
+        def attempt(seconds: float) -> Answer:
+            with openai.DefaultHttpxClient(transport=_transport(seconds, most_bytes), follow_redirects=False) as sender:
+                try:
+                    client = openai.OpenAI(
+                        api_key=os.environ["OPENAI_API_KEY"],
+                        base_url=self.base_url or "https://api.openai.com/v1",
+                        max_retries=0,
+                        timeout=seconds,
+                        http_client=sender,
+                    )
+                    response = ask(client)
+                except openai.APIStatusError as error:
+                    response = error.response  # what it means, the policy says
+                except UnicodeError as error:
+                    raise ValueError(f"a request that cannot be sent ({type(error).__name__})") from None
+            return Answer(response.status_code, dict(response.headers), response.content)
+
+        return service.call_by(operation, attempt, read)
+
+
+def _transport(seconds: float, most_bytes: int) -> "httpx2.BaseTransport":
+    """How a request of OpenAI's client goes out: once, within `seconds` in all, by this process's open connections."""
+    import httpx2
+
+    class Transport(httpx2.BaseTransport):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            headers = {name: value for name, value in request.headers.items() if name not in OF_THE_CONNECTION}
+            answer = send(
+                request.method,
+                str(request.url),
+                seconds=seconds,
+                most_bytes=most_bytes,
+                headers=headers,
+                content=request.read(),
+            )
+            return httpx2.Response(answer.status, headers=dict(answer.headers), content=answer.body)
+
+    return Transport()
 
 
 def shortened(text: str) -> str:
@@ -188,17 +244,11 @@ def vectors_of(answer: Any, model: str, number: int, dimension: int) -> "NDArray
     return np.asarray(found / length, dtype=np.float32)
 
 
-def _headers() -> dict[str, str]:
-    return {"Authorization": f"Bearer {os.environ['OPENAI_API_KEY']}"}
+def _choice(answer: Answer) -> "Choice":
+    """The one choice of an answer, in OpenAI's own terms."""
+    from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
-
-class Choice(TypedDict):
-    """The one choice of an answer, in part."""
-
-    message: dict[str, Any]
-    finish_reason: str
-
-
-def _choice(answer: Answer) -> Choice:
-    choice = json_of(answer)["choices"][0]
-    return {"message": {**choice["message"]}, "finish_reason": choice["finish_reason"]}
+    choice = ChatCompletion.construct(**json_of(answer)).choices[0]
+    if not isinstance(choice.message, ChatCompletionMessage):
+        raise ValueError("a choice without a message")
+    return choice
