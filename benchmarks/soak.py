@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -511,7 +511,7 @@ def watching(folder: Path, exporter: int) -> Iterator[Watch | None]:
         hook.server_close()
 
 
-def prepare(home: Path, vendors: soak_vendors.Vendors) -> Stage:
+def prepare(home: Path, vendors: soak_vendors.Vendors, marketplace: Sequence[str] = MARKETPLACE) -> Stage:
     """A LITGO_HOME with a simulated marketplace that has lived through `litgo demo`; nothing runs yet."""
     settings = {name.upper() for name in Settings.model_fields}
     ports = {name: free_port() for name in ("DAGSTER_PORT", "MLFLOW_PORT", "EXPORTER_PORT")}
@@ -525,7 +525,7 @@ def prepare(home: Path, vendors: soak_vendors.Vendors) -> Stage:
     stage = Stage(home, environment, ports)
     with (home / "demo.txt").open("w") as output:
         subprocess.run(
-            [*LITGO, "demo", *MARKETPLACE], env=environment, cwd=PROJECT, stdout=output, stderr=output, check=True
+            [*LITGO, "demo", *marketplace], env=environment, cwd=PROJECT, stdout=output, stderr=output, check=True
         )
     done = subprocess.run(
         [*LITGO, "exec", "--", sys.executable, "-c", SETUP],

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
-from litgo_pipelines.resources.openai import OpenAI
+from litgo_pipelines.resources.openai import DIMENSIONS, OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
 from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once, table_metadata
@@ -48,7 +48,7 @@ class TextsConfig(AsOfConfig):
     retry_policy=RETRY,
     description="Vectors of every text of a waiting case and of lawyers' concluded cases and curricula: by the local "
     "models always, then, masked, by OpenAI where configured. A text is embedded once; each batch is committed. The "
-    "next run requests what OpenAI missed.",
+    "next run requests what OpenAI missed, and deletes what it made for who does not consent any more.",
     metadata={"dagster/table_name": "litgo.text_embeddings"},
 )
 @permanent_fails_once
@@ -64,7 +64,7 @@ def text_embeddings(
     from litgo_pipelines.embeddings.bert import UnknownModel
     from litgo_pipelines.embeddings.models import USE, load
     from litgo_pipelines.embeddings.remote import embed_remote
-    from litgo_pipelines.embeddings.store import KINDS, Embedded, embed_missing
+    from litgo_pipelines.embeddings.store import KINDS, Embedded, embed_missing, forget_withdrawn
 
     as_of = config.instant()
     kinds = ["case"] if config.waiting_only else KINDS
@@ -88,6 +88,8 @@ def text_embeddings(
         except UnknownModel as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         run(encoder.name, lambda connection, encoder=encoder, **how: embed_missing(connection, encoder, as_of, **how))
+    with postgres.session() as connection:  # whether or not OpenAI is still asked for anything
+        forgotten = forget_withdrawn(connection, list(DIMENSIONS), waiting_only=config.waiting_only)
     if openai.configured:
         try:
             _ = openai.dimension
@@ -104,7 +106,13 @@ def text_embeddings(
     with postgres.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT model, count(*) FROM litgo.text_embeddings GROUP BY model")
         stored = dict(cursor.fetchall())
-    return dg.MaterializeResult(metadata={"as_of": as_of.isoformat(), **pictures(found, stored)})
+    return dg.MaterializeResult(
+        metadata={
+            "as_of": as_of.isoformat(),
+            **pictures(found, stored),
+            "consent withdrawn, vectors deleted": forgotten,
+        }
+    )
 
 
 def _sensitive(postgres: Postgres, as_of: datetime) -> Callable[[str], bool]:

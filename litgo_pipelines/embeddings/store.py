@@ -339,6 +339,19 @@ def withhold_said(connection: Connection, texts: Sequence[Text], as_of: datetime
     return in_transaction(connection, work) if texts else Counter()
 
 
+def forget_withdrawn(connection: Connection, models: Sequence[str], *, waiting_only: bool = False) -> int:
+    """Delete a service's vectors of texts whose person does not consent any more, and say how many there were.
+
+    `waiting_only`: of cases that wait for offers; else of everybody's texts, whatever became of the case.
+    """
+
+    def work(cursor: Cursor) -> int:
+        cursor.execute(sql(PACKAGE, "forget_withdrawn.sql"), {"models": sorted(models), "waiting_only": waiting_only})
+        return int(cursor.rowcount)
+
+    return in_transaction(connection, work)
+
+
 def _count_withheld(cursor: Cursor, found: Counter[str]) -> Counter[str]:
     add(cursor, [count("openai_withheld_total", n, use="embedding", reason=reason) for reason, n in found.items() if n])
     return +found

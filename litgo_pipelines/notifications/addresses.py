@@ -8,6 +8,7 @@ import re
 import unicodedata
 from email.errors import MessageError
 from email.headerregistry import Address
+from functools import lru_cache
 
 LONGEST, LONGEST_LOCAL = 254, 64  # RFC 5321
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -48,6 +49,7 @@ def digest(checked: str) -> str:
     return hashlib.sha256(checked.strip().lower().encode()).hexdigest()
 
 
+@lru_cache(1000)  # most people's domain is one of a few
 def _domain(domain: str) -> str:
     import idna
 

@@ -34,6 +34,7 @@ NO_ADDRESS = "an e-mail address in the profile that is none"
 SHORT_WAIT = 10.0  # seconds per run stays for the next attempt
 LEASE = 60.0  # seconds, beyond the deadline of the call that is under way
 WORKERS = 16  # requests under way
+TOGETHER = 0.01  # seconds an answer waits for others to share its transaction with
 BATCH = 64
 
 
@@ -202,7 +203,8 @@ class Deliverer:
                 send = self._push if attempt.channels[0] == "push" else self._mail
                 running[pool.submit(send, attempt.delivery, attempt.said, pdfs)] = attempt
             done, attempts = [], []
-            for call in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+            wait(running, return_when=FIRST_COMPLETED)
+            for call in wait(running, TOGETHER).done:
                 outcome = self._outcome(running.pop(call), call)
                 if isinstance(outcome, Attempt):
                     attempts.append(outcome)

@@ -1,9 +1,23 @@
 -- One suppression list as it was read: who is on it, who is not any more. For who is new, what SendGrid had accepted in
--- the three days before and did not deliver goes back to the outbox; the team hears of each person once.
-WITH read AS MATERIALIZED (
+-- the three days before and did not deliver goes back to the outbox; the team hears of each person once. An erased
+-- person's address is left out, unless somebody else has it now.
+WITH told_of AS MATERIALIZED (
     SELECT DISTINCT ON (digest) digest, since
     FROM unnest(%(digests)s::text[], %(since)s::timestamptz[]) AS r (digest, since)
     ORDER BY digest, since DESC
+),
+erased AS MATERIALIZED (
+    SELECT r.digest FROM told_of r
+    JOIN litgo.tombstones t ON t.kind = 'address' AND t.digest = sha256(convert_to(r.digest, 'UTF8'))
+),
+read AS MATERIALIZED (
+    SELECT r.digest, r.since FROM told_of r
+    WHERE r.digest NOT IN (SELECT digest FROM erased)
+       OR r.digest IN (
+          SELECT litgo.address_digest(p.email) FROM profiles p
+          WHERE EXISTS (SELECT FROM erased) AND p.email IS NOT NULL
+            AND NOT EXISTS (
+                SELECT FROM litgo.tombstones t WHERE t.kind = 'person' AND t.digest = litgo.subject_digest(p.id)))
 ),
 gone AS (
     DELETE FROM litgo.mail_suppressions s

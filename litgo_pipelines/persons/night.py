@@ -50,7 +50,7 @@ def replay(connection: Connection, where: Places, at: datetime) -> int:
 
 
 def _buried(cursor: Cursor) -> frozenset[bytes]:
-    cursor.execute("SELECT digest FROM litgo.tombstones WHERE kind <> 'text'")
+    cursor.execute("SELECT digest FROM litgo.tombstones WHERE kind NOT IN ('text', 'address')")
     return frozenset(bytes(digest) for (digest,) in cursor.fetchall())
 
 

@@ -14,6 +14,7 @@ import sys
 import litgo_pipelines
 
 LATE = (
+    "httpx2",
     "lightgbm",
     "matplotlib.pyplot",
     "mlflow.tracking",
@@ -22,7 +23,9 @@ LATE = (
     "psycopg2.extras",
     "scipy.sparse",
     "sqlalchemy",
+    "tenacity",
 )
+OPENAI = ("openai", "openai.resources.chat", "openai.resources.embeddings")  # a second, where a key says it is used
 NOT_OF_RUNS = ("cli", "tools", "runtime", "simulation")
 
 
@@ -30,7 +33,8 @@ def import_all() -> list[str]:
     """Import what runs need; the modules that could not be, as an extra is not installed."""
     missing = []
     ours = (module.name for module in pkgutil.walk_packages(litgo_pipelines.__path__, "litgo_pipelines."))
-    for name in (*LATE, *(name for name in ours if name.split(".")[1] not in NOT_OF_RUNS)):
+    late = (*LATE, *OPENAI) if os.environ.get("OPENAI_API_KEY") else LATE
+    for name in (*late, *(name for name in ours if name.split(".")[1] not in NOT_OF_RUNS)):
         try:
             importlib.import_module(name)
         except ImportError:

@@ -1,5 +1,6 @@
 """OpenAI's vectors over real HTTP on loopback: what leaves, what is accepted, what an outage or a kill costs."""
 
+import hashlib
 import json
 import math
 import signal
@@ -14,16 +15,25 @@ from zlib import crc32
 import dagster as dg
 import numpy as np
 import pytest
+from openai import APIStatusError  # noqa: F401  # what is timed below is not this import
 
 from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.embeddings.assets import LocalEmbeddings, text_embeddings
 from litgo_pipelines.embeddings.checks import openai_has_every_text
 from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder
 from litgo_pipelines.embeddings.remote import HARMLESS, embed_remote
-from litgo_pipelines.embeddings.store import Embedded, count_missing, embed_missing
+from litgo_pipelines.embeddings.store import Embedded, count_missing, embed_missing, forget_withdrawn
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.resources.external_service import ServiceFailure
-from litgo_pipelines.resources.openai import INPUT_TOKENS, INPUTS, REQUEST_TOKENS, OpenAI, requests, shortened
+from litgo_pipelines.resources.openai import (
+    DIMENSIONS,
+    INPUT_TOKENS,
+    INPUTS,
+    REQUEST_TOKENS,
+    OpenAI,
+    requests,
+    shortened,
+)
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import Fault, FaultServer, Handler
@@ -187,14 +197,48 @@ def test_an_answer_that_lies_is_refused(fault: Fault) -> None:
     ],
 )
 def test_every_fault_ends_in_time_with_its_reason(fault: Fault, reason: str, attempts: int) -> None:
+    patience = {"timeout_seconds": 0.4} if reason == "timeout" else {"timeout_seconds": 5.0, "deadline_seconds": 15.0}
     with FaultServer(fault) as server:
-        assert failed(openai(server, timeout_seconds=0.4)) == (reason, attempts)
+        assert failed(openai(server, **patience)) == (reason, attempts)
 
 
 def test_nobody_listens_and_a_certificate_nobody_trusts(tmp_path: Path) -> None:
     assert failed(openai(faults.refusing_url())) == ("unavailable", 3)
     with FaultServer(vectors, certificate=faults.self_signed(tmp_path / "server.pem")) as server:
         assert failed(openai(server)) == ("certificate", 1)
+
+
+def test_openais_client_sends_once_whatever_the_answer_asks_for() -> None:
+    """Its own retries are off, and it follows no redirect: both are the policy's."""
+    with FaultServer(faults.status(500, X_Should_Retry="true")) as server:
+        assert failed(openai(server)) == ("unavailable", 3)
+        assert [request.headers["accept-encoding"] for request in server.requests] == ["identity"] * 3
+        assert len({request.body for request in server.requests}) == 1
+    with FaultServer(vectors) as other, FaultServer(faults.status(307, Location=f"{other.url}/v1")) as server:
+        assert failed(openai(server)) == ("rejected", 1)
+        assert (len(server.requests), other.requests) == (1, [])
+
+
+@pytest.mark.parametrize("key", ["secret\n", "secret–é"])
+def test_a_key_that_cannot_be_sent_is_not_told(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with FaultServer(vectors) as server, pytest.raises(ValueError, match="cannot be sent") as caught:
+        openai(server).embed(["multa"])
+    assert "secret" not in str(caught.value)
+    assert server.requests == []
+
+
+def test_openais_client_writes_nothing_of_what_is_asked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_LOG", "debug")
+    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", "openai")
+    with FaultServer(vectors) as server:
+        openai(server).embed(["segredo"])
+    for told in (caplog.text, *capfd.readouterr()):
+        assert "segredo" not in told
+        assert "test-key" not in told
 
 
 def test_nothing_that_names_a_person_leaves(database_url: str) -> None:
@@ -299,6 +343,60 @@ def test_what_must_stay_never_leaves(database_url: str, why: str) -> None:
     connection.close()
     reasons = {"text": "text", "health": "text", "no_consent": "no_consent", "not_asked": "no_consent"}
     assert counted_withheld(database_url) == {("embedding", reasons.get(why, "area")): found.withheld}
+
+
+WITHDRAWN = {
+    "a client's waiting case": ("UPDATE profiles SET ai_consent = {} WHERE id = '{client}'", {"waiting"}),
+    "a client's concluded case": ("UPDATE profiles SET ai_consent = {} WHERE id = '{concluded}'", {"concluded"}),
+    "a client's case that is neither": ("UPDATE profiles SET ai_consent = {} WHERE id = '{assigned}'", {"assigned"}),
+    "a lawyer's curriculum": ("UPDATE profiles SET ai_consent = {} WHERE id = '{lawyer}'", {"stated", "opinion"}),
+    "one of two with the same text": ("UPDATE profiles SET ai_consent = {} WHERE id = '{twin}'", {"both"}),
+}
+
+
+@pytest.mark.parametrize("answer", ["false", "NULL"])
+@pytest.mark.parametrize("who", WITHDRAWN)
+def test_consent_withdrawn_takes_the_vectors_away_and_leaves_the_local_ones(
+    database_url: str, who: str, answer: str
+) -> None:
+    texts = ("waiting", "concluded", "assigned", "stated", "opinion", "both")
+    with connect(database_url) as connection:
+        market = Marketplace(connection, AS_OF)
+        people = {name: market._insert("profiles") for name in ("client", "concluded", "assigned", "twin", "other")}
+        people["lawyer"] = market.lawyer(curriculo_json={"resumo": "stated", "pareceres": [{"texto": "opinion"}]})
+        market.case(client_id=people["client"], description="waiting")
+        ended = market.case(client_id=people["concluded"], description="concluded", status="closed")
+        market.contract(ended, people["lawyer"], status="closed")
+        market.case(client_id=people["assigned"], description="assigned", status="assigned")
+        for owner in ("twin", "other"):
+            market.case(client_id=people[owner], description="both")
+        market.everyone_consents()
+    every = [bytes.fromhex(hashlib.sha256(text.encode()).hexdigest()) for text in texts]
+    models = [*DIMENSIONS, USE]
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO litgo.text_embeddings (text_hash, model, dimension, vector, as_of) "
+            "SELECT h, m, 1, '\\x00000000', now() FROM unnest(%s) h, unnest(%s) m",
+            (every, models),
+        )
+
+    def gone(*, waiting_only: bool) -> set[str]:
+        connection = open_connection(database_url)
+        try:
+            forget_withdrawn(connection, list(DIMENSIONS), waiting_only=waiting_only)
+        finally:
+            connection.close()
+        left = rows(database_url, "SELECT text_hash, array_agg(model) FROM litgo.text_embeddings GROUP BY 1")
+        held = {bytes(hashed): set(found) for hashed, found in left}
+        assert all(USE in held[hashed] for hashed in every)
+        assert {len(found) for found in held.values()} <= {1, len(models)}
+        return {text for text, hashed in zip(texts, every, strict=True) if len(held[hashed]) == 1}
+
+    assert gone(waiting_only=False) == set()
+    statement, expected = WITHDRAWN[who]
+    execute(database_url, statement.format(answer, **people))
+    assert gone(waiting_only=True) == expected & {"waiting", "both"}
+    assert gone(waiting_only=False) == expected
 
 
 def counted_withheld(url: str) -> dict[tuple[str, str], float]:

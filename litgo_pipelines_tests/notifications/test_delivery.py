@@ -13,7 +13,7 @@ import pytest
 
 from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.notifications import queue
-from litgo_pipelines.notifications.delivery import Deliverer
+from litgo_pipelines.notifications.delivery import WORKERS, Deliverer
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.sendgrid import SendGrid
@@ -366,21 +366,22 @@ def test_two_deliverers_at_once_and_a_hundred_people(world: World) -> None:
 
 
 def test_what_there_is_no_time_for_is_let_go(world: World) -> None:
-    """Eight are under way when the time is up and are waited for; the others are nobody's."""
+    """WORKERS are under way when the time is up and are waited for; the others are nobody's."""
 
     def slowly(handler: faults.Handler) -> None:
         handler.pause(0.6)
         PUSHED(handler)
 
-    for i in range(12):
+    many = WORKERS + 4
+    for i in range(many):
         world.offer(world.person(token=f"token-{i}"))
     world.push.faults = (slowly,)
     world.deliver(seconds=0.5)
     assert world.let_leases_pass() == 0
-    assert len(world.push.requests) == world.statuses().count("accepted") <= 8
+    assert len(world.push.requests) == world.statuses().count("accepted") <= WORKERS
     world.deliver()
-    assert world.statuses() == ["accepted"] * 12
-    assert len({request.json()["idempotency_key"] for request in world.push.requests}) == 12
+    assert world.statuses() == ["accepted"] * many
+    assert len({request.json()["idempotency_key"] for request in world.push.requests}) == many
 
 
 def test_a_dead_letter_that_is_let_go_again_comes_first(world: World) -> None:

@@ -15,10 +15,13 @@ from sqlalchemy.engine import make_url
 from litgo_pipelines.database import connect, open_connection, roles, session_lock
 from litgo_pipelines.matching.batch import LOCK as MATCHING
 from litgo_pipelines.models import registry
+from litgo_pipelines.notifications import suppressions
+from litgo_pipelines.notifications.addresses import digest
 from litgo_pipelines.persons import erase, export, keys, night, tombstones
 from litgo_pipelines.persons.erase import Places
 from litgo_pipelines.persons.held import HELD, KNOWN, NOBODY
 from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.sendgrid import Suppressed
 from litgo_pipelines_tests.support import until
 from litgo_pipelines_tests.worlds.lifecycle import SERVED, mlflow
 from litgo_pipelines_tests.worlds.persons import AT, RESUME, TEXT, People, fill, hashed
@@ -162,6 +165,35 @@ def test_nothing_is_left_and_nobody_else_loses_anything(database_url: str, tmp_p
         (f"snapshots/{snapshot.name}", snapshot.stem)
     ]
     assert not list((tmp_path / "models" / "triage").iterdir())
+
+
+@pytest.mark.parametrize("deleted_there", [False, True])
+def test_a_vendors_list_does_not_bring_an_erased_address_back(
+    database_url: str, tmp_path: Path, deleted_there: bool
+) -> None:
+    """Every hour SendGrid's list still names it, whether or not the marketplace has deleted the person too."""
+    people = fill(database_url, tmp_path)
+    listed = [Suppressed(email, AT) for email in (" ZULEICA@example.com", "outra@example.com")]
+
+    def polled() -> set[str]:
+        with connect(database_url) as connection, connection.cursor() as cursor:
+            suppressions._write(cursor, "spam_reports", listed, AT)
+        rows = ask(database_url, "SELECT digest FROM litgo.mail_suppressions WHERE list = 'spam_reports'")
+        return {digest for (digest,) in rows}
+
+    zuleica, other = digest("zuleica@example.com"), digest("outra@example.com")
+    assert polled() == {zuleica, other}
+    erased(database_url, people.client, tmp_path)
+    if deleted_there:
+        for table in ("reviews", "contracts", "case_matches", "offers"):
+            ask(database_url, f"DELETE FROM {table}")
+        ask(database_url, "DELETE FROM cases WHERE client_id = %s", (people.client,))
+        ask(database_url, "DELETE FROM profiles WHERE id = %s", (people.client,))
+    for _ in range(2):
+        assert polled() == {other}
+    assert ask(database_url, "SELECT count(*) FROM litgo.outbox WHERE kind = 'address_bad'") == [(1,)]
+    ask(database_url, "INSERT INTO profiles (id, email) VALUES (gen_random_uuid(), 'Zuleica@Example.com ')")
+    assert polled() == {zuleica, other}, "somebody else has the address now"
 
 
 def test_who_asked_when_and_what_went_is_recorded_without_the_person(database_url: str, tmp_path: Path) -> None:
