@@ -427,11 +427,11 @@ def test_killed_in_the_middle_everything_arrives_and_only_emails_twice(world: Wo
     world.push.faults = (PUSHED, PUSHED, *[faults.hang] * 28)
     world.mail.faults = (MAILED, MAILED, *[faults.hang] * 28)
     child = Child(deliver_patiently, world.url, world.push.url, world.mail.url)
-    until(lambda: len(world.push.requests) + len(world.mail.requests) >= 12, 120, "requests to be killed in")
+    until(lambda: len(world.push.requests) + len(world.mail.requests) >= 4 + WORKERS, 120, "requests to be killed in")
     child.kill()
     assert child.wait() == -signal.SIGKILL
     pushed, mailed = [list(server.requests) for server in (world.push, world.mail)]
-    assert len(pushed) + len(mailed) == 12  # 4 answered, 8 under way
+    assert len(pushed) + len(mailed) == 4 + WORKERS  # answered, and under way
     assert Counter(world.statuses()) == {"accepted": 4, "pending": 26}
     world.push.faults, world.mail.faults = (PUSHED,), (MAILED,)
     world.deliver()
