@@ -91,10 +91,7 @@ def text_embeddings(
     with postgres.session() as connection:  # whether or not OpenAI is still asked for anything
         forgotten = forget_withdrawn(connection, list(DIMENSIONS), waiting_only=config.waiting_only)
     if openai.configured:
-        try:
-            _ = openai.dimension
-        except ValueError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        _known_model(openai)
         patience = PATIENCE if config.waiting_only else None
         stays = _sensitive(postgres, as_of)
         run(
@@ -113,6 +110,13 @@ def text_embeddings(
             "consent withdrawn, vectors deleted": forgotten,
         }
     )
+
+
+def _known_model(openai: OpenAI) -> None:
+    try:
+        _ = openai.dimension
+    except ValueError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 def _sensitive(postgres: Postgres, as_of: datetime) -> Callable[[str], bool]:
