@@ -265,12 +265,7 @@ class Deliverer:
             for each in attempts
         ]
         cursor.execute(
-            "UPDATE litgo.deliveries d SET attempts = d.attempts + 1, channel = a.channel, in_doubt = a.channel, "
-            "in_doubt_since = coalesce(d.in_doubt_since, %(at)s), push_key = a.push_key, "
-            "lease_until = clock_timestamp() + a.lease * interval '1 second' "
-            "FROM unnest(%(ids)s::uuid[], %(channels)s::text[], %(keys)s::uuid[], %(leases)s::float8[]) "
-            "AS a (id, channel, push_key, lease) "
-            "WHERE d.delivery_id = a.id AND d.claimed_by = %(token)s RETURNING d.delivery_id::text",
+            sql(PACKAGE, "begin.sql"),
             {
                 "at": self.clock(),
                 "ids": [identifier for identifier, *_ in rows],
@@ -398,11 +393,13 @@ class Deliverer:
             return found
         at = self.clock()
         cursor.execute(
-            "UPDATE litgo.deliveries d SET status = 'accepted', finished_at = %s, provider_id = a.provider_id, "
-            "reason = NULL, in_doubt = NULL, in_doubt_since = NULL, claimed_by = NULL, lease_until = NULL "
-            "FROM unnest(%s::uuid[], %s::text[]) AS a (id, provider_id) "
-            "WHERE d.delivery_id = a.id AND d.claimed_by = %s RETURNING d.delivery_id::text",
-            (at, [each.delivery.id for each in sent], [each.provider_id for each in sent], self._token),
+            sql(PACKAGE, "accepted.sql"),
+            {
+                "at": at,
+                "ids": [each.delivery.id for each in sent],
+                "provider_ids": [each.provider_id for each in sent],
+                "token": self._token,
+            },
         )
         ours = {identifier for (identifier,) in cursor.fetchall()}
         accepted = [each for each in sent if each.delivery.id in ours]
