@@ -135,9 +135,7 @@ class ExternalService:
 
         return self.call_by(operation, url, ask, read)
 
-    def call_by(
-        self, operation: str, url: str, ask: Callable[[float], Answer], read: Callable[[Answer], T]
-    ) -> T:
+    def call_by(self, operation: str, url: str, ask: Callable[[float], Answer], read: Callable[[Answer], T]) -> T:
         """The same, where a vendor's own client makes the request: `ask(seconds)` sends it once, within that time, and
         raises what `bounded.send` does."""
         import tenacity

@@ -36,6 +36,7 @@ REASONS: dict[str, Reason] = {
     "circuit_open": "skipped",
 }
 MAX_TOKENS = 1_000
+ENDS = "certificate_ends"  # of the server, beside a response
 OF_THE_CONNECTION = ("host", "connection", "content-length", "accept-encoding")  # headers that are `send`'s to say
 
 # model → dimension of its vectors
@@ -167,12 +168,14 @@ class OpenAI(dg.ConfigurableResource):
         # Whatever OPENAI_LOG says: what it would write holds what was asked.
         logging.getLogger("openai").setLevel(logging.WARNING)
 
+        url = self.base_url or "https://api.openai.com/v1"
+
         def attempt(seconds: float) -> Answer:
             with openai.DefaultHttpxClient(transport=_transport(seconds, most_bytes), follow_redirects=False) as sender:
                 try:
                     client = openai.OpenAI(
                         api_key=os.environ["OPENAI_API_KEY"],
-                        base_url=self.base_url or "https://api.openai.com/v1",
+                        base_url=url,
                         max_retries=0,
                         timeout=seconds,
                         http_client=sender,
@@ -182,9 +185,9 @@ class OpenAI(dg.ConfigurableResource):
                     response = error.response  # what it means, the policy says
                 except UnicodeError as error:
                     raise ValueError(f"a request that cannot be sent ({type(error).__name__})") from None
-            return Answer(response.status_code, dict(response.headers), response.content)
+            return Answer(response.status_code, dict(response.headers), response.content, response.extensions[ENDS])
 
-        return service.call_by(operation, attempt, read)
+        return service.call_by(operation, url, attempt, read)
 
 
 def _transport(seconds: float, most_bytes: int) -> "httpx2.BaseTransport":
@@ -202,7 +205,12 @@ def _transport(seconds: float, most_bytes: int) -> "httpx2.BaseTransport":
                 headers=headers,
                 content=request.read(),
             )
-            return httpx2.Response(answer.status, headers=dict(answer.headers), content=answer.body)
+            return httpx2.Response(
+                answer.status,
+                headers=dict(answer.headers),
+                content=answer.body,
+                extensions={ENDS: answer.certificate_ends},
+            )
 
     return Transport()
 
