@@ -394,7 +394,8 @@ def test_an_asset_s_backfill_and_run_have_the_limits_of_its_job(servers: dict[st
     one = one.replace("tags: [{", 'tags: [{key: "dagster/partition", value: "one"}, {', 1)
     run = launched(server.ask(one))
     assert server.runs()[run].items() >= limits.items()
-    assert "dagster/max_runtime" not in server.runs()[launched(server.ask(LAUNCH))]
+    of_no_asset = launched(server.ask(LAUNCH))
+    assert "dagster/max_runtime" not in server.runs()[of_no_asset]
 
 
 def test_tries_are_limited(servers: dict[str, Server]) -> None:
