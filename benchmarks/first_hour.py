@@ -157,7 +157,8 @@ def page(url: str, chromium: str | None, folder: Path) -> str:
 def look_at_pages(stranger: Stranger, chromium: str | None) -> None:
     dagster, mlflow, exporter = (f"http://127.0.0.1:{stranger.ports[name]}" for name in PORTS)
     shown = {  # page → what it is there for
-        f"{dagster}/asset-groups": "lawyer_load",
+        f"{dagster}/locations/litgo_pipelines/asset-groups/equity": "offer_distribution",
+        f"{dagster}/locations/litgo_pipelines/jobs": "nightly_equity",
         f"{dagster}/locations/litgo_pipelines/jobs/retraining/runs": "Success",
     }
     models = f"{mlflow}/api/2.0/mlflow/registered-models/search"
