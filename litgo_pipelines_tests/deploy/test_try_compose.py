@@ -12,7 +12,7 @@ from litgo_pipelines.runtime.supervisor import PROJECT
 NEEDED = ("podman", "buildah", "runc", "mmdebstrap", "curl", os.environ.get("PODMAN_COMPOSE", "podman-compose"))
 
 
-@pytest.mark.proof("deploy", "mlflow", "dagster.yaml", "pyproject.toml")
+@pytest.mark.proof("deploy", "mlflow", "litgo_pipelines/runtime/dagster.yaml", "pyproject.toml")
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_the_services_run_in_containers(tmp_path: Path) -> None:
