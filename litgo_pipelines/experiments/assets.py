@@ -256,7 +256,8 @@ def _decision_figures(decision: "ExperimentDecision") -> Metadata:
         "predictive power": decision.predictive_power,
         "Gini, excess of treatment": decision.gini_excess,
     }
-    return {name: value for name, value in found.items() if value is not None}
+    # numpy's floats are floats to Python, and nothing that the event log can write
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def _off_policy_figures(found: "PolicyEvaluation | None") -> Metadata:

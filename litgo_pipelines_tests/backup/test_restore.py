@@ -26,7 +26,7 @@ from litgo_pipelines.persons import erase
 from litgo_pipelines.persons.erase import Places
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
-from litgo_pipelines_tests.worlds import matching, persons
+from litgo_pipelines_tests.worlds import matching, persons, sessions
 from litgo_pipelines_tests.worlds.lifecycle import Life
 from litgo_pipelines_tests.worlds.small_disk import small_disk
 
@@ -93,7 +93,8 @@ def backed_up(of: Databases, home: Path, folder: Path, at: datetime = AT) -> Pat
 
 
 def wipe(of: Databases, home: Path) -> None:
-    """As a new machine is: nothing of ours is left."""
+    """As a new machine is: nothing of ours is left, and nobody is connected."""
+    sessions.close(of.litgo)
     execute(of.litgo, "DROP SCHEMA litgo_source CASCADE", "DROP SCHEMA litgo CASCADE")
     for url in (of.dagster, of.mlflow):
         execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")

@@ -100,6 +100,7 @@ def test_what_a_program_reads_is_json_alone(asked: CliRunner, database_url: str)
         "versions": [{"version": "1", "state": "candidate", "since_entry": 1}],
         "champion": None,
         "frozen": None,
+        "unsealed": ["1"],
     }
     assert [(one["kind"], one["missing"]) for one in read("titular", "ausentes")] == [("case", 1)]
     assert read("triagem", "fila") == []

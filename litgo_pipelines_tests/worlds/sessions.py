@@ -29,3 +29,9 @@ def kept(url: str) -> Iterator[Connection]:
     connections[url] = connection  # the newest last
     while len(connections) > MOST:
         connections.pop(next(iter(connections))).close()
+
+
+def close(url: str) -> None:
+    """For what asks to be alone in the database."""
+    if connection := _kept.__dict__.get("connections", {}).pop(url, None):
+        connection.close()
