@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from litgo_pipelines.cli import backup, contracts, doctor, experiment, model, persons, platform, review
+from litgo_pipelines.cli.session import say
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -16,7 +17,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(f"litgo {version('litgo_pipelines')}")
+        say(f"litgo {version('litgo_pipelines')}")
         raise typer.Exit
 
 

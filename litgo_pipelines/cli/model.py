@@ -93,7 +93,10 @@ def lift_freeze(who: Who, why: Why) -> None:
 
 @model.command("seal")
 def seal_model(
-    version: str, who: Who, why: Why, yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False
+    version: Annotated[str, typer.Argument(help="a model version, like 7", metavar="VERSION")],
+    who: Who,
+    why: Why,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
     """Say that a version registered before the ledger named files is the file it has now; only then it serves."""
     from litgo_pipelines.database import connect

@@ -44,6 +44,7 @@ URLS = {
 def test_each_child_has_the_variables_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SECRETS:
         monkeypatch.setenv(name, "s3cr3t")
+    monkeypatch.delenv("LITGO_TEST_DATABASE_URL", raising=False)  # this suite's own
     environment = {
         **dict.fromkeys(supervisor.URLS, "postgresql://x"),
         "LITGO_HOME": str(tmp_path),

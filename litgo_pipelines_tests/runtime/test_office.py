@@ -31,6 +31,12 @@ PASSWORD = "a long password"
 EVIL = "<script>alert(1)</script> & 'x'"
 
 
+@pytest.fixture(autouse=True)
+def the_page_is_read_when_it_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says how long something waits by the clock, which goes on while other tests run."""
+    monkeypatch.setitem(globals(), "NOW", datetime.now(UTC).replace(microsecond=0))
+
+
 async def dagster(scope: Scope, receive: Receive, send: Send) -> None:
     """What stands behind the doors."""
     await PlainTextResponse("Dagster's own page")(scope, receive, send)
