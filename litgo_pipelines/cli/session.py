@@ -47,7 +47,7 @@ def show(found: object, as_json: bool, text: Callable[[], object]) -> None:
         say(text())
         return
     written = json.dumps(_jsonable(found), ensure_ascii=False, indent=2, allow_nan=False)
-    typer.echo(UNSHOWN.sub(lambda match: f"\\u{ord(match[0]):04x}", written))
+    say(UNSHOWN.sub(lambda match: f"\\u{ord(match[0]):04x}", written))
 
 
 def _jsonable(value: object) -> object:

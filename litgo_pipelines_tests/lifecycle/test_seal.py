@@ -71,7 +71,7 @@ def bundle(folder: Path, metrics: dict[str, Any], **files: str) -> Bundle:
 def kept(mlflow_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> MLflow:
     """A store whose version V is as a retraining registers it; its entry in the ledger is each test's."""
     folder = tmp_path_factory.mktemp("store")
-    shutil.copy(mlflow_stores / "empty.db", folder / "own.db")
+    shutil.copy(mlflow_stores / "template.db", folder / "own.db")
     own = MLflow(tracking_uri=f"sqlite:///{folder / 'own.db'}")
     own.module().create_experiment("litgo-ranker", artifact_location=(folder / "artifacts").as_uri())
     text = scorer.dumps(SERVED)
