@@ -190,6 +190,7 @@ def platform(folder: Path) -> Iterator[str]:
         for each in (url, dagster):
             _create_database(each, base)
         migrate(url)
+        _dagster_home(folder)
         kept = {name for name in os.environ if name.lower() in type(settings()).model_fields}
         for name in kept:
             del os.environ[name]
@@ -197,7 +198,7 @@ def platform(folder: Path) -> Iterator[str]:
             "LITGO_HOME": str(folder),
             "LITGO_DATABASE_URL": url,
             "DAGSTER_DATABASE_URL": dagster,
-            "DAGSTER_HOME": str(_dagster_home(folder)),
+            "DAGSTER_HOME": str(folder / "dagster"),
             "LITGO_DAGSTER_FILES": str(folder / "dagster"),
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
             "EQUITY_FIRST_NIGHT": f"{START - timedelta(days=1):%Y-%m-%d}",

@@ -26,7 +26,7 @@ from litgo_pipelines.experiments import store
 from litgo_pipelines.observability.exporter import Exporter, serving
 from litgo_pipelines.runtime import supervisor
 from litgo_pipelines_tests.support import execute, free_port, until
-from litgo_pipelines_tests.worlds import matching
+from litgo_pipelines_tests.worlds import matching, sessions
 from litgo_pipelines_tests.worlds.compose import load
 from litgo_pipelines_tests.worlds.experiments import PLAN
 from litgo_pipelines_tests.worlds.lifecycle import Life
@@ -169,6 +169,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, mlflow_stores: Path) -> Itera
             with connect(url) as connection, connection.cursor() as cursor:
                 cursor.execute(ROWS)
             supervisor.initialise_dagster(environment)
+            sessions.close(url)  # the matching's
             execute(normalise(url, "postgres"), "CREATE DATABASE filled TEMPLATE litgo")
             yield folder
 
