@@ -34,7 +34,7 @@ proofs: .venv/installed  ## the long proofs whatever their inputs, and the file 
 	$(BIN)/python -m litgo_pipelines_tests.proofs
 
 bench: .venv/installed  ## the ratios of docs/benchmarks.md, on a quiet machine (80 minutes)
-	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity experiments quality_monitor off_policy arm_fairness exporter alert_noise distributed; do $(BIN)/python -m benchmarks.$$name; done
+	for name in equity_nightly matching training_snapshot retraining import_time fair_allocation text_similarity experiments quality_monitor off_policy arm_fairness exporter alert_noise distributed deliveries latency; do $(BIN)/python -m benchmarks.$$name; done
 
 soak: .venv/installed  ## everything at once under 1 case a second, with processes killed, for 20 minutes
 	$(BIN)/python -m benchmarks.soak
