@@ -39,7 +39,7 @@ def demo(environment: dict[str, str]) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=700,
         check=False,
     )
     logs = "".join(p.read_text()[-3000:] for p in Path(environment["LITGO_HOME"], "logs").glob("*.log"))
@@ -81,7 +81,7 @@ def processes_of(home: str) -> dict[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_the_demo_says_what_it_did(demo: str) -> None:
     assert "30 nights" in demo
     assert "Gini 0." in demo
@@ -92,7 +92,7 @@ def test_the_demo_says_what_it_did(demo: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[subprocess.Popen, Path]) -> None:
     process, output = up
     home = environment["LITGO_HOME"]
