@@ -5,6 +5,7 @@ Belongs here: every variable the project reads. Does not belong here: anything t
 
 import json
 import os
+import re
 from datetime import date, datetime
 from functools import cache
 from ipaddress import ip_address
@@ -167,6 +168,9 @@ class Settings(BaseModel):
     retention_long_days: int = Field(default=400, ge=90, description="other runs, dead messages, explanations")
     litgo_backup_folder: Path | None = Field(default=None, description="of nightly backups; unset: none is made")
     litgo_backup_days: int = Field(default=14, ge=1, description="nightly backups are kept; the newest three stay")
+    litgo_traces_endpoint: str | None = Field(
+        default=None, description="OTLP over HTTP, like http://collector:4318/v1/traces; unset: no traces"
+    )
     exporter_refresh_seconds: float = Field(default=10, gt=0, le=300)
 
     @field_validator("equity_first_night")
@@ -197,6 +201,13 @@ class Settings(BaseModel):
     def _encrypted(cls, value: str | None) -> str | None:
         if value and not keeps_secrets(value):
             raise ValueError("a key goes there: https, or http to this machine only")
+        return value
+
+    @field_validator("litgo_traces_endpoint")
+    @classmethod
+    def _collector(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^/\s]+/", value):
+            raise ValueError("the whole address, like http://collector:4318/v1/traces")
         return value
 
     @field_validator("team_emails", mode="before")

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 from uuid import UUID
 
-import dagster as dg
 from pydantic import PrivateAttr
 
 from litgo_pipelines.resources.bounded import Answer
@@ -31,6 +30,7 @@ from litgo_pipelines.resources.external_service import (
     TransientFailure,
     json_of,
 )
+from litgo_pipelines.resources.vendor import VendorResource
 
 T = TypeVar("T")
 CUSTOM_FIELD = "litgo_transaction"
@@ -105,7 +105,7 @@ class EnvelopeGone(PermanentFailure):
     """There is no such envelope, or it is not this account's: nobody will sign it."""
 
 
-class DocuSign(dg.ConfigurableResource):
+class DocuSign(VendorResource):
     """The private key (PEM) is not a field, for Dagster shows a resource's fields: DOCUSIGN_PRIVATE_KEY at the call.
 
     `base_url`: the account's REST base, without /v2.1; `timeout_seconds` is for one attempt, `deadline_seconds` for
@@ -141,6 +141,7 @@ class DocuSign(dg.ConfigurableResource):
                 self.database_url,
                 self.fallback_enabled,
                 refusal=refusal,
+                run_id=self._run_id,
             )
         return self._service
 

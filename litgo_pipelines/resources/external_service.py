@@ -21,6 +21,7 @@ from urllib.parse import urlencode, urlsplit
 
 from litgo_pipelines.database import DatabaseUnavailable, sql
 from litgo_pipelines.observability.metrics import ADD, Delta, columns, count, observe
+from litgo_pipelines.resources import tracing
 from litgo_pipelines.resources.bounded import Answer, AnswerTooLarge, BriefDatabase, CertificateNotTrusted, send
 from litgo_pipelines.resources.circuit_breaker import Admission, CircuitBreaker
 
@@ -95,7 +96,7 @@ class Refusal:
 class ExternalService:
     """One external service under the policy. `deadline_seconds` bounds a call with its retries and waits;
     `database_url`: None, without breaker and metrics; `refusal`: how the service names its errors. The other figures
-    are for tests."""
+    are for tests; `run_id`: of the run that asks."""
 
     service: str
     timeout_seconds: float
@@ -107,6 +108,7 @@ class ExternalService:
     breaker_threshold: int = 5
     breaker_pause_seconds: float = 30.0
     refusal: Callable[[Answer], Refusal] = lambda answer: Refusal()
+    run_id: str | None = None
     log: Any = field(default_factory=lambda: logging.getLogger(__name__))
 
     def call(
@@ -158,6 +160,7 @@ class ExternalService:
             return answer
 
         outcome: str | None = None
+        status: int | None = None
         try:
             result = tenacity.Retrying(
                 stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.deadline_seconds),
@@ -170,12 +173,23 @@ class ExternalService:
             outcome = "ok"
             return result
         except ServiceFailure as failure:
-            outcome, failure.attempts = failure.reason, len(outcomes)
+            outcome, status, failure.attempts = failure.reason, failure.status, len(outcomes)
             failure.args = (f"{self.service} {operation}: {failure} (attempts: {len(outcomes)})",)
             raise
         finally:
             if outcome:
-                self._count(operation, outcome, outcomes, time.monotonic() - started)
+                seconds = time.monotonic() - started
+                self._count(operation, outcome, outcomes, seconds)
+                tracing.called(
+                    self.service,
+                    operation,
+                    url,
+                    run_id=self.run_id,
+                    outcome=outcome,
+                    status=status,
+                    attempts=outcomes,
+                    seconds=seconds,
+                )
 
     def with_fallback(self, call: Callable[[], T], fallback: Callable[[ServiceFailure], T]) -> T:
         """What `call` gives; when it failed and fallbacks are on, what `fallback` gives, counted and logged."""

@@ -6,16 +6,16 @@ Optional: without ONESIGNAL_API_KEY and an app id nothing here is called. Words,
 import os
 from typing import Any
 
-import dagster as dg
 from pydantic import PrivateAttr
 
 from litgo_pipelines.resources.bounded import Answer
 from litgo_pipelines.resources.external_service import ExternalService, json_of
+from litgo_pipelines.resources.vendor import VendorResource
 
 MOST_BYTES = 2**16  # of an answer, which has a few hundred
 
 
-class OneSignal(dg.ConfigurableResource):
+class OneSignal(VendorResource):
     """The key is not a field, for Dagster shows a resource's fields: it is read from ONESIGNAL_API_KEY at the call.
 
     One HTTP request per call: the outbox repeats, in its own rows, and knows after each whether it may have arrived.
@@ -41,7 +41,12 @@ class OneSignal(dg.ConfigurableResource):
     def service(self) -> ExternalService:
         if self._service is None:
             self._service = ExternalService(
-                "onesignal", self.timeout_seconds, self.deadline_seconds, self.database_url, attempts=1
+                "onesignal",
+                self.timeout_seconds,
+                self.deadline_seconds,
+                self.database_url,
+                attempts=1,
+                run_id=self._run_id,
             )
         return self._service
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import dagster as dg
 from pydantic import PrivateAttr
 
 from litgo_pipelines.resources.bounded import Answer, send
 from litgo_pipelines.resources.external_service import MOST_BYTES, ExternalService, ServiceFailure, json_of
+from litgo_pipelines.resources.vendor import VendorResource
 
 if TYPE_CHECKING:
     import httpx2
@@ -57,7 +57,7 @@ class OpenAIFailed(RuntimeError):
         self.reason: Reason = reason
 
 
-class OpenAI(dg.ConfigurableResource):
+class OpenAI(VendorResource):
     """The key is not a field, for Dagster shows a resource's fields: it is read from OPENAI_API_KEY at the call.
 
     `timeout_seconds` is for one attempt, `deadline_seconds` for all; `database_url`: where breaker and metrics are.
@@ -81,7 +81,12 @@ class OpenAI(dg.ConfigurableResource):
     def service(self) -> ExternalService:
         if self._service is None:
             self._service = ExternalService(
-                "openai", self.timeout_seconds, self.deadline_seconds, self.database_url, self.fallback_enabled
+                "openai",
+                self.timeout_seconds,
+                self.deadline_seconds,
+                self.database_url,
+                self.fallback_enabled,
+                run_id=self._run_id,
             )
         return self._service
 

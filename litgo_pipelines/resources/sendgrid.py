@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 from urllib.parse import urlencode
 
-import dagster as dg
 from pydantic import PrivateAttr
 
 from litgo_pipelines.resources.bounded import Answer
 from litgo_pipelines.resources.external_service import ExternalService, PermanentFailure, json_of
+from litgo_pipelines.resources.vendor import VendorResource
 
 SENDER_NAME = "LITGO"
 MOST_BYTES = 2**16  # of an answer, which has none
@@ -32,7 +32,7 @@ class Suppressed:
     since: datetime
 
 
-class SendGrid(dg.ConfigurableResource):
+class SendGrid(VendorResource):
     """The key is not a field, for Dagster shows a resource's fields: it is read from SENDGRID_API_KEY at the call.
 
     SendGrid has no idempotency key, so that a call is one HTTP request: who repeats it must know, and count it.
@@ -55,7 +55,12 @@ class SendGrid(dg.ConfigurableResource):
     def service(self) -> ExternalService:
         if self._service is None:
             self._service = ExternalService(
-                "sendgrid", self.timeout_seconds, self.deadline_seconds, self.database_url, attempts=1
+                "sendgrid",
+                self.timeout_seconds,
+                self.deadline_seconds,
+                self.database_url,
+                attempts=1,
+                run_id=self._run_id,
             )
         return self._service
 
