@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks import PROJECT
 from benchmarks.evaluation_page import write_part
 from benchmarks.fair_allocation import least_load
 from benchmarks.olist_marketplace import TIMEZONE, Candidates, Olist, candidates, read, seconds
@@ -36,7 +37,6 @@ from litgo_pipelines.matching.replay import (
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.heuristic import score
 
-PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = PROJECT.parent / "shared" / "data" / "olist"
 CAPACITY = 10.0  # the base: the files say nothing of what a seller could take
 WINDOWS = 12  # of 30 days, one after the other, up to the last case

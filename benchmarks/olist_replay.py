@@ -32,8 +32,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, only its own folder is on the path
 
-from benchmarks import olist_allocation
-from benchmarks.olist_allocation import DEFAULT_FOLDER, PROJECT
+from benchmarks import PROJECT, olist_allocation
+from benchmarks.olist_allocation import DEFAULT_FOLDER
 from benchmarks.olist_marketplace import TIMEZONE, Candidates, Olist, candidates, read
 from benchmarks.olist_report import MODEL, POPULARITY, RECENT, Replay, write_report
 from litgo_pipelines.database import Cursor, connect, libpq, normalise

@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks import PROJECT
 from benchmarks.evaluation_page import write_part
 from litgo_pipelines.models.learners import Recipe, Rows, gain
 from litgo_pipelines.models.metrics import bootstrap, ndcg, paired_difference
 from litgo_pipelines.models.training import Trained, dealt, train
 
-PROJECT = Path(__file__).resolve().parent.parent
 SEEDS = 5
 K = 5
 JUDGED = 0.2

@@ -35,10 +35,10 @@ from urllib.request import urlopen
 import psutil
 import psycopg2
 
-from benchmarks import soak_audit, soak_page, soak_vendors
+from benchmarks import PROJECT, soak_audit, soak_page, soak_vendors
 from litgo_pipelines.database import DatabaseUnavailable, connect, open_connection
 from litgo_pipelines.observability import unattended
-from litgo_pipelines.runtime.supervisor import HOST, PROJECT
+from litgo_pipelines.runtime.supervisor import HOST
 from litgo_pipelines.settings import Settings
 
 LITGO = [sys.executable, "-m", "litgo_pipelines.cli"]

@@ -21,6 +21,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import PROJECT
 from litgo_pipelines.embeddings import similarity as formula
 from litgo_pipelines.embeddings.lexicon import Bags
 from litgo_pipelines.embeddings.models import MINILM, USE, as_texts, load
@@ -28,7 +29,6 @@ from litgo_pipelines.embeddings.quality import described, lay_questions, precisi
 from litgo_pipelines.embeddings.similarity import Space, Texts, mean_of_best
 from litgo_pipelines.intake.text import words
 
-PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = PROJECT.parent / "shared" / "data" / "tj_themes"
 GRID = (0.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0, 1e6)
 LAWYERS, TEXTS_EACH = 300, 10

@@ -5,15 +5,16 @@ own stands at the asset.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable
 from datetime import timedelta
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import Any
 
 import dagster as dg
 
-from litgo_pipelines.database import catalogue
 from litgo_pipelines.jobs import freshness_hours
 from litgo_pipelines.marketplace import schema
 
@@ -74,11 +75,20 @@ def column_schema(table: str) -> dg.TableSchema:
     return dg.TableSchema(
         [
             dg.TableColumn(
-                column.name,
-                column.type,
-                description=column.comment or None,
-                constraints=dg.TableColumnConstraints(nullable=not column.required),
+                column["name"],
+                column["type"],
+                description=column["description"],
+                constraints=dg.TableColumnConstraints(nullable=column["nullable"]),
             )
-            for column in catalogue.columns(name)
+            for column in _our_tables()[name]
         ]
     )
+
+
+@cache
+def _our_tables() -> dict[str, list[dict[str, Any]]]:
+    """Table → its columns in order, as the generator of the file found them in a migrated database."""
+    tables: dict[str, list[dict[str, Any]]] = json.loads(
+        files("litgo_pipelines.database").joinpath("columns.json").read_text(encoding="utf-8")
+    )
+    return tables

@@ -14,6 +14,8 @@ import pytest
 
 from litgo_pipelines.database import DatabaseUnavailable, libpq, normalise
 
+PROJECT = Path(__file__).resolve().parent.parent  # the checkout
+
 
 def execute(url: str, *statements: str) -> None:
     """Run statements outside a transaction, as CREATE DATABASE and ALTER SYSTEM need."""

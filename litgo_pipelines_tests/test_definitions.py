@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from litgo_pipelines import asset_specs
-from litgo_pipelines.database import catalogue, connect
+from litgo_pipelines.database import connect
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.equity.assets import DISTRIBUTION_SOURCES, LOAD_SOURCES
 from litgo_pipelines.jobs import BY_HAND
@@ -16,6 +16,7 @@ from litgo_pipelines.marketplace.schema import TABLES
 from litgo_pipelines.models.learners import KINDS, Recipe
 from litgo_pipelines.models.training_data import file_schema
 from litgo_pipelines.steps import Columns, column_lineage, require_filled_in, table_metadata
+from litgo_pipelines.tools import columns_file
 
 # Assets of the database that make no table: files, MLflow's entries, rows of the marketplace.
 NO_TABLE = {
@@ -74,69 +75,29 @@ def test_an_asset_that_writes_a_table_shows_its_columns(repository: dg.Repositor
                 assert str(table).startswith(("litgo.", "litgo_source.")), name
 
 
-def test_the_columns_read_from_the_migrations_are_those_of_a_database(database_url: str) -> None:
-    """Every table of ours: names in order, types, and whether a value is required."""
+def test_the_columns_shown_are_those_of_a_database(database_url: str) -> None:
     with connect(database_url) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.relname, a.attname, a.atttypid::regtype::text, a.attnotnull FROM pg_class c "
-            "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
-            "WHERE c.relnamespace = 'litgo'::regnamespace AND c.relkind = 'r' ORDER BY c.relname, a.attnum"
-        )
-        there: dict[str, list[tuple[str, str, bool]]] = {}
-        for table, *column in cursor.fetchall():
-            there.setdefault(table, []).append(tuple(column))
-        there.pop("schema_migrations", None)  # the migrations' own, which none of them makes
-        read = {
-            table: [(column.name, column.type.split("(")[0], column.required) for column in catalogue.columns(table)]
-            for table in there
-        }
-        cursor.execute(
-            "SELECT t, t::regtype::text FROM unnest(%s::text[]) AS t",
-            (sorted({kind for table in read.values() for _, kind, _ in table}),),
-        )
-        named = dict(cursor.fetchall())
-    assert {table: [(n, named[kind], r) for n, kind, r in columns] for table, columns in read.items()} == there
-    assert len(there) > 40
+        there = columns_file.read(cursor)
+    assert columns_file.FILE.read_text(encoding="utf-8") == there, (
+        "litgo exec -- python -m litgo_pipelines.tools.columns_file"
+    )
 
 
-def test_a_migration_of_another_shape_is_read_too() -> None:
-    lines = (
-        "a int,  -- first, of two",
-        "               -- lines",
-        "    b numeric(4, 3) NOT NULL,",
-        "    PRIMARY KEY (a)",
-    )
-    body = "\n".join(lines)
-    made = catalogue._created(catalogue._items(body))
-    assert made == (
-        catalogue.Column("a", "int", True, "first, of two lines"),
-        catalogue.Column("b", "numeric(4, 3)", True),
-    )
-    (statement,) = catalogue._statements(
-        "ALTER TABLE litgo.x  -- why; so\n    ADD COLUMN IF NOT EXISTS c text,\n    ALTER COLUMN b DROP NOT NULL,\n"
-        "    ALTER a TYPE bigint USING a::bigint, DROP COLUMN d;\n"
-    )
-    actions = catalogue._ALTER.match(statement)
-    assert actions is not None
-    changed = catalogue._altered((*made, catalogue.Column("d", "text", False)), catalogue._items(actions[2]))
-    assert [(c.name, c.type, c.required) for c in changed] == [
-        ("a", "bigint", True),
-        ("b", "numeric(4, 3)", False),
-        ("c", "text", False),
-    ]
+def made_by(table: str) -> set[str]:
+    return {column.name for column in asset_specs.column_schema(table).columns}
 
 
 @pytest.mark.parametrize(
     ("sources", "made"),
     [
-        (LOAD_SOURCES, {column.name for column in catalogue.columns("equity_history")}),
-        (DISTRIBUTION_SOURCES, {column.name for column in catalogue.columns("offer_distribution")}),
+        (LOAD_SOURCES, made_by("litgo.equity_history")),
+        (DISTRIBUTION_SOURCES, made_by("litgo.offer_distribution")),
         (columns.SOURCES, set(file_schema().names)),
     ],
 )
 def test_lineage_names_columns_that_are_there(sources: Columns, made: set[str]) -> None:
     upstream = {**{table: set(known) for table, known in TABLES.items()}}
-    upstream["lawyer_load"] = {column.name for column in catalogue.columns("equity_history")}
+    upstream["lawyer_load"] = made_by("litgo.equity_history")
     assert set(sources) <= made
     for deps in column_lineage(sources).deps_by_column.values():
         assert deps

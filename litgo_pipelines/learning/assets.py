@@ -21,8 +21,7 @@ from litgo_pipelines.database import advisory_lock
 from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.retrainings import Retraining, StepMissing
-from litgo_pipelines.observability import heartbeat, progress
-from litgo_pipelines.observability.heartbeat import Heartbeat
+from litgo_pipelines.observability import progress
 from litgo_pipelines.observability.plots import embedded
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
@@ -356,7 +355,7 @@ def model_evaluation(
     if result is None:
         other = champion if champion is None or champion.version != version else None  # promoted by hand, unjudged
         with (
-            Heartbeat(context.log.info, "evaluation") as beat,
+            progress.Heartbeat(context.log.info, "evaluation") as beat,
             postgres.connect() as connection,
             connection.cursor() as cursor,
         ):
@@ -404,7 +403,7 @@ def sweep_configurations(
     mlflow.probe()
     try:
         tried = [(setting, config.with_values(setting)) for setting in sweep.grid(config.values)]
-        with Heartbeat(context.log.info, f"sweep of {len(tried)} configurations") as beat:
+        with progress.Heartbeat(context.log.info, f"sweep of {len(tried)} configurations") as beat:
             found = sweep.sweep(training_data.read_rows(path, "train"), tried, say=beat.at)
     except (NothingToLearn, sweep.SweepTooLarge) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
@@ -488,7 +487,7 @@ def _trained_bundle(
     from litgo_pipelines.models import bundle, training_data
 
     began = steps.now()
-    with Heartbeat(context.log.info, "training") as beat:
+    with progress.Heartbeat(context.log.info, "training") as beat:
         trained = _trained(row, path, recipe, seeds, beat.at)
         ended = steps.now()
         beat.at("evaluation on the test cases, plots")
@@ -517,7 +516,7 @@ def _trained(row: Retraining, path: Path, recipe: "Recipe", seeds: list[int], sa
         if scheduler and (row.snapshot or {}).get("rows", 0) >= settings().learning_distributed_rows:
             return distributed.train_distributed(path, recipe, seeds, scheduler, say=say)
         with progress.bar("training", unit="entries") as bar:
-            watch = heartbeat.both(say, progress.watching(bar))
+            watch = progress.both(say, progress.watching(bar))
             return train(training_data.read_rows(path, "train"), recipe, seeds, watch=watch)
     except NothingToLearn as error:
         raise dg.Failure(str(error), allow_retries=False) from error

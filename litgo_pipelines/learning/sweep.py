@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from litgo_pipelines.models.learners import Recipe, Rows
 from litgo_pipelines.models.metrics import paired_difference
-from litgo_pipelines.models.run_page import describe_experiment
+from litgo_pipelines.models.run_page import describe_experiment, made_by
 from litgo_pipelines.models.training import Tried, cross_validated
 from litgo_pipelines.observability.tables import markdown_table
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST = 24  # configurations of one sweep
 Setting = dict[str, float]
-_OF = {"mlflow.user": "litgo", "mlflow.source.type": "LOCAL", "mlflow.source.name": "litgo_pipelines/learning/sweep.py"}
+_OURS = made_by("litgo_pipelines/learning/sweep.py")
 
 
 class SweepTooLarge(ValueError):
@@ -87,14 +87,14 @@ def log(client: "MlflowClient", experiment_id: str, found: Sequence[Swept], abou
     """One parent run with a child per configuration; the parent's id. about: tags of the parent."""
     describe_experiment(client, experiment_id)
     parent = client.create_run(
-        experiment_id, run_name=f"sweep · {len(found)} configurations", tags={**_OF, **about, "kind": "sweep"}
+        experiment_id, run_name=f"sweep · {len(found)} configurations", tags={**_OURS, **about, "kind": "sweep"}
     )
     run_id: str = parent.info.run_id
     for one in found:
         child = client.create_run(
             experiment_id,
             run_name=one.name,
-            tags={**_OF, "mlflow.parentRunId": run_id, "kind": "sweep of a configuration"},
+            tags={**_OURS, "mlflow.parentRunId": run_id, "kind": "sweep of a configuration"},
         )
         for key, value in {**one.setting, "chosen": one.chosen.name, "rounds": one.chosen.curve.best_round}.items():
             client.log_param(child.info.run_id, key, value)

@@ -6,7 +6,6 @@ Knows the database, not Dagster. Every function works in the caller's transactio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.marketplace import counts
@@ -14,9 +13,9 @@ from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.record import RETRY_TOLD, tell_failed
 from litgo_pipelines.matching.statements import statement
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS, Message, put
+from litgo_pipelines.notifications.wording import moment
 from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.owners import Owner
-from litgo_pipelines.settings import TIMEZONE
 
 REASONS = {
     "nobody": "nenhum(a) advogado(a) disponível",
@@ -141,18 +140,14 @@ def cells(case: ParkedCase) -> tuple[str, ...]:
         f"{case.urgency_h:g} h".replace(".", ",") if case.urgency_h else "–",
         case.area or "–",
         f"{REASONS[case.reason]}{f' ({case.detail})' if case.detail else ''}",
-        _local(case.since),
-        _local(case.next_look_at) if case.next_look_at else "quando algo mudar",
+        moment(case.since),
+        moment(case.next_look_at) if case.next_look_at else "quando algo mudar",
         _who_knows(case),
     )
 
 
 def markdown(cases: list[ParkedCase]) -> str:
     return markdown_table(COLUMNS, map(cells, cases), right=(1,))
-
-
-def _local(at: datetime) -> str:
-    return f"{at.astimezone(ZoneInfo(TIMEZONE)):%d/%m/%Y %H:%M} (Brasília)"
 
 
 def _who_knows(case: ParkedCase) -> str:

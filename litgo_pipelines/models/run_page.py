@@ -6,7 +6,7 @@ Built from a bundle's `metrics.json`. What earlier bundles do not hold is left o
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -42,6 +42,11 @@ def describe_experiment(client: "MlflowClient", experiment_id: str) -> None:
             client.set_experiment_tag(experiment_id, name, value)
 
 
+def made_by(source: str) -> dict[str, str]:
+    """Tags of a run of ours, which MLflow shows as its user and source."""
+    return {"mlflow.user": "litgo", "mlflow.source.type": "LOCAL", "mlflow.source.name": source}
+
+
 def run_name(metrics: Candidate) -> str:
     """Like "2026-11-28 · 95,738 rows · LambdaMART"."""
     day = datetime.fromisoformat(metrics["as_of"]).astimezone(ZoneInfo(TIMEZONE)).date()
@@ -59,9 +64,7 @@ def begin(client: "MlflowClient", experiment_id: str, metrics: Candidate, tags: 
     """A run that began when the training did; its id. tags: beside those that every run of a candidate has."""
     describe_experiment(client, experiment_id)
     own = {
-        "mlflow.user": "litgo",
-        "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": "litgo_pipelines/learning/assets.py",
+        **made_by("litgo_pipelines/learning/assets.py"),
         **({"mlflow.source.git.commit": metrics["git_sha"]} if metrics.get("git_sha") else {}),
     }
     made = client.create_run(experiment_id, _began(metrics), {**own, **tags}, run_name(metrics))
@@ -78,9 +81,7 @@ def log(client: "MlflowClient", experiment_id: str, run_id: str, metrics: Candid
     """Parameters, metrics, data and child runs."""
     for name, value in _parameters(metrics).items():
         client.log_param(run_id, name, value)
-    batch = list(_metrics(metrics))
-    for start in range(0, len(batch), PER_BATCH):
-        client.log_batch(run_id, metrics=batch[start : start + PER_BATCH])
+    _log_all(client, run_id, list(_metrics(metrics)))
     _log_inputs(client, run_id, metrics)
     _log_children(client, experiment_id, run_id, metrics)
 
@@ -214,6 +215,9 @@ def log_figures(client: "MlflowClient", run_id: str, figures: Mapping[str, float
     from mlflow.entities import Metric
 
     at = client.get_run(run_id).info.end_time or round(time.time() * 1000)
-    batch = [Metric(name, value, at, 0) for name, value in figures.items()]
+    _log_all(client, run_id, [Metric(name, value, at, 0) for name, value in figures.items()])
+
+
+def _log_all(client: "MlflowClient", run_id: str, batch: "Sequence[Metric]") -> None:
     for start in range(0, len(batch), PER_BATCH):
         client.log_batch(run_id, metrics=batch[start : start + PER_BATCH])

@@ -29,7 +29,6 @@ from litgo_pipelines.resources.loopback import without_proxy
 from litgo_pipelines.runtime import mlflow_login
 from litgo_pipelines.settings import Settings, settings
 
-PROJECT = Path(__file__).resolve().parent.parent.parent  # of a checkout
 FILES = Path(__file__).resolve().parent  # of Dagster's and MLflow's configuration, installed with the package
 HOST = "127.0.0.1"
 LOCATION = "litgo_pipelines"

@@ -14,8 +14,8 @@ from litgo_pipelines.database import connect
 from litgo_pipelines.observability import health
 from litgo_pipelines.observability.gauges import GAUGES
 from litgo_pipelines.observability.metrics import METRICS
+from litgo_pipelines_tests.support import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 RULES = PROJECT / "deploy" / "prometheus"
 RUNBOOKS = PROJECT / "docs" / "runbooks"
 HEADINGS = ["What it means", "How to look", "What to do", "How to know it is over"]

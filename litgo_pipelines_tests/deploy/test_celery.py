@@ -26,7 +26,7 @@ if shutil.which("redis-server") is None:
 from litgo_pipelines.database import connect, normalise
 from litgo_pipelines.runtime import supervisor
 from litgo_pipelines.simulation.load import simulate
-from litgo_pipelines_tests.support import execute, free_port
+from litgo_pipelines_tests.support import PROJECT, execute, free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,7 +44,7 @@ pytestmark = [
         "deploy/celery",
     ),
 ]
-WORKER = supervisor.PROJECT / "deploy" / "celery" / "worker.sh"
+WORKER = PROJECT / "deploy" / "celery" / "worker.sh"
 LOCATION = "litgo_pipelines_tests.deploy.celery_location"
 NIGHT = "2026-03-01"
 END = datetime(2026, 3, 2, 5, tzinfo=UTC)  # when that night's window ends
@@ -72,7 +72,7 @@ class Cluster:
         process = subprocess.Popen(
             command,
             env=self.environment,
-            cwd=supervisor.PROJECT,
+            cwd=PROJECT,
             start_new_session=True,
             stdout=(Path(self.environment["LITGO_HOME"]) / "log").open("a"),
             stderr=subprocess.STDOUT,
@@ -90,7 +90,7 @@ class Cluster:
 
     def dagster(self, verb: str, job: str, tags: dict[str, str]) -> None:
         command = [sys.executable, "-m", "dagster", "job", verb, "-m", LOCATION, "-j", job, "--tags", json.dumps(tags)]
-        subprocess.run(command, env=self.environment, cwd=supervisor.PROJECT, check=True, capture_output=True)
+        subprocess.run(command, env=self.environment, cwd=PROJECT, check=True, capture_output=True)
 
     def rows(self, statement: str) -> list[Any]:
         with connect(self.environment["LITGO_DATABASE_URL"]) as connection, connection.cursor() as cursor:
@@ -151,7 +151,7 @@ def cluster(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             monkeypatch.setenv(name, value)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         with dg.DagsterInstance.get() as instance:
-            found = Cluster({**os.environ, "PATH": path, "PYTHONPATH": str(supervisor.PROJECT)}, instance, stack)
+            found = Cluster({**os.environ, "PATH": path, "PYTHONPATH": str(PROJECT)}, instance, stack)
             found.start_worker("w1")
             found.start_worker("w2")
             yield found

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.runtime.supervisor import FILES, PROJECT
+from litgo_pipelines.runtime.supervisor import FILES
 from litgo_pipelines.settings import Settings
+from litgo_pipelines_tests.support import PROJECT
 from litgo_pipelines_tests.worlds.compose import COMPOSE, VARIABLE, load
 
 DEPLOY = PROJECT / "deploy"

@@ -16,7 +16,8 @@ import pytest
 import yaml
 from dagster._core.instance.config import dagster_instance_config
 
-from litgo_pipelines.runtime.supervisor import FILES, PROJECT
+from litgo_pipelines.runtime.supervisor import FILES
+from litgo_pipelines_tests.support import PROJECT
 
 TEXT: dict[str, Any] = {"type": "string"}
 NUMBER: dict[str, Any] = {"type": "integer"}

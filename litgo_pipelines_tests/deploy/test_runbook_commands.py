@@ -25,15 +25,15 @@ from litgo_pipelines.database import connect, normalise
 from litgo_pipelines.experiments import store
 from litgo_pipelines.observability.exporter import Exporter, serving
 from litgo_pipelines.runtime import supervisor
-from litgo_pipelines_tests.support import execute, free_port, until
+from litgo_pipelines_tests.support import PROJECT, execute, free_port, until
 from litgo_pipelines_tests.worlds import matching, sessions
 from litgo_pipelines_tests.worlds.compose import load
 from litgo_pipelines_tests.worlds.experiments import PLAN
 from litgo_pipelines_tests.worlds.lifecycle import Life
 
 PAGES = [
-    *sorted((supervisor.PROJECT / "docs" / "runbooks").glob("*.md")),
-    supervisor.PROJECT / "docs" / "operations.md",
+    *sorted((PROJECT / "docs" / "runbooks").glob("*.md")),
+    PROJECT / "docs" / "operations.md",
 ]
 PROGRAMS = ("litgo", "docker", "make", "amtool", "promtool", "du", "df", "psql", "python", "curl", "export", "pg_dump")
 DEPENDS = pytest.mark.proof(
@@ -119,7 +119,7 @@ def test_what_asks_a_server_is_understood_by_its_program(command: str) -> None:
     if not shutil.which(words[0]):
         pytest.skip(f"no {words[0]} (Debian: prometheus, prometheus-alertmanager)")
     if words[1] == "check-config":
-        done = subprocess.run(words, cwd=supervisor.PROJECT, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return
     verbs = [word for word in words[1:4] if re.fullmatch(r"[a-z-]+", word)]
@@ -131,7 +131,7 @@ def test_what_asks_a_server_is_understood_by_its_program(command: str) -> None:
 
 @pytest.mark.parametrize("command", of("make"))
 def test_targets_exist(command: str) -> None:
-    makefile = (supervisor.PROJECT / "Makefile").read_text()
+    makefile = (PROJECT / "Makefile").read_text()
     assert re.search(rf"^{command.split()[1]}:", makefile, re.MULTILINE)
 
 
@@ -146,7 +146,7 @@ def test_litgo_commands_exist_with_their_options(command: str) -> None:
 def home(tmp_path_factory: pytest.TempPathFactory, mlflow_stores: Path) -> Iterator[Path]:
     """A platform as `litgo up` holds it open, with something in it for every command; its folder is `.litgo`."""
     folder = tmp_path_factory.mktemp("checkout")
-    for entry in supervisor.PROJECT.iterdir():
+    for entry in PROJECT.iterdir():
         if entry.name not in {".litgo", ".env"}:
             (folder / entry.name).symlink_to(entry)
     models = shutil.copy(mlflow_stores / "template.db", folder.parent / "runbooks.db")

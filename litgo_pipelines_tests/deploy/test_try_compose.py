@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from litgo_pipelines.runtime.supervisor import PROJECT
+from litgo_pipelines_tests.support import PROJECT
 
 NEEDED = ("podman", "buildah", "runc", "mmdebstrap", "curl", os.environ.get("PODMAN_COMPOSE", "podman-compose"))
 

@@ -15,12 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from litgo_pipelines.contracts.requests import request_signatures
 from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.notifications.wording import moment
 from litgo_pipelines.observability.hosts import Hosts
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.runtime.ui import office
 from litgo_pipelines.runtime.ui.accounts import Sessions, hashed, read_accounts
 from litgo_pipelines.runtime.ui.doors import Access, Doors
-from litgo_pipelines.runtime.ui.office_page import STYLE, lasted, moment, number
+from litgo_pipelines.runtime.ui.office_page import STYLE, lasted, number
 from litgo_pipelines_tests.support import execute, free_port, until
 from litgo_pipelines_tests.worlds.contracts import add_contract
 from litgo_pipelines_tests.worlds.lifecycle import Life
@@ -160,7 +161,7 @@ def test_what_waits_stands_there_the_most_urgent_first(database_url: str) -> Non
     assert card(page, "mensagens")[0] == "look"
     assert "A entregar: 5, a mais antiga há 5 h 10 min" in section(page, "mensagens")
     assert card(page, "modelo") == ("fine", "versão 3")
-    assert f"desde {moment(life.at)} (Brasília)" in section(page, "modelo")
+    assert f"desde {moment(life.at)}" in section(page, "modelo")
     assert "1 mensagem" in section(page, "mensagens"), "nobody was told, and nobody will be: the profile has no address"
     assert "Segredo" not in page
 

@@ -18,9 +18,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from litgo_pipelines.jobs import JOBS, run_tags
-from litgo_pipelines.runtime.supervisor import PROJECT
 from litgo_pipelines.runtime.ui.accounts import hashed
-from litgo_pipelines_tests.support import free_port, until
+from litgo_pipelines_tests.support import PROJECT, free_port, until
 
 SELECTOR = 'repositoryLocationName: "here", repositoryName: "__repository__"'
 LAUNCH = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from litgo_pipelines.runtime.supervisor import PROJECT
+from litgo_pipelines_tests.support import PROJECT
 
 COMPOSE = PROJECT / "deploy" / "compose.yaml"
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?:(?P<rule>:-|:\?)(?P<rest>[^}]*))?\}")

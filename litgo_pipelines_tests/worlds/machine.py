@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from litgo_pipelines.database import Connection
-from litgo_pipelines.runtime.supervisor import PROJECT
-from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.support import PROJECT, free_port
 from litgo_pipelines_tests.worlds.compose import load
 
 HOST = "127.0.0.1"

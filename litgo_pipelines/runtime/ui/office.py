@@ -25,9 +25,10 @@ from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.marketplace.public_numbers import help_text
 from litgo_pipelines.matching import waits
 from litgo_pipelines.notifications import queue
+from litgo_pipelines.notifications.wording import moment
 from litgo_pipelines.observability import gauges, health, status
 from litgo_pipelines.observability.deadline import after
-from litgo_pipelines.runtime.ui.office_page import POLICY, Row, Section, lasted, moment, number, page, unread
+from litgo_pipelines.runtime.ui.office_page import POLICY, Row, Section, lasted, number, page, unread
 
 PATH = "/escritorio"
 FRESH_SECONDS = 10.0
@@ -165,7 +166,7 @@ def model(cursor: Cursor, as_of: datetime) -> Section:
         return Section(
             "modelo", "Modelo", "pesos fixos", "look", ("Nenhum modelo serve: os pesos fixos ordenam.", *lines)
         )
-    since = f" desde {moment(champion.recorded_at)} (Brasília)" if champion.recorded_at else ""
+    since = f" desde {moment(champion.recorded_at)}" if champion.recorded_at else ""
     return Section(
         "modelo",
         "Modelo",
@@ -201,7 +202,7 @@ def night(cursor: Cursor, as_of: datetime) -> Section:
             )
             if value is not None
         ]
-        lines = [f"Última noite: {_moment(last)} (Brasília). Distribuição das ofertas: {'; '.join(figures) or '–'}."]
+        lines = [f"Última noite: {_moment(last)}. Distribuição das ofertas: {'; '.join(figures) or '–'}."]
     lines.append("Nenhuma cópia de segurança." if backup is None else f"Última cópia de segurança: {_moment(backup)}.")
     figure = "nenhuma" if last is None else f"há {lasted(now - last)}"
     return Section("noite", "Última noite", figure, "look" if any(late) else "fine", tuple(lines))

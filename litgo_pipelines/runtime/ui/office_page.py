@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-from zoneinfo import ZoneInfo
 
-from litgo_pipelines.settings import TIMEZONE
+from litgo_pipelines.notifications.wording import moment
 
 REFRESH_SECONDS = 60
 State = Literal["fine", "look", "unread"]
@@ -110,10 +109,6 @@ def number(value: float, digits: int = 0) -> str:
     return f"{value:,.{digits}f}".translate(str.maketrans(",.", ".,"))
 
 
-def moment(at: datetime) -> str:
-    return f"{at.astimezone(ZoneInfo(TIMEZONE)):%d/%m/%Y %H:%M}"
-
-
 def page(sections: Sequence[Section], read_at: datetime, who: str, leave: str | None) -> str:
     """The whole page. `leave`: where one logs out; None where there is no login."""
     cards = "".join(_card(section) for section in sections)
@@ -124,7 +119,7 @@ def page(sections: Sequence[Section], read_at: datetime, who: str, leave: str | 
         f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="robots" content="noindex"><style>{STYLE}</style></head><body><header><h1>Escritório · LITGO</h1>'
-        f"<p>Lido em {moment(read_at)} (Brasília); a página se renova a cada minuto.<br>{identity}</p></header>"
+        f"<p>Lido em {moment(read_at)}; a página se renova a cada minuto.<br>{identity}</p></header>"
         f"<main><nav>{cards}</nav>{parts}</main></body></html>"
     )
 
