@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from litgo_pipelines.marketplace.fees import FeeError, fee
+from litgo_pipelines.marketplace.names import is_damaged, is_name, visible
 
 if TYPE_CHECKING:
     from fpdf import FPDF
 
 ZONE = ZoneInfo("America/Sao_Paulo")
 ENCODING = "cp1252"  # of the fonts every PDF reader has: all of Portuguese
-BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u2800\u3164\uffa0"  # letters that show nothing
-MANY_MARKS = re.compile(r"([\u0300-\u036f]{2})[\u0300-\u036f]+")
+OAB = re.compile(r"^\W*(?:o\W?a\W?b\b\W*)+", re.IGNORECASE)  # what the document says before the number itself
 INNER_MARKS = str.maketrans('“”„‟"«»', "‘’‘‘'‹›")
 
 
@@ -91,7 +91,7 @@ def placeholders(terms: Terms) -> dict[str, str]:
         "date": f"{terms.at.astimezone(ZONE):%d/%m/%Y}",
         "client": name(terms.client),
         "lawyer": name(terms.lawyer),
-        "oab": shown(terms.oab, 40).removeprefix("OAB").lstrip("/ ").strip(),
+        "oab": registration(terms.oab),
         "case": shown(terms.title, 300) or "sem título",
         "area": shown(terms.area) or "a definir",
     }
@@ -102,32 +102,25 @@ def placeholders(terms: Terms) -> dict[str, str]:
     return {**values, **quoted, "fee": fee_text(terms.fee_model)}
 
 
-def visible(value: str | None) -> str:
-    """One line without what nobody sees: characters of no width, direction marks, control and private characters, emoji
-    with their variants, and marks piled on one letter."""
-    text = unicodedata.normalize("NFC", value or "")
-    kept = (" " if letter.isspace() else letter for letter in text if letter.isspace() or not _unseen(letter))
-    return " ".join(MANY_MARKS.sub(r"\1", "".join(kept)).split())
-
-
-def _unseen(letter: str) -> bool:
-    if letter in BLANKS or "\ufe00" <= letter <= "\ufe0f" or "\U000e0100" <= letter <= "\U000e01ef":
-        return True
-    category = unicodedata.category(letter)
-    return category[0] == "C" or (category == "So" and ord(letter) > 0x2000) or "\U0001f3fb" <= letter <= "\U0001f3ff"
-
-
 def shown(value: str | None, longest: int = 200) -> str:
     """A text without what the wide font lacks."""
     return " ".join("".join(letter for letter in visible(value) if _has(letter)).split())[:longest].rstrip()
 
 
 def name(value: str | None) -> str:
-    """A person's name. Raises NotRenderable for letters the wide font lacks: half a name is another one."""
+    """A person's name; empty where there is none. Raises NotRenderable for letters the wide font lacks, or an encoding
+    lost: half a name is another one."""
     text = visible(value)
-    if any(unicodedata.category(letter)[0] in "LM" and not _has(letter) for letter in text):
+    lacking = any(unicodedata.category(letter)[0] in "LM" and not _has(letter) for letter in text)
+    if lacking or is_damaged(value):
         raise NotRenderable("letters_not_printable")
-    return shown(text)
+    return shown(text) if is_name(text) else ""
+
+
+def registration(value: str | None) -> str:
+    """The number at the bar with its state, without the letters OAB; empty for what has no digit."""
+    text = OAB.sub("", shown(value, 40))
+    return text if any(letter.isdigit() for letter in text) else ""
 
 
 def quote(text: str) -> str:

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.marketplace.names import visible
 from litgo_pipelines.notifications.addresses import usable
 from litgo_pipelines.resources.docusign import Recipient
 
@@ -16,7 +17,7 @@ LONGEST_NAME = 100  # characters DocuSign keeps of a name
 
 def name(value: str | None) -> str:
     """A party's name as it is sent to DocuSign."""
-    return " ".join((value or "").split())[:LONGEST_NAME].rstrip()
+    return visible(value)[:LONGEST_NAME].rstrip()
 
 
 def digest(contract_id: str, who: str, email: str) -> str:

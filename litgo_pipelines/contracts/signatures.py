@@ -179,7 +179,12 @@ class _Look:
         def write(cursor: Cursor) -> str:
             contract = records.locked(cursor, due.contract_id)
             if contract is None or contract.status != "pending-signature":
-                return self._apply(cursor, due, envelope) if envelope else "canceled"
+                if envelope:
+                    return self._apply(cursor, due, envelope)
+                status = "signed" if contract and contract.status in ("active", "closed") else "canceled"
+                if look is None:  # there is no envelope that could be looked at again
+                    _settle(cursor, due, self.result.as_of, True, status)
+                return status
             until = self.result.as_of + self.result.signing
             paper.move(cursor, contract, why, self.result.as_of, until=until, envelope=due.envelope_id, look=look)
             return "paper"

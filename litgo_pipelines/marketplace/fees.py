@@ -1,22 +1,81 @@
-"""Fee models as the marketplace keeps them and as people write them: "5000", "R$ 5.000,00", 33.333, 0. Pure."""
+"""Fee models as the marketplace keeps them and as people write them: "5000", "R$ 5.000,00", 33.333, 5 mil, 0. Pure."""
 
+import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["success", "fixed", "hourly", "pro_bono"]
-# kind → what it is called, where its figure stands, and the most it can be
-KINDS: dict[Kind, tuple[tuple[str, ...], tuple[str, ...], Decimal]] = {
-    "success": (("success", "exito", "êxito", "contingency"), ("percent", "percentage", "value"), Decimal(100)),
-    "fixed": (("fixed", "fixo", "valor fixo"), ("value", "amount"), Decimal(10) ** 9),
-    "hourly": (("hourly", "hora", "por hora"), ("rate", "value"), Decimal(10) ** 9),
-    "pro_bono": (("pro_bono", "pro bono", "probono", "pro-bono", "gratuito"), (), Decimal(0)),
+
+
+class _Written(NamedTuple):
+    """How a kind is written: its names and its figure's fields as `_plain` gives them, the most the figure can be, and
+    what may stand around it in a text."""
+
+    names: frozenset[str]
+    fields: tuple[str, ...]
+    most: Decimal
+    around: re.Pattern[str]
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split(","))
+
+
+_MONEY = r"r\$ ?:?|\brs(?=\W*\d)|\bbrl\b|\breais\b|\breal\b"
+KINDS: dict[Kind, _Written] = {
+    "success": _Written(
+        _names(
+            "success,success fee,successfee,exito,ad exito,ad exitum,exitum,contingency,contingency fee,contingencia,"
+            "percentual,percentage,percent,porcentagem,quota litis,quotalitis"
+        ),
+        ("percent", "percentage", "percentual", "porcentagem", "value", "valor"),
+        Decimal(100),
+        re.compile(r"%|\bpor cento\b|\bpct\b"),
+    ),
+    "fixed": _Written(
+        _names(
+            "fixed,fixed fee,fixedfee,flat,flat fee,flatfee,fixo,fixa,valor fixo,preco fixo,honorario fixo,"
+            "honorarios fixos"
+        ),
+        ("value", "amount", "valor", "preco", "quantia"),
+        Decimal(10) ** 9,
+        re.compile(_MONEY),
+    ),
+    "hourly": _Written(
+        _names("hourly,hourly rate,hourlyrate,hour,per hour,hora,horas,por hora,porhora,valor hora"),
+        ("rate", "hourly rate", "valor hora", "value", "amount", "valor"),
+        Decimal(10) ** 9,
+        re.compile(rf"{_MONEY}|(\bpor|\bp ?/|\ba|/) ?(hora|hr|h)\b\.?|\bh\b"),
+    ),
+    "pro_bono": _Written(
+        _names("pro bono,probono,gratuito,gratuita,gratis,free,isento,sem custo,sem custos,sem honorarios"),
+        (),
+        Decimal(0),
+        re.compile(r"(?!)"),
+    ),
 }
+_TYPE = ("type", "tipo", "fee type", "modelo", "modalidade")
+_CURRENCY = ("currency", "moeda")
+_REAIS = ("", "brl", "r", "real", "reais")
 _THOUSANDS = re.compile(r"\d{1,3}(\.\d{3})+")
-_AROUND = re.compile(r"(?i)r\$|brl|reais|real|por cento|por hora|/\s*h(ora)?|%|\s")
+_SCALE = re.compile(r"(?P<bare>[\d.,]+) ?(?P<scale>mil|k|milhao|milhoes|mi)\b\.?")
+_SCALES = {"mil": 10**3, "k": 10**3, "milhao": 10**6, "milhoes": 10**6, "mi": 10**6}
+_IN_WORDS = re.compile(r"\(([^()\d]*)\)")  # after the figure, as contracts have it: 5.000,00 (cinco mil reais)
+_NUMERALS: dict[str, int] = {
+    word: first + step * place
+    for first, step, words in (
+        (0, 1, "zero um dois tres quatro cinco seis sete oito nove dez onze doze treze quatorze quinze dezesseis"),
+        (17, 1, "dezessete dezoito dezenove"),
+        (20, 10, "vinte trinta quarenta cinquenta sessenta setenta oitenta noventa cem"),
+        (200, 100, "duzentos trezentos quatrocentos quinhentos seiscentos setecentos oitocentos novecentos"),
+    )
+    for place, word in enumerate(words.split())
+} | {"uma": 1, "duas": 2, "catorze": 14, "cento": 100}
 
 
 class FeeError(ValueError):
@@ -37,37 +96,91 @@ class Fee:
 
 def fee(model: object) -> Fee:
     """What a fee model says. A figure of zero is pro bono, whatever its kind. Raises FeeError."""
-    if not isinstance(model, Mapping) or not isinstance(model.get("type"), str):
+    fields = _fields(model)
+    said = _first(fields, _TYPE)
+    if not isinstance(said, str):
         raise FeeError("fee_model_unknown")
-    named = " ".join(model["type"].split()).casefold()
-    kind = next((kind for kind, (names, *_) in KINDS.items() if named in names), None)
+    kind = next((kind for kind, written in KINDS.items() if _plain(said) in written.names), None)
     if kind is None:
         raise FeeError("fee_model_unknown")
-    _, fields, most = KINDS[kind]
-    if not fields:
+    written = KINDS[kind]
+    if not written.fields:
         return Fee(kind, Decimal(0))
-    written = next((model[field] for field in fields if model.get(field) is not None), None)
-    exact = number(written, percent=kind == "success")
-    figure = exact.quantize(Decimal("0.01"), ROUND_HALF_UP) if 0 <= exact <= most else Decimal(-1)
+    if _plain(str(_first(fields, _CURRENCY) or "")) not in _REAIS:  # dollars are not reais
+        raise FeeError("fee_value_invalid")
+    exact = number(_first(fields, written.fields), kind)
+    figure = exact.quantize(Decimal("0.01"), ROUND_HALF_UP) if 0 <= exact <= written.most else Decimal(-1)
     if figure < 0 or (exact > 0 and figure == 0):
+        raise FeeError("fee_value_invalid")
+    if kind == "success" and 0 < exact < 1:  # 0.2: a fifth of a percent, or twenty
         raise FeeError("fee_value_invalid")
     return Fee(kind if figure else "pro_bono", figure)
 
 
-def number(value: object, *, percent: bool) -> Decimal:
+def number(value: object, kind: Kind) -> Decimal:
     """A figure as it is written. Raises FeeError for what is none, or could be read in two ways.
 
     In a text a comma separates decimals, and dots thousands where they stand so; a percentage has no thousands.
     """
     if isinstance(value, str):
-        return _of_text(value, percent)
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not math.isfinite(value):
+        return _of_text(value, kind)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if not isinstance(value, float | Decimal) or not math.isfinite(value):
         raise FeeError("fee_value_invalid")
     return Decimal(str(value))
 
 
-def _of_text(text: str, percent: bool) -> Decimal:
-    bare = _AROUND.sub("", text)
+def _fields(model: object) -> Mapping[str, object]:
+    """Field, as `_plain` writes it, → value; also of a model that was kept as text."""
+    if isinstance(model, str):
+        try:
+            model = json.loads(model)
+        except (ValueError, RecursionError):
+            raise FeeError("fee_model_unknown") from None
+    if not isinstance(model, Mapping):
+        raise FeeError("fee_model_unknown")
+    return {_plain(str(key)): value for key, value in model.items()}
+
+
+def _first(fields: Mapping[str, object], names: tuple[str, ...]) -> object:
+    """The first that holds something."""
+    found = (fields.get(name) for name in names)
+    return next((one for one in found if one is not None and not (isinstance(one, str) and not one.strip())), None)
+
+
+def _folded(text: str) -> str:
+    """Lower case, without accents, characters of no width and other forms of digits and signs; single blanks."""
+    marks = unicodedata.normalize("NFKD", text.casefold())
+    kept = (letter for letter in marks if not unicodedata.combining(letter) and unicodedata.category(letter) != "Cf")
+    return " ".join("".join(kept).split())
+
+
+def _plain(text: str) -> str:
+    """Words alone: «valor_fixo» and «Valor Fixo» are one."""
+    return " ".join(re.findall("[a-z0-9]+", _folded(text)))
+
+
+def _of_text(text: str, kind: Kind) -> Decimal:
+    if len(text) > 200:
+        raise FeeError("fee_value_invalid")
+    told = _folded(text)
+    in_words = _IN_WORDS.search(told)
+    bare = KINDS[kind].around.sub(" ", _IN_WORDS.sub(" ", told, count=1)).strip(" \"'")
+    bare = re.sub(r"(?<=\d)(,-+|[.,])$", "", bare)  # 5.000,- and the end of a sentence
+    figure = _of_bare(bare, kind)
+    if in_words and (spoken := _spoken(in_words[1])) is not None and spoken != figure:
+        raise FeeError("fee_value_invalid")
+    return figure
+
+
+def _of_bare(bare: str, kind: Kind) -> Decimal:
+    if kind != "success" and (scaled := _SCALE.fullmatch(bare)):
+        return _of_digits(scaled["bare"], percent=True) * _SCALES[scaled["scale"]]
+    return _of_digits(bare.replace(" ", "") if re.fullmatch(r"[\d., ]+", bare) else bare, percent=kind == "success")
+
+
+def _of_digits(bare: str, *, percent: bool) -> Decimal:
     if not re.fullmatch(r"\d[\d.,]*", bare, re.ASCII) or len(bare) > 30:
         raise FeeError("fee_value_invalid")
     whole, comma, decimals = bare.rpartition(",")
@@ -85,3 +198,19 @@ def _of_text(text: str, percent: bool) -> Decimal:
         return Decimal(bare)
     except InvalidOperation:
         raise FeeError("fee_value_invalid") from None
+
+
+def _spoken(words: str) -> int | None:
+    """The whole number a text in words says: cinco mil e duzentos reais. None where it says none, or cents too."""
+    total = part = 0
+    found = [word for word in re.findall("[a-z]+", words) if word not in ("e", "de", "reais", "real", "por")]
+    if len(found) > 1 and found[-1] == "cento":  # vinte por cento
+        found.pop()
+    for word in found:
+        if word in _NUMERALS:
+            part += _NUMERALS[word]
+        elif word in ("mil", "milhao", "milhoes"):
+            total, part = total + (part or 1) * _SCALES[word], 0
+        else:
+            return None
+    return total + part if found else None

@@ -11,8 +11,8 @@ sent AS (
 signed AS (
     SELECT lawyer_id, case_id, GREATEST(signed_client, signed_lawyer) AS at,
            fee_model ->> 'type' AS kind,
-           CASE WHEN jsonb_typeof(fee_model -> 'percent') = 'number' THEN (fee_model ->> 'percent')::float8
-                WHEN jsonb_typeof(fee_model -> 'value') = 'number' THEN (fee_model ->> 'value')::float8 END AS fee
+           CASE WHEN jsonb_typeof(fee_model -> 'percent') = 'number' THEN litgo.number((fee_model ->> 'percent')::numeric)
+                WHEN jsonb_typeof(fee_model -> 'value') = 'number' THEN litgo.number((fee_model ->> 'value')::numeric) END AS fee
     FROM contracts
     WHERE signed_client < %(as_of)s AND signed_lawyer < %(as_of)s
       AND GREATEST(signed_client, signed_lawyer) >= %(since)s

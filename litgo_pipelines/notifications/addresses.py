@@ -13,6 +13,8 @@ from functools import lru_cache
 LONGEST, LONGEST_LOCAL = 254, 64  # RFC 5321
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
+_FULL_WIDTH = re.compile("[\uff01-\uff5e]")  # as some keyboards write Latin letters and the @
+
 
 class BadAddress(ValueError):
     """An address nothing can be sent to. The message holds none of it."""
@@ -21,6 +23,8 @@ class BadAddress(ValueError):
 def address(value: str | None) -> str | None:
     """The address to send to, its domain in the form of the network; None for blank. Raises BadAddress."""
     bare = "".join(letter for letter in value or "" if unicodedata.category(letter) != "Cf").strip()
+    bare = _FULL_WIDTH.sub(lambda found: unicodedata.normalize("NFKC", found[0]), bare)
+    bare = re.sub(r"^mailto:\s*", "", bare, flags=re.IGNORECASE)
     if not bare:
         return None
     if len(bare) > LONGEST:
@@ -47,6 +51,17 @@ def usable(value: str | None) -> str | None:
 def digest(checked: str) -> str:
     """What an address is known by where it must not be kept; `litgo.address_digest` in the database."""
     return hashlib.sha256(checked.strip().lower().encode()).hexdigest()
+
+
+def forms(sent_to: str) -> set[str]:
+    """An address as the network has it, and as a profile may: its domain in letters."""
+    import idna
+
+    name, at, domain = sent_to.strip().rpartition("@")
+    try:
+        return {f"{name}{at}{domain}", f"{name}{at}{idna.decode(domain)}"}
+    except idna.IDNAError:
+        return {sent_to}
 
 
 @lru_cache(1000)  # most people's domain is one of a few

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, sql
+from litgo_pipelines.marketplace.names import for_header
 from litgo_pipelines.notifications.addresses import BadAddress, address, digest
 from litgo_pipelines.notifications.messages import Item, Words, ttl_seconds, words
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS, Message, put
@@ -324,7 +325,7 @@ class Deliverer:
         try:
             zone = of_reader(delivery.lat, delivery.lng, delivery.oab)
             return words(delivery.items, delivery.name, team=delivery.to_team, zone=zone)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise NotReady(f"cannot be put into words ({type(error).__name__})") from error
 
     def _push(self, delivery: Delivery, said: Words, _: Mapping[str, bytes]) -> str:
@@ -343,7 +344,7 @@ class Deliverer:
         team = delivery.to_team
         return self.sendgrid.mail(
             to=self._address(delivery)[0] or "",
-            name=None if team else delivery.name,
+            name=None if team else for_header(delivery.name),
             subject=said.subject,
             text=said.text,
             html=said.html,

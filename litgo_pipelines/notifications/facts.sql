@@ -15,13 +15,13 @@ FROM litgo.deliveries d
 JOIN litgo.outbox o ON o.delivery_id = d.delivery_id AND o.status = 'pending'
 LEFT JOIN profiles p ON p.id = d.recipient_id
 LEFT JOIN LATERAL (  -- where the reader is: a lawyer's place, a client's case
-    SELECT litgo.placed(coalesce(x.geo_latlon, point(x.lng::float8, x.lat::float8))) AS place, x.oab_number
+    SELECT coalesce(litgo.placed(x.geo_latlon), litgo.placed(point(litgo.number(x.lng), litgo.number(x.lat)))) AS place, x.oab_number
     FROM lawyers x WHERE x.id = d.recipient_id
 ) l ON true
 LEFT JOIN contracts c ON c.id = (o.payload ->> 'contract_id')::uuid
 LEFT JOIN cases k ON k.id = (o.payload ->> 'case_id')::uuid
 LEFT JOIN LATERAL (
-    SELECT litgo.placed(coalesce(k.coords, point(k.lng::float8, k.lat::float8))) AS place
+    SELECT coalesce(litgo.placed(k.coords), litgo.placed(point(litgo.number(k.lng), litgo.number(k.lat)))) AS place
     WHERE k.client_id = d.recipient_id
 ) own ON true
 WHERE d.claimed_by = %(token)s::uuid AND d.status = 'open'

@@ -11,6 +11,7 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
+from litgo_pipelines.marketplace.names import first_name
 from litgo_pipelines.marketplace.public_numbers import help_text, numbers
 from litgo_pipelines.notifications import contract_words
 from litgo_pipelines.notifications.wording import hours, moment, until
@@ -91,8 +92,8 @@ def words(items: Sequence[Item], name: str | None = None, *, team: bool = False,
     if any(item.kind == "public_numbers" for item in items):  # says nothing of the case to whoever sees the phone
         rest = push if len(items) > 1 else title
         push = f"Telefones públicos, 24 horas: {', '.join(numbers())}. {rest}"
-    first = (name or "").split()
-    greeting = f"Olá, {first[0]}!" if first else "Olá!"
+    first = first_name(name)
+    greeting = f"Olá, {first}!" if first else "Olá!"
     closing = "" if team else "Abra o aplicativo da LITGO para ver os detalhes."
     parts = [greeting, *([f"{title}:"] if len(items) > 1 else []), *sentences, closing, "Equipe LITGO"]
     parts = [part for part in parts if part]

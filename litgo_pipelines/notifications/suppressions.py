@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
-from litgo_pipelines.notifications.addresses import digest
+from litgo_pipelines.notifications.addresses import digest, forms
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.resources.sendgrid import LISTS, SendGrid, Suppressed
@@ -42,7 +42,7 @@ def poll(connection: Connection, sendgrid: SendGrid, as_of: datetime) -> Polled:
 
 
 def _write(cursor: Cursor, name: str, found: list[Suppressed], as_of: datetime) -> tuple[int, int]:
-    since = {digest(one.email): one.since for one in found}
+    since = {digest(form): one.since for one in found for form in forms(one.email)}
     cursor.execute(
         sql(PACKAGE, "suppressed.sql"),
         {"list": name, "digests": list(since), "since": list(since.values()), "as_of": as_of, "team": TEAM},

@@ -2,7 +2,7 @@
 -- A case nobody has read yet may be in danger whatever its client chose: without a figure its urgency is unknown.
 WITH class (urgency) AS (VALUES ('4h'), ('24h'), ('72h'), ('later'), ('unknown')),
 waiting AS (
-    SELECT 'triage' AS stage, c.urgency_h::float8 AS hours, c.created_at AS since
+    SELECT 'triage' AS stage, litgo.number(c.urgency_h) AS hours, c.created_at AS since
     FROM exported_cases c
     WHERE c.status = 'pending_assignment' AND c.created_at <= now() AND c.created_at > now() - interval '90 days'
       AND NOT EXISTS (SELECT FROM litgo.triage t WHERE t.case_id = c.id)

@@ -21,6 +21,7 @@ SENDER_NAME = "LITGO"
 MOST_BYTES = 2**16  # of an answer, which has none
 List = Literal["bounces", "blocks", "invalid_emails", "spam_reports"]
 LISTS: tuple[List, ...] = get_args(List)
+UNKNOWN = datetime.fromtimestamp(0, UTC)  # since when an address is listed that has no date
 PAGE, MOST_PAGES = 500, 400  # the most SendGrid gives at once; a list beyond so many pages is read no further
 
 
@@ -132,23 +133,28 @@ class SendGrid(VendorResource):
 
 
 def _suppressed(answer: Answer) -> list[Suppressed]:
+    """The rows that name an address. One that says nothing, among others that do, is passed over; a page of such rows
+    alone is no list."""
     rows = json_of(answer)
     if not isinstance(rows, list):
         raise ValueError("no list")
-    return [Suppressed(_text(row["email"]), _instant(row["created"])) for row in rows]
+    since = [_instant(row["created"]) if _names_somebody(row) and "created" in row else None for row in rows]
+    if rows and not any(since):
+        raise ValueError("no row says who is on the list and since when")
+    named = zip(rows, since, strict=True)
+    return [Suppressed(row["email"].strip(), at or UNKNOWN) for row, at in named if _names_somebody(row)]
 
 
-def _instant(seconds: object) -> datetime:
+def _names_somebody(row: object) -> bool:
+    return isinstance(row, Mapping) and isinstance(email := row.get("email"), str) and "@" in email
+
+
+def _instant(created: object) -> datetime | None:
+    """Seconds of Unix time, as a number or as text; None for what is no instant."""
     try:
-        return datetime.fromtimestamp(int(str(seconds)), UTC)
-    except (OverflowError, OSError):
-        raise ValueError("an instant beyond the calendar") from None
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("an address is text")
-    return value
+        return datetime.fromtimestamp(float(str(created)), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _accepted(answer: Answer) -> str:

@@ -112,7 +112,7 @@ class FakeDocuSign(FaultServer):
         envelope = self.envelopes.get(urlsplit(request.path).path.rsplit("/", 1)[1])
         if envelope is None:
             return status(404)
-        told = ("envelopeId", "status", "recipients", "voidedReason")
+        told = ("envelopeId", "status", "recipients", "voidedReason", "completedDateTime")
         return json_answer({key: envelope[key] for key in told if key in envelope})
 
     def _void_envelope(self, request: Request) -> Fault:

@@ -78,6 +78,27 @@ def test_the_same_terms_give_the_same_bytes_and_others_do_not() -> None:
         ({"type": "success", "percent": 0}, "pro bono: não são devidos honorários"),
         ({"type": "fixed", "value": "0"}, "pro bono: não são devidos honorários"),
         ({"type": "pro_bono"}, "pro bono: não são devidos honorários"),
+        ({"type": "fixed", "value": "R$ 5 mil"}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": "1,5 mil reais"}, "fixos de R$ 1.500,00."),
+        ({"type": "fixed", "value": "R$5k"}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": "R$ 5.000,00 (cinco mil reais)"}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": "R$: 5.000,-"}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": "RS 5.000,00."}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": "Ｒ＄ ５.０００"}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": "", "amount": 5000}, "fixos de R$ 5.000,00."),
+        ({"type": "hourly", "rate": "R$ 350/h"}, "R$ 350,00 por hora"),
+        ({"type": "hourly", "rate": "350 p/ hora"}, "R$ 350,00 por hora"),
+        ({"type": "success", "percent": "20％"}, " 20% do êxito"),
+        ({"type": "success", "percent": "20% (vinte por cento)"}, " 20% do êxito"),
+        ({"type": "e\u0302xito", "percentual": 20}, " 20% do êxito"),
+        ({"type": "success_fee", "percent": 20}, " 20% do êxito"),
+        ({"type": "Contingência", "percent": 20}, " 20% do êxito"),
+        ({"type": "ad exitum", "percent": 20}, " 20% do êxito"),
+        ({"tipo": "valor_fixo", "valor": "5000", "moeda": "R$"}, "fixos de R$ 5.000,00."),
+        ({"Type": "Fixed Fee", "Value": 5000, "currency": "BRL"}, "fixos de R$ 5.000,00."),
+        ({"type": "por_hora", "valor_hora": 350}, "R$ 350,00 por hora"),
+        ({"type": "gratuita"}, "pro bono: não são devidos honorários"),
+        ('{"type": "fixed", "value": 5000}', "fixos de R$ 5.000,00."),
     ],
 )
 def test_fees_in_words_and_brl(fee: Any, said: str) -> None:
@@ -112,6 +133,28 @@ def test_fees_in_words_and_brl(fee: Any, said: str) -> None:
         *(({"type": "fixed", "value": value}, "fee_value_invalid") for value in ("5,000", "a combinar", "5.00.000,00")),
         ({"type": "fixed", "value": 1e12}, "fee_value_invalid"),
         ({"type": "fixed", "percent": 20}, "fee_value_invalid"),
+        # what could be read in two ways, is in other money, or says more than the document would
+        *(({"type": "success", "percent": value}, "fee_value_invalid") for value in (0.3, "0,3", "20 a 30%", "R$ 20")),
+        *(
+            ({"type": "fixed", "value": value}, "fee_value_invalid")
+            for value in (
+                "10%",
+                "US$ 5.000",
+                "€ 5.000",
+                "350/h",
+                "3x de R$ 1.000",
+                "2 salários mínimos",
+                "R$ 5.000 (seis mil reais)",
+                "5.000.00",
+                10**400,
+                {"amount": 5000},
+            )
+        ),
+        ({"type": "fixed", "value": 5000, "currency": "USD"}, "fee_value_invalid"),
+        ({"percent": 20}, "fee_model_unknown"),
+        ("fixed", "fee_model_unknown"),
+        ("[" * 100_000, "fee_model_unknown"),
+        ({"type": ["fixed"], "value": 5000}, "fee_model_unknown"),
     ],
 )
 def test_a_fee_that_makes_no_sense_is_refused(fee: Any, reason: str) -> None:
@@ -127,6 +170,14 @@ def test_a_fee_that_makes_no_sense_is_refused(fee: Any, reason: str) -> None:
         ({"lawyer": " \n"}, "lawyer_missing"),
         ({"oab": "OAB/"}, "oab_missing"),
         ({"client": "山田"}, "letters_not_printable"),
+        ({"client": "محمد Ali"}, "letters_not_printable"),
+        ({"client": "\ufffdngela Müller"}, "letters_not_printable"),
+        ({"lawyer": "Jo?o Müller"}, "letters_not_printable"),
+        *(
+            ({"client": name}, "client_missing")
+            for name in ("-", ".", "???", "1234", "N/A", "null", "🙏", "Não informado")
+        ),
+        *(({"oab": oab}, "oab_missing") for oab in ("-", "n/a", "não tenho", "OAB nº", "em andamento")),
     ],
 )
 def test_a_party_without_a_name_we_can_print_is_refused(changes: Any, reason: str) -> None:
@@ -173,6 +224,36 @@ def test_names_beyond_western_europe_are_shown_as_they_are(name: str) -> None:
     pdf = render(replace(TERMS, client=name, lawyer=name))
     assert words(pdf).count(name) == 6
     assert pdf == render(replace(TERMS, client=name, lawyer=name))
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("𝐉𝐨ã𝐨 𝓢𝓲𝓵𝓿𝓪", "João Silva"),
+        ("Ｊｏãｏ　Ｓｉｌｖａ", "João Silva"),
+        ("Ⓜaria Ⓢilva", "Maria Silva"),
+        ("🅰na 🄻ima", "Ana Lima"),
+        ("José ﬁlho", "José filho"),
+        ("JosÃ© da ConceiÃ§Ã£o", "José da Conceição"),
+        ("ÃšRSULA", "ÚRSULA"),
+        ("D&#39;Ávila &amp; Cia", "D'Ávila & Cia"),
+        # and what only looks like one of these
+        ("IRMÃ\u00a0DULCE", "IRMÃ DULCE"),
+        ("José\u00a0\u00a0da Silva", "José da Silva"),
+        ("Mª das Dores", "Mª das Dores"),
+        ("João\u202eavliS", "JoãoavliS"),
+    ],
+)
+def test_a_name_in_fancy_dress_or_encoded_twice_is_the_name_that_is_meant(written: str, shown: str) -> None:
+    assert placeholders(replace(TERMS, client=written, lawyer=written))["client"] == shown
+    assert words(render(replace(TERMS, client=written))).count(shown.split()[0]) >= 3
+
+
+@pytest.mark.parametrize(
+    "oab", ["oab/sp 123456", "O.A.B./SP 123456", "OAB - SP 123456", "OAB/SP １２３４５６", " OAB OAB/SP 123456"]
+)
+def test_the_letters_oab_stand_once(oab: str) -> None:
+    assert placeholders(replace(TERMS, oab=oab))["oab"].upper() == "SP 123456"
 
 
 @pytest.mark.parametrize(

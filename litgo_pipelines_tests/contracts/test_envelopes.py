@@ -57,6 +57,33 @@ def declined_by_bounce(fake: FakeDocuSign) -> None:
     signers(fake)[1] |= {"status": "declined", "declinedReason": "Undeliverable: 550 5.1.1 mailbox unavailable"}
 
 
+def declined_with(reason: str) -> Callable[[FakeDocuSign], None]:
+    def happens(fake: FakeDocuSign) -> None:
+        fake.set(fake.only(), "declined")
+        signers(fake)[0] |= {"status": "Declined", "declinedReason": reason}
+
+    return happens
+
+
+def bounce_in_other_letters(fake: FakeDocuSign) -> None:
+    signers(fake)[1]["status"] = "AutoResponded"
+
+
+def expired_in_portuguese(fake: FakeDocuSign) -> None:
+    fake.set(fake.only(), "voided")
+    fake.envelopes[fake.only()]["voidedReason"] = "O envelope expirou."
+
+
+def somebody_added_in_docusign(fake: FakeDocuSign) -> None:
+    both_sign(fake)
+    signers(fake).append({**signers(fake)[0], "recipientId": "ea3362b6-cf00-4797-8cfb-56ca09b988a8"})
+
+
+def signed_in_person(fake: FakeDocuSign) -> None:
+    fake.set(fake.only(), "completed")
+    fake.envelopes[fake.only()]["recipients"] = {"signers": None, "inPersonSigners": [{"recipientId": "7"}]}
+
+
 def delete(fake: FakeDocuSign) -> None:
     fake.set(fake.only(), "deleted")
 
@@ -111,6 +138,21 @@ def replaced_before_signing(fake: FakeDocuSign) -> None:
         (third_signer, "recipients_replaced"),
         (nobody_signs_for_the_lawyer, "recipients_replaced"),
         (replaced_before_signing, "recipients_replaced"),
+        *(
+            (declined_with(reason), "email_bounced")
+            for reason in (
+                "smtp; 550 5.1.1 The email account that you tried to reach does not exist",
+                "Delivery to the following recipient failed permanently",
+                "Recipient address rejected: User unknown in virtual mailbox table",
+                "#5.4.4 X-Postfix; Host not found",
+                "E-mail não existe",
+                "Destinatário desconhecido",
+            )
+        ),
+        (bounce_in_other_letters, "email_bounced"),
+        (expired_in_portuguese, "not_signed"),
+        (somebody_added_in_docusign, "recipients_replaced"),
+        (signed_in_person, "recipients_replaced"),
     ],
 )
 def test_what_cannot_be_signed_in_docusign_goes_on_on_paper(
@@ -273,6 +315,44 @@ def test_what_only_a_person_can_mend_is_told_once_a_day_and_asked_ever_more_rare
     assert not fake.live()
 
 
+@pytest.mark.parametrize("status", ["canceled", "active", None])
+def test_an_envelope_that_is_gone_with_its_contract_is_looked_at_no_more(
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, status: str | None
+) -> None:
+    contract = add_contract(database_url)
+    run(connection, docusign)
+    fake.envelopes.clear()
+    if status:
+        rows(database_url, "UPDATE contracts SET status = %s WHERE id = %s", status, contract)
+    else:
+        rows(database_url, "DELETE FROM public.contracts WHERE id = %s", contract)
+    ends = {"signed" if status == "active" else "canceled": 1}
+    assert look(connection, docusign, minutes(5)) == ends
+    assert look(connection, docusign, minutes(9999)) == {}
+    assert messages(database_url) == ["contract_to_sign 2"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"signedDateTime": "2026-01-31T14:30:00.1234567Z"},
+        {"signedDateTime": "2026-01-31T14:30:00"},
+        {"signedDateTime": None},
+        {"signedDateTime": ""},
+    ],
+)
+def test_both_have_signed_however_the_instant_is_told(
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, told: dict[str, Any]
+) -> None:
+    contract = add_contract(database_url)
+    run(connection, docusign)
+    both_sign(fake)
+    signers(fake)[0] |= told
+    fake.envelopes[fake.only()]["completedDateTime"] = "2026-01-31T15:00:00.0000000Z"
+    assert look(connection, docusign, minutes(5)) == {"signed": 1}
+    assert request_row(database_url, contract)[3] == "active"
+
+
 def test_an_envelope_that_is_listed_is_not_missing(
     database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
@@ -285,13 +365,23 @@ def test_an_envelope_that_is_listed_is_not_missing(
     assert look(connection, docusign, minutes(60)) == {"open": 1}
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Não concordo com o valor",
+        "A cláusula 5.1.2 não serve",
+        "Prefiro assinar em 550 dias",
+        "O endereço do imóvel",
+        None,
+    ],
+)
 def test_a_person_who_declines_ends_the_contract_and_all_three_hear_of_it(
-    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, reason: str | None
 ) -> None:
     contract = add_contract(database_url)
     run(connection, docusign)
     fake.set(fake.only(), "declined")
-    signers(fake)[0] |= {"status": "declined", "declinedReason": "Não concordo com o valor"}
+    signers(fake)[0] |= {"status": "declined", "declinedReason": reason}
     assert look(connection, docusign, minutes(5)) == {"declined": 1}
     assert request_row(database_url, contract)[3] == "canceled"
     assert "contract_voided 3" in messages(database_url)

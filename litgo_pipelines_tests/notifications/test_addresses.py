@@ -29,6 +29,13 @@ NOT_SUBSCRIBED = faults.json_answer({"id": "", "errors": ["All included players 
         ("\u200bana@example.com\ufeff", "ana@example.com"),
         ("\xa0Ana.Souza+litgo@Example.COM.br", "Ana.Souza+litgo@example.com.br"),
         ("ana@advocacia-são-paulo.com.br", "ana@xn--advocacia-so-paulo-ctb.com.br"),
+        ("ａｎａ＠example.com", "ana@example.com"),
+        ("ana＠example.com", "ana@example.com"),
+        ("mailto:ana@example.com", "ana@example.com"),
+        ("MAILTO: ana@example.com", "ana@example.com"),
+        ("ana@example。com", "ana@example.com"),
+        ("ana@XN--Advocacia-so-paulo-ctb.com.br", "ana@xn--advocacia-so-paulo-ctb.com.br"),
+        ("o'brien@example.com", "o'brien@example.com"),
         ("", None),
         ("   ", None),
         ("\u200b", None),
@@ -65,6 +72,16 @@ def test_an_address_is_trimmed_and_blank_is_none(written: str | None, sent_to: s
         "ana@example.com;",
         "ana\n@example.com",
         '"a b"@example.com',
+        "ana@example,com",
+        "ana@exam_ple.com",
+        "ana@xn--a.com",
+        "ana@😀.com",
+        "ana@example.c0m",
+        "ana[at]example.com",
+        "ana@example.com (trabalho)",
+        "ana@example.com/bia@example.com",
+        "ana@example.com\r\nBcc: bia@example.com",
+        "ana@example.com\x00",
     ],
 )
 def test_what_is_no_address_is_said_to_be_none(written: str) -> None:
@@ -206,6 +223,46 @@ def test_what_was_accepted_and_bounced_goes_another_way(world: World) -> None:
     assert len(world.push.requests) == 1
     assert polled(world, lists(bounces=["ana@example.com"])).again == 0
     assert polled(world, lists(spam_reports=["ana@example.com"])).again == 0  # it had arrived
+
+
+def test_a_bounce_of_an_address_with_a_domain_in_letters_is_its_persons(world: World) -> None:
+    person = world.person(token=None, email="Ana@Advocacia-São-Paulo.com.br")
+    world.offer(person)
+    world.deliver()
+    (request,) = world.mail.requests
+    (sent_to,) = request.json()["personalizations"][0]["to"]
+    assert polled(world, lists(bounces=[sent_to["email"]])).again == 1
+    assert world.ask("SELECT payload FROM litgo.outbox WHERE kind = 'address_bad'") == [
+        ({"person_id": person, "why": "bounces"},)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "greeting"),
+    [
+        ("Silva, Ana", "Silva Ana", "Silva,"),
+        ("Ana; Bia <bia@example.com>", "Ana Bia bia example.com", "Ana;"),
+        ("Dra. Ana Souza", "Dra. Ana Souza", "Ana"),
+        ("Ana\r\nBcc: bia@example.com", "Ana Bcc bia example.com", "Ana"),
+        ("\u202e\u200bAna", "Ana", "Ana"),
+        ("𝓐𝓷𝓪 🌹", "Ana", "Ana"),
+        ("JosÃ©", "José", "José"),
+        ("A" * 500, "A" * 100, "A" * 100),
+        (" - ", None, None),
+        ("null", None, None),
+    ],
+)
+def test_a_name_beside_an_address_is_never_read_as_another_one(
+    world: World, name: str, to: str | None, greeting: str | None
+) -> None:
+    """SendGrid takes what follows a comma or a semicolon in a name for an address, and drops the message."""
+    person = world.person(token=None)
+    world.ask("UPDATE public.profiles SET full_name = %s WHERE id = %s", (name, person))
+    world.offer(person)
+    world.deliver()
+    (request,) = world.mail.requests
+    assert request.json()["personalizations"][0]["to"] == [{"email": "ana@example.com", **({"name": to} if to else {})}]
+    assert request.json()["content"][0]["value"].splitlines()[0] == (f"Olá, {greeting}!" if greeting else "Olá!")
 
 
 def test_after_not_subscribed_another_key_for_a_subscription_that_came_back(world: World) -> None:

@@ -347,6 +347,26 @@ def test_a_message_without_words_harms_no_other(world: World) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        'UPDATE public.contracts SET fee_model = \'{"type": "fixed", "value": 1e400}\'',
+        'UPDATE public.contracts SET fee_model = \'{"type": "success", "percent": -1e400}\'',
+        "UPDATE public.contracts SET fee_model = '\"x\"'",
+        "UPDATE public.lawyers SET geo_latlon = NULL, lat = 1e400, lng = 'NaN'",
+        "UPDATE public.lawyers SET geo_latlon = NULL, lat = -1e400, lng = 1e-400",
+        "UPDATE public.cases SET coords = NULL, lat = 1e400, lng = 1e400",
+    ],
+)
+def test_a_row_with_a_number_that_is_none_harms_no_message(world: World, change: str) -> None:
+    first, second = world.person(token=None, email="bia@example.com"), world.person(token="t")
+    world.manual(first, world.contract())
+    world.offer(second)
+    world.ask(change)
+    world.deliver()
+    assert world.statuses() == ["accepted", "accepted"]
+
+
 def test_two_deliverers_at_once_and_a_hundred_people(world: World) -> None:
     for i in range(100):
         world.offer(world.person(token=f"token-{i}" if i % 2 else None, email=f"{i}@example.com"))

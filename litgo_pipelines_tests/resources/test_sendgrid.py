@@ -137,6 +137,23 @@ def test_what_is_no_list_of_addresses_is_a_failure_and_no_empty_list(body: objec
     assert "ana" not in str(caught.value)
 
 
+def test_a_row_that_names_nobody_stops_no_other() -> None:
+    rows = [
+        ROWS["bounces"],
+        {"created": 1, "email": None},
+        {"created": 1, "email": ""},
+        {"email": "bia@example.com"},
+        {"created": "1443651125.0", "email": " cia@example.com "},
+        None,
+        {"created": {}, "email": "dia@example.com"},
+    ]
+    with FaultServer(faults.json_answer(rows)) as server:
+        found = {one.email: one.since for one in suppressed(server.url, "bounces")}
+    assert list(found) == ["ana@example.com", "bia@example.com", "cia@example.com", "dia@example.com"]
+    assert found["cia@example.com"] == datetime.fromtimestamp(1443651125, UTC)
+    assert found["bia@example.com"] == found["dia@example.com"] == datetime.fromtimestamp(0, UTC)
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [

@@ -122,7 +122,13 @@ JSONS = (
     '{"A": 1e400, "S": 1e-400, "T": "x"}',
     "[" * 3000 + "]" * 3000,
 )
-FEES = (*JSONS, '{"type": "fixed", "value": 1e400}', '{"type": "success", "percent": "vinte"}', '{"type": 7}')
+FEES = (
+    *JSONS,
+    '{"type": "success", "percent": -1e400}',
+    '{"type": "fixed", "value": 1e400}',
+    '{"type": "success", "percent": "vinte"}',
+    '{"type": 7}',
+)
 TEXTS = ("", "   ", "x" * 5000)
 
 # table → what another row of it has; then one of its columns holds a dirty value. Rows of a dirty lawyer are his own.

@@ -1,0 +1,85 @@
+"""Names and titles as people keep them, made fit to be shown: on a contract, in a greeting, in an e-mail. Pure.
+
+Copied from a chat or an old export they hold what nobody sees, letters in fancy dress, entities of HTML, or accents
+that were encoded twice. What can be undone with certainty is; what is lost is not guessed.
+"""
+
+import html
+import re
+import unicodedata
+
+BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u2800\u3164\uffa0"  # letters that show nothing
+LONGEST = 100  # characters of a name in a header
+_MANY_MARKS = re.compile(r"([\u0300-\u036f]{2})[\u0300-\u036f]+")
+_ENTITY = re.compile(r"&(#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
+# One letter of UTF-8 read as two of Windows': Ã©. Signs of speech only within a word, for an Ã may well end one.
+_TWICE = re.compile(r"[\u00c2-\u00c5](?:[\u0080-\u009f\u00a1-\u00bf]|[\u0152-\u2122](?=\w))")
+# Letters that stand for plain ones: full width, mathematical, in circles and squares, ligatures.
+_DRESSED = re.compile(
+    "[\u2102-\u2149\u24b6-\u24e9\ufb00-\ufb06\uff01-\uff5e\U0001d400-\U0001d7ff\U0001f130-\U0001f149]"
+)
+_UNMAPPED = {first + place: chr(65 + place) for first in (0x1F150, 0x1F170) for place in range(26)}  # 🅐, 🅰
+_LOST = re.compile(r"\ufffd|[^\W\d_]\?+[^\W\d_]")  # a letter that an encoding did not have: Jo?o
+_NONE = frozenset({"null", "none", "nan", "undefined", "n/a", "na", "nil", "nao informado", "sem nome"})
+_TITLE = re.compile(
+    r"(?:dr|dra|drs|sr|sra|srta|prof|profa|exmo|exma|ilmo|ilma|adv|advogad[oa]|doutora?)\.?", re.IGNORECASE
+)
+_OF_HEADERS = re.compile(r'[(),:;<>@\[\]"\\]+')  # SendGrid takes what stands after one of them for another address
+
+
+def visible(value: str | None) -> str:
+    """One line without what nobody sees: characters of no width, direction marks, control and private characters, emoji
+    with their variants, and marks piled on one letter."""
+    text = unicodedata.normalize("NFC", _undressed(_decoded(value or "")))
+    kept = (" " if letter.isspace() else letter for letter in text if letter.isspace() or not _unseen(letter))
+    return " ".join(_MANY_MARKS.sub(r"\1", "".join(kept)).split())
+
+
+def is_damaged(value: str | None) -> bool:
+    """Has an encoding lost a letter of it? Half a name is another one."""
+    return bool(_LOST.search(_decoded(value or "")))
+
+
+def is_name(text: str) -> bool:
+    """Does a text as `visible` gives it name anybody?"""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    bare = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return any(letter.isalpha() for letter in text) and bare not in _NONE
+
+
+def first_name(value: str | None) -> str | None:
+    """How a message greets: without titles; None where there is no name."""
+    text = visible(value)
+    words = [word for word in text.split() if not _TITLE.fullmatch(word)] if is_name(text) else []
+    return next((word[:LONGEST] for word in words if any(letter.isalpha() for letter in word)), None)
+
+
+def for_header(value: str | None) -> str | None:
+    """A name that may stand beside an e-mail address; None where there is none."""
+    text = " ".join(_OF_HEADERS.sub(" ", visible(value)).split())[:LONGEST].rstrip()
+    return text if is_name(text) else None
+
+
+def _decoded(text: str) -> str:
+    """Entities of HTML and accents encoded twice, as they were meant."""
+    return _TWICE.sub(_once, _ENTITY.sub(lambda found: html.unescape(found[0]), text))
+
+
+def _once(found: re.Match[str]) -> str:
+    for encoding in ("cp1252", "latin-1"):
+        try:
+            return found[0].encode(encoding).decode()
+        except UnicodeError:
+            continue
+    return found[0]
+
+
+def _undressed(text: str) -> str:
+    return _DRESSED.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text.translate(_UNMAPPED))
+
+
+def _unseen(letter: str) -> bool:
+    if letter in BLANKS or "\ufe00" <= letter <= "\ufe0f" or "\U000e0100" <= letter <= "\U000e01ef":
+        return True
+    category = unicodedata.category(letter)
+    return category[0] == "C" or (category == "So" and ord(letter) > 0x2000) or "\U0001f3fb" <= letter <= "\U0001f3ff"
