@@ -16,6 +16,7 @@ from litgo_pipelines.jobs import AUTOMATIC, EXAMS, FOLLOWING_SENSOR, Job, run_ta
 from litgo_pipelines.learning import retrain, retrainings
 from litgo_pipelines.marketplace.schema import TABLES
 from litgo_pipelines.notifications.run_failures import failed_runs_sensor
+from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
@@ -291,6 +292,23 @@ def pending_registration_sensor(
         )
 
 
+@dg.sensor(
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Looks whether the files of the registered models can be reached, and counts what it finds.",
+)
+def artifact_store_sensor(postgres: Postgres, mlflow: MLflow) -> dg.SkipReason:
+    with postgres.look() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM litgo.model_ledger WHERE transition = 'candidate')")
+        (registered,) = cursor.fetchone()
+    if not registered:
+        return dg.SkipReason("no model is registered yet")
+    problem = mlflow.files_problem()
+    with postgres.connect() as connection, connection.cursor() as cursor:
+        add(cursor, [count("artifact_store_looks_total", outcome="failed" if problem else "ok")])
+    return dg.SkipReason(f"the models' files cannot be reached: {problem}" if problem else "the files are there")
+
+
 def look_back(tick: datetime, round_days: int) -> datetime:
     """Since when a tick looks at cases: two weeks, and once an hour everything, for rows that come very late."""
     if tick.minute == 0:
@@ -461,6 +479,7 @@ sensors = [
     missed_jobs_sensor,
     review_volume_sensor,
     pending_registration_sensor,
+    artifact_store_sensor,
     pending_cases_sensor,
     contracts_sensor,
     notifications_sensor,

@@ -28,11 +28,14 @@ def nightly_backup(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.
 
     values, at = settings(), steps.now()
     if values.litgo_backup_folder is None:
-        return dg.MaterializeResult(metadata={"made": "none: LITGO_BACKUP_FOLDER is not set"})
+        return dg.MaterializeResult(
+            metadata={"made": "none: LITGO_BACKUP_FOLDER is not set; under Compose the service `backup` makes them"}
+        )
     folder = values.litgo_backup_folder.expanduser().resolve()
     try:
         of = make.Databases(postgres.url, os.environ["DAGSTER_DATABASE_URL"], os.environ["LITGO_MLFLOW_DATABASE_URL"])
-        made = make.backup(of, values.home, folder, make.passphrase(), at)
+        files = make.places(values.home, values.mlflow_artifacts)
+        made = make.backup(of, values.home, folder, make.passphrase(), at, files)
     except BackupRefused as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     except KeyError as error:

@@ -9,17 +9,21 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from litgo_pipelines.backup import postgres, sealed
 from litgo_pipelines.backup.manifest import FILE, BackupRefused, Manifest
 from litgo_pipelines.database import SCHEMA, connect, open_connection
 from litgo_pipelines.persons import tombstones
 
-FOLDERS = ("snapshots", "models", "mlflow-artifacts")
+ARTIFACTS = "mlflow-artifacts"
+FOLDERS = ("snapshots", "models", ARTIFACTS)
 PREFIX = "litgo-"
 KEPT = 3  # newest backups that stay, however old
 LEAST = 12  # characters of a passphrase
@@ -50,8 +54,23 @@ def passphrase() -> str:
     return given
 
 
-def backup(of: Databases, home: Path, folder: Path, secret: str, at: datetime) -> Path:
-    """A new folder in `folder`, named by the instant. Raises BackupRefused; then nothing of it is left."""
+def places(home: Path, artifacts: str | None) -> dict[str, Path]:
+    """Where a backup's files stand; MLflow's only where they are on this machine. `artifacts`: MLFLOW_ARTIFACTS."""
+    found = {name: home / name for name in FOLDERS}
+    if artifacts and "://" in artifacts:
+        del found[ARTIFACTS]
+    elif artifacts:
+        found[ARTIFACTS] = Path(artifacts)
+    return found
+
+
+def backup(
+    of: Databases, home: Path, folder: Path, secret: str, at: datetime, files: Mapping[str, Path] | None = None
+) -> Path:
+    """A new folder in `folder`, named by the instant. Raises BackupRefused; then nothing of it is left.
+
+    `files`: as `places`, which is also what it is without. Nothing is written down that is not encrypted.
+    """
     name = f"{PREFIX}{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (folder / name).exists():
@@ -60,21 +79,19 @@ def backup(of: Databases, home: Path, folder: Path, secret: str, at: datetime) -
     salt = os.urandom(16)
     key = sealed.key_of(secret, salt)
     with _partial(folder) as partial:
-        works: dict[str, Callable[[Path], None]] = {
-            "litgo.dump": lambda path: postgres.dump(of.litgo, path, () if own else (SCHEMA,)),
-            "mlflow.dump": lambda path: postgres.dump(of.mlflow, path),
-            "dagster.dump": lambda path: postgres.dump(of.dagster, path),
-            "files.tar": lambda path: _pack(home, path),
+        sources: dict[str, AbstractContextManager[BinaryIO]] = {
+            "litgo.dump": postgres.dump(of.litgo, () if own else (SCHEMA,)),
+            "mlflow.dump": postgres.dump(of.mlflow),
+            "dagster.dump": postgres.dump(of.dagster),
+            "files.tar": _packed(places(home, None) if files is None else files),
         }
         parts: dict[str, dict[str, str | int]] = {}
-        for part, work in works.items():
-            plain = partial / f"{part}.plain"
-            work(plain)
-            with plain.open("rb") as source, (partial / part).open("wb") as target:
-                size, digest = sealed.seal(key, part, source, target)
+        for part, plain in sources.items():
+            with (partial / part).open("wb") as target:
+                with plain as source:
+                    size, digest = sealed.seal(key, part, source, target)
                 target.flush()
                 os.fsync(target.fileno())
-            plain.unlink()
             parts[part] = {"size": size, "sha256": digest}
         manifest = Manifest(at.isoformat(), migrations, parts, own, salt.hex())
         (partial / FILE).write_text(manifest.text(key), encoding="utf-8")
@@ -85,8 +102,13 @@ def backup(of: Databases, home: Path, folder: Path, secret: str, at: datetime) -
             (name, at, sum(int(part["size"]) for part in parts.values())),
         )
     with contextlib.closing(open_connection(of.litgo, application_name="litgo-backup")) as session:
-        tombstones.keep(session, (home, folder))
+        tombstones.keep(session, [place for place in (home, folder) if os.access(place, os.W_OK)])
     return folder / name
+
+
+def made_at(name: str) -> datetime:
+    """The instant in a backup's name."""
+    return datetime.strptime(name, f"{PREFIX}%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def prune(folder: Path, before: datetime) -> int:
@@ -94,8 +116,7 @@ def prune(folder: Path, before: datetime) -> int:
     found = sorted(path for path in folder.glob(f"{PREFIX}*Z") if (path / FILE).is_file())
     gone = 0
     for path in found[:-KEPT]:
-        made = datetime.strptime(path.name, f"{PREFIX}%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        if made < before:
+        if made_at(path.name) < before:
             (path / FILE).unlink()  # from here on it is none
             shutil.rmtree(path, ignore_errors=True)
             gone += 1
@@ -112,17 +133,39 @@ def _about(url: str) -> tuple[dict[str, str], bool]:
     return migrations, bool(own)
 
 
-def _pack(home: Path, target: Path) -> None:
-    """Partial files of others stay behind; one that goes meanwhile is nobody's any more."""
-    with tarfile.open(target, "w") as archive:
-        for name in FOLDERS:
-            for root, folders, files in os.walk(home / name):
+@contextlib.contextmanager
+def _packed(files: Mapping[str, Path]) -> Iterator[BinaryIO]:
+    """An archive of the folders, as it is read."""
+    reading, writing = os.pipe()
+    failed: list[BaseException] = []
+
+    def pack() -> None:
+        try:
+            with os.fdopen(writing, "wb") as target:
+                _pack(files, target)
+        except BaseException as error:
+            failed.append(error)
+
+    packer = threading.Thread(target=pack, name="backup-files", daemon=True)
+    packer.start()
+    with os.fdopen(reading, "rb") as source:
+        yield source
+    packer.join()
+    if failed:
+        raise failed[0]
+
+
+def _pack(files: Mapping[str, Path], target: BinaryIO) -> None:
+    """Partial files of others stay behind, symbolic links too; one that goes meanwhile is nobody's any more."""
+    with tarfile.open(fileobj=target, mode="w|") as archive:
+        for name, folder in files.items():
+            for root, folders, found in os.walk(folder):
                 folders[:] = [one for one in folders if not one.startswith(".partial")]
-                for file in sorted(files):
+                for file in sorted(found):
                     path = Path(root) / file
                     if not file.startswith(".partial") and path.is_file() and not path.is_symlink():
                         with contextlib.suppress(FileNotFoundError):
-                            archive.add(path, str(path.relative_to(home)), recursive=False)
+                            archive.add(path, str(Path(name) / path.relative_to(folder)), recursive=False)
 
 
 @contextlib.contextmanager

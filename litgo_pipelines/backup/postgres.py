@@ -1,10 +1,13 @@
 """pg_dump and psql as children: addresses and passwords go by their environment, never by arguments."""
 
+import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from litgo_pipelines.backup.manifest import BackupRefused
 from litgo_pipelines.database import connect
@@ -51,16 +54,33 @@ def run(name: str, arguments: Sequence[str], url: str, **more: str) -> None:
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
+    with _output(command, variables) as output:
+        output.read()
+
+
+@contextlib.contextmanager
+def _output(command: Sequence[str], variables: Mapping[str, str]) -> Iterator[BinaryIO]:
+    """What the program writes, as it does. Raises BackupRefused with what it said when it failed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LITGO_BACKUP")}
-    done = subprocess.run(command, env={**kept, **variables}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = without_credentials(done.stderr.strip()[-500:])
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(command, env={**kept, **variables}, stdout=subprocess.PIPE, stderr=errors) as child:
+            try:
+                yield cast(BinaryIO, child.stdout)
+            except BaseException:
+                child.kill()
+                raise
+        errors.seek(0)
+        said = without_credentials(errors.read().decode(errors="replace").strip()[-500:])
+    if child.returncode:
         raise BackupRefused(f"{Path(command[0]).name} failed: {said}")
 
 
-def dump(url: str, target: Path, schemas: Sequence[str] = ()) -> None:
-    """A database, or some of its schemas, as pg_dump's own format."""
-    run("pg_dump", ["--format=custom", f"--file={target}", *(f"--schema={name}" for name in schemas)], url)
+@contextlib.contextmanager
+def dump(url: str, schemas: Sequence[str] = ()) -> Iterator[BinaryIO]:
+    """A database, or some of its schemas, in pg_dump's own format, as it comes."""
+    command = [program("pg_dump", url), "--format=custom", *(f"--schema={name}" for name in schemas)]
+    with _output(command, address(url)) as output:
+        yield output
 
 
 def script(dumped: Path, target: Path, url: str) -> None:
@@ -68,10 +88,25 @@ def script(dumped: Path, target: Path, url: str) -> None:
     _run([program("pg_restore", url), "--no-owner", "--no-privileges", f"--file={target}", str(dumped)], {})
 
 
-def load(url: str, statements: Path, schemas: Sequence[str]) -> None:
-    """In one transaction: the schemas go, the script's come."""
-    gone = "; ".join(f"DROP SCHEMA IF EXISTS {name} CASCADE" for name in schemas)
-    if "public" in schemas:
-        gone += "; CREATE SCHEMA public"
-    arguments = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--command", gone]
-    run("psql", [*arguments, "--file", str(statements)], url, PGOPTIONS="-c client_min_messages=warning")
+def load(url: str, statements: Path, schemas: Sequence[str], owner: str | None = None) -> None:
+    """In one transaction: the schemas go, the script's come. `owner`: whose they are then, instead of the session's."""
+    before = [f"DROP SCHEMA IF EXISTS {name} CASCADE" for name in schemas]
+    role = '"' + owner.replace('"', '""') + '"' if owner else "CURRENT_USER"
+    if "public" in schemas:  # as a new database's
+        before += [f"CREATE SCHEMA public AUTHORIZATION {role}", "GRANT USAGE ON SCHEMA public TO PUBLIC"]
+    if owner:
+        before.append(f"SET ROLE {role}")
+    arguments = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
+    arguments += ["--command", "; ".join(before), "--file", str(statements)]
+    run("psql", arguments, url, PGOPTIONS="-c client_min_messages=warning")
+
+
+def owner(url: str) -> str | None:
+    """Who owns the database, where that is not the session's user: Dagster's and MLflow's roles, for their owner."""
+    with connect(url, application_name="litgo-restore") as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database() "
+            "AND pg_get_userbyid(datdba) <> current_user"
+        )
+        found = cursor.fetchone()
+    return str(found[0]) if found else None

@@ -8,7 +8,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ import psycopg2
 
 from litgo_pipelines.backup import manifest as manifests
 from litgo_pipelines.backup import postgres, sealed
-from litgo_pipelines.backup.make import FOLDERS, Databases
+from litgo_pipelines.backup.make import Databases, places
 from litgo_pipelines.backup.manifest import PARTS, BackupRefused, Manifest
 from litgo_pipelines.database import SCHEMA, connect, open_connection, roles
 from litgo_pipelines.marketplace.migrate import migrate, migrations
@@ -37,10 +37,19 @@ class Restored:
 
 
 def restore(
-    folder: Path, of: Databases, home: Path, secret: str, at: datetime, *, older: bool = False, force: bool = False
+    folder: Path,
+    of: Databases,
+    home: Path,
+    secret: str,
+    at: datetime,
+    files: Mapping[str, Path] | None = None,
+    *,
+    older: bool = False,
+    force: bool = False,
 ) -> Restored:
     """Raises BackupRefused before anything is touched for a backup that is damaged, incomplete, foreign or of another
-    version, and while something else uses the databases. `force`: what else uses them is not asked about."""
+    version, and while something else uses the databases. `files`: as `make.backup`'s. `force`: what else uses the
+    databases is not asked about."""
     manifest, key = manifests.read(folder, secret)
     known = {str(version): sha256 for version, _, sha256, _ in migrations()}
     manifests.fits(manifest, known, older=older)
@@ -51,9 +60,9 @@ def restore(
         _keep_tombstones(of.litgo, (home, folder.parent))
         schemas = (SOURCE_SCHEMA, SCHEMA, *(("public",) if manifest.own else ()))
         postgres.load(of.litgo, staged / "litgo.sql", schemas)
-        postgres.load(of.mlflow, staged / "mlflow.sql", ("public",))
-        postgres.load(of.dagster, staged / "dagster.sql", ("public",))
-        _put(staged / "files", home)
+        postgres.load(of.mlflow, staged / "mlflow.sql", ("public",), postgres.owner(of.mlflow))
+        postgres.load(of.dagster, staged / "dagster.sql", ("public",), postgres.owner(of.dagster))
+        _put(staged / "files", home, places(home, None) if files is None else files)
     migrated = migrate(of.litgo)
     _give_rights(of.litgo)
     where = erase.Places(home, home / "models" / "triage", (of.dagster, of.mlflow), (home, folder.parent), None)
@@ -87,15 +96,22 @@ def _staged(folder: Path, home: Path, key: bytes, url: str) -> Iterator[Path]:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _put(source: Path, home: Path) -> None:
-    """The backup's folders instead of those that are there."""
-    for name in FOLDERS:
+def _put(source: Path, home: Path, files: Mapping[str, Path]) -> None:
+    """The backup's folders instead of those that are there; one elsewhere than in `home` stays: a volume."""
+    for name, target in files.items():
+        (source / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if target.parent != home:
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path in target.iterdir():
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            for path in (source / name).iterdir():
+                shutil.move(path, target / path.name)
+            continue
         before = home / f".before-{name}"
         shutil.rmtree(before, ignore_errors=True)
-        if (home / name).exists():
-            (home / name).rename(before)
-        (source / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        (source / name).rename(home / name)
+        if target.exists():
+            target.rename(before)
+        (source / name).rename(target)
         shutil.rmtree(before, ignore_errors=True)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from litgo_pipelines.cli.session import say
 from litgo_pipelines.runtime.supervisor import platform
+from litgo_pipelines.settings import settings
 
 if TYPE_CHECKING:
     from litgo_pipelines.backup.make import Databases
@@ -22,8 +23,9 @@ def backup(folder: Annotated[Path, typer.Argument(help="where it is written", me
 
     secret = make.passphrase()
     with platform() as environment:
-        of = _databases(environment)
-        made = make.backup(of, Path(environment["LITGO_HOME"]), folder.resolve(), secret, datetime.now(UTC))
+        home = Path(environment["LITGO_HOME"])
+        files = make.places(home, settings().mlflow_artifacts)
+        made = make.backup(_databases(environment), home, folder.resolve(), secret, datetime.now(UTC), files)
     say(made)
 
 
@@ -39,12 +41,14 @@ def restore(
 
     secret, folder = make.passphrase(), restoring.newest(backup.resolve())
     with platform() as environment:
+        home = Path(environment["LITGO_HOME"])
         done = restoring.restore(
             folder,
             _databases(environment),
-            Path(environment["LITGO_HOME"]),
+            home,
             secret,
             datetime.now(UTC),
+            make.places(home, settings().mlflow_artifacts),
             older=older,
             force=force,
         )

@@ -12,7 +12,7 @@ from litgo_pipelines.database import Connection, Cursor, advisory_lock, connect,
 
 # role → the database it owns; both hold what Dagster and MLflow create there themselves
 STORAGE = {"litgo_dagster": "litgo_dagster", "litgo_mlflow": "litgo_mlflow"}
-ROLES = ("litgo_pipelines", "litgo_exporter", "litgo_office", *STORAGE)
+ROLES = ("litgo_pipelines", "litgo_exporter", "litgo_office", "litgo_backup", *STORAGE)
 # What the exporter reads of Dagster's: runs, daemons, ticks. Not the event log.
 EXPORTED = (
     "runs",
@@ -55,11 +55,13 @@ def apply(url: str, passwords: Path | None = None) -> None:
                     f"{database} belongs to {owner} and stays as it is. For Dagster and MLflow to have rights of their "
                     f"own, run as {owner}: ALTER DATABASE {database} OWNER TO {role}"
                 )
-        dagster_is_ours = present.get("litgo_dagster", ("", False))[1]
-        if dagster_is_ours:
-            cursor.execute("GRANT CONNECT ON DATABASE litgo_dagster TO litgo_exporter")
-    if dagster_is_ours:
-        _show_runs(normalise(url, "litgo_dagster"))
+        handed_over = {role: name for role, name in STORAGE.items() if present.get(name, ("", False))[1]}
+        for database in handed_over.values():
+            cursor.execute(f"GRANT CONNECT ON DATABASE {database} TO litgo_backup")
+        if "litgo_dagster" in handed_over:
+            cursor.execute(f"GRANT CONNECT ON DATABASE {handed_over['litgo_dagster']} TO litgo_exporter")
+    for role, database in handed_over.items():
+        _show(normalise(url, database), role)
 
 
 def _set_passwords(connection: Connection, cursor: Cursor, folder: Path) -> None:
@@ -77,8 +79,16 @@ def _set_passwords(connection: Connection, cursor: Cursor, folder: Path) -> None
         )
 
 
-def _show_runs(url: str) -> None:
+def _show(url: str, owner: str) -> None:
+    """A storage's tables to who backs them up, those its owner makes later too; the runs to the exporter."""
     with connect(url, application_name="litgo-roles") as connection, connection.cursor() as cursor:
+        for kind in ("TABLES", "SEQUENCES"):
+            cursor.execute(f"GRANT SELECT ON ALL {kind} IN SCHEMA public TO litgo_backup")
+            cursor.execute(
+                f"ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public GRANT SELECT ON {kind} TO litgo_backup"
+            )
+        if owner != "litgo_dagster":
+            return
         cursor.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY(%s)",
             (list(EXPORTED),),

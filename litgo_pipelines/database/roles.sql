@@ -4,12 +4,13 @@
 -- litgo_pipelines: every run. It changes no table, deletes nothing of the marketplace's, and updates the columns named.
 -- litgo_exporter:  reads what /metrics shows and counts Dagster's runs; sees no name, address, text or document.
 -- litgo_office:    reads what the office's page shows, and writes nothing; sees no name, address, text or document either.
+-- litgo_backup:    reads what a backup holds, and notes that one was made. Its process is no run and runs nothing else.
 
 DO $roles$
 DECLARE
     wanted text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['litgo_pipelines', 'litgo_exporter', 'litgo_office', 'litgo_dagster', 'litgo_mlflow'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['litgo_pipelines', 'litgo_exporter', 'litgo_office', 'litgo_backup', 'litgo_dagster', 'litgo_mlflow'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
             EXECUTE format('CREATE ROLE %I LOGIN', wanted);
         END IF;
@@ -22,7 +23,7 @@ DECLARE
     who record;
     given record;
 BEGIN
-    FOR who IN SELECT * FROM pg_roles WHERE rolname IN ('litgo_pipelines', 'litgo_exporter', 'litgo_office', 'litgo_dagster', 'litgo_mlflow') LOOP
+    FOR who IN SELECT * FROM pg_roles WHERE rolname IN ('litgo_pipelines', 'litgo_exporter', 'litgo_office', 'litgo_backup', 'litgo_dagster', 'litgo_mlflow') LOOP
         IF who.rolsuper OR who.rolcreaterole OR who.rolcreatedb OR who.rolreplication OR who.rolbypassrls THEN
             EXECUTE format('ALTER ROLE %I %s %s %s %s %s', who.rolname,
                            CASE WHEN who.rolsuper THEN 'NOSUPERUSER' END, CASE WHEN who.rolcreaterole THEN 'NOCREATEROLE' END,
@@ -55,7 +56,7 @@ END $taken$;
 REVOKE ALL ON SCHEMA litgo FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA litgo FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA litgo FROM PUBLIC;
-GRANT USAGE ON SCHEMA litgo TO litgo_pipelines, litgo_exporter, litgo_office;
+GRANT USAGE ON SCHEMA litgo TO litgo_pipelines, litgo_exporter, litgo_office, litgo_backup;
 
 -- Ours. Everything may be read by the runs; what is append-only can only be appended to.
 GRANT SELECT ON ALL TABLES IN SCHEMA litgo TO litgo_pipelines;
@@ -78,7 +79,7 @@ GRANT DELETE ON litgo.deliveries, litgo.job_runs, litgo.metric_state, litgo.outb
 GRANT INSERT, DELETE ON litgo.candidate_sets, litgo.case_duplicates, litgo.lawyer_momentum, litgo.pool_demand TO litgo_pipelines;
 -- An erasure's: what is append-only is pseudonymised by a function of the owner's, in the ids of an erased person alone.
 GRANT INSERT, UPDATE ON litgo.deletions_confirmed, litgo.person_requests TO litgo_pipelines;
-GRANT INSERT ON litgo.backups, litgo.pseudonym_keys, litgo.tombstones TO litgo_pipelines;
+GRANT INSERT ON litgo.pseudonym_keys, litgo.tombstones TO litgo_pipelines;
 GRANT DELETE ON
     litgo.contract_documents, litgo.contract_requests, litgo.matchings, litgo.pseudonym_keys, litgo.text_embeddings,
     litgo.text_stems,
@@ -109,3 +110,16 @@ GRANT SELECT (reason) ON litgo.contract_requests TO litgo_office;
 GRANT SELECT (alternatives, urgency_source, life_at_risk) ON litgo.triage TO litgo_office;
 GRANT INSERT ON litgo.job_runs TO litgo_exporter;
 GRANT INSERT, UPDATE ON litgo.metric_state TO litgo_exporter;
+
+-- A backup is of what is ours: of the marketplace's tables where `litgo migrate` made them, and of nobody else's.
+GRANT SELECT ON ALL TABLES IN SCHEMA litgo TO litgo_backup;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA litgo TO litgo_backup;
+GRANT INSERT ON litgo.backups TO litgo_backup;
+DO $own$
+BEGIN
+    IF EXISTS (SELECT FROM litgo.own_marketplace) THEN
+        GRANT USAGE ON SCHEMA public TO litgo_backup;
+        GRANT SELECT ON ALL TABLES IN SCHEMA public TO litgo_backup;
+        GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO litgo_backup;
+    END IF;
+END $own$;

@@ -1,8 +1,8 @@
 -- Who may do what with the source views. Run by roles.py, and by `litgo migrate` when it made the views anew: what is not
 -- named here is taken away. The views read and write the marketplace's tables with the rights of their owner.
 
-REVOKE ALL ON ALL TABLES IN SCHEMA litgo_source FROM PUBLIC, litgo_pipelines, litgo_exporter, litgo_office;
-REVOKE ALL ON SCHEMA litgo_source FROM PUBLIC, litgo_pipelines, litgo_exporter, litgo_office;
+REVOKE ALL ON ALL TABLES IN SCHEMA litgo_source FROM PUBLIC, litgo_pipelines, litgo_exporter, litgo_office, litgo_backup;
+REVOKE ALL ON SCHEMA litgo_source FROM PUBLIC, litgo_pipelines, litgo_exporter, litgo_office, litgo_backup;
 GRANT USAGE ON SCHEMA litgo_source TO litgo_pipelines, litgo_exporter, litgo_office;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA litgo_source TO litgo_pipelines;

@@ -141,6 +141,13 @@ METRICS |= {
     ),
 }
 
+METRICS |= {
+    "artifact_store_looks_total": Metric(
+        "Looks at the store of the models' files, through MLflow, once a version is registered.",
+        {"outcome": ("ok", "failed")},
+    ),
+}
+
 OTHER_JOB = "other"  # an ad-hoc materialisation
 JOB_NAMES = (*JOBS, OTHER_JOB)
 METRICS |= {

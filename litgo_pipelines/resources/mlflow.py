@@ -1,6 +1,8 @@
 """MLflow tracking server and registry as a Dagster resource. MLflow itself is imported on first use."""
 
+import json
 import os
+from base64 import b64encode
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+FILES_SECONDS, FILES_BYTES = 20.0, 1 << 22  # a bucket may be slow, and hold many experiments
+NO_FILES = b"--no-serve-artifacts"  # in what a server says that does not keep files itself
 
 
 class MLflowUnavailable(RuntimeError):
@@ -69,6 +73,36 @@ class MLflow(dg.ConfigurableResource):
                 f"MLflow at {without_credentials(self.tracking_uri)} does not answer ({type(error).__name__}): is it "
                 "running? `litgo up` starts it; MLFLOW_TRACKING_URI names another."
             ) from error
+
+    def files_problem(self) -> str | None:
+        """Why the store of the models' files cannot be read through the server, which must hold some; None: it can.
+
+        One quick question, without MLflow's client. A server that keeps no files itself has nothing to say.
+        """
+        if not self.tracking_uri.startswith(("http://", "https://")):
+            return None
+        from litgo_pipelines.resources import bounded
+
+        reach_directly(self.tracking_uri)
+        account = ":".join(os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+        try:
+            answer = bounded.send(
+                "GET",
+                f"{self.tracking_uri.rstrip('/')}/api/2.0/mlflow-artifacts/artifacts",
+                seconds=FILES_SECONDS,
+                most_bytes=FILES_BYTES,
+                headers={"Authorization": f"Basic {b64encode(account.encode()).decode()}"} if account != ":" else {},
+            )
+        except (OSError, bounded.AnswerTooLarge) as error:
+            return type(error).__name__
+        if answer.status == 503 and NO_FILES in answer.body:
+            return None
+        if answer.status != 200:
+            return f"HTTP {answer.status}"
+        try:
+            return None if json.loads(answer.body).get("files") else "it holds nothing"
+        except (ValueError, AttributeError):
+            return "the answer is not MLflow's"
 
     def experiment_id(self) -> str:
         """The experiment's id; created when it is not there."""

@@ -1,16 +1,17 @@
 """A backup brings everything back, and a bad one touches nothing."""
 
+import io
 import json
 import os
 import shutil
 import stat
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import dagster as dg
 import pytest
@@ -101,8 +102,8 @@ def wipe(of: Databases, home: Path) -> None:
     shutil.rmtree(home)
 
 
-def restored(folder: Path, of: Databases, home: Path, **how: bool) -> restoring.Restored:
-    return restoring.restore(folder, of, home, SECRET, AT + timedelta(days=1), **how)
+def restored(folder: Path, of: Databases, home: Path) -> restoring.Restored:
+    return restoring.restore(folder, of, home, SECRET, AT + timedelta(days=1))
 
 
 def test_everything_is_back_and_the_work_goes_on(of: Databases, home: Path, tmp_path: Path) -> None:
@@ -297,11 +298,18 @@ def test_nothing_of_a_person_can_be_read_in_a_backup(of: Databases, home: Path, 
 
 def test_no_command_line_holds_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[Any] = []
+
+    @contextmanager
+    def output(command: Any, variables: Any) -> Iterator[BinaryIO]:
+        called.append((command, variables))
+        yield io.BytesIO(b"dumped")
+
     monkeypatch.setattr(postgres, "program", lambda name, url: name)
-    monkeypatch.setattr(postgres, "_run", lambda command, variables: called.append((command, variables)))
+    monkeypatch.setattr(postgres, "_output", output)
     url = "postgresql+psycopg2://ana:s3cr3t@db.example:5433/litgo?sslmode=require"
-    postgres.dump(url, Path("x"), ("litgo",))
-    postgres.load(url, Path("x"), ("litgo",))
+    with postgres.dump(url, ("litgo",)) as dumped:
+        assert dumped.read() == b"dumped"
+    postgres.load(url, Path("x"), ("litgo",), "somebody")
     assert all("s3cr3t" not in " ".join(command) for command, _ in called)
     assert [variables["PGPASSWORD"] for _, variables in called] == ["s3cr3t"] * 2
     assert called[0][1]["PGSSLMODE"] == "require"

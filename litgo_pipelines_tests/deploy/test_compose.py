@@ -19,7 +19,7 @@ from litgo_pipelines_tests.worlds.compose import COMPOSE, VARIABLE, load
 DEPLOY = PROJECT / "deploy"
 FILE = load({})
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
-ENDS = {"migrate"}  # by itself
+ENDS = {"migrate", "restore"}  # by itself
 SECRETS_BY_NAME = ("OPENAI_API_KEY", "DOCUSIGN_PRIVATE_KEY", "ONESIGNAL_API_KEY", "SENDGRID_API_KEY")
 # read by MLflow's client, Compose and Celery themselves
 OTHERS = {
@@ -99,6 +99,8 @@ def test_a_volume_is_written_by_whoever_needs_to() -> None:
         "daemon": set(),
         "mlflow": {"mlflow_artifacts"},
         "exporter": set(),
+        "backup": {"backups"},
+        "restore": {"litgo_home", "mlflow_artifacts", "backups"},
         "prometheus": {"prometheus_data"},
         "alertmanager": {"alertmanager_data"},
         "grafana": {"grafana_data"},
@@ -144,13 +146,14 @@ def test_every_variable_is_in_the_example_and_every_line_of_it_is_read() -> None
 
 def test_the_runs_get_every_setting() -> None:
     given = SERVICES["code-location"]["environment"]
-    elsewhere = ("EXPORTER", "LITGO_UI_", "DAGSTER_ALLOWED_HOSTS")
+    elsewhere = ("EXPORTER", "LITGO_UI_", "DAGSTER_ALLOWED_HOSTS", "LITGO_BACKUP_")
     ports_and_places = {"LITGO_HOME", "DAGSTER_PORT", "MLFLOW_PORT", "MLFLOW_ARTIFACTS"}
     others = {name for name in _settings() if any(part in name for part in elsewhere)}
     assert _settings() - ports_and_places - others <= given.keys()
     assert {n.removesuffix("_FILE") for n in SERVICES["webserver"]["environment"]} >= {
-        name for name in others if "EXPORTER" not in name
+        name for name in others if "EXPORTER" not in name and "BACKUP" not in name
     }
+    assert {name for name in others if "BACKUP" in name} <= SERVICES["backup"]["environment"].keys()
     assert not {name for name in given if name.startswith("LITGO_UI_")}, "a run needs no account"
     assert {f"{name}_FILE" for name in SECRETS_BY_NAME} <= given.keys()
     ours = {n for s in SERVICES.values() if "litgo-pipelines" in s["image"] for n in s["environment"]}
@@ -160,6 +163,7 @@ def test_the_runs_get_every_setting() -> None:
         "CODE_LOCATION_HOST",
         "MLFLOW_TRACKING_USERNAME",
         "MLFLOW_BACKEND_STORE_URI",
+        "LITGO_MLFLOW_DATABASE_URL",
         "MLFLOW_AUTH_CONFIG_PATH",
         "CELERY_BROKER_URL",
         "CELERY_RESULT_BACKEND",
@@ -214,7 +218,7 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     subprocess.run([DEPLOY / "secrets.sh", tmp_path / "s"], check=True)
     assert _read(tmp_path / "s") == made
     random = [text for text in made.values() if text]
-    assert len(set(random)) == len(random) == 11
+    assert len(set(random)) == len(random) == 13
     assert all(len(text) == 48 for text in random)
     assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o700
 

@@ -266,7 +266,7 @@ def test_grants_are_what_statements_do(url: str) -> None:
     grants = (
         "SELECT table_schema, table_name, privilege_type FROM information_schema.{}_privileges WHERE grantee IN ({})"
     )
-    ours = "'litgo_pipelines', 'litgo_exporter', 'litgo_office'"
+    ours = "'litgo_pipelines', 'litgo_exporter', 'litgo_office', 'litgo_backup'"
     for schema, table, privilege in ask(url, f"{grants.format('table', ours)} UNION {grants.format('column', ours)}"):
         if privilege != "SELECT":
             granted[f"litgo.{table}" if schema == "litgo" else table].add(privilege)

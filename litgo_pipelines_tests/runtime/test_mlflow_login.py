@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import pty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from litgo_pipelines.models import registry, scorer
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.runtime import mlflow_login, mlflow_server, supervisor
 from litgo_pipelines_tests.support import execute, free_port
+from litgo_pipelines_tests.worlds.processes import Child
 
 SECRETS = {
     "OPENAI_API_KEY",
@@ -96,6 +98,31 @@ def test_passwords_are_made_once_and_are_this_users_alone(
     assert admin not in str(mlflow_login.of_server(tmp_path))
 
 
+def _prepare_on_a_terminal(home: str, terminal: str) -> None:
+    """In a process of its own: its messages go to the terminal."""
+    device = os.open(terminal, os.O_RDWR | os.O_NOCTTY)
+    os.dup2(device, 2)
+    for _ in range(2):
+        mlflow_login.prepare(Path(home), "postgresql+psycopg2://ana@/litgo_mlflow")
+
+
+def test_the_administrators_password_is_shown_on_a_terminal_once(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        child = Child(_prepare_on_a_terminal, str(tmp_path), os.ttyname(theirs))
+        assert child.wait() == 0, child.output()
+        os.set_blocking(ours, False)
+        shown = os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    admin, pipelines = ((tmp_path / name).read_text().strip() for name in ("mlflow-admin-password", "mlflow-password"))
+    assert shown.count(admin) == 1
+    assert f"account admin, password {admin}, shown once and kept in {tmp_path}/mlflow-admin-password" in shown
+    assert pipelines not in shown
+    assert admin not in child.output()
+
+
 @pytest.fixture
 def environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     for name in (*mlflow_login.VARIABLES, "PGPASSFILE"):
@@ -152,6 +179,10 @@ def test_who_may_do_what(environment: dict[str, str], monkeypatch: pytest.Monkey
             version = module.register_model(logged.model_uri, registry.MODEL_NAME).version
         client.set_registered_model_alias(registry.MODEL_NAME, "champion", version)
         client.set_model_version_tag(registry.MODEL_NAME, version, "state", "champion")
+        assert mlflow.files_problem() is None
+        (home / "mlflow-artifacts").rename(home / "elsewhere")  # as a volume that is not mounted
+        assert mlflow.files_problem() == "it holds nothing"
+        (home / "elsewhere").rename(home / "mlflow-artifacts")
         digest = scorer.digest(scorer.dumps(scorer.Rule("R")))
         assert registry.load_model(mlflow, str(version), digest).scorer == scorer.Rule("R")
         client.delete_registered_model_alias(registry.MODEL_NAME, "champion")

@@ -1,0 +1,106 @@
+"""The nightly backup as a process of its own, under the role `litgo_backup`: where runs must not read what it reads.
+
+    python -m litgo_pipelines.backup.nightly [--now]
+
+It makes a backup at 05:00, and at once where the newest is older than a day. What failed is tried again at growing
+distances; as long as the last try failed, the file FAILED is there, which the container's health check looks for. With
+--now it makes one and ends.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import psycopg2
+
+from litgo_pipelines.backup import make
+from litgo_pipelines.backup.manifest import FILE, BackupRefused
+from litgo_pipelines.database import DatabaseUnavailable
+from litgo_pipelines.database.embedded import Ended, unwound_at_sigterm
+from litgo_pipelines.database.urls import without_credentials
+from litgo_pipelines.settings import TIMEZONE, SettingsError, settings
+
+HOUR = 5  # of the night, as the job's
+DAY = timedelta(days=1)
+LOOKS_EVERY = 30.0  # seconds; by the wall clock, which may be set
+SHORTEST, LONGEST = timedelta(minutes=1), timedelta(hours=1)  # between two tries
+FAILED = Path(tempfile.gettempdir()) / "litgo-backup-failed"
+
+
+def due(newest: datetime | None, now: datetime) -> datetime:
+    """When the next backup is to be made: at the next 05:00 after the newest one, or now where that has passed."""
+    if newest is None:
+        return now
+    local = newest.astimezone(ZoneInfo(TIMEZONE))
+    night = local.replace(hour=HOUR, minute=0, second=0, microsecond=0)
+    if night <= local:
+        night = (local + DAY).replace(hour=HOUR, minute=0, second=0, microsecond=0)
+    return max(night, now)
+
+
+def newest(folder: Path) -> datetime | None:
+    """When the newest finished backup was made."""
+    names = sorted(path.name for path in folder.glob(f"{make.PREFIX}*Z") if (path / FILE).is_file())
+    return make.made_at(names[-1]) if names else None
+
+
+def once(folder: Path, at: datetime) -> str:
+    """Make one, let the old ones go: its name. Raises BackupRefused, DatabaseUnavailable, psycopg2.Error, OSError."""
+    values = settings()
+    try:
+        names = ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL")
+        of = make.Databases(*(os.environ[name] for name in names))
+    except KeyError as error:
+        raise BackupRefused(f"{error.args[0]} is not set: name all three databases") from error
+    files = make.places(values.home, values.mlflow_artifacts)
+    made = make.backup(of, values.home, folder, make.passphrase(), at, files)
+    make.prune(folder, at - timedelta(days=values.litgo_backup_days))
+    return made.name
+
+
+def keep_on(folder: Path, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Never returns."""
+    failures, not_before = 0, datetime.min.replace(tzinfo=UTC)
+    while True:
+        now = datetime.now(UTC)
+        if max(due(newest(folder), now), not_before) > now:
+            sleep(LOOKS_EVERY)
+            continue
+        try:
+            print(f"made {once(folder, now)}", flush=True)
+            failures = 0
+            FAILED.unlink(missing_ok=True)
+        except (BackupRefused, DatabaseUnavailable, psycopg2.Error, OSError) as error:
+            failures += 1
+            pause = min(SHORTEST * 2 ** min(failures - 1, 10), LONGEST)
+            not_before = now + pause
+            FAILED.touch()
+            said = without_credentials(str(error)).strip()
+            print(f"no backup: {said}; tried again in {pause.total_seconds() / 60:.0f} min", flush=True)
+
+
+def main() -> None:
+    folder = settings().litgo_backup_folder
+    if folder is None:
+        raise SettingsError("LITGO_BACKUP_FOLDER is not set: name the folder of the backups")
+    os.umask(0o077)
+    folder = folder.expanduser().resolve()
+    try:
+        with unwound_at_sigterm():
+            if sys.argv[1:] == ["--now"]:
+                print(folder / once(folder, datetime.now(UTC)))
+            else:
+                keep_on(folder)
+    except BackupRefused as error:
+        sys.exit(f"no backup: {error}")
+    except (KeyboardInterrupt, Ended):
+        print("stopped", flush=True)
+
+
+if __name__ == "__main__":
+    main()
