@@ -12,25 +12,40 @@ from importlib.resources import files
 from typing import TypeVar
 
 import psycopg2
-from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
 from psycopg2.extensions import TransactionRollbackError
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from litgo_pipelines.database import session, urls, values, watch
-from litgo_pipelines.database.errors import CleanConnection, error_kind
+from litgo_pipelines.database.errors import CleanConnection
+from litgo_pipelines.database.errors import error_kind as error_kind
+from litgo_pipelines.database.errors import refuses_a_row as refuses_a_row
 from litgo_pipelines.database.urls import DatabaseRefused as DatabaseRefused
 
 SCHEMA = "litgo"
 # Whatever a role, a database or a pooler sets: built-in names mean the server's own, the marketplace's tables are the
 # source views, and a temporary table stands for neither.
 SEARCH_PATH = "SET search_path = pg_catalog, litgo_source, pg_temp; SET TimeZone = 'UTC'"
+# The same for limits, and for what changes a statement's meaning, the rows that an index finds, or a value's digits.
 SESSION = f"""
+SET quote_all_identifiers = off;
 {SEARCH_PATH};
 SET statement_timeout = '1h';
 SET idle_in_transaction_session_timeout = '1h';
-SELECT pg_backend_pid()
+SET lock_timeout = 0;
+SET idle_session_timeout = 0;
+SET default_transaction_isolation = 'read committed';
+SET row_security = on;
+SET standard_conforming_strings = on;
+SET transform_null_equals = off;
+SET array_nulls = on;
+SET gin_fuzzy_search_limit = 0;
+SET DateStyle = 'ISO, MDY';
+SET IntervalStyle = 'postgres';
+SET extra_float_digits = 1;
+SET bytea_output = 'hex'
 """
+NEWER_SESSION = "; SET transaction_timeout = 0"  # since PostgreSQL 17
 # In the transaction after that: what a session must still have.
 KEPT = (
     "SELECT pg_backend_pid(), current_setting('search_path'), current_setting('TimeZone'), current_database(), "
@@ -48,8 +63,6 @@ KEEPALIVES = {
 CONNECT_SECONDS = 8  # per address; a name may have several
 PREPARE_SECONDS = 15.0  # of the first statements each
 TRY_SECONDS = 30.0  # afterwards there is no further try
-# What a trigger, a check or another session's lock says to a row.
-REFUSED = (psycopg2.IntegrityError, psycopg2.InternalError, psycopg2.DataError, InsufficientPrivilege, LockNotAvailable)
 MOST_REFUSED = 5_000  # beyond that it is no matter of single rows
 T = TypeVar("T")
 
@@ -113,7 +126,8 @@ def _prepared(opened: CleanConnection, url: str, statement_seconds: float | None
         opened.peer = watch.Peer(dsn, None, PREPARE_SECONDS)
         values.register(opened)
         with opened.cursor() as cursor:
-            cursor.execute(SESSION)
+            newer = NEWER_SESSION if opened.server_version >= 170_000 else ""
+            cursor.execute(f"{SESSION}{newer}; SELECT pg_backend_pid()")
             (first,) = cursor.fetchone() or (0,)
             opened.commit()
             cursor.execute(KEPT)
@@ -171,8 +185,11 @@ def piecewise(
         cursor.execute("SAVEPOINT part")
         try:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{lock_seconds * 1000:.0f}",))
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what is deferred must not undo all parts at the commit
             done += work(cursor, part)
-        except REFUSED as error:
+        except psycopg2.Error as error:
+            if not refuses_a_row(error):
+                raise
             cursor.execute("ROLLBACK TO SAVEPOINT part")
             if len(part) == 1:
                 refused[part[0]] = error_kind(error)

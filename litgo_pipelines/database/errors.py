@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, ParamSpec, TypeAlias, TypeVar
 
 import psycopg2
+from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
 from psycopg2.extensions import connection as _Connection
 from psycopg2.extensions import cursor as _Cursor
 from psycopg2.sql import Composable
@@ -61,6 +62,29 @@ def without_rows(error: psycopg2.Error) -> psycopg2.Error:
     return made
 
 
+# What a check or another session's lock says to a row, whoever raised it.
+_REFUSED = (
+    psycopg2.IntegrityError,
+    psycopg2.InternalError,
+    psycopg2.DataError,
+    InsufficientPrivilege,
+    LockNotAvailable,
+)
+# Of the transaction, the session or the server, also when it strikes inside a trigger.
+_OF_ALL_ROWS = ("08", "25", "40", "53", "57", "58")
+
+
+def refuses_a_row(error: BaseException) -> bool:
+    """Whether it is the row that is refused: by a check, a lock, or a function of theirs, whatever its SQLSTATE."""
+    if not isinstance(error, psycopg2.Error) or error.pgcode is None:
+        return False
+    if isinstance(error, _REFUSED):
+        return True
+    function = getattr(error, "function", None)
+    theirs = bool(function) and not str(function).startswith(("litgo.", "litgo_source."))
+    return theirs and not error.pgcode.startswith(_OF_ALL_ROWS)
+
+
 def error_kind(error: BaseException) -> str:
     """What went wrong without a word of any text: the error's type, and what Postgres calls it."""
     if isinstance(wrapped := getattr(error, "orig", None), BaseException):  # SQLAlchemy's, with the whole statement
@@ -90,6 +114,8 @@ def _text(name: str, code: str, found: psycopg2.extensions.Diagnostics) -> str:
         f"raised in {raised[1]}" if raised and not ours else "",
     ]
     advice = _TO_DO.get(code) or _TO_DO.get(code[:2])
+    if raised and not ours and code.startswith("42"):  # it is not our statement that names what is not there
+        advice = _TO_DO["P0"]
     return (
         f"{name} ({code}){message}" + "".join(f", {one}" for one in named if one) + (f" — {advice}" if advice else "")
     )

@@ -26,7 +26,11 @@ _ADVICE = {
     "55P03": "somebody holds the row: try again",
     "57014": "it took longer than five seconds: a trigger or a lock of theirs",
     "P0001": "a trigger of theirs refuses",
+    "0A000": "a rule of theirs stands on the table, which our statements cannot write through: make it a trigger",
+    "22003": "a number does not fit their column: widen it",
 }
+# What a function of theirs is told that finds its tables by the search_path of whoever writes.
+_NO_SUCH_NAME = ("42P01", "42883", "42703")
 
 
 @dataclass(frozen=True)
@@ -91,19 +95,26 @@ def _try(cursor: Cursor, write: str, statement: str) -> Attempt:
     try:
         with views.savepoint(cursor):
             cursor.execute(statement)
-            found = cursor.fetchone() is not None
+            there, written, changed = views.one(cursor)
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except psycopg2.Error as error:
         return Attempt(write, True, said(error))
-    return Attempt(write, found)
+    if there and not written:
+        return Attempt(write, True, "nothing is written, and nothing said: a trigger or rule of theirs drops the row")
+    if changed:
+        return Attempt(write, True, f"{', '.join(changed)} is not what was written: a trigger or their type changes it")
+    return Attempt(write, there)
 
 
 def said(error: psycopg2.Error) -> str:
     """The server's sentence, whose it is, and what to do; nothing of the row it is about."""
     parts = [getattr(error, "primary", None) or type(error).__name__]
     function = getattr(error, "function", None)
-    if function and not function.startswith(f"{SOURCE_SCHEMA}."):
+    theirs = bool(function) and not str(function).startswith(f"{SOURCE_SCHEMA}.")
+    if theirs:
         parts.append(f"in the function {function}")
-    if advice := _ADVICE.get(error.pgcode or ""):
+    if theirs and error.pgcode in _NO_SUCH_NAME:
+        parts.append("if it finds its tables by search_path: `write_as: owner` beside the table in the mapping")
+    elif advice := _ADVICE.get(error.pgcode or ""):
         parts.append(advice)
     return "; ".join(parts)

@@ -6,7 +6,8 @@ PREPARE make_offers (
     text[], jsonb[], float8[],                                             -- 15-17: metric deltas
     text, text, int,                                                       -- 18-20: experiment, arm, phase
     float8,                                                                -- 21: seconds of scoring
-    uuid[], bytea                                                          -- 22-23: who could be chosen
+    uuid[], bytea,                                                         -- 22-23: who could be chosen
+    boolean                                                                -- 24: whether the lawyers' rows show it
 ) AS
 WITH matched AS (
     INSERT INTO litgo.matchings
@@ -56,7 +57,8 @@ offered AS (
 stamped AS (
     -- what the marketplace shows; whose row is held at this moment is shown the next one
     UPDATE lawyers l SET last_offered_at = GREATEST(litgo.instant(l.last_offered_at), $4)
-    FROM (SELECT id FROM lawyers WHERE id IN (SELECT lawyer_id FROM chosen) FOR NO KEY UPDATE SKIP LOCKED) free
+    FROM (SELECT id FROM lawyers WHERE $24 AND id IN (SELECT lawyer_id FROM chosen)
+          FOR NO KEY UPDATE SKIP LOCKED) free
     WHERE l.id = free.id
 ),
 told AS (
@@ -87,4 +89,4 @@ recovered AS (
 found AS (
     DELETE FROM litgo.case_waits WHERE case_id IN (SELECT case_id FROM matched)
 )
-SELECT count(*) FROM offered
+SELECT (SELECT count(*) FROM offered), (SELECT count(*) FROM chosen)

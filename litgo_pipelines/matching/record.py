@@ -1,10 +1,15 @@
 """Record: rows written for one matched case, in one statement and one transaction, and for a failed attempt."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
-from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
+import psycopg2
+from psycopg2.errors import LockNotAvailable
+
+from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, refuses_a_row, sql
 from litgo_pipelines.matching.explain import Entry
 from litgo_pipelines.matching.statements import PACKAGE
 from litgo_pipelines.models.ranking import Ranker
@@ -39,8 +44,11 @@ _TYPES = {
     "seconds": "float8",
     "set_lawyers": "uuid[]",
     "set_features": "bytea",
+    "shown": "boolean",
 }
-_EXECUTE = f"EXECUTE make_offers ({', '.join(f'%({name})s::{kind}' for name, kind in _TYPES.items())})"
+# What is deferred speaks within the statement: it may be about one of the lawyers alone.
+_PARAMETERS = ", ".join(f"%({name})s::{kind}" for name, kind in _TYPES.items())
+_EXECUTE = f"SET CONSTRAINTS ALL IMMEDIATE; EXECUTE make_offers ({_PARAMETERS})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +77,18 @@ class MatchedCase:
     set_features: bytes
 
 
+class OffersDropped(RuntimeError):
+    """The marketplace took fewer offers than were made without an error: a trigger or rule of theirs."""
+
+
+class LawyersRefused(RuntimeError):
+    """The marketplace takes no offer for these lawyers, whatever the case has of others."""
+
+    def __init__(self, lawyers: list[str], why: str) -> None:
+        super().__init__(f"the marketplace takes no offer of this case for {len(lawyers)} lawyers, one by one: {why}")
+        self.lawyers = lawyers
+
+
 def prepare(cursor: Cursor) -> None:
     """Once per connection, before `write`."""
     cursor.execute("DEALLOCATE ALL")
@@ -77,10 +97,30 @@ def prepare(cursor: Cursor) -> None:
 
 
 def write(connection: Connection, matched: MatchedCase, deltas: list[Delta]) -> int:
-    """Offers, log, outbox, exposure and metrics; the number of offers, 0 for a case that was matched or taken since."""
+    """Offers, log, outbox, exposure and metrics; the number of offers, 0 for a case that was matched or taken since.
+
+    A lawyer's row that cannot show it is left as it is. Raises LawyersRefused when the marketplace takes no offer for
+    some of the lawyers, what the database raised when it takes none at all.
+    """
+    parameters = _parameters(matched, deltas)
+    for shown in (True, False):
+        try:
+            return in_transaction(connection, partial(_offers, parameters=parameters, shown=shown))
+        except (psycopg2.Error, OffersDropped) as error:
+            if isinstance(error, LockNotAvailable) or not (isinstance(error, OffersDropped) or refuses_a_row(error)):
+                raise
+            refusal = error
+    offered = [entry["lawyer_id"] for entry in matched.considered if entry["offered"]]
+    refused = [lawyer for lawyer in offered if not _taken(connection, matched, lawyer)]
+    if not refused:
+        raise refusal
+    raise LawyersRefused(refused, error_kind(refusal)) from None
+
+
+def _parameters(matched: MatchedCase, deltas: list[Delta]) -> dict[str, object]:
     names, labels, values = columns(deltas)
     ranker = matched.ranker
-    parameters = vars(matched) | {
+    return vars(matched) | {
         "considered": json.dumps(matched.considered),
         "weights_used": ranker.weights_used(matched.preset, matched.complexity),
         "ranker": ranker.kind,
@@ -91,11 +131,30 @@ def write(connection: Connection, matched: MatchedCase, deltas: list[Delta]) -> 
         "metric_values": values,
     }
 
-    def execute(cursor: Cursor) -> int:
-        cursor.execute(_EXECUTE, parameters)
-        return cursor.fetchone()[0]
 
-    return in_transaction(connection, execute)
+def _offers(cursor: Cursor, parameters: Mapping[str, object], shown: bool) -> int:
+    """Raises OffersDropped, with which the transaction must end."""
+    cursor.execute(_EXECUTE, {**parameters, "shown": shown})
+    made, chosen = cursor.fetchone()
+    if made < chosen:
+        raise OffersDropped(f"the marketplace took {made} of {chosen} offers and said nothing of the others")
+    return int(made)
+
+
+def _taken(connection: Connection, matched: MatchedCase, lawyer: str) -> bool:
+    """Whether the marketplace takes an offer for one lawyer alone; nothing is left of the trial."""
+    alone = [entry for entry in matched.considered if entry["lawyer_id"] == lawyer]
+    parameters = _parameters(replace(matched, considered=alone), [])
+    try:
+        with connection.cursor() as cursor:
+            _offers(cursor, parameters, shown=False)
+        return True
+    except (psycopg2.Error, OffersDropped) as error:
+        if not (isinstance(error, OffersDropped) or refuses_a_row(error)):
+            raise
+        return False
+    finally:
+        connection.rollback()
 
 
 def record_failure(cursor: Cursor, case_id: str, reason: str, as_of: datetime) -> bool:

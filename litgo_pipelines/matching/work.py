@@ -15,7 +15,7 @@ import psycopg2
 from numpy.typing import NDArray
 from psycopg2.errors import LockNotAvailable
 
-from litgo_pipelines.database import Connection, error_kind
+from litgo_pipelines.database import Connection, error_kind, refuses_a_row
 from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
 from litgo_pipelines.matching import candidate_sets, day_limit, explain, nearest, record, waits
 from litgo_pipelines.matching.allocation import (
@@ -36,6 +36,7 @@ from litgo_pipelines.models.features import ranks_of
 from litgo_pipelines.models.ranking import ModelBroken, Ranker
 from litgo_pipelines.observability.metrics import add, count, observe
 
+REFUSALS = 4  # times that lawyers of one case are refused; then a person is told
 EXPLAINED_BEYOND = 5  # lawyers explained beyond the offered
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -54,6 +55,7 @@ class BatchResult:
     held_out: int = 0
     waiting: int = 0  # cases nobody can be offered now
     widened: int = 0
+    refused: int = 0  # offers that the marketplace does not take for a lawyer: others were offered instead
     candidates: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -125,15 +127,35 @@ class BatchWork:
         for k, row in enumerate(fit):
             here = slice(found.starts[k], found.starts[k + 1])
             try:
-                self._match(row, found.lawyer[here], features[here], imputed[here], relevance[here], float(seconds[k]))
+                self._with_who_takes_it(
+                    row, found.lawyer[here], features[here], imputed[here], relevance[here], float(seconds[k])
+                )
             except LockNotAvailable as error:  # somebody holds the case's row
                 self.connection.rollback()
                 self._fail(row, error_kind(error))
-            except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                raise  # the database's trouble, not this case's
             except Exception as error:
+                if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)) and not refuses_a_row(error):
+                    raise  # the database's trouble, not this case's
                 self.connection.rollback()
                 self._fail(row, f"{type(error).__name__}: {error}")
+
+    def _with_who_takes_it(
+        self, row: int, who: Ints, features: Floats, imputed: NDArray[np.bool_], relevance: Floats, seconds: float
+    ) -> None:
+        """As `_match`, without the lawyers for whom the marketplace takes no offer."""
+        for turn in range(1, REFUSALS + 1):
+            try:
+                self._match(row, who, features, imputed, relevance, seconds)
+                break
+            except record.LawyersRefused as error:
+                if turn == REFUSALS or len(error.lawyers) == len(who):
+                    raise
+                refused = error.lawyers
+            self.result.refused += len(refused)
+            keep = ~np.isin(who, [k for k in who.tolist() if self.lawyers.ids[k] in refused])
+            positions, km = self.reach.found[row]
+            self.reach.found[row] = positions[keep], km[keep]
+            who, features, imputed, relevance = who[keep], features[keep], imputed[keep], relevance[keep]
 
     def _relevance(self, fit: Sequence[int], features: Floats, sizes: Ints) -> tuple[Floats, Floats]:
         """Relevance of each pair, each case's by its arm's ranker; seconds per case, the same within an arm."""

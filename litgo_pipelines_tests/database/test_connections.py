@@ -55,3 +55,40 @@ def test_limits_of_a_role_do_not_reach_our_sessions(database_url: str) -> None:
         assert cursor.fetchone() == ("1h", "1h", "pg_catalog, litgo_source, pg_temp", "UTC", "lawyers")
         cursor.execute("SELECT relkind FROM pg_class WHERE oid = 'lawyers'::regclass")
         assert cursor.fetchone() == ("v",)
+
+
+# What somebody may have set for the role or the database, and what our sessions have.
+SETTINGS = {
+    "lock_timeout": ("5ms", "0"),
+    "idle_session_timeout": ("5s", "0"),
+    "default_transaction_isolation": ("serializable", "read committed"),
+    "row_security": ("off", "on"),
+    "transform_null_equals": ("on", "off"),
+    "array_nulls": ("off", "on"),
+    "quote_all_identifiers": ("on", "off"),
+    "gin_fuzzy_search_limit": ("1", "0"),
+    "DateStyle": ("SQL, DMY", "ISO, MDY"),
+    "IntervalStyle": ("iso_8601", "postgres"),
+    "extra_float_digits": ("-10", "1"),
+    "bytea_output": ("escape", "hex"),
+    "transaction_timeout": ("400ms", "0"),
+}
+
+
+def test_settings_that_change_what_a_statement_means_do_not_either(database_url: str) -> None:
+    name = make_url(database_url).database
+    with connect(database_url) as connection:
+        newer = connection.server_version >= 170_000
+    known = {key: values for key, values in SETTINGS.items() if newer or key != "transaction_timeout"}
+    execute(
+        database_url, *(f"ALTER DATABASE {name} SET {setting} = '{theirs}'" for setting, (theirs, _) in known.items())
+    )
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT n, current_setting(n), current_setting('transaction_isolation') FROM unnest(%s) n", (list(known),)
+        )
+        found = cursor.fetchall()
+        assert {setting: now for setting, now, _ in found} == {key: ours for key, (_, ours) in known.items()}
+        assert {isolation for *_, isolation in found} == {"read committed"}
+        cursor.execute("SELECT 0.1::float8 + 0.2, '{NULL}'::text[], NULL = NULL")
+        assert cursor.fetchone() == (0.1 + 0.2, [None], None)

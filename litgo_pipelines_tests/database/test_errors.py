@@ -133,3 +133,55 @@ def test_parts_are_halved_until_the_refused_rows_are_alone(database_url: str) ->
     assert done == 18
     assert set(refused) == {ids[3], ids[17]}
     assert ask(database_url, "SELECT count(*) FROM lawyers WHERE cases_30d = 77") == [(18,)]
+
+
+OF_ONE = """
+CREATE TABLE public.log (of uuid);
+CREATE FUNCTION public.of_one() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.id = '{lawyer}' THEN {does}; END IF;
+    RETURN NEW;
+END $$;
+CREATE {kind} TRIGGER of_one AFTER UPDATE ON public.lawyers {when} FOR EACH ROW EXECUTE FUNCTION public.of_one();
+"""
+RAISES = "RAISE EXCEPTION 'não' USING ERRCODE = '{}'"
+
+
+@pytest.mark.parametrize(
+    ("does", "deferred"),
+    [
+        (RAISES.format("PT403"), False),
+        (RAISES.format("45000"), False),
+        (RAISES.format("55000"), False),
+        (RAISES.format("0A000"), False),
+        (RAISES.format("P0001"), True),
+        ("INSERT INTO public.nowhere VALUES (1)", False),
+        ("INSERT INTO log VALUES (NEW.id)", False),
+        ("PERFORM pg_notify('lawyers', repeat('x', 9000))", True),
+        ("UPDATE public.lawyers SET name = 'x' WHERE id = NEW.id", False),  # without end
+    ],
+)
+def test_whatever_a_trigger_says_of_one_row_is_that_rows_affair(database_url: str, does: str, deferred: bool) -> None:
+    fill(database_url, lawyers=6, cases=0)
+    ids = [row for (row,) in ask(database_url, "SELECT id::text FROM lawyers ORDER BY id")]
+    kind, when = ("CONSTRAINT", "DEFERRABLE INITIALLY DEFERRED") if deferred else ("", "")
+    execute(database_url, OF_ONE.format(lawyer=ids[2], does=does, kind=kind, when=when))
+
+    def write(cursor: Cursor, part: Sequence[str]) -> int:
+        cursor.execute("UPDATE lawyers SET cases_30d = 77 WHERE id = ANY(%s::uuid[])", (list(part),))
+        return cursor.rowcount
+
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        done, refused = piecewise(cursor, ids, write)
+    assert (done, set(refused)) == (5, {ids[2]})
+    assert ask(database_url, "SELECT count(*) FROM lawyers WHERE cases_30d = 77") == [(5,)]
+
+
+def test_what_is_no_rows_affair_is_raised(database_url: str) -> None:
+    def write(cursor: Cursor, part: Sequence[str]) -> int:
+        cursor.execute("UPDATE lawyers SET nowhere = 1")
+        return 0
+
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        with pytest.raises(psycopg2.errors.UndefinedColumn):
+            piecewise(cursor, ["a", "b"], write)
+        connection.rollback()
