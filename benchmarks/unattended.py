@@ -10,7 +10,7 @@ puts a broken model in, tastes change, and the first champion is a poor one. Wha
 
 With `--world` (`simulation/worlds.py`) nobody puts anything in and the heuristic ranker serves first: does what is
 learned follow what lawyers did lately, does nothing go up where there is nothing to learn, is a change of tastes
-followed. Such a run is printed and no part of the page.
+followed. Such a run is printed and no part of the page. SIGTERM ends a run early, with what it has come to.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -43,6 +44,8 @@ BETWEEN = timedelta(minutes=5)  # of the clock, between two rounds of sensors in
 ROUNDS = 6  # of sensors, while something was requested in the one before
 # Not evaluated: people and services they wait for are not there, or the clock they read is the real one.
 LEFT_OUT = {"notifications_sensor", "missed_vectors_sensor", "contracts_sensor", "embeddings_schedule"}
+# Of what may wait (`observability/unattended.py`), the kinds whose jobs run here.
+WAITING = ("case", "batch", "review")
 ONLY = {"matching": ["case_offers"]}  # the cases come with their area; texts are not read, so S is imputed
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SETTINGS = {  # of a marketplace that is small: the rest is as it comes
@@ -466,8 +469,13 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
         daemon = Daemon(defs.get_repository_def(), defs.resources or {}, instance, clock)
         daemon._run("allocation_calibration", dg.RunRequest())  # of the Sunday before
         told = 0
-        unseen: dict[datetime, int] = {}
+        unseen: dict[datetime, Counter[str]] = {}
+        asked_to_end: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.append(number))
         for number in tqdm(range(int(timedelta(days=arguments.days) / TICK)), unit=" ticks", mininterval=10):
+            if asked_to_end:
+                arguments.days = number * TICK // timedelta(days=1)
+                break
             at = START + number * TICK
             lived.update(live.step(connection, world, at, at + TICK, change=scenario.drift))
             daemon.tick(at + TICK)
@@ -475,7 +483,7 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
             with connection, connection.cursor() as cursor:
                 happened = timeline(cursor, scenario, daemon.failures)
                 if clock.at.date() not in {day.date() for day in unseen}:
-                    unseen[clock.at] = len(unattended.find(cursor, clock.at))
+                    unseen[clock.at] = Counter(each.kind for each in unattended.find(cursor, clock.at))
             for line in happened[told:]:
                 tqdm.write(line)
             told = len(happened)
@@ -541,7 +549,7 @@ def report(
     scenario: Scenario,
     daemon: Daemon,
     lived: Counter[str],
-    unseen: dict[datetime, int],
+    unseen: dict[datetime, Counter[str]],
     arguments: argparse.Namespace,
     seconds: tuple[float, float],
 ) -> str:
@@ -550,7 +558,13 @@ def report(
         if isinstance(scenario, OnItsOwn)
         else verdicts(cursor, scenario, daemon)
     )
-    said.append((f"nothing waits unseen, asked on {len(unseen)} days", not any(unseen.values())))
+    said += [
+        (
+            f"no {kind} waits unseen: {sum(day[kind] for day in unseen.values()):,} found on {len(unseen)} days",
+            not any(day[kind] for day in unseen.values()),
+        )
+        for kind in WAITING
+    ]
     held = "\n".join(f"| {what} | {'met' if good else '**missed**'} |" for what, good in said)
     cursor.execute(
         "SELECT coalesce('version ' || model_version, 'heuristic ranker'), count(*), avg(("
@@ -569,8 +583,10 @@ def report(
         f"| {name} | {daemon.runs[name]:,} | {took:.0f} |"
         for name, took in sorted(daemon.seconds.items(), key=lambda item: -item[1])
     )
-    return f"""Written by `python -m benchmarks.unattended --days {arguments.days}`: {arguments.lawyers:,} lawyers,
-about {arguments.cases_a_day} cases per day, {arguments.days} days in steps of {TICK / timedelta(hours=1):g} hours;
+    world = f" --world {arguments.world}" if arguments.world else ""
+    return f"""Written by `python -m benchmarks.unattended --days {arguments.days}{world}`:
+{arguments.lawyers:,} lawyers, about {arguments.cases_a_day} cases per day,
+{arguments.days} days in steps of {TICK / timedelta(hours=1):g} hours;
 {daemon.ticks:,} evaluations, {sum(daemon.runs.values()):,} runs; {seconds[0] / 60:.0f} minutes,
 {seconds[1] / 60:.0f} of them this process's processor time.
 
