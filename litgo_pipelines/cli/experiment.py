@@ -1,4 +1,4 @@
-"""Commands on the experiment that tries a challenger on part of the clients."""
+"""Commands on experiments: a challenger, or another life of offers, tried on part of the clients."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from litgo_pipelines.experiments.store import RunningExperiment
     from litgo_pipelines.lifecycle.ledger import Actor
 
-experiment = typer.Typer(no_args_is_help=True, help="The experiment that tries a challenger on a part of the clients.")
+experiment = typer.Typer(
+    no_args_is_help=True, help="Experiments that try something on a part of the clients, in layers."
+)
+Layer = Annotated[str, typer.Option(help="ranking or offers: what the experiment is about")]
 
 
 @experiment.command("start")
@@ -31,6 +34,27 @@ def start_experiment(
     from litgo_pipelines.experiments.report import outlook_text
 
     started = _try(who, why, lambda cursor, actor: store.start(cursor, version, plan(settings()), actor, force=force))
+    say(f"expected: {outlook_text(started.spec['outlook'])}")
+
+
+@experiment.command("offers")
+def try_offer_hours(
+    hours: Annotated[float, typer.Argument(help="that offers wait for an answer, like 12", metavar="HOURS")],
+    who: Who,
+    why: Why,
+    force: Annotated[bool, typer.Option(help="also when it is not expected to show anything")] = False,
+) -> None:
+    """Try offers that wait for HOURS against the usual ones (OFFER_HOURS), in a layer beside the rankings'."""
+    from litgo_pipelines.experiments import offer_life
+    from litgo_pipelines.experiments.assets import plan
+    from litgo_pipelines.experiments.report import outlook_text
+
+    values = settings()
+    started = _try(
+        who,
+        why,
+        lambda cursor, actor: offer_life.start(cursor, hours, values.offer_hours, plan(values), actor, force=force),
+    )
     say(f"expected: {outlook_text(started.spec['outlook'])}")
 
 
@@ -65,19 +89,20 @@ def ramp_experiment(
     percentage: Annotated[float, typer.Argument(help="of new clients, like 25", metavar="PERCENT")],
     who: Who,
     why: Why,
+    layer: Layer = "ranking",
 ) -> None:
     """Treat another share of new clients; nobody who was exposed changes arms."""
     from litgo_pipelines.experiments import store
 
-    _try(who, why, lambda cursor, actor: store.ramp(cursor, round(percentage * 100), actor))
+    _try(who, why, lambda cursor, actor: store.ramp(cursor, round(percentage * 100), actor, layer))
 
 
 @experiment.command("stop")
-def stop_experiment(who: Who, why: Why) -> None:
-    """End the running experiment without a verdict; its challenger is archived."""
+def stop_experiment(who: Who, why: Why, layer: Layer = "ranking") -> None:
+    """End a layer's running experiment without a verdict; its challenger is archived."""
     from litgo_pipelines.experiments import store
 
-    _try(who, why, store.stop)
+    _try(who, why, lambda cursor, actor: store.stop(cursor, actor, layer))
 
 
 def _try(who: str, why: str, decide: "Callable[[Cursor, Actor], RunningExperiment]") -> "RunningExperiment":
@@ -85,5 +110,5 @@ def _try(who: str, why: str, decide: "Callable[[Cursor, Actor], RunningExperimen
 
     with marketplace() as cursor:
         now = decide(cursor, Actor(acting(who), why, datetime.now(UTC), "", by_hand=True))
-    say(f"{now.experiment}: version {now.treatment}, {now.treatment_points / 100:g} % of the clients")
+    say(f"{now.experiment}: {now.tries}, {now.treatment_points / 100:g} % of the clients")
     return now

@@ -1,6 +1,12 @@
--- The experiment whose cutoff was closed last, at that cutoff: one row per arm and figure, and what compares them.
+-- Of each layer the experiment whose cutoff was closed last, at that cutoff: one row per arm and figure, and what
+-- compares them.
 WITH newest AS (
-    SELECT experiment, statistics, decision FROM litgo.experiment_cutoffs ORDER BY cutoff DESC LIMIT 1
+    SELECT c.experiment, c.statistics, c.decision
+    FROM (SELECT DISTINCT layer FROM litgo.experiments) AS l
+    CROSS JOIN LATERAL (
+        SELECT c.* FROM litgo.experiment_cutoffs c JOIN litgo.experiments e USING (experiment)
+        WHERE e.layer = l.layer ORDER BY c.cutoff DESC LIMIT 1
+    ) AS c
 ),
 sums AS (
     SELECT n.experiment, arm.key AS variant,

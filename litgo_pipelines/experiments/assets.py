@@ -12,6 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from litgo_pipelines.database import Cursor, in_transaction
+from litgo_pipelines.experiments.layers import LAYERS, OFFERS, RANKING
 from litgo_pipelines.jobs import JOBS, NIGHTLY, run_tags
 from litgo_pipelines.lifecycle.assets import GROUP, DecisionConfig, VersionConfig, act_by_hand
 from litgo_pipelines.owners import Owner
@@ -21,6 +22,7 @@ from litgo_pipelines.settings import TIMEZONE, Settings, settings
 from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, example_config, permanent_fails_once
 
 if TYPE_CHECKING:
+    from litgo_pipelines.experiments.cutoffs import ClosedCutoff, NewestCutoff
     from litgo_pipelines.experiments.decision import ExperimentDecision
     from litgo_pipelines.experiments.off_policy import PolicyEvaluation
     from litgo_pipelines.experiments.store import ExperimentPlan, RunningExperiment
@@ -38,7 +40,11 @@ class TryConfig(VersionConfig):
     force: bool = Field(default=False, description="also when the experiment is not expected to show anything")
 
 
-class RampConfig(DecisionConfig):
+class LayerConfig(DecisionConfig):
+    layer: str = Field(default=RANKING, description=f"of the experiment: {', '.join(LAYERS)}")
+
+
+class RampConfig(LayerConfig):
     percentage: float = Field(
         gt=0, lt=100, description="of new clients in treatment from now on, like 25", examples=[25.0]
     )
@@ -67,8 +73,8 @@ def plan(values: Settings) -> "ExperimentPlan":
     deps=["model_evaluation", "case_offers", "offers", "contracts", "reviews"],
     pool=POOL,
     retry_policy=RETRY,
-    description="Starts the open challenger's experiment; closes the newest cutoff of the one that runs, decides, and "
-    "promotes, rolls back, halts or ramps in the same transaction.",
+    description="Starts the open challenger's experiment; in each layer closes the newest cutoff of the one that runs, "
+    "decides, and promotes, rolls back, halts or ramps in the same transaction.",
     metadata={"dagster/table_name": "litgo.experiment_cutoffs"},
 )
 @permanent_fails_once
@@ -83,30 +89,45 @@ def experiment_cutoffs(
         if values.ab_testing_enabled:
             ready = plan(values)
             started = in_transaction(connection, lambda cursor: store.start_for_challenger(cursor, ready, at, run_id))
-        closed = in_transaction(
-            connection, lambda cursor: cutoffs.close_cutoff(cursor, at, values.cutoff_minutes, run_id)
-        )
+
+        def close(layer: str) -> "ClosedCutoff | None":
+            return in_transaction(
+                connection, lambda cursor: cutoffs.close_cutoff(cursor, at, values.cutoff_minutes, run_id, layer)
+            )
+
+        every = [close(layer) for layer in LAYERS]
     metadata: dict[str, Any] = {"as of": at.isoformat()}
     if started:
         metadata["started"] = f"{started.experiment}: {started.treatment_points / 100:g} % of the clients"
         metadata["expected"] = report.outlook_text(started.spec["outlook"])
         context.log.info(f"{started.experiment} started: {metadata['expected']}")
-    if closed is None:
-        return dg.MaterializeResult(metadata={**metadata, "closed": "nothing: no cutoff is due"})
-    context.log.info(f"{closed.experiment}: {closed.decision.outcome}: {'; '.join(closed.decision.reasons)}")
-    return dg.MaterializeResult(
-        metadata={
-            **metadata,
-            "experiment": closed.experiment,
-            "closed": closed.cutoff.at.isoformat(),
-            "decision": dg.MetadataValue.md(report.decision_text(closed.decision, held=closed.held)),
-            "outcome": closed.ended or str(closed.decision.outcome),
-            "arms": dg.MetadataValue.md(report.arms_table(closed.cutoff)),
-            "clients with a final outcome": sum(closed.decision.mature),
-            **_decision_figures(closed.decision),
-            **({"ramped to": f"{closed.ramped_to / 100:g} %"} if closed.ramped_to else {}),
-        }
-    )
+    if not any(every):
+        metadata["closed"] = "nothing: no cutoff is due"
+    for layer, closed in zip(LAYERS, every, strict=True):
+        if closed:
+            context.log.info(f"{closed.experiment}: {closed.decision.outcome}: {'; '.join(closed.decision.reasons)}")
+            metadata |= _of_layer(layer, _closed(closed))
+    return dg.MaterializeResult(metadata=metadata)
+
+
+def _closed(closed: "ClosedCutoff") -> Metadata:
+    from litgo_pipelines.experiments import report
+
+    return {
+        "experiment": closed.experiment,
+        "closed": closed.cutoff.at.isoformat(),
+        "decision": dg.MetadataValue.md(report.decision_text(closed.decision, held=closed.held)),
+        "outcome": closed.ended or str(closed.decision.outcome),
+        "arms": dg.MetadataValue.md(report.arms_table(closed.cutoff)),
+        "clients with a final outcome": sum(closed.decision.mature),
+        **_decision_figures(closed.decision),
+        **({"ramped to": f"{closed.ramped_to / 100:g} %"} if closed.ramped_to else {}),
+    }
+
+
+def _of_layer(layer: str, found: Metadata) -> Metadata:
+    """Names of rankings' figures stay bare, so that their plots over time go on."""
+    return found if layer == RANKING else {f"{layer}: {name}": value for name, value in found.items()}
 
 
 @dg.asset(
@@ -119,7 +140,7 @@ def experiment_cutoffs(
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=NIGHTLY)),
     description="The newest experiment: evidence over time against its limits, arms side by side, guardrails, sizes of "
     "the arms, spread of offers, utilisation of lawyers, the off-policy estimate, and the decision in words; also in "
-    "MLflow. All experiments as a table.",
+    "MLflow. All experiments and layers as tables, and the newest decision of the layer of offers.",
 )
 @permanent_fails_once
 def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResult[None]:
@@ -128,10 +149,15 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
     from litgo_pipelines.observability.plots import embedded
 
     with postgres.connect() as connection, connection.cursor() as cursor:
-        newest = cutoffs.newest_cutoff(cursor)
-        every = dg.MetadataValue.md(listing.table(listing.experiments(cursor)))
+        newest, of_offers = (cutoffs.newest_cutoff(cursor, layer) for layer in (RANKING, OFFERS))
+        found = listing.experiments(cursor)
+    every: Metadata = {
+        "all experiments": dg.MetadataValue.md(listing.table(found)),
+        "layers": dg.MetadataValue.md(listing.layers_table(found)),
+        **(_of_layer(OFFERS, _newest(of_offers)) if of_offers else {}),
+    }
     if newest is None:
-        return dg.MaterializeResult(metadata={"experiment": "no cutoff was closed yet", "all experiments": every})
+        return dg.MaterializeResult(metadata={"experiment": "no cutoff was closed yet", **every})
     cutoff, decision, rules = newest.cutoff, newest.decision, newest.rules
     offline = off_policy.everybody_treated(cutoff)
     evidence = report.evidence_over_time(newest.experiment, newest.history, rules)
@@ -143,7 +169,7 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
         "off-policy: everybody treated": report.off_policy_text(offline),
     }
     about = {
-        "experiment": f"{newest.experiment}: version {newest.treatment} against {newest.control}",
+        "experiment": f"{newest.experiment}: {newest.tries} against {newest.control}",
         "cutoff": cutoff.at.isoformat(),
         "utilisation of lawyers": "unknown" if newest.utilisation is None else f"{newest.utilisation:.0%}",
     }
@@ -152,6 +178,7 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
         *(f"\n## {name}\n\n{text}" for name, text in sections.items()),
     ]
     files = {"report.md": "\n".join(lines).encode(), "evidence.png": evidence}
+    assert newest.treatment is not None  # in this layer versions are tried
     try:
         shown = registry.show(mlflow, newest.treatment, f"experiments/{newest.experiment}", about["cutoff"], files)
     except (MLflowUnavailable, registry.VersionMissing) as error:  # the next report goes there again
@@ -161,12 +188,23 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
             **about,
             "evidence": dg.MetadataValue.md(embedded(evidence, "e-values over time")),
             **{name: dg.MetadataValue.md(text) for name, text in sections.items()},
-            "all experiments": every,
+            **every,
             **_decision_figures(decision),
             **_off_policy_figures(offline),
             "in MLflow": shown,
         }
     )
+
+
+def _newest(newest: "NewestCutoff") -> Metadata:
+    from litgo_pipelines.experiments import report
+
+    return {
+        "experiment": f"{newest.experiment}: {newest.tries} against {newest.control}",
+        "decision": dg.MetadataValue.md(report.decision_text(newest.decision, stopped=newest.stopped)),
+        "arms": dg.MetadataValue.md(report.arms_table(newest.cutoff)),
+        **_decision_figures(newest.decision),
+    }
 
 
 @dg.op(pool=POOL, description="Starts the open challenger's experiment, even while AB_TESTING_ENABLED is off.")
@@ -186,14 +224,14 @@ def change_share(context: dg.OpExecutionContext, config: RampConfig, postgres: P
     from litgo_pipelines.experiments import store
 
     points = _points(config.percentage)
-    _change_by_hand(context, config, postgres, lambda cursor, actor: store.ramp(cursor, points, actor))
+    _change_by_hand(context, config, postgres, lambda cursor, actor: store.ramp(cursor, points, actor, config.layer))
 
 
-@dg.op(pool=POOL, description="Ends the running experiment without a verdict; its challenger is archived.")
-def end_experiment(context: dg.OpExecutionContext, config: DecisionConfig, postgres: Postgres) -> None:
+@dg.op(pool=POOL, description="Ends a layer's running experiment without a verdict; its challenger is archived.")
+def end_experiment(context: dg.OpExecutionContext, config: LayerConfig, postgres: Postgres) -> None:
     from litgo_pipelines.experiments import store
 
-    _change_by_hand(context, config, postgres, store.stop)
+    _change_by_hand(context, config, postgres, lambda cursor, actor: store.stop(cursor, actor, config.layer))
 
 
 @dg.job(
@@ -217,7 +255,7 @@ def ramp_experiment() -> None:
 @dg.job(
     tags=run_tags(JOBS["stop_experiment"]),
     description=JOBS["stop_experiment"].description,
-    config=example_config(end_experiment=DecisionConfig),
+    config=example_config(end_experiment=LayerConfig),
 )
 def stop_experiment() -> None:
     end_experiment()
@@ -241,7 +279,7 @@ def _change_by_hand(
         lambda connection, actor: in_transaction(connection, lambda cursor: change(cursor, actor)),
     )
     context.add_output_metadata(
-        {"experiment": now.experiment, "version": now.treatment, "treated": f"{now.treatment_points / 100:g} %"}
+        {"experiment": now.experiment, "tries": now.tries, "treated": f"{now.treatment_points / 100:g} %"}
     )
 
 

@@ -30,6 +30,7 @@ from litgo_pipelines.experiments.decision import (
     decide_experiment,
 )
 from litgo_pipelines.experiments.fairness import InterimAnalysis
+from litgo_pipelines.experiments.layers import RANKING
 from litgo_pipelines.experiments.store import HOURS, PACKAGE, RATING, RunningExperiment
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.ledger import Actor
@@ -52,12 +53,14 @@ class ClosedCutoff:
 
 @dataclass(frozen=True)
 class NewestCutoff:
-    """The newest closed cutoff with its experiment; history: (instant, log e for the claim, worse, mismatch) of at most
-    about 300 cutoffs; stopped: why it was stopped without a verdict; utilisation: of available lawyers, now."""
+    """The newest closed cutoff with its experiment; treatment: the version, where one is tried; history: (instant, log
+    e for the claim, worse, mismatch) of at most about 300 cutoffs; stopped: why it was stopped without a verdict;
+    utilisation: of available lawyers, now."""
 
     experiment: str
     control: str
-    treatment: str
+    treatment: str | None
+    tries: str
     rules: ExperimentRules
     cutoff: Cutoff
     decision: ExperimentDecision
@@ -82,14 +85,16 @@ def cutoff_due(cursor: Cursor, as_of: datetime, cutoff_minutes: int, *, starts: 
     return closable or (starts and challenger and store.challenger_to_try(cursor, as_of) is not None)
 
 
-def close_cutoff(cursor: Cursor, as_of: datetime, cutoff_minutes: int, run_id: str) -> ClosedCutoff | None:
-    """Close the newest cutoff of the running experiment; None when there is none to close. One transaction.
+def close_cutoff(
+    cursor: Cursor, as_of: datetime, cutoff_minutes: int, run_id: str, layer: str = RANKING
+) -> ClosedCutoff | None:
+    """Close the newest cutoff of the layer's running experiment; None when there is none to close. One transaction.
 
     Raises what the database raises: a figure that could not be read is never "no problem". A promotion that the ledger
     refuses is held: the next cutoff decides again.
     """
     advisory_lock(cursor, store.LOCK)
-    now = store.running_experiment(cursor)
+    now = store.running_experiment(cursor, layer)
     at = _open_cutoff(cursor, now, as_of, cutoff_minutes) if now else None
     if now is None or at is None:
         return None
@@ -106,16 +111,16 @@ def close_cutoff(cursor: Cursor, as_of: datetime, cutoff_minutes: int, run_id: s
     return ClosedCutoff(now.experiment, cutoff, decision, held, ended, ramped_to)
 
 
-def newest_cutoff(cursor: Cursor) -> NewestCutoff | None:
-    """None before the first closed cutoff of all. The decision is made again from the stored sums."""
+def newest_cutoff(cursor: Cursor, layer: str = RANKING) -> NewestCutoff | None:
+    """None before the first closed cutoff of the layer. The decision is made again from the stored sums."""
     cursor.execute(
         sql(PACKAGE, "newest_cutoff.sql"),
-        (transitions.HEURISTIC,),
+        {"heuristic": transitions.HEURISTIC, "layer": layer},
     )
     row = cursor.fetchone()
     if row is None:
         return None
-    experiment, control, treatment, stored, statistics, held, stopped, utilisation = row
+    experiment, control, treatment, spec, stored, statistics, held, stopped, utilisation = row
     cursor.execute(
         sql(PACKAGE, "history.sql"),
         (experiment,),
@@ -123,8 +128,9 @@ def newest_cutoff(cursor: Cursor) -> NewestCutoff | None:
     rules, cutoff = ExperimentRules.from_dict(stored), Cutoff.from_dict(statistics)
     return NewestCutoff(
         experiment,
-        control,
+        control if treatment else f"offers of {spec['offer_hours']['control']:g} h",
         treatment,
+        store.tries(treatment, spec),
         rules,
         cutoff,
         decide_experiment(cutoff, rules),
@@ -248,6 +254,17 @@ def _carry_out(
 ) -> tuple[str | None, str | None]:
     """(why it is held, outcome when the experiment ended)."""
     stored = decision.as_dict()
+    if now.treatment is None:  # what a person set, a person changes
+        if decision.outcome.final:
+            store.end(
+                cursor,
+                now,
+                str(decision.outcome),
+                cutoff.at,
+                stored,
+                Actor(WHO, "; ".join(decision.reasons), as_of, run_id),
+            )
+        return None, str(decision.outcome) if decision.outcome.final else None
     state = ledger.locked_state(cursor)
     if (state.champion, state.challenger) != (now.control, now.treatment):
         serves, control = (f"version {v}" if v else transitions.HEURISTIC for v in (state.champion, now.control))
@@ -289,7 +306,7 @@ def _ramp(cursor: Cursor, now: RunningExperiment, cutoff: Cutoff, as_of: datetim
     if now.phase > 1 or exposed < plan["clients"] or plan["points"] == now.treatment_points:
         return None
     reason = f"{exposed:,} clients and no harm seen"
-    return store.ramp(cursor, plan["points"], Actor(WHO, reason, as_of, run_id)).treatment_points
+    return store.ramp(cursor, plan["points"], Actor(WHO, reason, as_of, run_id), now.layer).treatment_points
 
 
 def _json(value: object) -> str:

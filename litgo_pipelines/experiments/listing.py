@@ -8,6 +8,7 @@ from typing import Any
 from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.experiments.assignment import BUCKETS
 from litgo_pipelines.experiments.decision import ExperimentRules
+from litgo_pipelines.experiments.layers import LAYERS, RANKING
 from litgo_pipelines.experiments.report import outlook_text
 from litgo_pipelines.experiments.store import PACKAGE
 from litgo_pipelines.lifecycle import transitions
@@ -18,9 +19,11 @@ RUNS = "runs"
 
 @dataclass(frozen=True)
 class Listed:
-    """An experiment with the figures of its newest cutoff; those are None before the first one."""
+    """An experiment with the figures of its newest cutoff; those are None before the first one. treatment, control: the
+    versions, in the layer of offers the hours."""
 
     experiment: str
+    layer: str
     treatment: str
     control: str
     started_at: datetime
@@ -53,7 +56,8 @@ def experiments(cursor: Cursor, experiment: str | None = None) -> list[Listed]:
 
 def _listed(
     experiment: str,
-    treatment: str,
+    layer: str,
+    treatment: str | None,
     control: str,
     started_at: datetime,
     ended_at: datetime | None,
@@ -61,17 +65,19 @@ def _listed(
     reason: str,
     points: int,
     phases: int,
-    rules: Mapping[str, Any],
-    outlook: Mapping[str, Any] | None,
+    spec: Mapping[str, Any],
     exposed: int,
     decision: Mapping[str, Any] | None,
 ) -> Listed:
     seen = decision or {}
     mature = seen.get("mature")
-    claim = seen.get("log_e_claim")
+    claim, outlook = seen.get("log_e_claim"), spec.get("outlook")
+    if hours := spec.get("offer_hours"):
+        treatment, control = (f"{hours[arm]:g} h" for arm in ("treatment", "control"))
     return Listed(
         experiment,
-        treatment,
+        layer,
+        treatment or "",
         control,
         started_at,
         ended_at,
@@ -79,7 +85,7 @@ def _listed(
         reason,
         points / BUCKETS,
         phases,
-        ExperimentRules.from_dict(rules).claim,
+        ExperimentRules.from_dict(spec["rules"]).claim,
         outlook_text(outlook) if outlook else None,
         exposed,
         sum(mature) if mature else None,
@@ -91,10 +97,23 @@ def _listed(
 
 def table(found: list[Listed]) -> str:
     """Markdown: a row per experiment."""
-    columns = ("experiment", "started", "ended", "outcome", "treated", "clients", "final", "lift", "to show", "log e")
+    columns = (
+        "experiment",
+        "layer",
+        "started",
+        "ended",
+        "outcome",
+        "treated",
+        "clients",
+        "final",
+        "lift",
+        "to show",
+        "log e",
+    )
     rows = [
         (
             one.experiment,
+            one.layer,
             f"{one.started_at:%Y-%m-%d}",
             f"{one.ended_at:%Y-%m-%d}" if one.ended_at else "–",
             one.outcome,
@@ -110,6 +129,13 @@ def table(found: list[Listed]) -> str:
     return markdown_table(columns, rows, empty="–")
 
 
+def layers_table(found: list[Listed]) -> str:
+    """Markdown: what each layer decides, and what runs in it."""
+    runs = {one.layer: one.experiment for one in found if one.outcome == RUNS}
+    rows = [(layer, decides, runs.get(layer, "nothing")) for layer, decides in LAYERS.items()]
+    return markdown_table(("layer", "decides", "runs"), rows)
+
+
 def text(one: Listed) -> str:
     """An experiment in a few lines, for a terminal."""
     figures = "no cutoff was closed yet"
@@ -120,7 +146,8 @@ def text(one: Listed) -> str:
     ended = f", ended {one.ended_at:%Y-%m-%d %H:%M}" if one.ended_at else ""
     return "\n".join(
         (
-            f"{one.experiment}: version {one.treatment} against {one.control}",
+            f"{one.experiment}: {'version ' if one.layer == RANKING else ''}{one.treatment} against {one.control}",
+            f"  layer {one.layer}: {LAYERS[one.layer]}",
             f"  {one.outcome}: {one.reason}",
             f"  started {one.started_at:%Y-%m-%d %H:%M}{ended}; {one.treated:.0%} treated in phase {one.phases}",
             f"  has to show that treatment {one.claim}",

@@ -1,6 +1,6 @@
-SELECT e.experiment, e.treatment_version, coalesce(e.control_version, %(heuristic)s), e.started_at, x.ended_at,
-       coalesce(x.outcome, %(runs)s), coalesce(x.reason, e.reason), p.points, p.phases, e.spec -> 'rules',
-       e.spec -> 'outlook', (SELECT count(*) FROM litgo.experiment_arms a WHERE a.experiment = e.experiment), c.decision
+SELECT e.experiment, e.layer, e.treatment_version, coalesce(e.control_version, %(heuristic)s), e.started_at,
+       x.ended_at, coalesce(x.outcome, %(runs)s), coalesce(x.reason, e.reason), p.points, p.phases, e.spec,
+       (SELECT count(*) FROM litgo.experiment_arms a WHERE a.experiment = e.experiment), c.decision
 FROM litgo.experiments e
 CROSS JOIN LATERAL (
     SELECT count(*) AS phases, (array_agg(treatment_points ORDER BY phase DESC))[1] AS points

@@ -1,4 +1,4 @@
-SELECT c.experiment, coalesce('version ' || e.control_version, %s), e.treatment_version, e.spec -> 'rules',
+SELECT c.experiment, coalesce('version ' || e.control_version, %(heuristic)s), e.treatment_version, e.spec, e.spec -> 'rules',
     c.statistics, c.held, CASE x.outcome WHEN 'stopped' THEN x.reason END,
     (
         SELECT sum(h.cases_30d)::float8 / nullif(sum(h.capacidade_mensal), 0)
@@ -9,5 +9,6 @@ SELECT c.experiment, coalesce('version ' || e.control_version, %s), e.treatment_
 FROM litgo.experiment_cutoffs c
 JOIN litgo.experiments e USING (experiment)
 LEFT JOIN litgo.experiment_ends x USING (experiment)
+WHERE e.layer = %(layer)s
 ORDER BY c.cutoff DESC
 LIMIT 1

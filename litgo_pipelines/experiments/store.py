@@ -1,7 +1,8 @@
 """Experiments as rows: the running one, the arm of each client, and how an experiment starts, ramps and stops.
 
-Every function works inside the caller's transaction. At most one experiment runs. Closing cutoffs and what follows from
-them is in `cutoffs.py`, the statistics in `decision.py`, the hash that assigns clients in `assignment.py`.
+Every function works inside the caller's transaction. At most one experiment runs per layer (`layers.py`). Closing
+cutoffs and what follows from them is in `cutoffs.py`, the statistics in `decision.py`, the hash that assigns clients in
+`assignment.py`.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from litgo_pipelines.experiments import assignment
 from litgo_pipelines.experiments.assignment import BUCKETS, Experiment
 from litgo_pipelines.experiments.decision import ExperimentRules, Guardrail
 from litgo_pipelines.experiments.e_process import sd_for
+from litgo_pipelines.experiments.layers import LAYERS, RANKING
 from litgo_pipelines.experiments.outlook import outlook
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.ledger import Actor, Refused
@@ -29,6 +31,7 @@ HOURS, RATING = "hours_to_accept", "rating"
 # Margins are about a tenth of the hours' and a third of the stars' standard deviation, as in benchmarks/experiments.py.
 GUARDRAILS = (Guardrail(HOURS, 14.0, higher_is_better=False, cap=24.0 * WINDOW_DAYS), Guardrail(RATING, 0.3))
 EARLY_HARM_MARGINS = 2.0  # of a guardrail, before min_days
+GINI_MARGIN = 0.02
 BASELINE_DAYS = 60
 BASELINE_RATE = 0.3  # where nothing was offered before
 FRESHER = "fresher"  # the gate's word in the ledger for a challenger that is as good and made of newer data
@@ -70,13 +73,15 @@ class ExperimentPlan:
 
 @dataclass(frozen=True)
 class RunningExperiment:
-    """An experiment in one phase. control: None is the heuristic ranker. spec: as stored."""
+    """An experiment in one phase. control, treatment: versions, None outside the layer of rankings, and as control also
+    for the heuristic ranker. spec: as stored."""
 
     experiment: str
+    layer: str
     phase: int
     treatment_points: int
     control: str | None
-    treatment: str
+    treatment: str | None
     assignment: Experiment
     started_at: datetime
     spec: Mapping[str, Any]
@@ -86,21 +91,32 @@ class RunningExperiment:
         return ExperimentRules.from_dict(self.spec["rules"])
 
     @property
+    def tries(self) -> str:
+        """What treatment gets, in words."""
+        return tries(self.treatment, self.spec)
+
+    @property
     def window(self) -> timedelta:
         return timedelta(days=self.spec["window_days"])
 
 
+def tries(version: str | None, spec: Mapping[str, Any]) -> str:
+    """What an experiment tries, in words."""
+    return f"version {version}" if version else f"offers of {spec['offer_hours']['treatment']:g} h"
+
+
 _COLUMNS = (
-    "e.experiment, p.phase, p.treatment_points, e.control_version, e.treatment_version, e.started_at, e.spec, "
+    "e.experiment, e.layer, p.phase, p.treatment_points, e.control_version, e.treatment_version, e.started_at, e.spec, "
     "e.spec_sha256 FROM litgo.experiments e JOIN litgo.experiment_phases p USING (experiment)"
 )
 
 
-def running_experiment(cursor: Cursor) -> RunningExperiment | None:
-    """The experiment that runs, in its newest phase."""
+def running_experiment(cursor: Cursor, layer: str = RANKING) -> RunningExperiment | None:
+    """The experiment that runs in a layer, in its newest phase."""
     cursor.execute(
         f"SELECT {_COLUMNS} WHERE NOT EXISTS (SELECT FROM litgo.experiment_ends x WHERE x.experiment = e.experiment) "
-        "ORDER BY p.phase DESC LIMIT 1"
+        "AND e.layer = %s ORDER BY p.phase DESC LIMIT 1",
+        (layer,),
     )
     row = cursor.fetchone()
     return _running(row) if row else None
@@ -153,30 +169,54 @@ def start(
     if reason := _refusal(cursor, state, version, actor.at, actor.by_hand):
         raise Refused(reason)
     experiment = experiment_name(version)
-    spec = _specification(cursor, version, experiment, plan, actor.at)
-    if not force and spec["baseline"]["clients"] and (reason := _too_weak(version, plan, spec["outlook"])):
-        raise Underpowered(reason)
+    equal = _way(cursor, version) == FRESHER
+    spec = specification(cursor, experiment, plan, actor.at, not_worse=equal)
+    require_power(f"version {version}", plan, spec, force=force)
+    insert(cursor, RANKING, experiment, spec, state.champion, version, plan.treatment_points, actor)
+    return load_experiment(cursor, experiment, 1)
+
+
+def insert(
+    cursor: Cursor,
+    layer: str,
+    experiment: str,
+    spec: Mapping[str, object],
+    control: str | None,
+    treatment: str | None,
+    points: int,
+    actor: Actor,
+) -> None:
+    """The experiment and its first phase as rows; the caller holds the lock and has seen to it that none runs."""
     cursor.execute(
-        "INSERT INTO litgo.experiments (experiment, spec, spec_sha256, control_version, treatment_version, started_at, "
-        "actor, reason, run_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO litgo.experiments (experiment, layer, spec, spec_sha256, control_version, treatment_version, "
+        "started_at, actor, reason, run_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             experiment,
+            layer,
             json.dumps(spec),
             _digest(spec),
-            state.champion,
-            version,
+            control,
+            treatment,
             actor.at,
             actor.who,
             actor.reason,
             actor.run_id,
         ),
     )
-    _begin_phase(cursor, experiment, 1, plan.treatment_points, actor)
-    return load_experiment(cursor, experiment, 1)
+    _begin_phase(cursor, experiment, 1, points, actor)
 
 
-def _specification(cursor: Cursor, version: str, experiment: str, plan: ExperimentPlan, at: datetime) -> dict[str, Any]:
-    """What is fixed before the first exposure."""
+def specification(
+    cursor: Cursor,
+    experiment: str,
+    plan: ExperimentPlan,
+    at: datetime,
+    *,
+    not_worse: bool = False,
+    gini_margin: float | None = GINI_MARGIN,
+) -> dict[str, Any]:
+    """What is fixed before the first exposure. not_worse: treatment has to lose nothing, not to win; gini_margin: None
+    where the layer does not choose who is offered."""
     highest = max(plan.treatment_points, plan.ramp_points)
     rate, clients = baseline(cursor, at)
     expected = min(max(rate, 0.02), 0.95 * _rate_limit(highest), 0.98)
@@ -187,7 +227,8 @@ def _specification(cursor: Cursor, version: str, experiment: str, plan: Experime
         early_harm_margins=EARLY_HARM_MARGINS,
         min_sample_size=plan.min_sample_size,
         horizon=plan.horizon,
-        non_inferiority_margin=plan.non_inferiority_margin if _way(cursor, version) == FRESHER else None,
+        gini_margin=gini_margin,
+        non_inferiority_margin=plan.non_inferiority_margin if not_worse else None,
     )
     phases = [(plan.ramp_clients, plan.treatment_points / BUCKETS), (None, plan.ramp_points / BUCKETS)]
     return {
@@ -213,13 +254,14 @@ def _way(cursor: Cursor, version: str) -> str | None:
     return found[0] if found else None
 
 
-def _too_weak(version: str, plan: ExperimentPlan, expected: Mapping[str, Any]) -> str | None:
-    """Why an experiment with this outlook is not worth its clients; None when it is."""
+def require_power(tried: str, plan: ExperimentPlan, spec: Mapping[str, Any], *, force: bool) -> None:
+    """Raises Underpowered where the traffic is known and the experiment not worth its clients."""
+    expected = spec["outlook"]
     chance = expected["power"][expected["decisive"]]
-    if chance >= plan.min_power:
-        return None
-    return (
-        f"an experiment with version {version} would hardly show anything: with {expected['clients']:,} clients the "
+    if force or not spec["baseline"]["clients"] or chance >= plan.min_power:
+        return
+    raise Underpowered(
+        f"an experiment with {tried} would hardly show anything: with {expected['clients']:,} clients the "
         f"chance to show that treatment {expected['claim']} at a lift of {float(expected['decisive']):+.0%} is "
         f"{chance:.0%}, AB_MIN_POWER {plan.min_power:.0%}; wait for more clients, or start it by hand with --force"
     )
@@ -248,15 +290,13 @@ def challenger_to_try(cursor: Cursor, at: datetime) -> str | None:
     return None if version is None or _refusal(cursor, state, version, at) else version
 
 
-def ramp(cursor: Cursor, points: int, actor: Actor) -> RunningExperiment:
-    """A new phase of the running experiment with `points` treated; who was exposed stays in the arm.
+def ramp(cursor: Cursor, points: int, actor: Actor, layer: str = RANKING) -> RunningExperiment:
+    """A new phase of the layer's running experiment with `points` treated; who was exposed stays in the arm.
 
     Raises Refused when none runs, or with these points already, and for points that cannot be.
     """
     advisory_lock(cursor, LOCK)
-    now = running_experiment(cursor)
-    if now is None:
-        raise Refused("no experiment runs")
+    now = _required(cursor, layer)
     if points == now.treatment_points:
         raise Refused(f"{now.experiment} treats {points / 100:g} % already")
     if reason := _unusable(points, now.rules.baseline_rate):
@@ -265,12 +305,18 @@ def ramp(cursor: Cursor, points: int, actor: Actor) -> RunningExperiment:
     return load_experiment(cursor, now.experiment, now.phase + 1)
 
 
-def stop(cursor: Cursor, actor: Actor) -> RunningExperiment:
-    """End the running experiment without a verdict and archive its challenger. Raises Refused when none runs."""
+def _required(cursor: Cursor, layer: str) -> RunningExperiment:
+    if layer not in LAYERS:
+        raise Refused(f"there is no layer {layer}: there are {', '.join(LAYERS)}")
+    if now := running_experiment(cursor, layer):
+        return now
+    raise Refused("no experiment runs" if layer == RANKING else f"no experiment runs in the layer {layer}")
+
+
+def stop(cursor: Cursor, actor: Actor, layer: str = RANKING) -> RunningExperiment:
+    """End the layer's running experiment without a verdict; a challenger is archived. Refused when none runs."""
     advisory_lock(cursor, LOCK)
-    now = running_experiment(cursor)
-    if now is None:
-        raise Refused("no experiment runs")
+    now = _required(cursor, layer)
     end(cursor, now, "stopped", None, None, actor)
     return now
 
@@ -297,10 +343,15 @@ def end(
             json.dumps(decision) if decision else None,
         ),
     )
-    if ledger.locked_state(cursor).challenger == now.treatment:
+    if now.treatment and ledger.locked_state(cursor).challenger == now.treatment:
         evidence = {"experiment_id": now.experiment, "outcome": outcome, "decision": decision}
         because = Actor(actor.who, f"{now.experiment}: {actor.reason}", actor.at, actor.run_id, actor.by_hand)
         transitions.archive(cursor, now.treatment, evidence, because)
+    _announce(cursor, now, outcome, actor)
+
+
+def _announce(cursor: Cursor, now: RunningExperiment, outcome: str, actor: Actor) -> None:
+    """Alerts of how it ended. Of a promotion the ledger tells, but where no version was tried."""
     if outcome == "halt":
         transitions.notify(
             cursor,
@@ -308,18 +359,22 @@ def end(
             "critical",
             f"experiment {now.experiment}",
             now.experiment,
-            f"{now.experiment} was halted, everybody is ranked by what served before: {actor.reason}",
+            f"{now.experiment} was halted, everybody gets what was before: {actor.reason}",
             {"experiment": now.experiment, "reason": actor.reason},
             actor.at,
         )
-    elif outcome != "promote":
+    elif outcome != "promote" or now.treatment is None:
+        if now.treatment is None:
+            follows = f"set OFFER_HOURS for {now.tries} for all" if outcome == "promote" else "offers wait as before"
+        else:
+            follows = f"version {now.treatment} does not serve"
         transitions.alert(
             cursor,
             "experiment_ended",
-            "warning" if outcome == "roll_back" else "info",
+            "warning" if outcome in ("roll_back", "promote") else "info",
             f"experiment {now.experiment}",
             f"experiment_ended: {now.experiment}",
-            f"{now.experiment} ended ({outcome}), version {now.treatment} does not serve: {actor.reason}",
+            f"{now.experiment} ended ({outcome}), {follows}: {actor.reason}",
             actor.at,
         )
 
@@ -349,8 +404,8 @@ def _refusal(cursor: Cursor, state: LedgerState, version: str, at: datetime, by_
         return reason  # what could not be promoted is not tried on clients
     cursor.execute(
         "SELECT e.experiment, x.outcome FROM litgo.experiments e LEFT JOIN litgo.experiment_ends x USING (experiment) "
-        "WHERE x.experiment IS NULL OR e.experiment = %s",
-        (experiment_name(version),),
+        "WHERE x.experiment IS NULL AND e.layer = %s OR e.experiment = %s",
+        (RANKING, experiment_name(version)),
     )
     found = cursor.fetchone()
     return f"{found[0]} {'ended: ' + found[1] if found[1] else 'runs'}" if found else None
@@ -378,11 +433,11 @@ def _begin_phase(cursor: Cursor, experiment: str, phase: int, points: int, actor
 
 
 def _running(row: Sequence[Any]) -> RunningExperiment:
-    experiment, phase, points, control, treatment, started_at, spec, sha256 = row
+    experiment, layer, phase, points, control, treatment, started_at, spec, sha256 = row
     if _digest(spec) != sha256:
         raise SpecChanged(f"the specification of {experiment} was changed after its start")
     split = Experiment(spec["salt"], points, holdout_salt=spec["holdout_salt"], holdout_points=spec["holdout_points"])
-    return RunningExperiment(experiment, phase, points, control, treatment, split, started_at, spec)
+    return RunningExperiment(experiment, layer, phase, points, control, treatment, split, started_at, spec)
 
 
 def _digest(spec: Mapping[str, object]) -> str:

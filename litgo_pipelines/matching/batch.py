@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from litgo_pipelines.database import Connection, Cursor, session_lock
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.equity import availability
+from litgo_pipelines.experiments import offer_life
 from litgo_pipelines.marketplace import counts
 from litgo_pipelines.matching import arm_loads, record, waits
 from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, read_cases, search, similar
@@ -82,6 +83,7 @@ def match_batch(connection: Connection, batch: Batch, arms: Arms) -> BatchResult
                 availability.record(cursor, batch.as_of)
                 lawyers, reach = search(cursor, cases, batch.plan.radii_km, batch.as_of)
             assigned = arms.assign(cursor, cases.clients)
+            lives = offer_life.of_clients(cursor, batch.plan.offers_tried, batch.plan.offer_hours, cases.clients)
             loads = arm_loads.read_arm_loads(cursor, arms.experiment, lawyers.ids, lawyers.offers_30d, batch.as_of)
             similarity = _similarity(connection, cursor, batch, cases, lawyers, reach)
             result.space = similarity[0]
@@ -98,6 +100,7 @@ def match_batch(connection: Connection, batch: Batch, arms: Arms) -> BatchResult
             arms=arms,
             rankers=dict(arms.rankers),
             assigned=assigned,
+            lives=lives,
             cases=cases,
             lawyers=lawyers,
             loads=loads,

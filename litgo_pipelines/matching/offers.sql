@@ -7,7 +7,8 @@ PREPARE make_offers (
     text, text, int,                                                       -- 18-20: experiment, arm, phase
     float8,                                                                -- 21: seconds of scoring
     uuid[], bytea,                                                         -- 22-23: who could be chosen
-    boolean                                                                -- 24: whether the lawyers' rows show it
+    boolean,                                                               -- 24: whether the lawyers' rows show it
+    text, text, int                                                        -- 25-27: the same of the layer of offers
 ) AS
 WITH matched AS (
     INSERT INTO litgo.matchings
@@ -76,6 +77,8 @@ exposed AS (
 joined AS (                                 -- a client's arm is that of the first exposure, for good
     INSERT INTO litgo.experiment_arms (experiment, client_id, arm, phase, case_id, first_exposed_at)
     SELECT $18, client_id, $19, $20, case_id, $4 FROM exposed WHERE $18 IS NOT NULL
+    UNION ALL
+    SELECT $25, client_id, $26, $27, case_id, $4 FROM exposed WHERE $25 IS NOT NULL
     ON CONFLICT (experiment, client_id) DO NOTHING
 ),
 counted AS (

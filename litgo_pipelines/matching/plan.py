@@ -10,7 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.experiments import store
 from litgo_pipelines.experiments.assignment import TREATMENT
+from litgo_pipelines.experiments.layers import OFFERS
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.settings import Settings
@@ -37,10 +39,13 @@ class Plan:
     round_days: int = 14  # a case older than this gets no further round
     limit: int = 500
     embedding_model: str = "text-embedding-3-small"  # compares where it is complete, else the local one
+    offers_tried: tuple[str, int] | None = None  # experiment and phase of the layer `offers`
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> "Plan":
-        return cls(**{**stored, "rule": Rule(**stored["rule"]), "radii_km": tuple(stored["radii_km"])})
+        tried = stored.get("offers_tried")
+        read = {"rule": Rule(**stored["rule"]), "radii_km": tuple(stored["radii_km"])}
+        return cls(**{**stored, **read, "offers_tried": (tried[0], tried[1]) if tried else None})
 
     def rule_of(self, ranker: Ranker) -> Rule:
         """The allocation's rule with the ranker's own λ: scores of two models are not on one scale."""
@@ -70,6 +75,7 @@ def read_plan(cursor: Cursor, values: Settings) -> Plan:
         "FROM litgo.allocation_parameters ORDER BY model_version, version DESC"
     )
     calibrated = cursor.fetchall()
+    tried = store.running_experiment(cursor, OFFERS) if values.ab_testing_enabled else None
     return Plan(
         rule=Rule(weight=values.allocation_lambda, keep=values.allocation_keep),
         weights={model: weight for model, weight, _ in calibrated},
@@ -85,12 +91,14 @@ def read_plan(cursor: Cursor, values: Settings) -> Plan:
         duplicate_minutes=values.matching_duplicate_minutes,
         limit=values.matching_batch_size,
         embedding_model=values.openai_embedding_model,
+        offers_tried=(tried.experiment, tried.phase) if tried else None,
     )
 
 
-def offer_term(urgency_h: float, plan: Plan) -> timedelta:
-    """How long an offer lives: its usual term, and no more than a share of the case's urgency where that is known."""
-    usual = timedelta(hours=plan.offer_hours)
+def offer_term(urgency_h: float, plan: Plan, hours: float | None = None) -> timedelta:
+    """How long an offer lives: its usual term (or `hours`, where another is tried), and no more than a share of the
+    case's urgency where that is known."""
+    usual = timedelta(hours=plan.offer_hours if hours is None else hours)
     if not 0 < urgency_h < math.inf:
         return usual
     return min(usual, max(SHORTEST_TERM, timedelta(hours=plan.offer_urgency_share * urgency_h)))

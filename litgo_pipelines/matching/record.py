@@ -10,6 +10,7 @@ import psycopg2
 from psycopg2.errors import LockNotAvailable
 
 from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, refuses_a_row, sql
+from litgo_pipelines.experiments.offer_life import OfferLife
 from litgo_pipelines.matching.explain import Entry
 from litgo_pipelines.matching.statements import PACKAGE
 from litgo_pipelines.models.ranking import Ranker
@@ -45,6 +46,9 @@ _TYPES = {
     "set_lawyers": "uuid[]",
     "set_features": "bytea",
     "shown": "boolean",
+    "life_experiment": "text",
+    "life_arm": "text",
+    "life_phase": "int",
 }
 # What is deferred speaks within the statement: it may be about one of the lawyers alone.
 _PARAMETERS = ", ".join(f"%({name})s::{kind}" for name, kind in _TYPES.items())
@@ -54,7 +58,7 @@ _EXECUTE = f"SET CONSTRAINTS ALL IMMEDIATE; EXECUTE make_offers ({_PARAMETERS})"
 @dataclass(frozen=True, kw_only=True)
 class MatchedCase:
     """One case's matching. radius_km: None for anywhere; seconds: of scoring; considered: `explain.considered`;
-    set_lawyers, set_features: `candidate_sets`."""
+    set_lawyers, set_features: `candidate_sets`; life: of its offers, already in `term`."""
 
     case_id: str
     round: int
@@ -73,6 +77,7 @@ class MatchedCase:
     arm: str | None
     phase: int | None
     seconds: float
+    life: OfferLife
     set_lawyers: list[str]
     set_features: bytes
 
@@ -125,6 +130,9 @@ def _parameters(matched: MatchedCase, deltas: list[Delta]) -> dict[str, object]:
         "weights_used": ranker.weights_used(matched.preset, matched.complexity),
         "ranker": ranker.kind,
         "model_version": ranker.version,
+        "life_experiment": matched.life.experiment,
+        "life_arm": matched.life.arm,
+        "life_phase": matched.life.phase,
         "preset": matched.preset if ranker.model is None else None,
         "metric_names": names,
         "metric_labels": labels,

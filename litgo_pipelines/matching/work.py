@@ -17,6 +17,7 @@ from psycopg2.errors import LockNotAvailable
 
 from litgo_pipelines.database import Connection, error_kind, refuses_a_row
 from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
+from litgo_pipelines.experiments.offer_life import OfferLife
 from litgo_pipelines.matching import candidate_sets, day_limit, explain, nearest, record, waits
 from litgo_pipelines.matching.allocation import (
     Floats,
@@ -95,6 +96,7 @@ class BatchWork:
     arms: Arms
     rankers: dict[str | None, Ranker]  # by arm; one that breaks is replaced by the heuristic
     assigned: Sequence[str | None]  # the arm of each case's client
+    lives: Sequence[OfferLife]  # of each case's offers
     cases: Cases
     lawyers: Lawyers
     loads: ArmLoads
@@ -226,7 +228,8 @@ class BatchWork:
             ranker=ranker,
             preset=cases.preset[row],
             complexity=cases.complexity[row],
-            term=offer_term(float(cases.urgency_h[row]), batch.plan),
+            term=offer_term(float(cases.urgency_h[row]), batch.plan, self.lives[row].hours),
+            life=self.lives[row],
             experiment=self.arms.experiment if compared else None,
             arm=arm if compared or arm == HOLDOUT else None,
             phase=self.arms.phase,

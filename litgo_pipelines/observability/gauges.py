@@ -178,13 +178,13 @@ GAUGES: dict[str, Gauge] = {
     "model_version_info": Gauge(
         "1 for the version that serves, or is tried.",
         "SELECT 'champion', version, 1 FROM litgo.current_champion UNION ALL "
-        "SELECT 'challenger', treatment_version, 1 FROM litgo.experiments e WHERE NOT EXISTS "
+        "SELECT 'challenger', treatment_version, 1 FROM litgo.experiments e WHERE layer = 'ranking' AND NOT EXISTS "
         "(SELECT FROM litgo.experiment_ends x WHERE x.experiment = e.experiment)",
         ("alias", "version"),
         most=20,
     ),
     "ab_test_metrics": Gauge(
-        "Figures of the experiment whose cutoff was closed last: an arm's, or the comparison's.",
+        "Of each layer, figures of the experiment whose cutoff was closed last: an arm's, or the comparison's.",
         sql("litgo_pipelines.experiments", "ab_test_metrics.sql"),
         ("experiment", "variant", "metric"),
         most=50,

@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.database import connect, open_connection
-from litgo_pipelines.experiments import store
+from litgo_pipelines.experiments import offer_life, store
 from litgo_pipelines.experiments.assignment import assign
+from litgo_pipelines.experiments.layers import OFFERS
 from litgo_pipelines.lifecycle import transitions
 from litgo_pipelines.lifecycle.ledger import Actor
 from litgo_pipelines.matching import arm_loads, record
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.batch import match_pending
-from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines.matching.plan import Plan, read_plan
 from litgo_pipelines.matching.serving import Rankers
 from litgo_pipelines.matching.work import BatchResult
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.settings import Settings
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill
 
 HOLDOUT = 2_000
@@ -139,6 +141,39 @@ def test_a_batch_that_was_killed_goes_on_with_its_arms_after_the_experiment_ende
     found = exposed(url)
     assert {client: arm for client, (_, arm, *_) in found.items()} == {client: expected(client) for client in found}
     assert ask(url, "SELECT count(*), count(DISTINCT (client_id, arm)) FROM litgo.exposures") == [(60, 20)]
+
+
+def test_the_layer_of_offers_decides_how_long_they_wait_and_nothing_else(url: str, killed: pytest.MonkeyPatch) -> None:
+    with connect(url) as connection, connection.cursor() as cursor:
+        tried = offer_life.start(cursor, 12.0, 24.0, store.ExperimentPlan(5_000, holdout_points=HOLDOUT), BY)
+        plan = read_plan(cursor, Settings(offer_urgency_share=1.0))
+    assert plan.offers_tried == ("offers-12h", 1)
+    rankers = InMemory({"1": Column("G"), "2": Column("R")})
+    with pytest.raises(KeyboardInterrupt):
+        match(url, rankers, plan)
+    killed.undo()
+    with connect(url) as connection, connection.cursor() as cursor:
+        store.stop(cursor, Actor("tests", "enough", AS_OF, "", by_hand=True), OFFERS)
+    match(url, rankers)  # the batch goes on with what it was frozen with
+    arms = {
+        (e, client): arm
+        for e, client, arm in ask(url, "SELECT experiment, client_id::text, arm FROM litgo.experiment_arms")
+    }
+    waits = ask(
+        url,
+        "SELECT c.client_id::text, max(c.urgency_h), max(extract(epoch FROM o.expires_at - o.sent_at) / 3600)::float8, "
+        "count(DISTINCT o.expires_at - o.sent_at) FROM public.cases c JOIN public.offers o ON o.case_id = c.id "
+        "GROUP BY c.id, c.client_id",
+    )
+    assert len(waits) == 60
+    seen = set()
+    for client, urgency, hours, terms in waits:
+        arm = assign(tried.assignment, client)
+        assert (terms, hours) == (1, min(12.0 if arm == "treatment" else 24.0, urgency or 24.0))
+        assert arms.get(("offers-12h", client)) == arm
+        assert arms.get(("ranker-v2", client)) == (None if arm is None else expected(client))
+        seen.add((arms.get(("offers-12h", client)), arms.get(("ranker-v2", client))))
+    assert len(seen) == 5  # both arms of both, and the holdout in neither
 
 
 def test_a_challenger_that_cannot_be_had_gives_the_treated_control_s_offers(url: str) -> None:

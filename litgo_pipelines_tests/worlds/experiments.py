@@ -7,6 +7,7 @@ from typing import Any
 import psycopg2.extras
 
 from litgo_pipelines.experiments import cutoffs, store
+from litgo_pipelines.experiments.layers import RANKING
 from litgo_pipelines.experiments.store import ExperimentPlan, RunningExperiment
 from litgo_pipelines_tests.worlds.lifecycle import Life
 
@@ -63,10 +64,17 @@ class Lab:
         self.experiment: RunningExperiment = life.do(store.start, "2", plan, life.by("a try"))
         self.start = self.experiment.started_at
 
-    def expose(self, clients: int, rates: dict[str, float] = RATES, days: float = 0, lost: float = 0) -> list[str]:
+    def expose(
+        self,
+        clients: int,
+        rates: dict[str, float] = RATES,
+        days: float = 0,
+        lost: float = 0,
+        layer: str = RANKING,
+    ) -> list[str]:
         """New clients; of those in treatment the share `lost` leaves no trace."""
         ids = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{days} {n}")) for n in range(clients)]
-        now = self.life.do(store.running_experiment)
+        now = self.life.do(store.running_experiment, layer)
         found = [row for row in zip(ids, self.life.do(store.arms_of_clients, now, ids), strict=True) if row[1][0]]
         found = [row for n, row in enumerate(found) if row[1][0] == "control" or n % 100 >= lost * 100]
         self.life.do(
