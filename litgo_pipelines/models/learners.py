@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lightgbm import Dataset
 
 KINDS = ("linear", "regression", "lambdamart", "softmax")
+MOST_ROWS_OF_A_CASE = 10_000
 _NEWTON_STEPS = 30
 _CASES_AT_A_TIME = 1000  # of the conditional logit, so that memory holds a part of the products only
 Floats = NDArray[np.float64]
@@ -177,6 +178,8 @@ class Boosted:
     def __init__(self, kind: str, rows: Rows, recipe: Recipe, seed: int, all_rows: int) -> None:
         import lightgbm as lgb
 
+        if kind == "lambdamart":  # LightGBM refuses all rows for one case of more; the others learn from it
+            rows = rows.take(np.flatnonzero(rows.groups <= MOST_ROWS_OF_A_CASE))
         self._kind, self._rows = kind, rows
         parameters = recipe.parameters(seed, all_rows, headline_k(rows.groups), rows.features.shape[1], kind)
         self._booster = lgb.Booster(parameters, dataset(rows, parameters, kind))
@@ -184,13 +187,27 @@ class Boosted:
         self._quiet = {name: parameters[name] for name in ("num_threads", "verbosity")}
         self._seen: Floats | None = None
         self._rounds = 0
+        self._nothing_to_split = False
 
     def advance(self, rounds: int) -> None:
         for _ in range(rounds):
             if self._softmax is None:
                 self._booster.update()
-            else:
-                self._booster.update(fobj=self._softmax)
+            elif not self._nothing_to_split:
+                self._update(self._softmax)
+
+    def _update(self, objective: "Softmax") -> None:
+        """One more tree. Where no column can be split (all alike in these rows, or too few rows for two leaves),
+        LightGBM makes a constant of its own objectives and an error of others': then there are no trees, and all score
+        alike."""
+        import lightgbm as lgb
+
+        try:
+            self._booster.update(fobj=objective)
+        except lgb.basic.LightGBMError as error:
+            if "num_features()" not in str(error):
+                raise
+            self._nothing_to_split = True
 
     def score(self, features: Floats) -> Floats:
         now = self._booster.current_iteration()

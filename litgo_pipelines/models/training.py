@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,8 @@ def require_preferences(rows: Rows, recipe: Recipe) -> None:
     highest, lowest = np.maximum.reduceat(rows.labels, starts), np.minimum.reduceat(rows.labels, starts)
     if (highest == lowest).all():
         raise NothingToLearn("no case holds two lawyers with different labels: there is no preference to learn")
+    if not rows.names:
+        raise NothingToLearn("no feature tells one row from another: all are missing or the same everywhere")
 
 
 def newest(rows: Rows, most_rows: int) -> Rows:
@@ -276,13 +278,15 @@ def train(
 
 
 def _learned_from(rows: Rows, recipe: Recipe) -> Rows:
-    """With the features that tell rows apart. Raises as `train`."""
+    """With the features that tell rows apart; an infinite value is a missing one. Raises as `train`."""
     if len(rows.names) != rows.features.shape[1]:
         raise ValueError(
             f"{rows.features.shape[1]} features and {len(rows.names)} names: rows must name their features"
         )
     if recipe.features:
         rows = rows.columns(recipe.features)
+    if np.isinf(rows.features).any():
+        rows = replace(rows, features=np.where(np.isinf(rows.features), np.nan, rows.features))
     return rows.columns(rows.usable())
 
 

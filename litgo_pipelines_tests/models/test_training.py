@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from litgo_pipelines.models import scorer
 from litgo_pipelines.models.learners import KINDS, Recipe, Rows, dataset
 from litgo_pipelines.models.metrics import ndcg, tells_apart
 from litgo_pipelines.models.training import (
@@ -88,6 +90,50 @@ def test_nothing_to_learn_is_said_clearly() -> None:
         train(replace(data, labels=np.zeros_like(data.labels)), SMALL, [0])
     with pytest.raises(NothingToLearn, match="too few"):
         train(rows(queries=3), SMALL, [0])
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan"), float("inf")])
+def test_features_that_are_all_alike_or_missing_are_nothing_to_learn_from(value: float) -> None:
+    data = rows()
+    with pytest.raises(NothingToLearn, match="no feature tells one row from another"):
+        train(replace(data, features=np.full_like(data.features, value)), SMALL, [0])
+
+
+@pytest.mark.parametrize(
+    "gaps",
+    [
+        lambda n, x: np.where(n[:, None] < 400, np.nan, x),  # a feature that is younger than the first folds
+        lambda n, x: np.where(n[:, None] >= 400, np.nan, x),  # … and one that no longer comes
+        lambda n, x: np.where(x > 0.98, np.inf, np.where(x < 0.02, -np.inf, x)),
+        lambda n, x: np.where(x > 0.5, 0.5, np.nan),
+        lambda n, x: x * 1e-300,  # LightGBM takes them all for zero
+        lambda n, x: np.repeat(x[::6], 6, axis=0),  # all lawyers of a case are alike
+    ],
+)
+def test_features_with_gaps_give_a_ranker_that_scores_every_row(gaps: Callable[..., np.ndarray]) -> None:
+    data = rows()
+    data = replace(data, features=gaps(np.arange(len(data.labels)), data.features))
+    trained = train(data, SMALL, [0])
+    kept = scorer.loads(scorer.dumps(trained.scorers[0]))
+    given = np.where(np.isinf(data.features), np.nan, data.features)
+    some = replace(data, features=given).columns(kept.names).features
+    assert np.isfinite(kept.scores(some)).all()
+    assert np.isfinite(kept.parts(some)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_kind_learns_from_few_rows_labels_of_one_half_and_a_crowded_case(kind: str) -> None:
+    alone = replace(SMALL, kinds=(kind,))
+    data = rows().without_position()
+    first, last = data.labels.copy(), data.labels.copy()
+    first[:450], last[450:] = 0, 0
+    few = rows(queries=8, size=2).without_position()  # in the first fold too few for two leaves
+    draw = np.random.default_rng(2)
+    groups = np.r_[np.full(40, 5), 10_001]
+    features = draw.random((int(groups.sum()), 2))
+    crowded = Rows(features, (features[:, 0] * 4).astype(int), groups, None, NAMES)
+    for odd in (replace(data, labels=first), replace(data, labels=last), few, crowded):
+        assert np.isfinite(train(odd, alone, [0]).scorers[0].scores(odd.features)).all()
 
 
 def test_folds_never_validate_on_the_past_and_never_split_a_query() -> None:
