@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.jobs import FOLLOWING_SENSOR
 from litgo_pipelines.simulation.truth import Taste
 from litgo_pipelines.simulation.worlds import KINDS, USUAL, Kind
 
@@ -43,7 +44,15 @@ TICK = timedelta(hours=12)
 BETWEEN = timedelta(minutes=5)  # of the clock, between two rounds of sensors in a tick
 ROUNDS = 6  # of sensors, while something was requested in the one before
 # Not evaluated: people and services they wait for are not there, or the clock they read is the real one.
-LEFT_OUT = {"notifications_sensor", "missed_vectors_sensor", "contracts_sensor", "embeddings_schedule"}
+LEFT_OUT = {
+    "notifications_sensor",
+    "missed_vectors_sensor",
+    "contracts_sensor",
+    "embeddings_schedule",
+    FOLLOWING_SENSOR,
+}
+# What follows another asset needs Dagster's own daemon, which knows the real time only: here it runs once a tick.
+FOLLOWS = ["experiment_report"]
 # Of what may wait (`observability/unattended.py`), the kinds whose jobs run here.
 WAITING = ("case", "batch", "review")
 ONLY = {"matching": ["case_offers"]}  # the cases come with their area; texts are not read, so S is imputed
@@ -100,6 +109,7 @@ class Daemon:
             if not sum(self._sensor(sensor) for sensor in self.repository.sensor_defs if sensor.name not in LEFT_OUT):
                 break
             self.clock.at += BETWEEN
+        self._execute("reports that follow", self.repository.get_implicit_global_asset_job_def(), dict(QUIET), FOLLOWS)
 
     def _last(self, schedule: Any, until: datetime) -> Iterator[datetime]:
         from dagster._utils.schedules import cron_string_iterator
@@ -139,21 +149,24 @@ class Daemon:
         return len(new)
 
     def _run(self, name: str, request: Any) -> None:
-        import dagster as dg
-
         config = {**request.run_config, **QUIET}
         if name == "retraining":  # else the snapshot is as of the run's start, which Dagster keeps in real time
             config["ops"] = {"training_snapshot": {"config": {"as_of": self.clock.at.isoformat()}}}
-        only = [dg.AssetKey(asset) for asset in ONLY.get(name, ())]
+        only = ONLY.get(name, [])
         if only:
             config.pop("ops", None)
+        self._execute(name, self.repository.get_job(name), config, only, request)
+
+    def _execute(self, name: str, job: Any, config: dict[str, Any], only: list[str], request: Any = None) -> None:
+        import dagster as dg
+
         started = time.perf_counter()
-        done = self.repository.get_job(name).execute_in_process(
+        done = job.execute_in_process(
             run_config=config,
-            asset_selection=only or None,
+            asset_selection=[dg.AssetKey(asset) for asset in only] or None,
             instance=self.instance,
-            partition_key=request.partition_key,
-            tags=request.tags,
+            partition_key=request.partition_key if request else None,
+            tags=request.tags if request else None,
             raise_on_error=False,
         )
         self.runs[name] += 1
