@@ -1,6 +1,7 @@
 """Shared by steps of several stages: which failures are worth another try, and the instant a step works for."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
@@ -48,15 +49,22 @@ def permanent_fails_once(compute: Callable[P, R]) -> Callable[P, R]:
     return step
 
 
-def table_metadata(columns: Sequence[str], rows: Iterable[Sequence[int | float | str | None]]) -> dg.TableMetadataValue:
+def table_metadata(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> dg.TableMetadataValue:
     """A small table of an asset, with its columns' types as Dagster shows them; `rows` as long as `columns`."""
-    records = [dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows]
+    records = [dg.TableRecord(dict(zip(columns, map(_cell, row), strict=True))) for row in rows]
     kinds = {name: {type(record.data[name]) for record in records} - {type(None)} for name in columns}
     named = {
         name: "int" if kind == {int} else "float" if kind and kind <= {int, float} else "string"
         for name, kind in kinds.items()
     }
     return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name, kind) for name, kind in named.items()]))
+
+
+def _cell(value: object) -> int | float | str | None:
+    """A number stays one; what JSON has no number for is empty, else the page that reads it breaks."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, int | str) else str(value)
 
 
 def column_lineage(sources: Columns) -> dg.TableColumnLineage:

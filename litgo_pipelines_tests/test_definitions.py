@@ -1,6 +1,8 @@
 """What every asset, check, configuration and job says of itself, so that Dagster's pages can be worked with."""
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
@@ -185,3 +187,14 @@ def test_a_column_of_a_table_is_a_number_where_its_values_are_or_are_missing() -
         ("c", "float"),
         ("d", "string"),
     ]
+
+
+def test_a_table_holds_only_what_a_browser_reads_as_json() -> None:
+    rows = [(float("nan"), float("inf"), datetime(2026, 7, 1, tzinfo=UTC), True)]
+    (record,) = table_metadata(("a", "b", "c", "d"), rows).records
+    assert json.loads(json.dumps(record.data, allow_nan=False)) == {
+        "a": None,
+        "b": None,
+        "c": "2026-07-01 00:00:00+00:00",
+        "d": True,
+    }

@@ -77,7 +77,7 @@ def contract_requests(
             **_figures(result, ("docusign", "manual", "refused", "failed")),
             "pending_contracts_count": pending,
             "refused contracts": table_metadata(("contrato", "motivo"), rows),
-            "to sign by hand": dg.MetadataValue.md(manual.markdown(tasks)),
+            "to sign by hand": table_metadata(manual.COLUMNS, map(manual.cells, tasks)),
         }
     )
 

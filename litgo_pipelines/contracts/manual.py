@@ -60,10 +60,6 @@ def cells(task: Task) -> tuple[str, ...]:
     return task.contract_id, due, ", ".join(NAMES[party] for party in task.missing)
 
 
-def markdown(tasks: list[Task]) -> str:
-    return markdown_table(COLUMNS, map(cells, tasks))
-
-
 @dataclass(frozen=True)
 class Names:
     """Of a contract's parties, for who works on it; None where the marketplace has none."""

@@ -12,8 +12,9 @@ import dagster as dg
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.marketplace import access, counts
 from litgo_pipelines.marketplace.schema import TABLES, violations
-from litgo_pipelines.marketplace.usable import UNUSABLE, table_of
+from litgo_pipelines.marketplace.usable import UNUSABLE
 from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines.steps import table_metadata
 
 LIVE_SCHEMA = """
 SELECT table_name, column_name, udt_name FROM information_schema.columns
@@ -59,7 +60,10 @@ def contract_results(postgres: Postgres) -> Iterator[dg.AssetCheckResult]:
                 "rows": rows.get(table, 0),
                 "violations": mine,
                 "values that count as absent": number,
-                "columns with values that count as absent": dg.MetadataValue.md(table_of(absent)),
+                "columns with values that count as absent": table_metadata(
+                    ("column", "values that count as absent", "one of them"),
+                    [(f"{table}.{column}", found, example) for _, column, found, example in absent],
+                ),
             },
         )
 

@@ -96,9 +96,3 @@ def _unusable(name: str, value: str) -> str | None:
     there = f"{value} IS NOT NULL AND ({usable}) IS NOT TRUE" if usable else None
     missing = f"{value} IS NULL" if name in NEEDED else None
     return " OR ".join(filter(None, (missing, there))) or None
-
-
-def table_of(rows: Iterable[tuple[str, str, int, str]]) -> str:
-    """Markdown of the view's rows for a person: where to look, how many, one of them."""
-    lines = [f"| {table}.{column} | {number:,} | {example} |" for table, column, number, example in rows]
-    return "\n".join(["| column | values that count as absent | one of them |", "|---|--:|---|", *lines])

@@ -100,8 +100,7 @@ def offer_pictures(connection: Connection, results: "Sequence[BatchResult]", ran
     if results:
         figures = [result.figures() for result in results]
         names = sorted({name for row in figures for name in row})
-        rows = [names, ["---"] * len(names), *([str(row.get(name, "")) for name in names] for row in figures)]
-        metadata["batches"] = dg.MetadataValue.md("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        metadata["batches"] = table_metadata(names, [[row.get(name) for name in names] for row in figures])
     kept = [share for result in results for share in result.kept]
     if len(kept) >= FEWEST:
         drawn, axes = figure("Relevance kept by the allocation", "share of the best five's relevance", "cases")
@@ -200,7 +199,7 @@ def parked_cases(
             "cases put aside until their row is mended": aside,
             "lawyers who can be offered cases again": returned,
             **{f"cases: {waits.REASONS[reason]}": count for reason, count in counts.items()},
-            "casos parados": dg.MetadataValue.md(waits.markdown(parked[:200])),
+            "casos parados": table_metadata(waits.COLUMNS, map(waits.cells, parked[:200])),
         }
     )
 
@@ -268,7 +267,7 @@ def calibration_pictures(window: "Window", rules: "Sequence[Rule]", fits: "Seque
         reached = "" if fit.reached else ": no lambda reached the Gini wanted with the cases there were"
         decisions.append(f"- {name}: lambda {rule.weight:g} → {fit.weight:g}{reached}")
         rows += [
-            f"| {name} | {weight:.2f} | {f.gini:.3f} | {f.coverage:.1%} | {f.kept:.1%} | {f.kept_p5:.1%} |"
+            (name, round(weight, 2), round(f.gini, 3), round(f.coverage, 3), round(f.kept, 3), round(f.kept_p5, 3))
             for weight, f in fit.curve
         ]
         weights = [weight for weight, _ in fit.curve]
@@ -277,7 +276,6 @@ def calibration_pictures(window: "Window", rules: "Sequence[Rule]", fits: "Seque
     axes.axhline(0.28, color="tab:red", linewidth=1, label="Gini wanted")
     axes.set_ylim(0, 1)
     axes.legend(frameon=False, fontsize=8)
-    header = "| ranker | lambda | Gini | coverage | relevance kept | 5th percentile |\n|---|--:|--:|--:|--:|--:|"
     return {
         "decision": dg.MetadataValue.md("\n".join(decisions)),
         "lambda of what serves": fits[0].weight,
@@ -286,7 +284,7 @@ def calibration_pictures(window: "Window", rules: "Sequence[Rule]", fits: "Seque
         "cases replayed": len(window.cases[0].at),
         "lawyers": window.reached,
         "share of the marketplace": round(window.share, 3),
-        "replays": dg.MetadataValue.md("\n".join([header, *rows])),
+        "replays": table_metadata(("ranker", "lambda", "Gini", "coverage", "relevance kept", "5th percentile"), rows),
         "replays, drawn": dg.MetadataValue.md(markdown_image(drawn, "Gini and relevance kept by lambda")),
     }
 

@@ -75,14 +75,11 @@ def nothing_waits_unseen(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:
         found = unattended.find(cursor, steps.now())
     counts = {kind: sum(each.kind == kind for each in found) for kind in unattended.KINDS}
-    rows = [f"| {each.kind} | {each.id} | {each.due_at:%Y-%m-%d %H:%M %Z} |" for each in found[:100]]
+    rows = [(each.kind, each.id, f"{each.due_at:%Y-%m-%d %H:%M %Z}") for each in found[:100]]
     return dg.AssetCheckResult(
         passed=not found,
         description=", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none",
-        metadata={
-            **counts,
-            "unattended": dg.MetadataValue.md("\n".join(["| kind | id | due since |", "|---|---|---|", *rows])),
-        },
+        metadata={**counts, "unattended": steps.table_metadata(("kind", "id", "due since"), rows)},
     )
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from litgo_pipelines.contracts.assets import record_signature as job
-from litgo_pipelines.contracts.manual import SignatureError, document, markdown, open_tasks, record_signature
+from litgo_pipelines.contracts.manual import SignatureError, cells, document, open_tasks, record_signature
 from litgo_pipelines.contracts.requests import request_signatures
 from litgo_pipelines.database import Connection
 from litgo_pipelines.resources.docusign import DocuSign
@@ -41,7 +41,7 @@ def test_one_after_the_other(database_url: str, connection: Connection, contract
     with connection, connection.cursor() as cursor:
         tasks = open_tasks(cursor, NOW)
         assert tasks[0].missing == ("client",)
-        assert f"{NOW + timedelta(days=7, hours=-3):%d/%m/%Y} | cliente |" in markdown(tasks)
+        assert cells(tasks[0])[1:] == (f"{NOW + timedelta(days=7, hours=-3):%d/%m/%Y}", "cliente")
     assert record(connection, contract, signed_by="client", sha256="CD" * 32).endswith("(cliente), contrato ativo")
     assert request_row(database_url, contract) == ("signed", "manual", "not_configured", "active")
     assert rows(database_url, "SELECT signed_client = signed_lawyer FROM contracts") == [(True,)]

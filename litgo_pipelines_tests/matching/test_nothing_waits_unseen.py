@@ -283,7 +283,7 @@ def test_what_is_forgotten_is_found(database_url: str, kind: str, statement: str
 
 
 def at_the_desk(at: datetime) -> str:
-    return f"{at - 3 * HOUR:%d/%m/%Y %H:%M} (Brasília)"
+    return f"{at - 3 * HOUR:%d/%m/%Y %H:%M} (horário de Brasília)"
 
 
 def test_the_list_names_the_case_its_reason_and_who_knows(database_url: str) -> None:
