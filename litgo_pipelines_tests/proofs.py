@@ -11,7 +11,9 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,24 +33,31 @@ FORM = "test_static.py"  # slow, of the code's form: runs always
 ALWAYS = ("requirements.lock", "litgo_pipelines_tests/support.py")
 
 
-def digest(module: Path, inputs: tuple[str, ...]) -> str:
+def contents(path: Path) -> dict[Path, str]:
+    """File → name and SHA-256, of a file or of all in a folder."""
+    files = (each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    return {
+        file: f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n"
+        for file in files
+        if "__pycache__" not in file.parts and file != RECORD
+    }
+
+
+def digest(module: Path, inputs: tuple[str, ...], read: Callable[[Path], dict[Path, str]] = contents) -> str:
     """SHA-256 over names and contents of the test module, what its marker names, and the locked versions.
 
-    Other test modules count nowhere: no test imports one.
+    Other test modules count nowhere: no test imports one. `read`: `contents`, or what has read them already.
     """
-    files = {module}
+    files = dict(read(module))
     for name in (*inputs, *ALWAYS):
         path = ROOT / name
         if not path.exists():
             raise FileNotFoundError(f"{module.name}: the proof's input {name} does not exist")
-        files |= {each for each in path.rglob("*") if each.is_file()} if path.is_dir() else {path}
+        files.update(read(path))
     found = hashlib.sha256()
     for file in sorted(files):
-        if "__pycache__" in file.parts or file == RECORD:
-            continue
         if file == module or not file.name.startswith("test_"):
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-            found.update(f"{file.relative_to(ROOT)} {content}\n".encode())
+            found.update(files[file].encode())
     return found.hexdigest()
 
 
@@ -75,11 +84,11 @@ def skip_proven(items: list[pytest.Item]) -> None:
     """Mark what passed with the inputs of now to be skipped."""
     if os.environ.get("LITGO_PROOFS") == "all":
         return
-    known, digests = recorded(), dict[str, str]()
+    known, digests, read = recorded(), dict[str, str](), cache(contents)
     for item in items:
         if (found := inputs(item)) and (entry := known.get(key(item))):
             if key(item) not in digests:
-                digests[key(item)] = digest(item.path, found)
+                digests[key(item)] = digest(item.path, found, read)
             if entry["inputs"] == digests[key(item)]:
                 reason = f"passed on {entry['passed']} with the inputs of now; LITGO_PROOFS=all runs it"
                 item.add_marker(pytest.mark.skip(reason=reason))

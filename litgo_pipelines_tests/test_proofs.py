@@ -1,14 +1,13 @@
 """A proof is left out only while everything it names is as it was when it passed."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from litgo_pipelines_tests import proofs
+
+pytest_plugins = ("pytester",)
 
 
 @pytest.fixture
@@ -59,12 +58,7 @@ def test_an_input_that_is_not_there_is_an_error(tree: Path) -> None:
 
 
 PROJECT = """
-import pytest
-pytest_plugins = ()
 from litgo_pipelines_tests import proofs
-proofs.ROOT = proofs.Path(__file__).parent
-proofs.RECORD = proofs.ROOT / "proofs.json"
-proofs.ALWAYS, proofs.EVERYTHING = (), ("one.yaml", "two.yaml")
 def pytest_configure(config):
     config.addinivalue_line("markers", "proof(inputs): one")
     config.addinivalue_line("markers", "slow: one")
@@ -78,53 +72,50 @@ PROOF = "import pytest\n@pytest.mark.proof('one.yaml')\ndef test_a():\n    asser
 SLOW = "import pytest\n@pytest.mark.slow\ndef test_b():\n    pass\ndef test_fast():\n    pass\n"
 
 
-def run(folder: Path, **environment: str) -> str:
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setattr(proofs, "ROOT", pytester.path)
+    monkeypatch.setattr(proofs, "RECORD", pytester.path / "proofs.json")
+    monkeypatch.setattr(proofs, "ALWAYS", ())
+    monkeypatch.setattr(proofs, "EVERYTHING", ("one.yaml", "two.yaml"))
+    (pytester.path / "conftest.py").write_text(PROJECT)
+    (pytester.path / "pytest.ini").write_text("[pytest]")
+    (pytester.path / "one.yaml").write_text("good")
+    (pytester.path / "two.yaml").write_text("")
+    return pytester
+
+
+def run(project: pytest.Pytester, **environment: str) -> str:
     """The closing line of pytest in a project of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", folder, folder],
-        cwd=folder,
-        env={
-            **{name: value for name, value in os.environ.items() if name != "LITGO_PROOFS"},
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip().splitlines()[-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LITGO_PROOFS", raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        plugins = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest")
+        return project.runpytest_inprocess("-q", *plugins).outlines[-1]
 
 
-def test_what_passed_is_left_out_until_it_changes_and_what_failed_is_never_written_down(tmp_path: Path) -> None:
-    for name, text in {
-        "conftest.py": PROJECT,
-        "test_it.py": PROOF,
-        "one.yaml": "good",
-        "pytest.ini": "[pytest]",
-    }.items():
-        (tmp_path / name).write_text(text)
-    assert "1 passed" in run(tmp_path)
-    assert "1 passed" in run(tmp_path, RECORD="1", LITGO_PROOFS="all")
-    assert set(json.loads((tmp_path / "proofs.json").read_text())) == {"test_it.py"}
-    assert "1 skipped" in run(tmp_path)
-    assert "1 passed" in run(tmp_path, LITGO_PROOFS="all")
-    known = (tmp_path / "proofs.json").read_text()
-    (tmp_path / "one.yaml").write_text("bad")
-    assert "1 failed" in run(tmp_path)
-    assert "1 failed" in run(tmp_path, RECORD="1", LITGO_PROOFS="all")
-    assert (tmp_path / "proofs.json").read_text() == known
+def test_what_passed_is_left_out_until_it_changes_and_what_failed_is_never_written_down(
+    project: pytest.Pytester,
+) -> None:
+    (project.path / "test_it.py").write_text(PROOF)
+    assert "1 passed" in run(project)
+    assert "1 passed" in run(project, RECORD="1", LITGO_PROOFS="all")
+    assert set(json.loads((project.path / "proofs.json").read_text())) == {"test_it.py"}
+    assert "1 skipped" in run(project)
+    assert "1 passed" in run(project, LITGO_PROOFS="all")
+    known = (project.path / "proofs.json").read_text()
+    (project.path / "one.yaml").write_text("bad")
+    assert "1 failed" in run(project)
+    assert "1 failed" in run(project, RECORD="1", LITGO_PROOFS="all")
+    assert (project.path / "proofs.json").read_text() == known
 
 
-def test_a_slow_test_that_names_nothing_depends_on_everything_and_a_fast_one_always_runs(tmp_path: Path) -> None:
-    for name, text in {
-        "conftest.py": PROJECT,
-        "test_it.py": PROOF + SLOW,
-        "one.yaml": "good",
-        "two.yaml": "",
-        "pytest.ini": "[pytest]",
-    }.items():
-        (tmp_path / name).write_text(text)
-    assert "3 passed" in run(tmp_path, RECORD="1", LITGO_PROOFS="all")
-    assert "1 passed, 2 skipped" in run(tmp_path)
-    (tmp_path / "two.yaml").write_text("changed")
-    assert "2 passed, 1 skipped" in run(tmp_path)
+def test_a_slow_test_that_names_nothing_depends_on_everything_and_a_fast_one_always_runs(
+    project: pytest.Pytester,
+) -> None:
+    (project.path / "test_it.py").write_text(PROOF + SLOW)
+    assert "3 passed" in run(project, RECORD="1", LITGO_PROOFS="all")
+    assert "1 passed, 2 skipped" in run(project)
+    (project.path / "two.yaml").write_text("changed")
+    assert "2 passed, 1 skipped" in run(project)
