@@ -67,7 +67,8 @@ def tree(name: str) -> ast.Module:
     return ast.parse(modules()[name].read_text(encoding="utf-8"))
 
 
-def imported(name: str, *, late: bool = True) -> set[str]:
+@cache
+def imported(name: str, *, late: bool = True) -> frozenset[str]:
     """Modules that `name` imports; late=False: only at its top, as when it is loaded, without what types alone need."""
     nodes = ast.walk(tree(name)) if late else iter(tree(name).body)
     found: set[str] = set()
@@ -78,7 +79,7 @@ def imported(name: str, *, late: bool = True) -> set[str]:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 found.add(inner if inner in modules() else node.module)
-    return found
+    return frozenset(found)
 
 
 def folder(module: str) -> str:
