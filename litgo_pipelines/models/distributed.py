@@ -8,7 +8,9 @@ network trains: `DaskLGBMRanker` copies the rows once more and may gather all of
 
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,13 +37,20 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 2_000_000
 SECONDS_FOR_WORKERS = 60
+SECONDS_TO_RESTART = 60
 MINUTES_TO_ANSWER = 10  # of a worker that another one waits for; LightGBM's default is two hours
+LOSSES = 2  # workers may be lost in one training before it is given up
+LOOKS_EVERY = 1.0  # seconds, whether all workers are still there
 # Addresses of the workers: no property of the model, and different each time.
 _NETWORK = re.compile(r"^\[(machines|local_listen_port|machine_list_filename): .*\]\n", re.MULTILINE)
 
 
 class ClusterTooSmall(RuntimeError):
     """Fewer workers than it takes to share the rows; transient, worth a retry."""
+
+
+class WorkerLost(RuntimeError):
+    """A worker ended while it trained, and what it had learned with it; transient, worth a retry."""
 
 
 def train_distributed(
@@ -55,8 +64,9 @@ def train_distributed(
 ) -> Trained:
     """As `training.train` on the training rows of the snapshot `path`, over the Dask cluster at `scheduler`.
 
-    Raises NothingToLearn; ClusterTooSmall when fewer than `workers` come up within a minute; OSError when there is no
-    scheduler at the address.
+    A worker that is lost costs the booster that was being trained: the rows are read anew by the workers that are there
+    then. Raises NothingToLearn; ClusterTooSmall when fewer than `workers` come up within a minute; WorkerLost when
+    LOSSES are exceeded; OSError when there is no scheduler at the address.
     """
     from distributed import Client
 
@@ -71,23 +81,42 @@ def train_distributed(
     tried = cross_validate(sample, recipe, expanding_window(recipe.folds), seeds[0])
     k = headline_k(sample.groups)
     del sample
-    say(f"waiting for {workers} workers")
+    boosters: list[Booster] = []
     with Client(scheduler, timeout=30, set_as_default=False) as client:
-        try:
-            client.wait_for_workers(workers, timeout=SECONDS_FOR_WORKERS)
-        except TimeoutError as error:
-            raise ClusterTooSmall(f"{scheduler} has fewer than {workers} workers") from error
-        addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
-        parts = {
-            address: client.submit(read_rows_between, path, start, stop, names, workers=[address], pure=False)
-            for address, (start, stop) in zip(addresses, partitions(starts, len(addresses)), strict=False)
-        }
-        boosters = []
-        for seed in seeds:
-            say(f"{len(parts)} workers train seed {seed}")
-            boosters.append(fit(client, parts, recipe, tried.curve.best_round, seed, len(names)))
+        parts: dict[str, Future] = {}
+        losses = 0
+        while len(boosters) < len(seeds):
+            try:
+                if not parts:
+                    say(f"waiting for {workers} workers")
+                    parts = _spread(client, path, starts, names, workers)
+                seed = seeds[len(boosters)]
+                say(f"{len(parts)} workers train seed {seed}")
+                boosters.append(fit(client, parts, recipe, tried.curve.best_round, seed, len(names)))
+            except WorkerLost as lost:
+                losses += 1
+                parts.clear()
+                if losses > LOSSES:
+                    raise
+                say(f"{lost}; its seed is trained again")
     scorers: list[Scorer] = [Trees("lambdamart", names, booster.model_to_string()) for booster in boosters]
     return Trained(scorers, tried.name, {tried.name: tried}, tried.curve.best_round, uses_position=False, k=k)
+
+
+def _spread(
+    client: "Client", path: Path, starts: NDArray[np.int64], names: tuple[str, ...], workers: int
+) -> "dict[str, Future]":
+    """Worker's address → future of its rows. Raises ClusterTooSmall."""
+    try:
+        client.wait_for_workers(workers, timeout=SECONDS_FOR_WORKERS)
+    except TimeoutError as error:
+        address = client.scheduler_info(n_workers=0)["address"]
+        raise ClusterTooSmall(f"{address} has fewer than {workers} workers") from error
+    addresses = sorted(_present(client))
+    return {
+        address: client.submit(read_rows_between, path, start, stop, names, workers=[address], pure=False)
+        for address, (start, stop) in zip(addresses, partitions(starts, len(addresses)), strict=False)
+    }
 
 
 def fit(
@@ -95,9 +124,27 @@ def fit(
 ) -> "Booster":
     """One booster on `parts`: worker's address → future of Rows, whole cases, which is on that worker and trains there.
 
-    The same parts give the same trees. LightGBM's workers speak to each other unencrypted on ports they choose.
+    The same parts give the same trees. LightGBM's workers speak to each other unencrypted on ports they choose. Raises
+    WorkerLost, after which the parts are of no use.
     """
     import lightgbm as lgb
+
+    there = _present(client)
+    with _all_there(client, {address: there.get(address, "") for address in parts}) as look:
+        model = _fitted(client, parts, recipe, rounds, seed, columns, look)
+    return lgb.Booster(model_str=_NETWORK.sub("", model))
+
+
+def _fitted(
+    client: "Client",
+    parts: "Mapping[str, Future]",
+    recipe: Recipe,
+    rounds: int,
+    seed: int,
+    columns: int,
+    look: Callable[[], None],
+) -> str:
+    from distributed import wait
 
     free, threads = client.run(_free_port, workers=list(parts)), client.nthreads()
     # A machine's rank decides which bins it finds, so the order must be that of the parts whatever ports were free.
@@ -117,8 +164,48 @@ def fit(
         own = {"local_listen_port": ports[address], "num_threads": threads[address]}
         parameters = recipe.parameters(seed, columns=columns) | network | own
         futures.append(client.submit(_train_part, part, parameters, rounds, workers=[address], pure=False))
-    model = client.gather(futures)[0]  # all have the same
-    return lgb.Booster(model_str=_NETWORK.sub("", model))
+    while waited_for := [future for future in futures if not future.done()]:
+        look()
+        if any(future.status == "error" for future in futures):
+            break
+        with client.as_current(), suppress(TimeoutError):
+            wait(waited_for, timeout=LOOKS_EVERY, return_when="FIRST_COMPLETED")
+    model: str = client.gather(futures)[0]  # all have the same
+    return model
+
+
+def _present(client: "Client") -> dict[str, str]:
+    """Worker's address → folder, which a new one at the same address has not."""
+    found = client.scheduler_info(n_workers=-1)["workers"]
+    return {address: worker["local_directory"] for address, worker in found.items()}
+
+
+@contextmanager
+def _all_there(client: "Client", before: Mapping[str, str]) -> Iterator[Callable[[], None]]:
+    """Yields what raises WorkerLost unless all workers are those of `before`; an error due to a loss is one too.
+
+    The others are started anew then: in the middle of a round LightGBM waits without end for one that is gone.
+    """
+
+    def look() -> None:
+        now = _present(client)
+        lost = [address for address, folder in before.items() if now.get(address) != folder]
+        if not lost:
+            return
+        others = [address for address in before if address in now and address not in lost]
+        with suppress(ValueError, TimeoutError):  # without a nanny none can be started anew
+            client.restart_workers(others, timeout=SECONDS_TO_RESTART, raise_for_error=False)
+        raise WorkerLost(f"the worker at {', '.join(lost)} was lost")
+
+    try:
+        look()
+        yield look
+    except WorkerLost:
+        raise
+    except Exception:
+        time.sleep(LOOKS_EVERY)  # until the scheduler knows
+        look()
+        raise
 
 
 def _train_part(rows: Rows, parameters: dict[str, Any], rounds: int) -> str:

@@ -1,6 +1,13 @@
 """Two Dask workers in processes of their own, on a snapshot whose row groups do not end where cases do."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +27,7 @@ from litgo_pipelines.models import bundle
 from litgo_pipelines.models import training as ranker
 from litgo_pipelines.models.distributed import (
     ClusterTooSmall,
+    WorkerLost,
     case_starts,
     fit,
     partitions,
@@ -31,6 +39,7 @@ from litgo_pipelines.models.learners import Recipe
 from litgo_pipelines.models.scorer import Trees
 from litgo_pipelines.models.training_data import file_schema, read_rows
 from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines_tests.support import free_port
 from litgo_pipelines_tests.worlds.learning import AS_OF, Marketplace
 
 CASES, HELD_OUT = 1_500, 300
@@ -72,6 +81,28 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scheduler() -> Iterator[str]:
     with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[str]:
+    """A scheduler and two workers as docs/scaling.md starts them, each in a session of its own."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    port = address.rpartition(":")[2]
+    commands = [["scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]]
+    commands += [
+        ["worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path)]
+    ] * 2
+    with ExitStack() as stack:
+        log = stack.enter_context((tmp_path / "log").open("w"))
+        for command in commands:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *command], stdout=log, stderr=log, start_new_session=True
+            )
+            stack.callback(process.wait)
+            stack.callback(os.killpg, process.pid, signal.SIGKILL)
+        with Client(address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 5_000])
@@ -129,6 +160,67 @@ def test_too_few_workers_are_said_to_be_too_few(
     monkeypatch.setattr("litgo_pipelines.models.distributed.SECONDS_FOR_WORKERS", 0.2)
     with pytest.raises(ClusterTooSmall, match="fewer than 3 workers"):
         train_distributed(snapshot, replace(TREES, max_rounds=10), [0], scheduler, workers=3, sample_rows=500)
+
+
+def pids(client: Client) -> dict[str, int]:
+    return client.run(os.getpid)
+
+
+@proof
+@pytest.mark.slow
+def test_a_worker_killed_while_it_trains_is_said_to_be_lost_and_both_work_again(snapshot: Path, machines: str) -> None:
+    starts = case_starts(snapshot)
+    with Client(machines, set_as_default=False) as client:
+        before = pids(client)
+        ranges = zip(sorted(before), partitions(starts, 2), strict=True)
+        parts = {w: client.submit(read_rows_between, snapshot, *each, workers=[w]) for w, each in ranges}
+        killed = min(before)
+        kill = threading.Timer(2, os.kill, (before[killed], signal.SIGKILL))
+        kill.start()
+        started = time.monotonic()
+        with pytest.raises(WorkerLost, match=killed):
+            fit(client, parts, RECIPE, 1_000_000, 0)
+        assert kill.finished.is_set()
+        assert time.monotonic() - started < 150
+        client.wait_for_workers(2, timeout=60)
+        assert not set(pids(client).values()) & set(before.values()), "who waited for it is not the same process"
+
+
+@proof
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_training_that_loses_a_worker_ends_as_one_that_did_not(snapshot: Path, machines: str, seconds: float) -> None:
+    """The worker is killed as a seed begins, among its rounds, or about when it is done."""
+    undisturbed = train_distributed(snapshot, TREES, [0, 1], machines)
+    said: list[str] = []
+
+    def listen(stage: str) -> None:
+        said.append(stage)
+        if stage.endswith("train seed 1") and said.count(stage) == 1:
+            with Client(machines, set_as_default=False) as client:
+                pid = min(pids(client).values())
+            threading.Timer(seconds, os.kill, (pid, signal.SIGKILL)).start()
+
+    trained = train_distributed(snapshot, TREES, [0, 1], machines, say=listen)
+    assert [each.text for each in texts(trained)] == [each.text for each in texts(undisturbed)]
+    assert seconds or any("was lost; its seed is trained again" in stage for stage in said)
+
+
+def texts(trained: ranker.Trained) -> list[Trees]:
+    assert all(isinstance(each, Trees) for each in trained.scorers)
+    return [each for each in trained.scorers if isinstance(each, Trees)]
+
+
+@proof
+@pytest.mark.slow
+def test_workers_that_are_lost_again_and_again_end_the_training(snapshot: Path, machines: str) -> None:
+    def listen(stage: str) -> None:
+        if "train seed" in stage:
+            with Client(machines, set_as_default=False) as client:
+                os.kill(min(pids(client).values()), signal.SIGKILL)
+
+    with pytest.raises(WorkerLost):
+        train_distributed(snapshot, replace(TREES, max_rounds=10), [0], machines, sample_rows=500, say=listen)
 
 
 @proof
