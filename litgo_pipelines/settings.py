@@ -154,6 +154,9 @@ class Settings(BaseModel):
     mlflow_artifacts: str | None = Field(
         default=None, description="a folder or s3://bucket/path for the files of models; unset: in LITGO_HOME"
     )
+    litgo_compute_logs: str | None = Field(
+        default=None, description="s3://bucket/prefix for what steps print; unset: in LITGO_HOME"
+    )
     dagster_url: str | None = Field(
         default=None, description="as browsers reach it, for links; unset: DAGSTER_PORT here"
     )
@@ -208,6 +211,13 @@ class Settings(BaseModel):
     def _collector(cls, value: str | None) -> str | None:
         if value is not None and not re.match(r"https?://[^/\s]+/", value):
             raise ValueError("the whole address, like http://collector:4318/v1/traces")
+        return value
+
+    @field_validator("litgo_compute_logs")
+    @classmethod
+    def _bucket(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}/[\w./-]*\w", value):
+            raise ValueError("a bucket and a prefix in it, like s3://bucket/litgo")
         return value
 
     @field_validator("team_emails", mode="before")

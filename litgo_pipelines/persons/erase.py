@@ -23,6 +23,7 @@ from litgo_pipelines.persons import tombstones, traces
 from litgo_pipelines.persons.held import CONSIDERED, FORGET_CONSIDERED, FORGET_SETS, HELD
 from litgo_pipelines.persons.keys import Keys
 from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.settings import settings
 
 LOCK = "persons"
 
@@ -36,6 +37,7 @@ class Places:
     databases: tuple[str, ...] = ()  # URLs of Dagster's and MLflow's
     lists: tuple[Path, ...] = ()  # folders that keep the tombstones besides the database
     mlflow: MLflow | None = None
+    compute_logs: str | None = None  # s3://bucket/prefix, where they are not under `home`
 
 
 @dataclass
@@ -62,6 +64,7 @@ def places(
         tuple(databases or (os.environ[name] for name in names if os.environ.get(name))),
         tuple(folder for folder in (home, backups) if folder),
         None if (home / "mlflow-artifacts").is_dir() else mlflow,
+        settings().litgo_compute_logs,
     )
 
 
@@ -135,6 +138,8 @@ def _traces(connection: Connection, wanted: Keys, key: bytes, where: Places, rem
     removed["snapshots"] = traces.snapshots(connection, where.home / "snapshots", gone.__contains__)
     removed["classifiers"] = traces.classifiers(connection, where.triage_models)
     removed["files"] = traces.files(where.home, pseudonyms)
+    if where.compute_logs:
+        removed["logs of steps"] = traces.compute_logs(where.compute_logs, pseudonyms)
     if where.mlflow is not None and _registered(connection):
         removed["MLflow files"] = traces.mlflow_artifacts(where.mlflow, pseudonyms)
     for url in where.databases:

@@ -112,6 +112,22 @@ def files(home: Path, pseudonyms: Pseudonym) -> int:
     return changed
 
 
+def compute_logs(place: str, pseudonyms: Pseudonym) -> int:
+    """What steps printed, in S3-compatible storage: as `files`; how many objects were changed."""
+    import boto3
+
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    storage, changed = boto3.client("s3"), 0
+    for page in storage.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
+        for entry in page.get("Contents", ()):
+            content = storage.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
+            new = replaced(content, pseudonyms)
+            if new != content:
+                storage.put_object(Bucket=bucket, Key=entry["Key"], Body=new)
+                changed += 1
+    return changed
+
+
 def without_rows_in_place(path: Path, pseudonyms: Pseudonym) -> bool:
     """A copy of a snapshot, under the name it has."""
     new = without_rows(path, lambda one: one in pseudonyms)

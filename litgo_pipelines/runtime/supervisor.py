@@ -6,7 +6,6 @@ Belongs here: processes and the environment they share. What they compute does n
 import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import stat
@@ -32,6 +31,12 @@ from litgo_pipelines.settings import Settings, settings
 FILES = Path(__file__).resolve().parent  # of Dagster's and MLflow's configuration, installed with the package
 HOST = "127.0.0.1"
 LOCATION = "litgo_pipelines"
+LOCAL_LOGS = """  module: dagster.core.storage.local_compute_log_manager
+  class: LocalComputeLogManager
+  config:
+    base_dir:
+      env: LITGO_DAGSTER_FILES
+"""  # in dagster.yaml
 DEFINITIONS = "litgo_pipelines.definitions"
 STOPS_IN = 8.0  # seconds, of all services
 URLS = ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL")
@@ -44,6 +49,7 @@ SYSTEM = (
     *("NO_PROXY", "no_proxy", "PGPASSFILE", "PGSSL*", "LITGO_HOME"),
 )
 OF_DAGSTER = (*SYSTEM, "DAGSTER_*", "LITGO_DAGSTER_FILES")
+OF_STORAGE = ("AWS_*",)
 
 
 class StartError(RuntimeError):
@@ -136,7 +142,31 @@ def _dagster_home(home: Path) -> None:
     """A folder with the project's `dagster.yaml`: Dagster writes beside it, so it cannot be the checkout."""
     folder = home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(FILES / "dagster.yaml", folder / "dagster.yaml")
+    text = (FILES / "dagster.yaml").read_text(encoding="utf-8")
+    if place := settings().litgo_compute_logs:
+        text = _with_logs_at(place, text)
+    (folder / "dagster.yaml").write_text(text, encoding="utf-8")
+
+
+def _with_logs_at(place: str, text: str) -> str:
+    """dagster.yaml, with what steps print in S3-compatible storage; on the disk it is until a step has ended."""
+    try:
+        import dagster_aws.s3.compute_log_manager  # noqa: F401
+    except ImportError:
+        raise StartError("LITGO_COMPUTE_LOGS is set: pip install 'litgo_pipelines[s3]'") from None
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    return text.replace(
+        LOCAL_LOGS,
+        f"""  module: dagster_aws.s3.compute_log_manager
+  class: S3ComputeLogManager
+  config:
+    bucket: {json.dumps(bucket)}
+    prefix: {json.dumps(prefix)}
+    upload_interval: 30
+    local_dir:
+      env: LITGO_DAGSTER_FILES
+""",
+    )
 
 
 def _create_database(url: str, server: str) -> None:
@@ -286,7 +316,7 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
             "MLFLOW_BACKEND_STORE_URI": environment["LITGO_MLFLOW_DATABASE_URL"],
             **mlflow_login.of_server(Path(environment["LITGO_HOME"])),
         },
-        allowed=(*SYSTEM, "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SERVER_*", "MLFLOW_S3_*", "AWS_*"),
+        allowed=(*SYSTEM, "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SERVER_*", "MLFLOW_S3_*", *OF_STORAGE),
     )
 
 
@@ -311,17 +341,18 @@ def dagster_services(file: Path) -> list[Service]:
     """Dagster's webserver and daemon on a workspace file."""
     workspace = ["-w", str(file)]
     port = settings().dagster_port
+    logs = OF_STORAGE if settings().litgo_compute_logs else ()
     return [
         Service(
             "dagster-webserver",
             [sys.executable, "-m", "litgo_pipelines.runtime.webserver", "-h", HOST, "-p", str(port), *workspace],
             port,
-            allowed=(*OF_DAGSTER, "LITGO_UI_*", "LITGO_DATABASE_URL", "LITGO_PUBLIC_NUMBERS"),
+            allowed=(*OF_DAGSTER, *logs, "LITGO_UI_*", "LITGO_DATABASE_URL", "LITGO_PUBLIC_NUMBERS"),
         ),
         Service(
             "dagster-daemon",
             [sys.executable, "-m", "litgo_pipelines.runtime.daemon", "run", *workspace],
-            allowed=OF_DAGSTER,
+            allowed=(*OF_DAGSTER, *logs),
         ),
     ]
 
@@ -331,12 +362,17 @@ def exporter_service() -> Service:
         "exporter",
         [sys.executable, "-m", "litgo_pipelines.cli", "exporter"],
         settings().exporter_port,
-        allowed=(*OF_DAGSTER, "EXPORTER_*", "LITGO_DATABASE_URL"),
+        allowed=(
+            *OF_DAGSTER,
+            *(OF_STORAGE if settings().litgo_compute_logs else ()),
+            "EXPORTER_*",
+            "LITGO_DATABASE_URL",
+        ),
     )
 
 
 @contextmanager
-def running(services: list[Service], environment: Mapping[str, str], timeout: float = 120) -> Iterator[None]:
+def running(services: list[Service], environment: Mapping[str, str], timeout: float = 600) -> Iterator[None]:
     """The services started and answering; stopped at the end, in reverse order. Raises StartError."""
     logs, deadline = Path(environment["LITGO_HOME"]) / "logs", time.monotonic() + timeout
     try:

@@ -147,7 +147,7 @@ def test_every_variable_is_in_the_example_and_every_line_of_it_is_read() -> None
 def test_the_runs_get_every_setting() -> None:
     given = SERVICES["code-location"]["environment"]
     elsewhere = ("EXPORTER", "LITGO_UI_", "DAGSTER_ALLOWED_HOSTS", "LITGO_BACKUP_")
-    ports_and_places = {"LITGO_HOME", "DAGSTER_PORT", "MLFLOW_PORT", "MLFLOW_ARTIFACTS"}
+    ports_and_places = {"LITGO_HOME", "DAGSTER_PORT", "MLFLOW_PORT", "MLFLOW_ARTIFACTS", "LITGO_COMPUTE_LOGS"}
     others = {name for name in _settings() if any(part in name for part in elsewhere)}
     assert _settings() - ports_and_places - others <= given.keys()
     assert {n.removesuffix("_FILE") for n in SERVICES["webserver"]["environment"]} >= {
