@@ -72,7 +72,10 @@ def backup(
     `files`: as `places`, which is also what it is without. Nothing is written down that is not encrypted.
     """
     name = f"{PREFIX}{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackupRefused(f"{folder}: {error.strerror}: name a folder that this user may write to") from None
     if (folder / name).exists():
         raise BackupRefused(f"{folder / name} is there already: wait a second")
     migrations, own = _about(of.litgo)

@@ -92,3 +92,6 @@ def main() -> None:
         app()
     except told as error:
         sys.exit(plain(f"litgo: {without_credentials(str(error))}"))
+    except OSError as error:  # a full disk, a folder that is somebody else's
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        sys.exit(plain(f"litgo: {place}{error.strerror or error}"))

@@ -1,18 +1,35 @@
 """Commands for contracts that are signed on paper."""
 
 import getpass
+import re
 import sys
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from litgo_pipelines.cli.session import AsJson, Contrato, acting, marketplace, say, show
+from litgo_pipelines.cli.session import AsJson, Contrato, acting, marketplace, nome, say, show
 from litgo_pipelines.runtime.supervisor import platform
 
 contrato = typer.Typer(no_args_is_help=True, help="Contratos assinados à mão (docs/manual-contracts.md).")
+
+
+def _instante(value: str) -> str:
+    try:
+        zone = datetime.fromisoformat(value.strip()).tzinfo
+    except ValueError:
+        raise typer.BadParameter(f"{value!r}: escreva como 2026-01-31T14:30:00-03:00") from None
+    if zone is None:
+        raise typer.BadParameter(f"{value!r}: falta o fuso, como em 2026-01-31T14:30:00-03:00")
+    return value
+
+
+def _sha256(value: str) -> str:
+    if not re.fullmatch(r"\s*[0-9a-fA-F]{64}\s*", value):
+        raise typer.BadParameter("são 64 dígitos hexadecimais, como o comando sha256sum mostra")
+    return value
 
 
 @contrato.command("tarefas")
@@ -44,10 +61,14 @@ def contract_document(
 @contrato.command("assinar")
 def record_signature(
     contrato: Contrato,
-    partes: Annotated[str, typer.Option(help="quem assinou", metavar="client|lawyer|both")],
-    em: Annotated[str, typer.Option(help="quando, com fuso: 2026-01-31T14:30:00-03:00", metavar="INSTANTE")],
-    por: Annotated[str, typer.Option(help="quem registra", metavar="NOME")],
-    sha256: Annotated[str, typer.Option(help="do arquivo assinado, 64 dígitos hexadecimais", metavar="SHA256")],
+    partes: Annotated[Literal["client", "lawyer", "both"], typer.Option(help="quem assinou")],
+    em: Annotated[
+        str, typer.Option(help="quando, com fuso: 2026-01-31T14:30:00-03:00", metavar="INSTANTE", parser=_instante)
+    ],
+    por: Annotated[str, typer.Option(help="quem registra", metavar="NOME", parser=nome)],
+    sha256: Annotated[
+        str, typer.Option(help="do arquivo assinado, 64 dígitos hexadecimais", metavar="SHA256", parser=_sha256)
+    ],
 ) -> None:
     """Registra assinaturas em papel."""
 

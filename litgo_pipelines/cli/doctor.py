@@ -6,17 +6,23 @@ from typing import Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import AsJson, say, show
+from litgo_pipelines.cli.session import AsJson, say, show, writable
 from litgo_pipelines.runtime.supervisor import as_it_stands
 from litgo_pipelines.settings import SettingsError
 
 app = typer.Typer()
 
 
+def _new_file(path: Path | None) -> Path | None:
+    if path is not None and path.exists():
+        raise typer.BadParameter(f"{path} is there already: name another file, or move it away")
+    return path and writable(path)
+
+
 @app.command()
 def doctor(
     write_mapping: Annotated[
-        Path | None, typer.Option(help="write the proposed mapping into this file", metavar="FILE")
+        Path | None, typer.Option(help="write the proposed mapping into this file", metavar="FILE", callback=_new_file)
     ] = None,
     as_json: AsJson = False,
     accept_counts: Annotated[
@@ -41,8 +47,6 @@ def doctor(
         for version in seal.unsealed_in(url) or ()
     ]
     if write_mapping is not None:
-        if write_mapping.exists():
-            raise SettingsError(f"{write_mapping} is there already: name another file, or move it away")
         write_mapping.write_text(report.proposal, encoding="utf-8")
     show(report.as_dict(), as_json, lambda: examining.text(report))
     if write_mapping is not None:

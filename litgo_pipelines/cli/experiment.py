@@ -86,7 +86,7 @@ def show_experiment(
 
 @experiment.command("ramp")
 def ramp_experiment(
-    percentage: Annotated[float, typer.Argument(help="of new clients, like 25", metavar="PERCENT")],
+    percentage: Annotated[float, typer.Argument(min=0, max=100, help="of new clients, like 25", metavar="PERCENT")],
     who: Who,
     why: Why,
     layer: Layer = "ranking",

@@ -93,7 +93,7 @@ def lift_freeze(who: Who, why: Why) -> None:
 
 @model.command("seal")
 def seal_model(
-    version: Annotated[str, typer.Argument(help="a model version, like 7", metavar="VERSION")],
+    version: Version,
     who: Who,
     why: Why,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,

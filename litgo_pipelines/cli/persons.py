@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import AsJson, Titular, marketplace, say, show
+from litgo_pipelines.cli.session import AsJson, Titular, marketplace, say, show, writable
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
 
@@ -32,7 +32,7 @@ def export_person(
     from litgo_pipelines.persons import export, keys
 
     person = keys.person(identificador)
-    path = arquivo or Path(f"titular-{person}.json")
+    path = writable(arquivo or Path(f"titular-{person}.json"))
     with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as connection:
         home = Path(environment["LITGO_HOME"])
         found = export.export(connection, person, por or _user(), datetime.now(UTC), home)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-LawyersOption = Annotated[int, typer.Option(min=10, help="lawyers of the simulated marketplace")]
-CasesOption = Annotated[int, typer.Option(min=10, help="cases of the simulated marketplace")]
-DaysOption = Annotated[int, typer.Option(min=31, help="days of history")]
-WorldOption = Annotated[str, typer.Option(help="what decides who says yes", metavar="usual|recency|noise|changing")]
-SeedOption = Annotated[int, typer.Option(help="same seed and sizes, same marketplace")]
+LawyersOption = Annotated[int, typer.Option(min=10, max=1_000_000, help="lawyers of the simulated marketplace")]
+CasesOption = Annotated[int, typer.Option(min=10, max=10_000_000, help="cases of the simulated marketplace")]
+DaysOption = Annotated[int, typer.Option(min=31, max=3_650, help="days of history")]
+World = Literal["usual", "recency", "noise", "changing"]  # of simulation.worlds, which takes a second to import
+WorldOption = Annotated[World, typer.Option(help="what decides who says yes")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="same seed and sizes, same marketplace")]
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Commands for what needs a person: the triage review queue, dead letters, the explanation of a case's offers."""
 
+import csv
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import AsJson, CaseId, Caso, Por, marketplace, say, show
+from litgo_pipelines.cli.session import AsJson, CaseId, Caso, Por, marketplace, read_text, say, show
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
 
@@ -114,7 +115,13 @@ def urgency_figures(
     """Mede quanto perigo é reconhecido em frases rotuladas: um CSV com text, label e kind."""
     from litgo_pipelines.intake import danger, measure
 
-    say(measure.measured(danger.sentences(arquivo.read_text(encoding="utf-8"))).markdown())
+    try:
+        given = danger.sentences(read_text(arquivo))
+    except (KeyError, csv.Error):
+        given = []
+    if not given or any(None in (each.text, each.label, each.kind) for each in given):
+        raise typer.BadParameter(f"{arquivo}: é preciso um CSV com text, label e kind em cada linha")
+    say(measure.measured(given).markdown())
 
 
 @mascara.command("medir")
@@ -129,7 +136,9 @@ def masking_figures() -> None:
 @triagem.command("urgencia")
 def review_urgency(
     caso: Caso,
-    horas: Annotated[float, typer.Argument(help="até que um(a) advogado(a) tenha de agir", metavar="HORAS")],
+    horas: Annotated[
+        float, typer.Argument(min=2, max=720, help="até que um(a) advogado(a) tenha de agir", metavar="HORAS")
+    ],
     por: Por,
 ) -> None:
     """Confirma ou corrige a urgência de um caso aberto, em horas."""
@@ -148,7 +157,11 @@ def review_decision(
 ) -> None:
     """Decide a área e a subárea de um caso da fila."""
     from litgo_pipelines.intake import review
+    from litgo_pipelines.intake.taxonomy import UnknownSubarea
 
     with platform() as environment:
         url = environment["LITGO_DATABASE_URL"]
-        say(review.take_decision(url, caso, area, subarea, por, datetime.now(UTC)))
+        try:
+            say(review.take_decision(url, caso, area, subarea, por, datetime.now(UTC)))
+        except UnknownSubarea as error:
+            raise typer.BadParameter(str(error)) from None

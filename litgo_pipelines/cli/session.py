@@ -3,13 +3,16 @@
 import getpass
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
@@ -18,15 +21,74 @@ from litgo_pipelines.runtime.supervisor import platform
 if TYPE_CHECKING:
     from litgo_pipelines.database import Cursor
 
-Who = Annotated[str, typer.Option(help="who decides", metavar="NAME")]
-Why = Annotated[str, typer.Option(help="the reason, kept in the ledger", metavar="TEXT")]
+
+def _id(value: str) -> str:
+    try:
+        return str(UUID(value.strip()))
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is no id, which looks like 123e4567-e89b-12d3-a456-426614174000") from None
+
+
+def _identificador(value: str) -> str:
+    try:
+        return str(UUID(value.strip()))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{value!r} não é um identificador, que se escreve como 123e4567-e89b-12d3-a456-426614174000"
+        ) from None
+
+
+def _version(value: str) -> str:
+    number = value.strip()
+    if not re.fullmatch("[1-9][0-9]{0,8}", number):
+        raise typer.BadParameter(f"{value!r} is no version, which is a number: `litgo model show` lists them")
+    return number
+
+
+def _name(value: str) -> str:
+    if not value.strip():
+        raise typer.BadParameter("it is empty: what is decided is kept with who decided it, and why")
+    return value
+
+
+def nome(value: str) -> str:
+    if not value.strip():
+        raise typer.BadParameter("está vazio: o que se registra fica com o nome de quem registra")
+    return value
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that an argument names. Raises BadParameter."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{path}: não é texto em UTF-8") from None
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}") from None
+
+
+def writable(path: Path) -> Path:
+    """A file that is to be written, before anything is done for it. Raises BadParameter."""
+    folder = path.resolve().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise typer.BadParameter(f"{path} cannot be written: name a file in a folder that is there and is yours")
+    return path
+
+
+Who = Annotated[str, typer.Option(help="who decides", metavar="NAME", parser=_name)]
+Why = Annotated[str, typer.Option(help="the reason, kept in the ledger", metavar="TEXT", parser=_name)]
 AsJson = Annotated[bool, typer.Option("--json", help="as JSON, for programs: nothing else on stdout")]
-Version = Annotated[str, typer.Argument(help="number of a model version: `litgo model show`", metavar="VERSION")]
-CaseId = Annotated[str, typer.Argument(help="id of a case", metavar="CASE_ID")]
-Caso = Annotated[str, typer.Argument(help="identificador do caso", metavar="CASO")]
-Contrato = Annotated[str, typer.Argument(help="identificador do contrato", metavar="CONTRATO")]
-Titular = Annotated[str, typer.Argument(help="identificador de cliente ou advogado(a)", metavar="IDENTIFICADOR")]
-Por = Annotated[str, typer.Option(help="quem decide", metavar="NOME")]
+Version = Annotated[
+    str, typer.Argument(help="number of a model version: `litgo model show`", metavar="VERSION", parser=_version)
+]
+CaseId = Annotated[str, typer.Argument(help="id of a case", metavar="CASE_ID", parser=_id)]
+Caso = Annotated[str, typer.Argument(help="identificador do caso", metavar="CASO", parser=_identificador)]
+Contrato = Annotated[str, typer.Argument(help="identificador do contrato", metavar="CONTRATO", parser=_identificador)]
+Titular = Annotated[
+    str,
+    typer.Argument(help="identificador de cliente ou advogado(a)", metavar="IDENTIFICADOR", parser=_identificador),
+]
+Por = Annotated[str, typer.Option(help="quem decide", metavar="NOME", parser=nome)]
 
 UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
