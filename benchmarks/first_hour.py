@@ -1,6 +1,6 @@
 """A stranger's first hour, played: wheel, demo, everything up, pages, a case, a retraining, a second demo, and stop.
 
-    python -m benchmarks.first_hour [--lawyers 300] [--cases 3000] [--days 90]
+    python -m benchmarks.first_hour [--lawyers 300] [--cases 3000] [--days 90] [--pictures FOLDER]
 
 In an empty folder and an empty environment, on a wheel of the package. Stops at the first thing that is not as a
 stranger expects it: an exit code, a page without what it is there for, a traceback, a process that is left. Pages are
@@ -18,13 +18,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from benchmarks.browser import Browser
 from benchmarks.wheel import built, installed
 from litgo_pipelines.database import connect
 
@@ -59,10 +60,16 @@ class Stranger:
     ports: dict[str, str]
     took: dict[str, float] = field(default_factory=dict)
     heard: list[str] = field(default_factory=list)  # on stderr
+    pictures: Path = Path()  # where they go
 
     @property
     def home(self) -> Path:
         return self.folder / "empty" / ".litgo"
+
+    @property
+    def admin(self) -> tuple[str, str]:
+        """Who MLflow's administrator is, and the password."""
+        return "admin", (self.home / "mlflow-admin-password").read_text().strip()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -143,40 +150,75 @@ def everything_up(stranger: Stranger) -> Iterator[None]:
     expect(not (stranger.home / "postgres" / "postmaster.pid").exists(), "Postgres left its pid file")
 
 
-def page(url: str, chromium: str | None, folder: Path) -> str:
-    """What the page shows, or what is sent where there is no browser."""
-    if chromium is None:
-        answer = requests.get(url, timeout=60)
-        answer.raise_for_status()
-        return answer.text
-    command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/browser"]
-    command += ["--virtual-time-budget=60000", "--timeout=90000", "--dump-dom", url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False).stdout
-
-
-def look_at_pages(stranger: Stranger, chromium: str | None) -> None:
+def look_at_pages(stranger: Stranger, browser: Browser | None) -> None:
     dagster, mlflow, exporter = (f"http://127.0.0.1:{stranger.ports[name]}" for name in PORTS)
-    shown = {  # page → what it is there for
-        f"{dagster}/locations/litgo_pipelines/asset-groups/equity": "offer_distribution",
-        f"{dagster}/locations/litgo_pipelines/jobs": "nightly_equity",
-        f"{dagster}/locations/litgo_pipelines/jobs/retraining/runs": "Success",
-    }
     models = f"{mlflow}/api/2.0/mlflow/registered-models/search"
     expect(requests.get(models, timeout=60).status_code == 401, "MLflow asks nobody who it is")
-    admin = ("admin", (stranger.home / "mlflow-admin-password").read_text().strip())
-    expect("litgo-ranker" in requests.get(models, auth=admin, timeout=60).text, "MLflow does not show the model")
-    for url, what in shown.items():
-        text = page(url, chromium, stranger.folder)
-        expect(what in text if chromium else text, f"{url} does not show {what}")
+    expect("litgo-ranker" in requests.get(models, auth=stranger.admin, timeout=60).text, "MLflow shows no model")
     metrics = requests.get(f"{exporter}/metrics", timeout=60).text
-    expect("litgo_" in metrics or "# TYPE" in metrics, "/metrics shows nothing")
+    expect("# TYPE litgo_" in metrics, "/metrics shows nothing")
+    location = f"{dagster}/locations/litgo_pipelines"
+    shown = {  # page → what it is there for
+        f"{dagster}/asset-groups": "marketplace",
+        f"{location}/asset-groups/equity": "offer_distribution",
+        f"{dagster}/jobs": "nightly_equity",
+        f"{dagster}/automation": "missed_nights_sensor",
+        f"{location}/jobs/retraining/runs": "Success",
+        f"{dagster}/assets/offer_distribution": "coverage_bound",
+        f"{dagster}/escritorio": "Casos",
+    }
+    for url, what in shown.items():
+        if browser is None:
+            requests.get(url, timeout=60).raise_for_status()
+        else:
+            browser.open(url, what)
+            browser.picture(stranger.pictures / f"{url.removeprefix(dagster).strip('/').replace('/', '_')}.png")
     for job in ("nightly_equity", "retraining", "evidence", "embeddings", "matching"):
         runs = stranger.asks(OF_A_JOB % job)["pipelineOrError"]["runs"]
         good = [one for one in runs if one["status"] == "SUCCESS" and one["repositoryOrigin"]]
         expect(good, f"the page of {job} lists none of the demo's runs")
 
 
+def take_pictures(stranger: Stranger, browser: Browser) -> None:
+    """Those of the documentation."""
+    dagster, mlflow, _ = (f"http://127.0.0.1:{stranger.ports[name]}" for name in PORTS)
+    browser.open(f"{dagster}/asset-groups", "marketplace")
+    browser.picture(stranger.pictures / "dagster_assets.png", 1500, 1000)
+    for asset, entry, name in (
+        ("offer_distribution", "Gini, last 30 nights", "dagster_offer_distribution"),
+        ("case_offers", "the newest case explained", "dagster_case_explained"),
+    ):
+        browser.open(f"{dagster}/assets/{asset}", entry)
+        browser.click("Markdown", row=entry)
+        browser.until("Close")
+        browser.picture(stranger.pictures / f"{name}.png", 1900, 900)
+    found = requests.post(
+        f"{mlflow}/api/2.0/mlflow/runs/search",
+        json={"experiment_ids": ["1"], "filter": "tags.gate LIKE '%'", "max_results": 1},
+        auth=stranger.admin,
+        timeout=60,
+    ).json()
+    run = found["runs"][0]["info"]
+    browser.open(f"{mlflow}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}", "About this run")
+    browser.picture(stranger.pictures / "mlflow_run.png", 1500, 1000)
+
+
+def launch_retraining(stranger: Stranger, browser: Browser | None) -> str:
+    """The id of a run with what the launchpad proposes."""
+    if browser is None:
+        started = stranger.asks(RETRAINING)["launchRun"]
+        expect("run" in started, f"not launched: {started}")
+        return str(started["run"]["runId"])
+    url = f"http://127.0.0.1:{stranger.ports['DAGSTER_PORT']}"
+    browser.open(f"{url}/locations/litgo_pipelines/jobs/retraining/playground", "Launch run")
+    browser.picture(stranger.pictures / "launchpad.png")
+    browser.click("Launch run")
+    browser.wait(lambda: "/runs/" in browser.evaluate("location.href"), 60, "the page of the run")
+    return str(browser.evaluate("location.pathname")).rsplit("/", 1)[-1]
+
+
 def play(stranger: Stranger, sizes: list[str], chromium: str | None) -> None:
+    """The whole hour. Raises Unexpected and NotShown."""
     with stranger.step("litgo --version"):
         expect(re.match(r"litgo \d", stranger.types("--version")), "no version")
     with stranger.step("litgo demo"):
@@ -187,9 +229,10 @@ def play(stranger: Stranger, sizes: list[str], chromium: str | None) -> None:
     with stranger.step("litgo explain, the demo's example"):
         text = stranger.types("explain", example[1])
         expect("offered at load" in text and "success rate" in text, f"the example shows no trade:\n{text}")
-    with everything_up(stranger):
-        with stranger.step(f"pages, {'in Chromium' if chromium else 'over HTTP'}"):
-            look_at_pages(stranger, chromium)
+    with everything_up(stranger), ExitStack() as opened:
+        browser = opened.enter_context(Browser(chromium, login=stranger.admin)) if chromium else None
+        with stranger.step(f"pages, {'in Chromium' if browser else 'over HTTP'}"):
+            look_at_pages(stranger, browser)
         with stranger.step("a case in, its offers out"):
             ((case,),) = stranger.database(A_CASE)
             offers = f"SELECT count(*) FROM public.offers WHERE case_id = '{case}'"
@@ -197,12 +240,14 @@ def play(stranger: Stranger, sizes: list[str], chromium: str | None) -> None:
         with stranger.step("litgo explain, of that case"):
             expect(case in stranger.types("explain", case), "the new case is not explained")
         with stranger.step("retraining, as the launchpad starts it"):
-            started = stranger.asks(RETRAINING)["launchRun"]
-            expect("run" in started, f"not launched: {started}")
-            status = f'{{ runOrError(runId: "{started["run"]["runId"]}") {{ ... on Run {{ status }} }} }}'
+            run = launch_retraining(stranger, browser)
+            status = f'{{ runOrError(runId: "{run}") {{ ... on Run {{ status }} }} }}'
             ends = ("SUCCESS", "FAILURE", "CANCELED")
             until(lambda: stranger.asks(status)["runOrError"]["status"] in ends, 1800, "the retraining")
             expect(stranger.asks(status)["runOrError"]["status"] == "SUCCESS", "the retraining failed")
+        if browser:
+            with stranger.step("pictures for the documentation"):
+                take_pictures(stranger, browser)
         with stranger.step("listings as JSON"):
             for words in (["model", "show"], ["casos", "parados"], ["contrato", "tarefas"], ["dead-letters"]):
                 json.loads(stranger.types(*words, "--json"))
@@ -229,7 +274,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, number in (("lawyers", 300), ("cases", 3000), ("days", 90)):
         parser.add_argument(f"--{name}", type=int, default=number)
+    parser.add_argument("--pictures", type=Path, help="folder for pictures of the pages; else they are not kept")
     given = vars(parser.parse_args())
+    kept = given.pop("pictures")
     sizes = [word for name, number in given.items() for word in (f"--{name}", str(number))]
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory(prefix="litgo-hour-") as name:
@@ -237,6 +284,8 @@ def main() -> None:
         folder.chmod(0o755)  # the embedded server has a user of its own
         (folder / "empty").mkdir()
         stranger = Stranger(folder, folder / "venv" / "bin" / "python", dict(free_ports()))
+        stranger.pictures = kept or folder / "pictures"
+        stranger.pictures.mkdir(parents=True, exist_ok=True)
         with stranger.step("wheel built and installed"):
             installed(built(folder), folder / "venv")
         os.environ["PATH"] = f"{stranger.python.parent}:{os.environ['PATH']}"  # where the command is found
