@@ -44,6 +44,7 @@ from litgo_pipelines_tests.worlds.matching import AS_OF as MATCHED_AT
 from litgo_pipelines_tests.worlds.matching import fill, match
 from litgo_pipelines_tests.worlds.processes import Child
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 MODEL, DIMENSION = "text-embedding-3-small", 1536
@@ -90,7 +91,7 @@ def remote(url: str, client: OpenAI, **options: Any) -> Embedded:
 
 
 def rows(url: str, query: str) -> list[tuple[Any, ...]]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(query)
         return cursor.fetchall()
 

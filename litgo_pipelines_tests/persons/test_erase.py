@@ -26,12 +26,13 @@ from litgo_pipelines_tests.support import until
 from litgo_pipelines_tests.worlds.lifecycle import SERVED, mlflow
 from litgo_pipelines_tests.worlds.persons import AT, RESUME, TEXT, People, fill, hashed
 from litgo_pipelines_tests.worlds.processes import Child, kill_self, killed
+from litgo_pipelines_tests.worlds.sessions import kept
 
 __all__ = ["mlflow"]  # fixtures
 
 
 def ask(url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
 

@@ -16,12 +16,13 @@ from litgo_pipelines.persons.erase import Places
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.worlds.persons import AT, TEXT, People, fill, hashed
+from litgo_pipelines_tests.worlds.sessions import kept
 
 NIGHT = timedelta(days=1)
 
 
 def ask(url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
 

@@ -17,6 +17,7 @@ from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.simulation.docusign import ACCOUNT, INTEGRATION, USER, FakeDocuSign
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 # DocuSign's week of transaction ids is by the real clock; a run half an hour later must not lie in the future
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
@@ -109,7 +110,7 @@ def add_contract(url: str, *, offer: str | None = "interested", fee: Any = None,
 
 
 def rows(url: str, query: str, *parameters: Any) -> list[tuple]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return cursor.fetchall() if cursor.description else []
 

@@ -17,6 +17,7 @@ from litgo_pipelines.intake.taxonomy import Subarea
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.settings import Settings
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 MIN_CONFIDENCE = Settings().triage_min_confidence  # the default that serves
 GOOD = {"category": "Família: Guarda", "confidence": 0.93, "urgency_h": 24, "complexity": "HIGH"}
@@ -108,7 +109,7 @@ def add_case(url: str, description: str | None, **values: Any) -> str:
 
 
 def rows(url: str, query: str, *parameters: Any) -> list[tuple]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchall()
 

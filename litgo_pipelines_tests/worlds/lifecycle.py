@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.ledger import Actor
 from litgo_pipelines.lifecycle.states import LedgerState
@@ -17,6 +16,7 @@ from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.scorer import earlier_trees
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines_tests.support import made_once
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 VERSIONS = 5
@@ -80,7 +80,7 @@ class Life:
         return Actor("ana" if by_hand else "test", reason, self.at, "run", by_hand)
 
     def do(self, function: Any, *arguments: Any, **named: Any) -> Any:
-        with connect(self.url) as connection, connection.cursor() as cursor:
+        with kept(self.url) as connection, connection, connection.cursor() as cursor:
             return function(cursor, *arguments, **named)
 
     def candidate(self, version: str, data: str | None = None) -> ledger.Entry:
@@ -109,7 +109,7 @@ class Life:
         return self.do(ledger.state)
 
     def rows(self, statement: str, parameters: Any = None) -> list[Any]:
-        with connect(self.url) as connection, connection.cursor() as cursor:
+        with kept(self.url) as connection, connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall()
 

@@ -242,8 +242,7 @@ def live_templates() -> Iterator[dict[tuple[object, ...], str]]:
 @contextmanager
 def live_database(server: str, template: str) -> Iterator[LiveMarketplace]:
     """A copy of the template; dropped afterwards."""
-    with fresh_database(server, template) as url:
-        execute(server, f"ALTER DATABASE {make_url(url).database} OWNER TO {OWNER}")
+    with fresh_database(server, template, OWNER) as url:
         yield LiveMarketplace(as_role(url, OWNER), url)
 
 

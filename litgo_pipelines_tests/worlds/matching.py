@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.matching import record
 from litgo_pipelines.matching.batch import match_pending
 from litgo_pipelines.matching.plan import Arms, Plan
@@ -47,12 +46,12 @@ FROM generate_series(1, %(cases)s) i ORDER BY {order};
 
 def fill(url: str, lawyers: int = 30, cases: int = 12, order: str = "i") -> None:
     """`order`: an expression of i, the order in which the cases' rows are written."""
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(FILL.replace("{order}", order), {"as_of": AS_OF, "lawyers": lawyers, "cases": cases})
 
 
 def ask(url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
 
