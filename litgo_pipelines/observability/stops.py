@@ -1,6 +1,7 @@
-"""Planned stops of `litgo up`, kept as a file of LITGO_HOME: what they end is no failure. Pure but for that file."""
+"""Planned stops, kept as a file of LITGO_HOME: what they end is no failure. Pure but for that file."""
 
 import json
+import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ KEPT = 100
 def note(home: Path, at: datetime) -> None:
     """A stop begins; every run that is under way ends with it."""
     found = [one.isoformat() for one in (*read(home), at)][-KEPT:]
-    partial = home / f".{FILE}.partial"
+    partial = home / f".{FILE}.partial-{os.getpid()}"
     partial.write_text(json.dumps(found))
     partial.rename(home / FILE)
 

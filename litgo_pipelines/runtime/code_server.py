@@ -6,12 +6,23 @@ Dagster's own code server starts a fresh interpreter for each run, which pays se
 The rest is Dagster's: events, logs, termination, and a process for each run, which takes nothing else with it when it
 crashes. The warm process is forked from, never worked in. It ends with its server: a new version of the code or a
 changed environment is a new server.
+
+Who asks the server to end, `litgo up` or a container's engine, plans a stop: it is noted, so that what it ends is no
+failure, and the runs are asked to end too, which an engine would only kill.
 """
 
 import os
+import signal
 import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from multiprocessing import context, forkserver, popen_forkserver, process
 from pathlib import Path
+from types import FrameType
+from typing import ClassVar
+from weakref import WeakSet
+
+from litgo_pipelines.observability import stops
 
 PRELOADED = "litgo_pipelines.runtime.preload"
 LOST = 255  # the exit code of a process that the warm one can no longer tell of
@@ -31,9 +42,12 @@ def began(pid: int) -> str | None:
 class RunPopen(popen_forkserver.Popen):
     """A run's process, which goes on when the warm one, its parent, is killed: its number and start say so then."""
 
+    started: ClassVar["WeakSet[RunPopen]"] = WeakSet()
+
     def _launch(self, process_obj: process.BaseProcess) -> None:
         super()._launch(process_obj)  # type: ignore[misc]  # typeshed does not know it
         self.began = began(self.pid)
+        self.started.add(self)
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Its exit code; None while it runs, also without a parent who could tell."""
@@ -57,8 +71,23 @@ class Forking(context.ForkServerContext):
     Process = RunProcess
 
 
+def stop(number: int, frame: FrameType | None) -> None:
+    """As the handler of a signal: the stop is noted, the runs are asked to end, then the server ends."""
+    signal.signal(number, signal.default_int_handler)
+    if home := os.environ.get("LITGO_HOME"):
+        with suppress(OSError):  # a full disk stops nobody
+            stops.note(Path(home), datetime.now(UTC))
+    for run in list(RunPopen.started):
+        if run.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(run.pid, signal.SIGTERM)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     from litgo_pipelines.dagster_internals import serve_code
+
+    signal.signal(signal.SIGINT, stop)  # Dagster's command gives SIGTERM the same handler
 
     forking = Forking()
     forking.set_forkserver_preload([PRELOADED])

@@ -20,7 +20,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from litgo_pipelines.database import normalise, open_connection
+from litgo_pipelines.database import caretaker, normalise, open_connection
 from litgo_pipelines.database.embedded import embedded_server, running_server
 from litgo_pipelines.database.urls import passfile_line, without_credentials
 from litgo_pipelines.marketplace.migrate import migrate
@@ -214,6 +214,7 @@ def alone(home: Path) -> Iterator[None]:
 def run_child(command: Sequence[str], environment: Mapping[str, str], **options: Any) -> int:
     """Its exit code. When this process is to end, the child is asked to, and waited for, first."""
     with subprocess.Popen(command, env={**os.environ, **environment}, **options) as child:
+        caretaker.watch_child(child.pid)
         try:
             return child.wait()
         except BaseException:
@@ -222,6 +223,8 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], **options:
                 child.wait(STOPS_IN)
             child.kill()
             raise
+        finally:
+            caretaker.ended(child.pid)
 
 
 @dataclass
@@ -244,6 +247,7 @@ class Service:
         self.log = logs / f"{self.name}.log"
         own = {**os.environ, **environment}
         own = {name: value for name, value in own.items() if self._may_have(name)} | self.given
+        before = self.process
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
@@ -253,6 +257,9 @@ class Service:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        caretaker.watch_session(self.process.pid)
+        if before is not None:
+            caretaker.ended(before.pid)
         self.starts += 1
 
     def _may_have(self, name: str) -> bool:
@@ -288,6 +295,9 @@ def stop(services: Sequence[Service], patience: float = STOPS_IN) -> None:
         while living and time.monotonic() < deadline:
             time.sleep(0.1)
             living = [service for service in living if service.send(0)]
+    for service in services:
+        if service.process is not None:
+            caretaker.ended(service.process.pid)
 
 
 def mlflow_service(environment: Mapping[str, str]) -> Service:
@@ -374,7 +384,9 @@ def exporter_service() -> Service:
 @contextmanager
 def running(services: list[Service], environment: Mapping[str, str], timeout: float = 600) -> Iterator[None]:
     """The services started and answering; stopped at the end, in reverse order. Raises StartError."""
-    logs, deadline = Path(environment["LITGO_HOME"]) / "logs", time.monotonic() + timeout
+    home = Path(environment["LITGO_HOME"])
+    logs, deadline = home / "logs", time.monotonic() + timeout
+    caretaker.alone(home / "caretaker.lock")
     try:
         for service in services:
             if service.port and service.answers():

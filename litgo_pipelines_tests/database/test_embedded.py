@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 
@@ -64,6 +65,8 @@ def test_whoever_came_first_may_leave_and_the_last_one_out_stops_it(tmp_path: Pa
         second = user(tmp_path)
         last = postmaster(tmp_path)
     assert running(last), "the second one still uses it"
+    caretaker = next(one for one in psutil.Process(second.pid).children() if "caretaker.py" in " ".join(one.cmdline()))
+    caretaker.kill()  # as when everything of a user is killed
     second.kill()
     second.wait()
     assert running(last)

@@ -42,7 +42,7 @@ def test_services_are_stopped_at_once_and_one_that_does_not_listen_is_killed(tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_command_that_is_ended_leaves_nothing_running(tmp_path: Path, number: int) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("DATABASE_URL")}
     environment["LITGO_HOME"] = str(tmp_path / "home")
@@ -57,6 +57,6 @@ def test_a_command_that_is_ended_leaves_nothing_running(tmp_path: Path, number: 
         left = [*family(), psutil.Process(int(pid.read_text().split()[0]))]
         os.kill(process.pid, number)
         process.wait(60)
-    _, alive = psutil.wait_procs(left, timeout=10)
+    _, alive = psutil.wait_procs(left, timeout=30)
     assert not [other for other in alive if other.status() != psutil.STATUS_ZOMBIE]
     assert not pid.exists()
