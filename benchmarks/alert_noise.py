@@ -199,6 +199,10 @@ def _platform(found: Series, rng: np.random.Generator) -> None:
     deployed = (np.arange(n) % (7 * DAY // STEP)) == DAY // STEP // 2
     found.values['up{job="litgo",instance="exporter:9108"}'] = np.where(deployed, 0.0, 1.0)
     found.values["database_up"] = 1.0
+    found.values["last_backup_timestamp_seconds"] = at[0] + np.floor((at - at[0]) / DAY) * DAY + 300
+    # a look every 5 minutes; MLflow is away for one of them at each deployment
+    found.values['artifact_store_looks_total{outcome="ok"}'] = np.floor((at - at[0]) / 300) - np.cumsum(deployed)
+    found.values['artifact_store_looks_total{outcome="failed"}'] = np.cumsum(deployed).astype(float)
     found.values["litgo_metrics_age_seconds"] = rng.uniform(0, 12, n)
     found.values['litgo_source_up{source="dagster"}'] = 1.0
     for daemon in ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR", "MONITORING"):

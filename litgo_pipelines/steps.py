@@ -17,6 +17,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SKEW = timedelta(minutes=2)  # between clocks, tolerated
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # windows of years before an instant stay in the calendar
 ACTOR_TAG = "litgo/actor"  # of a run: who asked for it in the web pages, set by the webserver only
 UNAUTHENTICATED = "unauthenticated"
 
@@ -142,7 +143,10 @@ class AsOfConfig(dg.Config):
             raise dg.Failure(f"as_of={self.as_of!r} is no ISO 8601 instant", allow_retries=False) from error
         if instant.tzinfo is None:
             raise dg.Failure(f"as_of={self.as_of!r} has no zone: 2026-01-31T02:00:00-03:00", allow_retries=False)
-        return not_ahead(instant, f"as_of={self.as_of!r}")
+        if instant < EARLIEST:
+            raise dg.Failure(f"as_of={self.as_of!r} lies before {EARLIEST:%Y}", allow_retries=False)
+        # in UTC, as now() is: a day is the same one in whatever zone it was asked for
+        return not_ahead(instant, f"as_of={self.as_of!r}").astimezone(UTC)
 
     def instant(self) -> datetime:
         """The instant that was asked for, else this one. Raises as `given`."""

@@ -55,6 +55,8 @@ def test_it_is_sent_encrypted_or_to_this_machine(name: str, url: str) -> None:
         ("a\r\nb", "a\nb"),
         ("\x9b31m", "�31m"),
         ("abc\u202efdp.exe", "abc�fdp.exe"),
+        ("ana\u061c\u2067x\u2028y", "ana��x�y"),
+        ("in\u200bvis\U000e0041\u2060", "in�vis��"),
         ("\x00\x08\x7f\ufeff", "����"),
         ("São João 😀 ñ 中文", "São João 😀 ñ 中文"),
     ],

@@ -25,6 +25,37 @@ def test_an_instant_ahead_is_refused(monkeypatch: pytest.MonkeyPatch, as_of: str
     assert refused.value.allow_retries is False
 
 
+@pytest.mark.parametrize(
+    "as_of",
+    [
+        *(
+            "0001-01-01T00:00:00+23:59",
+            "0001-01-01T00:00:00Z",
+            "1999-12-31T23:59:59-00:00",
+            "2000-01-01T00:00:00+14:00",
+        ),
+        *("2026-05-01T00:00:00", "2026-05-01", "now", "", "infinity", "2026-05-01T00:00:00+24:00", "2026-W18"),
+        *("2026-05-01T00:00:00 America/Sao_Paulo", "２０２６-05-01T00:00:00Z", "2026-05-01T00:00:00Z; DROP TABLE x"),
+    ],
+)
+def test_what_is_no_instant_of_this_time_is_refused(as_of: str) -> None:
+    with pytest.raises(dg.Failure) as refused:
+        AsOfConfig(as_of=as_of).instant()
+    assert refused.value.allow_retries is False
+
+
+def test_an_instant_is_the_same_in_every_zone() -> None:
+    texts = (
+        "2026-05-01T02:00:00-03:00",
+        "2026-05-01T19:00:00+14:00",
+        "2026-04-30T17:00:01.5-12:00",
+        "20260501T050000Z",
+    )
+    instants = [AsOfConfig(as_of=text).instant() for text in texts]
+    assert {instant.utcoffset() for instant in instants} == {timedelta(0)}
+    assert {instant.date().isoformat() for instant in instants} == {"2026-05-01"}
+
+
 def test_clocks_may_differ_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "now", lambda: NOW)
     ahead = NOW + timedelta(seconds=119)

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from litgo_pipelines.backup import postgres, sealed
-from litgo_pipelines.backup.manifest import FILE, BackupRefused, Manifest
+from litgo_pipelines.backup.manifest import FILE, NAME, BackupRefused, Manifest, finished
 from litgo_pipelines.database import SCHEMA, connect, open_connection
 from litgo_pipelines.persons import tombstones
 
 ARTIFACTS = "mlflow-artifacts"
 FOLDERS = ("snapshots", "models", ARTIFACTS)
-PREFIX = "litgo-"
 KEPT = 3  # newest backups that stay, however old
 LEAST = 12  # characters of a passphrase
 
@@ -71,7 +70,9 @@ def backup(
 
     `files`: as `places`, which is also what it is without. Nothing is written down that is not encrypted.
     """
-    name = f"{PREFIX}{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    name = at.astimezone(UTC).strftime(NAME)
+    files = places(home, None) if files is None else files
+    apart(folder, files)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -86,7 +87,7 @@ def backup(
             "litgo.dump": postgres.dump(of.litgo, () if own else (SCHEMA,)),
             "mlflow.dump": postgres.dump(of.mlflow),
             "dagster.dump": postgres.dump(of.dagster),
-            "files.tar": _packed(places(home, None) if files is None else files),
+            "files.tar": _packed(files),
         }
         parts: dict[str, dict[str, str | int]] = {}
         for part, plain in sources.items():
@@ -109,17 +110,19 @@ def backup(
     return folder / name
 
 
-def made_at(name: str) -> datetime:
-    """The instant in a backup's name."""
-    return datetime.strptime(name, f"{PREFIX}%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+def apart(folder: Path, files: Mapping[str, Path]) -> None:
+    """Raises BackupRefused for a folder of backups among what is backed up: each would hold all earlier ones, and a
+    restoration would take its own place away."""
+    for place in files.values():
+        if folder.resolve().is_relative_to(place.resolve()):
+            raise BackupRefused(f"{folder} lies in {place}, which is part of a backup: choose a folder elsewhere")
 
 
 def prune(folder: Path, before: datetime) -> int:
     """Backups older than the instant go, but for the newest few; how many went."""
-    found = sorted(path for path in folder.glob(f"{PREFIX}*Z") if (path / FILE).is_file())
     gone = 0
-    for path in found[:-KEPT]:
-        if made_at(path.name) < before:
+    for made, path in finished(folder)[:-KEPT]:
+        if made < before:
             (path / FILE).unlink()  # from here on it is none
             shutil.rmtree(path, ignore_errors=True)
             gone += 1

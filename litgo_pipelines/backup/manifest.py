@@ -4,15 +4,22 @@ What is wrong with a backup is found here, in words, before anything is touched.
 """
 
 import hashlib
+import hmac
 import json
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from litgo_pipelines.backup import sealed
 
 FORMAT = "litgo-backup-1"
 FILE = "manifest.json"
+LARGEST = 1 << 20  # bytes of it; one has some thousands
+PREFIX = "litgo-"
+NAME = f"{PREFIX}%Y%m%dT%H%M%SZ"
 PARTS = ("litgo.dump", "dagster.dump", "mlflow.dump", "files.tar")
 
 
@@ -42,12 +49,12 @@ def read(folder: Path, passphrase: str) -> tuple[Manifest, bytes]:
     if not folder.is_dir():
         raise BackupRefused(f"{folder} is no folder: name the backup itself, like FOLDER/litgo-20260131T080000Z")
     try:
-        outer = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        outer = json.loads(_small(folder / FILE))
         body, signed = str(outer["body"]), str(outer["signature"])
         fields = json.loads(body)
     except FileNotFoundError:
         raise BackupRefused(f"{folder} has no {FILE}: it is no backup of litgo, or was not finished") from None
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BackupRefused(f"{folder / FILE} is damaged: take another backup") from error
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         kind = fields.get("format") if isinstance(fields, dict) else None
@@ -59,13 +66,45 @@ def read(folder: Path, passphrase: str) -> tuple[Manifest, bytes]:
         key = sealed.key_of(passphrase, bytes.fromhex(manifest.salt))
     except (ValueError, TypeError) as error:
         raise BackupRefused(f"{folder / FILE} is damaged: take another backup") from error
-    if sealed.signature(key, body.encode()) != signed:
+    if not hmac.compare_digest(sealed.signature(key, body.encode()).encode(), signed.encode()):
         raise BackupRefused(
             f"{folder} was made with another passphrase, or its manifest was changed: set LITGO_BACKUP_PASSPHRASE to "
             "the one it was made with"
         )
     _complete(folder, manifest)
     return manifest, key
+
+
+def _small(path: Path) -> str:
+    """A plain file of the size that a manifest has. Raises FileNotFoundError, ValueError."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError("no file")
+            raw = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(error.strerror) from error
+    if len(raw) > LARGEST:
+        raise ValueError("too large")
+    return raw.decode()
+
+
+def finished(folder: Path, until: datetime | None = None) -> list[tuple[datetime, Path]]:
+    """Finished backups of a folder with their instants, the oldest first; whatever else lies there is none.
+
+    `until`: without those of a later instant, from when a clock was ahead.
+    """
+    found = []
+    for path in folder.glob(f"{PREFIX}*Z"):
+        try:
+            made = datetime.strptime(path.name, NAME).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        if path.name == made.strftime(NAME) and not path.is_symlink() and (path / FILE).is_file():
+            found.append((made, path))
+    return sorted(one for one in found if until is None or one[0] <= until)
 
 
 def _complete(folder: Path, manifest: Manifest) -> None:

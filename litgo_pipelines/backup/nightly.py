@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import psycopg2
 
 from litgo_pipelines.backup import make
-from litgo_pipelines.backup.manifest import FILE, BackupRefused
+from litgo_pipelines.backup.manifest import BackupRefused, finished
 from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.database.embedded import Ended, unwound_at_sigterm
 from litgo_pipelines.database.urls import without_credentials
@@ -33,20 +33,17 @@ FAILED = Path(tempfile.gettempdir()) / "litgo-backup-failed"
 
 
 def due(newest: datetime | None, now: datetime) -> datetime:
-    """When the next backup is to be made: at the next 05:00 after the newest one, or now where that has passed."""
-    if newest is None:
+    """When the next backup is to be made: at the next 05:00 after the newest one, or now where that has passed.
+
+    One of the future, from when the clock was ahead, counts for nothing.
+    """
+    if newest is None or newest > now:
         return now
     local = newest.astimezone(ZoneInfo(TIMEZONE))
     night = local.replace(hour=HOUR, minute=0, second=0, microsecond=0)
     if night <= local:
         night = (local + DAY).replace(hour=HOUR, minute=0, second=0, microsecond=0)
     return max(night, now)
-
-
-def newest(folder: Path) -> datetime | None:
-    """When the newest finished backup was made."""
-    names = sorted(path.name for path in folder.glob(f"{make.PREFIX}*Z") if (path / FILE).is_file())
-    return make.made_at(names[-1]) if names else None
 
 
 def once(folder: Path, at: datetime) -> str:
@@ -63,12 +60,16 @@ def once(folder: Path, at: datetime) -> str:
     return made.name
 
 
+def _newest(folder: Path, now: datetime) -> datetime | None:
+    return max((made for made, _ in finished(folder, now)), default=None)
+
+
 def keep_on(folder: Path, sleep: Callable[[float], None] = time.sleep) -> None:
     """Never returns."""
     failures, not_before = 0, datetime.min.replace(tzinfo=UTC)
     while True:
         now = datetime.now(UTC)
-        if max(due(newest(folder), now), not_before) > now:
+        if max(due(_newest(folder, now), now), not_before) > now:
             sleep(LOOKS_EVERY)
             continue
         try:

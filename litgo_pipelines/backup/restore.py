@@ -17,7 +17,7 @@ import psycopg2
 
 from litgo_pipelines.backup import manifest as manifests
 from litgo_pipelines.backup import postgres, sealed
-from litgo_pipelines.backup.make import Databases, places
+from litgo_pipelines.backup.make import Databases, apart, places
 from litgo_pipelines.backup.manifest import PARTS, BackupRefused, Manifest
 from litgo_pipelines.database import SCHEMA, connect, open_connection, roles
 from litgo_pipelines.marketplace.migrate import migrate, migrations
@@ -50,6 +50,8 @@ def restore(
     """Raises BackupRefused before anything is touched for a backup that is damaged, incomplete, foreign or of another
     version, and while something else uses the databases. `files`: as `make.backup`'s. `force`: what else uses the
     databases is not asked about."""
+    files = places(home, None) if files is None else files
+    apart(folder, files)
     manifest, key = manifests.read(folder, secret)
     known = {str(version): sha256 for version, _, sha256, _ in migrations()}
     manifests.fits(manifest, known, older=older)
@@ -62,7 +64,7 @@ def restore(
         postgres.load(of.litgo, staged / "litgo.sql", schemas)
         postgres.load(of.mlflow, staged / "mlflow.sql", ("public",), postgres.owner(of.mlflow))
         postgres.load(of.dagster, staged / "dagster.sql", ("public",), postgres.owner(of.dagster))
-        _put(staged / "files", home, places(home, None) if files is None else files)
+        _put(staged / "files", home, files)
     migrated = migrate(of.litgo)
     _give_rights(of.litgo)
     where = erase.Places(home, home / "models" / "triage", (of.dagster, of.mlflow), (home, folder.parent), None)
@@ -157,7 +159,7 @@ def newest(folder: Path) -> Path:
     """The newest backup of a folder of backups; the folder itself when it is one. Raises BackupRefused."""
     if (folder / manifests.FILE).exists() or not folder.is_dir():
         return folder
-    found = sorted(path for path in folder.glob("litgo-*Z") if (path / manifests.FILE).is_file())
+    found = manifests.finished(folder)
     if not found:
         raise BackupRefused(f"{os.fspath(folder)} holds no backup of litgo")
-    return found[-1]
+    return found[-1][1]

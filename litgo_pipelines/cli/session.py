@@ -90,7 +90,11 @@ Titular = Annotated[
 ]
 Por = Annotated[str, typer.Option(help="quem decide", metavar="NOME", parser=nome)]
 
-UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+# Control characters, changes of writing direction, other line ends, invisible tags.
+UNSHOWN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f]"
+)
 
 
 def plain(text: object) -> str:
@@ -109,7 +113,7 @@ def show(found: object, as_json: bool, text: Callable[[], object]) -> None:
         say(text())
         return
     written = json.dumps(_jsonable(found), ensure_ascii=False, indent=2, allow_nan=False)
-    say(UNSHOWN.sub(lambda match: f"\\u{ord(match[0]):04x}", written))
+    say(UNSHOWN.sub(lambda match: json.dumps(match[0])[1:-1], written))
 
 
 def _jsonable(value: object) -> object:

@@ -7,7 +7,10 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import re
+import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "litgo-ranker"
 EARLIER_FILE = "model.lgb"  # of versions before a scorer was a file of ours; they know the eight FEATURES
+LARGEST = 256 << 20  # bytes of a served file; a trained one has a hundredth
 _SCORER_FILE = re.compile(r"scorer-[0-9a-f]{64}\.json")
 
 
@@ -123,7 +127,7 @@ def _artifact(mlflow: MLflow, version: str, path: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         try:
             local = module.artifacts.download_artifacts(f"models:/{MODEL_NAME}/{version}/{path}", dst_path=folder)
-            return Path(local).read_bytes()
+            return _plain(Path(local))
         except (module.exceptions.MlflowException, OSError) as error:
             mlflow.probe()  # a server that died meanwhile is no reason to call the version missing
             raise VersionMissing(f"{MODEL_NAME} version {version} cannot be had: {error}") from error
@@ -288,18 +292,36 @@ def load_kept(mlflow: MLflow, version: str, folder: Path, sha256: str | None) ->
     """
     kept = folder / kept_name(mlflow, version)
     try:
-        content = kept.read_bytes()
+        text = _as_recorded(version, _plain(kept), sha256)
     except FileNotFoundError:
         text = _download(mlflow, version, sha256)
         _keep(text, kept)
-    else:
-        try:
-            text = _as_recorded(version, content, sha256)
-        except ScorerDamaged:
-            with contextlib.suppress(FileNotFoundError):  # somebody else was faster
-                kept.rename(folder / f".damaged-{kept.name}")
-            raise
+    except ScorerDamaged:
+        _put_aside(kept)
+        raise
     return Served(scoring.loads(text))
+
+
+def _plain(path: Path) -> bytes:
+    """Of a file, at most LARGEST. Raises FileNotFoundError, ScorerDamaged for a link, a folder, a pipe, a device."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            about = os.fstat(file.fileno())
+            if stat.S_ISREG(about.st_mode) and about.st_size <= LARGEST:
+                return file.read(LARGEST)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        pass
+    raise ScorerDamaged(f"{path.name} is no file of at most {LARGEST >> 20} MB: its SHA-256 cannot be the ledger's")
+
+
+def _put_aside(kept: Path) -> None:
+    aside = kept.with_name(f".damaged-{kept.name}")
+    with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside, ignore_errors=True)
+        kept.rename(aside)
 
 
 def _keep(text: str, kept: Path) -> None:

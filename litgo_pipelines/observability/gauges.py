@@ -91,7 +91,8 @@ GAUGES: dict[str, Gauge] = {
     ),
     "last_backup_timestamp_seconds": Gauge(
         "When the newest backup was made; no series before the first.",
-        "SELECT extract(epoch FROM max(made_at)) FROM litgo.backups",
+        # not those of a clock that was ahead
+        "SELECT extract(epoch FROM max(made_at)) FROM litgo.backups WHERE made_at <= now() + interval '5 minutes'",
         every=60,
     ),
     "case_queue_oldest_age_seconds": Gauge(

@@ -54,7 +54,7 @@ def keep(connection: Connection, folders: Sequence[Path]) -> None:
 def read(folder: Path) -> list[tuple[str, bytes, datetime]]:
     """(kind, digest, erased at) of a folder's list; empty without one."""
     try:
-        lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
+        lines = (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     found = []
@@ -64,7 +64,7 @@ def read(folder: Path) -> list[tuple[str, bytes, datetime]]:
             found.append(
                 (str(entry["kind"]), bytes.fromhex(entry["digest"]), datetime.fromisoformat(entry["erased_at"]))
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return found
 

@@ -148,7 +148,7 @@ def test_when_it_is_due() -> None:
     assert nightly.due(at("2026-06-02T04:59"), now) == now, "this night's is missing"
     assert nightly.due(at("2026-06-01T11:00"), now) == now
     assert nightly.due(at("2026-06-02T11:59"), now) == at("2026-06-03T05:00")
-    assert nightly.due(at("2026-06-05T05:00"), now) == at("2026-06-06T05:00"), "the clock was ahead"
+    assert nightly.due(at("2026-06-05T05:00"), now) == now, "the clock was ahead"
 
 
 def test_it_is_tried_again_until_it_goes_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,25 @@ def test_names_whatever_their_accents_and_case() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("fica na Q. 12 Conj. F Lote 9, Ceilândia", "fica na [ENDEREÇO], Ceilândia"),
+        ("Qda 5 casa 3", "[ENDEREÇO]"),
+        ("Q 3 - cj. B - lt 12", "[ENDEREÇO]"),
+        ("residente à Av: Getúlio Vargas 1022 apto 301", "residente à [ENDEREÇO]"),
+        ("rua= Sete de Setembro 900", "[ENDEREÇO]"),
+        ("na Av.  Brasil, s/n lote 4", "na [ENDEREÇO]"),
+        ("Cond. Solar, bl 3 ap 202", "Cond. Solar, [ENDEREÇO]"),
+        ("ap. 31, bl. B", "[ENDEREÇO]"),
+        ("na rua: 3 pessoas caíram em 2019", "na rua: 3 pessoas caíram em 2019"),
+        ("av: paguei 300 reais", "av: paguei 300 reais"),
+    ],
+)
+def test_addresses_as_they_are_abbreviated(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
 @pytest.mark.parametrize("half", HALVES)
 def test_recall_by_kind_on_annotated_texts(half: str) -> None:
     assert measured(texts(half)).misses() == []

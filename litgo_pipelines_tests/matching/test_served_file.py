@@ -1,5 +1,6 @@
 """What ranks is the file that the ledger names, byte by byte: any other is refused before it is parsed."""
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -92,6 +93,40 @@ def test_it_is_counted_and_the_heuristic_ranker_serves(database_url: str, mlflow
         "labels ->> 'reason' = 'broken'",
     )
     assert counted[0][0] > 0
+
+
+def sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, registry.LARGEST + 1)
+
+
+PLACED: dict[str, Callable[[Path], object]] = {
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "a link to a good one": lambda path: path.symlink_to(path.with_name("good")),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a pipe": os.mkfifo,
+    "a folder": lambda path: (path / "x").mkdir(parents=True),
+    "a file without end": sparse,
+}
+
+
+@pytest.mark.parametrize("place", PLACED)
+def test_what_is_no_plain_file_ranks_nobody_and_holds_nobody_up(
+    database_url: str, mlflow: MLflow, tmp_path: Path, place: str
+) -> None:
+    life, folder = Life(database_url), tmp_path / "served"
+    life.champion("1")
+    folder.mkdir()
+    (folder / "good").write_bytes(text_of_store(mlflow))
+    kept = folder / registry.kept_name(mlflow, "1")
+    for _ in range(2):  # one that was put aside before is in nobody's way
+        PLACED[place](kept)
+        ranker = life.do(Rankers(mlflow, folder), None).champion
+        assert (ranker.model, ranker.fallback) == (None, "broken")
+        assert life.do(Rankers(mlflow, folder), None).champion.version == "1"
+        assert not kept.is_symlink()
+        assert kept.read_bytes() == text_of_store(mlflow)
+        kept.unlink()
 
 
 def of_store(mlflow: MLflow) -> Path:

@@ -95,13 +95,13 @@ _MORE = (
 )
 _WORD = r"[a-z0-9'.ºª]{1,20}"
 _ADDRESS = re.compile(
-    rf"(?<![^\W_]){_STREET}\s(?:{_STOPS}{_WORD}\s?){{1,7}}?(?:{_NUMBER}|[\s,]{{1,3}}s/?n\b){_MORE}"
+    rf"(?<![^\W_]){_STREET}(?:\s?[:=]\s{{0,3}}|\s{{1,3}})(?:{_STOPS}{_WORD}\s?){{1,7}}?(?:{_NUMBER}|[\s,]{{1,3}}s/?n\b){_MORE}"
     rf"|(?<![^\W_])(?:sq[ns]w?|q[neirs][a-z]?|sh[isc][a-z]?(?:\s?q[il])?|cl[ns]w?|qnm|qnn|qnl|qe|qi|ql)\s?\d{{1,3}}(?:"
     rf"[\s,]{{1,2}}(?:bloco|bl|conjunto|conj|cj|lote|casa|apto?|apartamento|ap|sala|lt)\.?\s?"
     rf"[a-z0-9]{{1,4}}\b){{1,5}}"
-    rf"|(?<![^\W_])(?:quadra|qd|q)\.?\s?\d{{1,4}}[a-z]?[\s,]{{1,3}}(?:lote|lt|casa|conjunto"
-    rf"|conj)\.?\s?\d{{1,4}}{_MORE}"
-    r"|(?<![^\W_])(?:apto?|apartamento|bloco)\.?\s?(?:n\.?\s?)?\d{1,4}[a-z]?[\s,]{1,3}(?:bloco|bl|torre|apto?"
+    rf"|(?<![^\W_])(?:quadra|qda|qd|q)\.?\s?\d{{1,4}}[a-z]?[\s,\-]{{1,3}}(?:lote|lt|casa|cs|conjunto"
+    rf"|conj|cj)\.?\s?(?:\d{{1,4}}|[a-z]\b){_MORE}"
+    r"|(?<![^\W_])(?:apto?|ap|apartamento|bloco|bl)\.?\s?(?:n\.?\s?)?\d{1,4}[a-z]?[\s,\-]{1,3}(?:bloco|bl|torre|apto?|ap"
     r"|apartamento)\.?\s?[a-z0-9]{1,3}\b"
 )
 _DIGIT = re.compile(r"\d|s/?n\b")
@@ -111,7 +111,7 @@ _LIVES = re.compile(
     rf"(?<![^\W_])(?P<v>{_STREET}(?:\s{_STOPS}{_WORD}){{1,6}})"
 )
 _STREET_SIGNS = re.compile(
-    rf"(?<![^\W_])(?:{_STREET}|sq[ns]w?|q[a-z]{{0,2}}|sh[a-z]{{1,2}}|cl[ns]w?|qd|apto?|apartamento|bloco)(?![^\W\d_])"
+    rf"(?<![^\W_])(?:{_STREET}|sq[ns]w?|q[a-z]{{0,2}}|sh[a-z]{{1,2}}|cl[ns]w?|qda?|apto?|ap|apartamento|bloco|bl)(?![^\W\d_])"
 )
 
 

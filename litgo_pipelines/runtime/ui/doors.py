@@ -7,7 +7,6 @@ import secrets
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 from urllib.parse import parse_qs, quote
 
@@ -94,12 +93,10 @@ class Access:
             name = given[0].strip()
             return None if name == UNAUTHENTICATED else Identity(name, name in self.proxy_operators)
         for header in headers.getlist("cookie"):
-            try:
-                cookie = SimpleCookie(header).get(COOKIE)
-            except CookieError:
-                continue
-            if cookie and (found := self.sessions.read(cookie.value, now)):
-                return found
+            for part in header.split(";"):  # whatever else stands there: other ports of a host share its cookies
+                cookie, _, value = part.strip().partition("=")
+                if cookie == COOKIE and (found := self.sessions.read(value, now)):
+                    return found
         return None
 
 
@@ -167,13 +164,14 @@ class Doors:
     def _refuse_document(
         self, scope: Scope, headers: Headers, path: str, reads: bool, who: Identity
     ) -> tuple[int, str] | None:
-        if path == "/graphql" and reads:
+        graphql = path.strip("/") == "graphql"
+        if graphql and reads:
             given = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("query", [])
             if not all(map(rules.only_reads, given)):
                 return 405, "by GET only what parses and changes nothing: send it by POST"
-        elif path == "/graphql" and not rules.as_pages_send(headers.get("content-type", "")):
+        elif graphql and not rules.as_pages_send(headers.get("content-type", "")):
             return 415, "GraphQL by POST is application/json"
-        elif not reads and path != "/graphql" and not who.operator:
+        elif not reads and not graphql and not who.operator:
             return 403, "this account may look and not change"
         return None
 

@@ -55,7 +55,7 @@ def frame_only_reads(frame: str | bytes | None) -> bool:
 
 def as_pages_send(content_type: str) -> bool:
     """Whether a body is of a type that no form of another site can send."""
-    return content_type.partition(";")[0].strip().lower() in JSON_TYPES
+    return content_type.partition(";")[0].strip(" \t").lower() in JSON_TYPES
 
 
 def networks(text: str, setting: str) -> tuple[Network, ...]:
