@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 import requests
 
+from litgo_pipelines.backup import manifest, sealed
 from litgo_pipelines.database import roles
 from litgo_pipelines_tests.worlds.machine import HOST, Machine, dump
 
@@ -152,6 +153,26 @@ def test_nobody_gets_in_without_the_password_of_his_role(machine: Machine) -> No
                 user=role,
                 password=machine.secret(f"{role}_password"),
             )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_backup_is_made_at_once_where_there_is_none(machine: Machine) -> None:
+    """Under its role, with passwords, and Dagster's and MLflow's own tables."""
+    machine.start("backup")
+    folder, deadline = machine.place("backup") / "litgo-backups", time.monotonic() + 120
+    while not list(folder.glob("litgo-*Z")):
+        assert machine.processes["backup"].poll() is None, machine.log("backup")[-3000:]
+        assert time.monotonic() < deadline, machine.log("backup")[-3000:]
+        time.sleep(0.3)
+    machine.wait("backup")
+    (made,) = folder.glob("litgo-*Z")
+    with database(machine, "litgo") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM litgo.backups")
+        assert cursor.fetchall() == [(made.name,)]
+    _, key = manifest.read(made, machine.secret("backup_passphrase"))
+    with (made / "mlflow.dump").open("rb") as source:
+        assert b"alembic_version" in b"".join(sealed.opened(key, "mlflow.dump", source))
 
 
 @pytest.mark.slow
