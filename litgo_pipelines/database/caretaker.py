@@ -40,6 +40,7 @@ def watch_server(data: Path, users: Path) -> None:
 
 def alone(lock: Path) -> None:
     """Wait for the caretaker of a process that was killed to have ended what that one had started with this lock."""
+    lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
     _tell("+", LOCK, str(lock))
@@ -66,7 +67,6 @@ def _tell(sign: str, kind: str, *what: int | str) -> None:
         assert pipe is not None
         try:
             pipe.write(f"{json.dumps([sign, kind, *what])}\n".encode())
-            pipe.flush()
         except OSError:  # somebody ended it: with the next thing there is another
             del _told[os.getpid()]
 
@@ -74,6 +74,7 @@ def _tell(sign: str, kind: str, *what: int | str) -> None:
 def _begin() -> subprocess.Popen[bytes]:
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__],
+        bufsize=0,  # a line is one write, and a fork between two finds nothing half written
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
