@@ -55,6 +55,7 @@ class Browser:
         windows = requests.get(f"http://127.0.0.1:{port}/json/list", timeout=60).json()
         page = next(one for one in windows if one["type"] == "page" and not one["url"].startswith("chrome"))
         self.socket = self.ends.enter_context(connect(page["webSocketDebuggerUrl"], max_size=None))
+        self.size(1500, 950)
         if self.login:
             token = base64.b64encode(":".join(self.login).encode()).decode()
             self.ask("Network.enable")
@@ -108,9 +109,15 @@ class Browser:
         )
         self.wait(lambda: self.evaluate(script), 30, f"{text!r} to click on")
 
-    def picture(self, path: Path, width: int = 1500, height: int = 950) -> None:
-        """Once the page has come to rest."""
+    def size(self, width: int, height: int) -> None:
+        """Of the window, for the pages that are opened then."""
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        time.sleep(2)
+
+    def picture(self, path: Path) -> None:
+        """Once the page has come to rest."""
+        end = time.monotonic() + 60
+        while "Loading" in self.text() and time.monotonic() < end:
+            time.sleep(0.5)
+        time.sleep(2)  # what moves, like a graph, comes to rest
         taken = self.ask("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(taken["data"]))

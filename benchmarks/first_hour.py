@@ -37,6 +37,10 @@ RETRAINING = """mutation { launchRun(executionParams: {selector: {repositoryLoca
 OF_A_JOB = """{ pipelineOrError(params: {repositoryLocationName: "litgo_pipelines", repositoryName: "__repository__",
     pipelineName: "%s"})
     { ... on Pipeline { runs(limit: 9) { status repositoryOrigin { repositoryLocationName } } } } }"""
+# closes what MLflow opens beside its pages: the button that is furthest to the right at the top
+ASSISTANT = """document.body.innerText.includes("MLflow Assistant") && [...document.querySelectorAll("button")]
+    .map(one => [one.getBoundingClientRect(), one]).filter(([place]) => place.top < 60 && place.width)
+    .sort(([a], [b]) => a.right - b.right).pop()[1].click()"""
 A_CASE = """INSERT INTO public.cases (client_id, title, description, area, subarea, coords, urgency_h, complexity)
     SELECT client_id, 'Aluguel', 'O inquilino deixou de pagar o aluguel há três meses', area, subarea, coords, 48, 'LOW'
     FROM public.cases ORDER BY id LIMIT 1 RETURNING id::text"""
@@ -183,7 +187,8 @@ def take_pictures(stranger: Stranger, browser: Browser) -> None:
     """Those of the documentation."""
     dagster, mlflow, _ = (f"http://127.0.0.1:{stranger.ports[name]}" for name in PORTS)
     browser.open(f"{dagster}/asset-groups", "marketplace")
-    browser.picture(stranger.pictures / "dagster_assets.png", 1500, 1000)
+    browser.picture(stranger.pictures / "dagster_assets.png")
+    browser.size(1900, 1150)
     for asset, entry, name in (
         ("offer_distribution", "Gini, last 30 nights", "dagster_offer_distribution"),
         ("case_offers", "the newest case explained", "dagster_case_explained"),
@@ -191,7 +196,7 @@ def take_pictures(stranger: Stranger, browser: Browser) -> None:
         browser.open(f"{dagster}/assets/{asset}", entry)
         browser.click("Markdown", row=entry)
         browser.until("Close")
-        browser.picture(stranger.pictures / f"{name}.png", 1900, 900)
+        browser.picture(stranger.pictures / f"{name}.png")
     found = requests.post(
         f"{mlflow}/api/2.0/mlflow/runs/search",
         json={"experiment_ids": ["1"], "filter": "tags.gate LIKE '%'", "max_results": 1},
@@ -199,8 +204,10 @@ def take_pictures(stranger: Stranger, browser: Browser) -> None:
         timeout=60,
     ).json()
     run = found["runs"][0]["info"]
+    browser.size(1500, 950)
     browser.open(f"{mlflow}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}", "About this run")
-    browser.picture(stranger.pictures / "mlflow_run.png", 1500, 1000)
+    browser.evaluate(ASSISTANT)
+    browser.picture(stranger.pictures / "mlflow_run.png")
 
 
 def launch_retraining(stranger: Stranger, browser: Browser | None) -> str:
@@ -210,9 +217,9 @@ def launch_retraining(stranger: Stranger, browser: Browser | None) -> str:
         expect("run" in started, f"not launched: {started}")
         return str(started["run"]["runId"])
     url = f"http://127.0.0.1:{stranger.ports['DAGSTER_PORT']}"
-    browser.open(f"{url}/locations/litgo_pipelines/jobs/retraining/playground", "Launch run")
+    browser.open(f"{url}/locations/litgo_pipelines/jobs/retraining/playground", "Launch Run")
     browser.picture(stranger.pictures / "launchpad.png")
-    browser.click("Launch run")
+    browser.click("Launch Run")
     browser.wait(lambda: "/runs/" in browser.evaluate("location.href"), 60, "the page of the run")
     return str(browser.evaluate("location.pathname")).rsplit("/", 1)[-1]
 
