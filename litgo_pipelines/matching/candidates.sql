@@ -26,7 +26,7 @@ works_in AS (  -- each spelling is looked at once, not once a lawyer
         SELECT d.label, w.number, w.name
         FROM (SELECT DISTINCT s.label FROM near m JOIN lawyers o ON o.id = m.id
               CROSS JOIN LATERAL unnest(array_append(litgo.list(o.tags_expertise), o.primary_area)) AS s (label)) d
-        JOIN wanted w ON litgo.area_key(d.label) = ANY(w.keys)
+        JOIN wanted w ON litgo.area_keys(NULL, d.label) && w.keys
     ) k USING (label)
 ),
 offered AS (

@@ -6,6 +6,7 @@ Grosso), and Acre with the west of Amazonas. Which offset is in force is the zon
 
 import csv
 import re
+import unicodedata
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -49,6 +50,7 @@ STATES = {
     "TO": BRASILIA._replace(zone=ZoneInfo("America/Araguaina")),
     **dict.fromkeys(("DF", "ES", "GO", "MG", "PR", "RJ", "RS", "SC", "SP"), BRASILIA),
 }
+_OAB = re.compile(r"o\.?a\.?b\.?", re.IGNORECASE)
 _STATE = re.compile(r"(?<![A-Za-z])([A-Za-z]{2})(?![A-Za-z])")
 
 
@@ -90,7 +92,8 @@ def of_place(lat: float, lng: float) -> Zone:
 
 def of_state(text: str | None) -> Zone | None:
     """The zone of the state an OAB number names, like «OAB/AC 1.234» or «1234-MT»; None where it names none."""
-    named = [found for found in _STATE.findall(text or "") if found.upper() in STATES]
+    said = _OAB.sub(" ", unicodedata.normalize("NFKC", text or ""))
+    named = [found for found in _STATE.findall(said) if found.upper() in STATES]
     return STATES[named[0].upper()] if named else None
 
 

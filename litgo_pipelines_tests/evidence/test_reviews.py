@@ -117,6 +117,22 @@ def test_a_burst_of_reviews_is_flagged(market: Marketplace) -> None:
         (None, None),
         ("quatorze", 14),
         ("um ano", 1),
+        ("18 meses", 1.5),
+        ("seis meses", 0.5),
+        ("2 anos e 6 meses", 2.5),
+        ("um ano e meio", 1.5),
+        ("dez (10) anos", 10),
+        ("10 a 15 anos", 10),
+        ("uma década", 10),
+        ("vinte-e-cinco anos", 25),
+        ("desde 2009 (15 anos)", 15),
+        ("30 e poucos anos", 30),
+        ("há 12 anos", 12),
+        ("１２ anos", 12),
+        ("muitos anos", None),
+        ("-5 anos", None),
+        ({"valor": 12}, None),
+        (True, None),
     ],
 )
 def test_years_are_read_as_people_write_them(market: Marketplace, stated: Any, years: float | None) -> None:
@@ -127,7 +143,9 @@ def test_years_are_read_as_people_write_them(market: Marketplace, stated: Any, y
         assert cursor.fetchone() == (years,)
 
 
-@pytest.mark.parametrize(("stated", "publications"), [("1.200", 1200), ("cinco", 5), ("3 artigos", 3), ("várias", 0)])
+@pytest.mark.parametrize(
+    ("stated", "publications"), [("1.200", 1200), ("cinco", 5), ("3 artigos", 3), ("várias", 0), ("2 mil", 2000)]
+)
 def test_publications_too(market: Marketplace, stated: str, publications: float) -> None:
     lawyer = market.lawyer(curriculo_json={"num_publicacoes": stated})
     refresh(market.connection, AS_OF)

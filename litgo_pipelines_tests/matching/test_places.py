@@ -157,6 +157,65 @@ def test_an_area_is_understood_whichever_side_says_it(database_url: str, said: s
     assert ask(database_url, "SELECT DISTINCT candidates FROM litgo.matchings") == [(3,)]
 
 
+SAID = {
+    "Trabalhista": "Direito do Trabalho|Trabalhista / Sindical|Labour law|employment|Trab.|CLT|"
+    "Acidente de trabalho|ASSÉDIO MORAL",
+    "Consumidor": "Código de Defesa do Consumidor|CDC|consumer rights|CONSUMIDOR!!|Plano de saúde|consumidor.",
+    "Família": "Dir. de Família|Vara de Família|Família (divórcio)|Família/Sucessões|Família & Sucessões|"
+    "Family law|Divórcio|Pensão alimentícia|Fam.|DireitoDeFamilia|direito_de_familia|Ｆａｍíｌｉａ|"
+    "famílıa|#familia 👨\u200d👩\u200d👧|Especialista em Direito de Família",
+    "Civil": "Cível|Civil - Contratos|Direito Civil e Empresarial|Civil law|Danos morais|Responsabilidade Civil",
+    "Previdenciário": "Previdenciário (INSS)|Social security|aposentadoria|BPC/LOAS|Auxílio-doença|Prev.",
+    "Criminal": "Penal|Criminal law|Violência doméstica|Execução penal|Advogado(a) criminalista",
+    "Tributário": "Direito Tributário e Fiscal|Tax|TRIBUTÁRIA|Execução fiscal",
+    "Empresarial": "Empresarial/Societário|Business law|Corporate|Recuperação judicial",
+    "Imobiliário": "Direito Imobiliário e Urbanístico|Real estate|Usucapião|locação|Condomínio",
+    "Digital": "Digital law|Golpe do Pix|Golpe on-line|Proteção de dados|Cyber",
+}
+NO_CHOICE = (
+    "Não sei|ñ sei|n sei|naosei|NS/NR|Sei lá|não faço ideia|Não tenho ideia|não lembro|"
+    "Prefiro não dizer|Não encontrei a minha área|Outro(s)|Outros (especificar)|Outra coisa|"
+    "Outro tipo de problema|Demais áreas|Todas|Qualquer uma|Indiferente|Sem preferência|A classificar|"
+    "A definir|Em dúvida|Nenhuma das anteriores|Área não listada|-- Selecione --|Please select|Select…|"
+    "Others|I don't know|not sure|None of the above|N/A|n.d.|[object Object]|undefined|null|—|???|…|0|"
+    "123|🤷| \u200b |Geral|Diversos|Vários"
+)
+A_CHOICE = (
+    "Outros - Família|Família|Direito Geral do Trabalho|Não pagamento|Sem-teto|Todas as guardas|"
+    "Dúvidas trabalhistas|Nacionalidade"
+)
+
+
+def test_an_area_is_the_one_that_is_meant(database_url: str) -> None:
+    words = [(word, area) for area, said in SAID.items() for word in said.split("|")]
+    found = ask(
+        database_url,
+        "SELECT word, litgo.area_name(word), litgo.area_label(word) "
+        "FROM unnest(%s::text[]) WITH ORDINALITY AS w (word, place) ORDER BY place",
+        ([word for word, _ in words],),
+    )
+    assert found == [(word, area, area) for word, area in words]
+    unknown = ["Marítimo", "Direito Ambiental", "Bancário", "Saúde e bem-estar"]
+    assert [ask(database_url, "SELECT litgo.area_name(%s)", (word,))[0][0] for word in unknown] == unknown
+
+
+def test_what_is_no_choice_and_what_is_one(database_url: str) -> None:
+    chosen = "SELECT word FROM unnest(string_to_array(%s, '|')) AS word WHERE litgo.chosen(word) IS {} NULL"
+    assert ask(database_url, chosen.format("NOT"), (NO_CHOICE,)) == []
+    assert ask(database_url, chosen.format(""), (A_CHOICE,)) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "tag"), [("Divórcio", "Família e Sucessões"), ("Family law", "Civil, Família"), ("CDC", "Consumer")]
+)
+def test_words_of_both_sides_meet(database_url: str, case: str, tag: str) -> None:
+    fill(database_url, lawyers=3, cases=1)
+    ask(database_url, "UPDATE cases SET area = %s", (case,))
+    ask(database_url, "UPDATE lawyers SET primary_area = NULL, tags_expertise = ARRAY[%s]", (tag,))
+    (result,) = match(database_url)
+    assert (result.matched, result.offers) == (1, 3)
+
+
 def test_words_for_areas_are_data(database_url: str) -> None:
     fill(database_url, lawyers=3, cases=1)
     ask(database_url, "UPDATE lawyers SET tags_expertise = '{Direito Penal}', primary_area = NULL")

@@ -10,14 +10,43 @@ from litgo_pipelines.matching import explain, waits
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match
 
-NUMBERS = ["OAB/SP 123.456", "123456/SP", "SP123456", "sp 0123456", "123456-SP", "OAB SP nº 123456"]
-OTHERS = ["123456/RJ", "123457/SP", "123456", "", "a inscrever", None]
+NUMBERS = [
+    "OAB/SP 123.456",
+    "123456/SP",
+    "SP123456",
+    "sp 0123456",
+    "123456-SP",
+    "OAB SP nº 123456",
+    "OABSP123456",
+    "oab/sp. nº 123.456-A",
+    "O.A.B./S.P. 123 456",
+    "ＯＡＢ／ＳＰ １２３４５６",
+    "SP\u200b123456",
+    "OAB/São Paulo 123456",
+    "OAB - Seccional de SÃO PAULO nº 123456",
+    "OAB/SP 123.456 desde 2010",
+    "OAB/SP nº 123.456 / OAB/RJ nº 98.765",
+    "OAB/SP 123456 (suplementar: RJ 555)",
+    "123.456 – OAB/SP",
+]
+OTHERS = [
+    "123456/RJ",
+    "123457/SP",
+    "123456",
+    "OAB/Pará 123456",
+    "OAB Mato Grosso do Sul 9",
+    "",
+    "a inscrever",
+    "SP",
+    "0",
+    None,
+]
 
 
 def test_a_registration_number_is_compared_as_it_is_meant(database_url: str) -> None:
     keys = [ask(database_url, "SELECT litgo.oab_key(%s)", (number,))[0][0] for number in (*NUMBERS, *OTHERS)]
     assert set(keys[: len(NUMBERS)]) == {"123456SP"}
-    assert keys[len(NUMBERS) :] == ["123456RJ", "123457SP", "123456", None, None, None]
+    assert keys[len(NUMBERS) :] == ["123456RJ", "123457SP", "123456", "123456PA", "9MS", *[None] * 5]
 
 
 def test_nobody_is_offered_his_own_case(database_url: str) -> None:
