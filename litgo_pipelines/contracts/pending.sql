@@ -3,8 +3,10 @@
 WITH turn AS (
     SELECT c.id
     FROM contracts c LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id
-    WHERE c.status = 'pending-signature' AND c.doc_url IS NULL AND (c.created_at <= %(as_of)s OR litgo.instant(c.created_at) IS NULL)
-      AND (r.contract_id IS NULL OR r.status = 'refused'
+    WHERE c.status = 'pending-signature' AND nullif(btrim(c.doc_url), '') IS NULL AND (c.created_at > %(as_of)s AND c.created_at <= %(as_of)s::timestamptz + interval '1 day') IS NOT TRUE
+      AND (r.contract_id IS NULL
+           OR r.status IN ('canceled', 'signed')  -- it had ended, and waits for signatures again
+           OR r.status = 'refused'
            AND (r.next_check_at <= %(as_of)s OR r.next_check_at > %(as_of)s + interval '25 hours'))
     UNION ALL
     SELECT contract_id FROM litgo.contract_requests
@@ -12,7 +14,8 @@ WITH turn AS (
 )
 SELECT c.id::text AS contract_id, c.client_id::text, c.lawyer_id::text, c.status, c.fee_model, c.created_at,
        p.full_name AS client_name, p.email AS client_email, l.name AS lawyer_name, lp.email AS lawyer_email,
-       l.oab_number AS oab, k.title, k.area, o.status AS offer_status, r.status AS request_status
+       l.oab_number AS oab, k.title, k.area, o.status AS offer_status, r.status AS request_status,
+       EXISTS (SELECT FROM litgo.contract_documents d WHERE d.contract_id = c.id) AS has_document
 FROM turn
 JOIN contracts c ON c.id = turn.id
 LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id

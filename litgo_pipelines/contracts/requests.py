@@ -31,6 +31,7 @@ LASTS_LONGER = 3  # days beyond the due date, then DocuSign ends an envelope by 
 REASONS = {
     "no_offer": "sem oferta aceita por este(a) advogado(a) para o caso",
     "created_unknown": "data de criação inválida",
+    "reopened": "tinha terminado e voltou a esperar assinatura: o documento de antes não vale",
     "own_case": "cliente e advogado(a) são a mesma pessoa",
     "too_old": f"criado há mais de {OLDEST.days} dias",
     "fee_model_unknown": "modelo de honorários desconhecido",
@@ -62,6 +63,7 @@ class Pending:
     area: str | None
     offer_status: str | None
     request_status: str | None
+    has_document: bool
 
 
 @dataclass
@@ -311,9 +313,11 @@ def terms(each: Pending, at: datetime) -> Terms:
 
 
 def _refusal(each: Pending, as_of: datetime) -> str | None:
+    if each.request_status in ("canceled", "signed") or (each.has_document and each.request_status != "sending"):
+        return "reopened"
     if each.offer_status not in ("interested", "closed"):
         return "no_offer"
-    if each.created_at is None:
+    if each.created_at is None or each.created_at > as_of + timedelta(days=1):
         return "created_unknown"
     if each.client_id == each.lawyer_id:
         return "own_case"

@@ -255,7 +255,7 @@ def _exported(name: str, fitted: FittedTable, columns: list[str]) -> str:
     def shown(column: str) -> str:
         form = fitted.chosen["doc_url" if column == "documented" else column]
         if column == "documented":
-            return "false" if form.absent else f"{form.expression()} IS NOT NULL"
+            return "false" if form.absent else f"nullif(btrim({form.expression()}), '') IS NOT NULL"
         return form.expression()
 
     selected = ", ".join(f"{shown(column)} AS {column}" for column in columns)

@@ -2,9 +2,11 @@
 -- that were mended go on.
 WITH bad AS (
     SELECT c.id, CASE WHEN c.client_id IS NULL THEN 'client_id vazio: corrija a linha'
+                      WHEN c.created_at > %(as_of)s THEN 'created_at está no futuro: corrija a linha'
                       ELSE 'created_at não é um instante utilizável: corrija a linha' END AS reason
     FROM cases c
-    WHERE c.status = 'pending_assignment' AND (litgo.instant(c.created_at) IS NULL OR c.client_id IS NULL)
+    WHERE c.status = 'pending_assignment' AND (litgo.instant(c.created_at) IS NULL OR c.client_id IS NULL
+                                               OR c.created_at > %(as_of)s::timestamptz + interval '1 day')
 ),
 mended AS (
     DELETE FROM litgo.matching_failures f

@@ -176,6 +176,7 @@ def parked_cases(
         if gone := waits.gone(cursor, as_of):
             return dg.MaterializeResult(metadata={"stopped": "; ".join(map(str, gone))})
         aside = waits.put_aside(cursor, as_of)
+        strange = waits.tell_strange(cursor, as_of)
         ended = waits.park(cursor, read_plan(cursor, settings()), as_of)
         told = waits.tell(cursor, as_of)
         returned = availability.record(cursor, as_of)
@@ -197,6 +198,7 @@ def parked_cases(
             "people told": told,
             "rounds that ended": ended,
             "cases put aside until their row is mended": aside,
+            "states that nobody knows, told": strange,
             "lawyers who can be offered cases again": returned,
             **{f"cases: {waits.REASONS[reason]}": count for reason, count in counts.items()},
             "casos parados": table_metadata(waits.COLUMNS, map(waits.cells, parked[:200])),

@@ -46,7 +46,7 @@ def match_pending(
             with connection, connection.cursor() as cursor:
                 if counts.gone(cursor):
                     return
-                left = open_batch(cursor)
+                left = open_batch(cursor, as_of)
                 instant = left.as_of if left else next_instant(cursor, as_of)
                 if left is None:
                     availability.record_accounts(cursor)

@@ -15,6 +15,7 @@ from litgo_pipelines.matching.plan import Arms, Batch, Plan
 from litgo_pipelines.matching.statements import PACKAGE, statement
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # an earlier instant is none: `waits.put_aside`
+AHEAD = timedelta(hours=1)  # a batch further in the future is of a clock that was wrong
 EMBEDDED_WITHIN = timedelta(minutes=2)  # a new case waits for its vector for so long
 
 
@@ -47,8 +48,13 @@ def waiting_cases(cursor: Cursor, plan: Plan, as_of: datetime, since: datetime |
     return [WaitingCase(*row) for row in cursor.fetchall()]
 
 
-def open_batch(cursor: Cursor) -> Batch | None:
-    """The batch that a killed run left unfinished."""
+def open_batch(cursor: Cursor, as_of: datetime) -> Batch | None:
+    """The batch that a killed run left unfinished. One of the future was written while a clock was wrong: it is closed,
+    and its cases are matched in another."""
+    cursor.execute(
+        "UPDATE litgo.matching_batches SET finished_at = as_of WHERE finished_at IS NULL AND as_of > %s",
+        (as_of + AHEAD,),
+    )
     cursor.execute(
         "SELECT batch_id, as_of, case_ids::text[], rounds, parameters, model_version, experiment, phase, "
         "treatment_version, holdout_version, similarity_watermark, similarity_space "
@@ -63,7 +69,10 @@ def open_batch(cursor: Cursor) -> Batch | None:
 
 def next_instant(cursor: Cursor, as_of: datetime) -> datetime:
     """The instant of a new batch. Offers of a batch are microseconds after it: two batches must be further apart."""
-    cursor.execute("SELECT GREATEST(%s, max(as_of) + interval '1 second') FROM litgo.matching_batches", (as_of,))
+    cursor.execute(
+        "SELECT GREATEST(%s, max(as_of) + interval '1 second') FROM litgo.matching_batches WHERE as_of <= %s",
+        (as_of, as_of + AHEAD),
+    )
     (instant,) = cursor.fetchone()
     return instant
 

@@ -1,5 +1,6 @@
 -- Marks cases that repeat an earlier one of the same client, in the same words, within minutes; lets go those whose
--- original was cancelled. Nothing is deleted: the marketplace's rows stay as they are.
+-- original was cancelled or is gone, and those that say something else by now. Nothing is deleted: the marketplace's rows
+-- stay as they are.
 WITH fresh AS (
     SELECT c.id, c.client_id, c.created_at, litgo.said(c.title, c.description) AS words
     FROM cases c
@@ -11,7 +12,11 @@ WITH fresh AS (
       AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = c.id)
 ),
 released AS (
-    DELETE FROM litgo.case_duplicates d USING cases o WHERE o.id = d.of_case_id AND o.status = 'cancelled'
+    DELETE FROM litgo.case_duplicates d
+    WHERE NOT EXISTS (
+        SELECT FROM cases o JOIN cases c ON c.id = d.case_id
+        WHERE o.id = d.of_case_id AND o.status IS DISTINCT FROM 'cancelled' AND o.client_id = c.client_id
+          AND litgo.said(o.title, o.description) = litgo.said(c.title, c.description))
 )
 INSERT INTO litgo.case_duplicates (case_id, of_case_id, seen_at)
 SELECT DISTINCT ON (f.id) f.id, o.id, %(as_of)s

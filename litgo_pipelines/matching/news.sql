@@ -1,5 +1,6 @@
 -- What waits for a person who was not told yet: entries of the review queue, cases with an interested lawyer and no
--- contract, assigned cases without either, and messages that nobody got.
+-- contract, assigned cases without either, cases that repeat one that is closed, and messages that nobody got. A contract
+-- that came to nothing since makes what was told before it old.
 SELECT 'case_review' AS kind, c.id::text AS subject, %(reviewers)s::uuid AS recipient_id, t.as_of AS since,
        jsonb_build_object('case_id', c.id) AS payload
 FROM litgo.triage t JOIN cases c ON c.id = t.case_id
@@ -8,21 +9,29 @@ WHERE t.status = 'review' AND c.status = 'pending_assignment' AND t.as_of <= %(a
   AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL OR t.reason = 'danger_unsure')
   AND coalesce(o.told_at < t.as_of, true)
 UNION ALL
-SELECT 'lawyers_interested', c.id::text, c.client_id, c.created_at, jsonb_build_object('case_id', c.id)
+SELECT 'lawyers_interested', c.id::text, c.client_id, coalesce({after_contract}, c.created_at), jsonb_build_object('case_id', c.id)
 FROM cases c
 WHERE c.status = 'pending_assignment' AND c.created_at <= %(as_of)s
-  AND EXISTS (SELECT FROM offers f WHERE f.case_id = c.id AND f.status = 'interested')
+  AND EXISTS (SELECT FROM offers f WHERE f.case_id = c.id AND f.status = 'interested' AND ({open_offer}))
   AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
-  AND NOT EXISTS (SELECT FROM litgo.told o WHERE o.kind = 'lawyers_interested' AND o.subject = c.id::text)
+  AND NOT EXISTS (SELECT FROM litgo.told o WHERE o.kind = 'lawyers_interested' AND o.subject = c.id::text
+                  AND o.told_at >= coalesce({after_contract}, o.told_at))
 UNION ALL
-SELECT 'case_without_contract', c.id::text, %(team)s::uuid, c.created_at, jsonb_build_object('case_id', c.id)
+SELECT 'case_without_contract', c.id::text, %(team)s::uuid, coalesce({after_contract}, litgo.joined(c.created_at)), jsonb_build_object('case_id', c.id)
 FROM cases c
-WHERE c.status IN ('assigned', 'in_progress') AND c.created_at <= %(as_of)s
+WHERE c.status IN ('assigned', 'in_progress')
+  AND (c.created_at > %(as_of)s AND c.created_at <= %(as_of)s::timestamptz + interval '1 day') IS NOT TRUE
   AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
   AND NOT EXISTS (  -- who was chosen a moment ago has no contract yet
       SELECT FROM offers f WHERE f.case_id = c.id AND f.status = 'interested'
           AND coalesce(litgo.instant(f.responded_at), f.sent_at) > %(as_of)s::timestamptz - interval '3 days')
-  AND NOT EXISTS (SELECT FROM litgo.told o WHERE o.kind = 'case_without_contract' AND o.subject = c.id::text)
+  AND NOT EXISTS (SELECT FROM litgo.told o WHERE o.kind = 'case_without_contract' AND o.subject = c.id::text
+                  AND o.told_at >= coalesce({after_contract}, o.told_at))
+UNION ALL
+SELECT 'case_repeats', c.id::text, %(team)s::uuid, d.seen_at, jsonb_build_object('case_id', c.id, 'of_case_id', d.of_case_id)
+FROM litgo.case_duplicates d JOIN cases c ON c.id = d.case_id AND c.status = 'pending_assignment'
+JOIN cases k ON k.id = d.of_case_id AND k.status = 'closed'
+WHERE NOT EXISTS (SELECT FROM litgo.told o WHERE o.kind = 'case_repeats' AND o.subject = c.id::text)
 UNION ALL
 SELECT 'message_dead', m.message_id::text, %(team)s::uuid, m.settled_at,
        jsonb_build_object('message_id', m.message_id, 'about', m.kind)

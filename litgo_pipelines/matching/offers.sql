@@ -67,6 +67,9 @@ told AS (
     SELECT 'offer', lawyer_id, 'offer:' || case_id || ':' || lawyer_id,
            jsonb_build_object('offer_id', id, 'case_id', case_id, 'expires_at', $4 + $14), $4
     FROM offered
+    -- an offer that the marketplace has deleted since, made once more
+    ON CONFLICT (dedup_key) DO UPDATE SET payload = excluded.payload, created_at = excluded.created_at, status = 'pending',
+        delivery_id = NULL, settled_at = NULL, retried_at = NULL, reason = NULL
 ),
 exposed AS (
     INSERT INTO litgo.exposures (case_id, round, client_id, ranker, model_version, experiment, arm, exposed_at,

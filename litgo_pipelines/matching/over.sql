@@ -4,8 +4,8 @@ SELECT c.id AS case_id, c.client_id, 1 + GREATEST(m.round, 1) AS round
 FROM cases c
 CROSS JOIN LATERAL (SELECT coalesce(max(round), 0) AS round FROM litgo.matchings WHERE case_id = c.id) m
 CROSS JOIN LATERAL (
-    SELECT count(*) AS offers, count(*) FILTER (WHERE status IN ('pending', 'interested')) AS open
-    FROM offers WHERE case_id = c.id
+    SELECT count(*) AS offers, count(*) FILTER (WHERE {open_offer}) AS open
+    FROM offers f WHERE f.case_id = c.id
 ) o
 WHERE c.status = 'pending_assignment' AND litgo.chosen(c.area) IS NOT NULL AND c.created_at <= %(as_of)s
   AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = c.id)

@@ -11,7 +11,8 @@ parked AS (
 ),
 told AS (
     INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)
-    SELECT 'case_waits', who.id, 'case_waits:' || p.case_id || ':round ' || p.round || ':' || who.id,
+    SELECT 'case_waits', who.id,
+           'case_waits:' || p.case_id || ':round ' || p.round || ':' || extract(epoch FROM %(as_of)s::timestamptz) || ':' || who.id,
            jsonb_build_object('case_id', p.case_id, 'reason', 'rounds_over', 'since', %(as_of)s::timestamptz), %(as_of)s
     FROM parked p JOIN over USING (case_id)
     CROSS JOIN LATERAL (VALUES (over.client_id), (%(team)s::uuid)) AS who (id)

@@ -20,8 +20,8 @@ again AS (
     FROM waiting w
     CROSS JOIN LATERAL (SELECT coalesce(max(round), 0) AS round FROM litgo.matchings WHERE case_id = w.id) m
     CROSS JOIN LATERAL (
-        SELECT count(*) AS offers, count(*) FILTER (WHERE status IN ('pending', 'interested')) AS open
-        FROM offers WHERE case_id = w.id
+        SELECT count(*) AS offers, count(*) FILTER (WHERE {open_offer}) AS open
+        FROM offers f WHERE f.case_id = w.id
     ) o
     WHERE w.created_at > %(as_of)s::timestamptz - %(round_days)s * interval '24 hours'
       AND (o.offers > 0 OR m.round > 0) AND o.open = 0 AND m.round < %(rounds)s

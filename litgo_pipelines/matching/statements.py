@@ -14,6 +14,16 @@ _SHARED = {
         f"    FROM region r JOIN lawyers l ON litgo.placed(l.geo_latlon) IS NULL AND {NUMBERS} <@ r.box\n"
         "    WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && r.keys\n"
     ),
+    # Somebody may still answer, or the client choose: not who has left since.
+    "{open_offer}": (
+        "f.status = 'pending' OR f.status = 'interested' "
+        "AND EXISTS (SELECT FROM lawyers l WHERE l.id = f.lawyer_id AND coalesce(l.active, true))"
+    ),
+    # The newest contract of a case that came to nothing.
+    "{after_contract}": (
+        "(SELECT max(litgo.instant(k.created_at)) FROM contracts k "
+        "WHERE k.case_id = c.id AND k.status = 'canceled' AND k.created_at <= %(as_of)s)"
+    ),
     "{digest}": "litgo.case_digest(c.area, c.subarea, c.complexity, c.description, c.coords::text)",
 }
 

@@ -59,7 +59,15 @@ def over(cursor: Cursor, plan: Plan, as_of: datetime) -> int:
 
 
 def park(cursor: Cursor, plan: Plan, as_of: datetime) -> int:
-    """Tell of the cases at the end of their rounds, and let them wait for a change."""
+    """Tell of the cases at the end of their rounds, and let them wait for a change.
+
+    One that had a contract since, which came to nothing, has its people told anew.
+    """
+    cursor.execute(
+        "DELETE FROM litgo.case_waits v USING contracts k WHERE v.reason = 'rounds_over' AND k.case_id = v.case_id "
+        "AND k.status = 'canceled' AND k.created_at > v.since AND k.created_at <= %s",
+        (as_of,),
+    )
     cursor.execute(statement("park.sql"), {**_limits(plan, as_of), "team": TEAM})
     return int(cursor.fetchone()[0])
 
@@ -111,6 +119,12 @@ def untold(cursor: Cursor, as_of: datetime) -> int:
         _people(as_of),
     )
     return int(cursor.fetchone()[0])
+
+
+def tell_strange(cursor: Cursor, as_of: datetime) -> int:
+    """States of cases and contracts that nobody knows: the team hears of each once. How many are new."""
+    cursor.execute(statement("strange.sql"), {"as_of": as_of, "marketplace": TEAMS[Owner.MARKETPLACE]})
+    return cursor.rowcount
 
 
 def tell(cursor: Cursor, as_of: datetime) -> int:

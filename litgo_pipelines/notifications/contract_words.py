@@ -26,6 +26,9 @@ PAPER = {
 # Why nothing was sent: what is to be corrected, for all three.
 REFUSED = {
     "no_offer": "não há oferta aceita por este(a) advogado(a) para o caso",
+    "created_unknown": "a data de criação não é válida",
+    "reopened": "já tinha terminado e voltou a esperar assinatura: cancele-o e peça um novo",
+    "own_case": "cliente e advogado(a) são a mesma pessoa",
     "too_old": "foi criado há mais de 30 dias: se ainda fizer sentido, peça um novo",
     "fee_model_unknown": "o modelo de honorários não é conhecido: escolha êxito, valor fixo, por hora ou pro bono",
     "fee_value_invalid": "o valor dos honorários não é um número que faça sentido: escreva, por exemplo, 5000 ou 20",

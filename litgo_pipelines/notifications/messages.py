@@ -46,6 +46,8 @@ TITLES = {
     "case_failed": ("Caso que não pôde ser oferecido", "casos que não puderam ser oferecidos"),
     "case_review": ("Caso para revisar", "casos para revisar"),
     "case_without_contract": ("Caso sem contrato", "casos sem contrato"),
+    "case_repeats": ("Caso repetido de um encerrado", "casos repetidos de encerrados"),
+    "state_unknown": ("Situação desconhecida no marketplace", "situações desconhecidas no marketplace"),
     "lawyers_interested": ("Há interesse no seu caso", "casos seus com interesse"),
     "address_bad": ("Endereço de e-mail que não serve", "endereços de e-mail que não servem"),
     "message_dead": ("Mensagem não entregue", "mensagens não entregues"),
@@ -126,6 +128,18 @@ def sentence(item: Item, *, team: bool = False, zone: Zone = BRASILIA) -> str:
             return (
                 f"O caso {payload['case_id']} está atribuído, mas não tem contrato em aberto nem advogado(a) com "
                 "interesse. Verifique com o cliente o que deve acontecer."
+            )
+        case "case_repeats":
+            return (
+                f"O caso {payload['case_id']} repete o caso {payload['of_case_id']}, que já foi encerrado. Encerre-o "
+                "também no marketplace; se for outro assunto, peça ao cliente que edite o texto, e ele é oferecido."
+            )
+        case "state_unknown":
+            named = f"«{payload['state']}»" if payload["state"] else "vazia ou ilegível"
+            return (
+                f"Na tabela {payload['table']} a situação (status) {named} não é nenhuma das conhecidas: "
+                f"{_thousands(payload['rows'])} {'linha' if payload['rows'] == 1 else 'linhas'}. Ninguém trata dessas "
+                "linhas: corrija-as no marketplace, ou ensine a situação ao mapeamento (docs/your-database.md)."
             )
         case "lawyers_interested":
             return "Há advogado(a) com interesse no seu caso. Escolha com quem você quer seguir."

@@ -33,6 +33,8 @@ Kind = Literal[
     "case_failed",  # to the team: case_id, since
     "case_review",  # to the team: case_id
     "case_without_contract",  # to the team: case_id
+    "case_repeats",  # to the team: case_id, of_case_id
+    "state_unknown",  # to the marketplace's team: table, rows, state
     "lawyers_interested",  # to the client: case_id
     "address_bad",  # to the team: person_id, why
     "message_dead",  # to the team: message_id, about (its kind)

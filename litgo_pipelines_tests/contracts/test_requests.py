@@ -18,6 +18,7 @@ from litgo_pipelines.contracts.requests import (
 )
 from litgo_pipelines.contracts.signatures import look_at_envelopes
 from litgo_pipelines.database import Connection, open_connection
+from litgo_pipelines.observability import unattended
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.external_service import ServiceFailure
 from litgo_pipelines.simulation import faults
@@ -434,3 +435,27 @@ def test_a_contract_that_somebody_holds_waits_and_the_others_go_on(
         assert (result.outcomes, result.failures) == ({"docusign": 1, "elsewhere": 1}, {})
         assert rows(database_url, "SELECT contract_id::text FROM litgo.contract_requests") == [(free,)]
     assert request_signatures(connection, docusign, NOW, limit=10, signing_days=7).outcomes == {"docusign": 1}
+
+
+@pytest.mark.parametrize("ended", ["canceled", "active"])
+def test_a_contract_that_had_ended_and_waits_again_is_told_and_not_signed_anew(
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, ended: str
+) -> None:
+    contract = add_contract(database_url)
+    request_signatures(connection, docusign, NOW, limit=9, signing_days=7)
+    if ended == "active":
+        fake.set(fake.only(), "completed", client=NOW, lawyer=NOW)
+    else:
+        rows(database_url, "UPDATE contracts SET status = 'canceled'")
+    look_at_envelopes(connection, docusign, NOW + timedelta(minutes=5), limit=9)
+    rows(database_url, "UPDATE contracts SET status = 'pending-signature'")
+    for hours in (1, 3, 30):
+        request_signatures(connection, docusign, NOW + timedelta(hours=hours), limit=9, signing_days=7)
+    assert request_row(database_url, contract)[0] == "refused"
+    assert request_row(database_url, contract)[2:] == ("reopened", "pending-signature")
+    assert "contract_refused 3" in messages(database_url)
+    assert len(fake.envelopes) == 1
+    with connection, connection.cursor() as cursor:
+        assert [
+            each.kind for each in unattended.find(cursor, NOW + timedelta(hours=31)) if each.kind == "contract"
+        ] == []

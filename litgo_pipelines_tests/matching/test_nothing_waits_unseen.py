@@ -301,3 +301,161 @@ def test_the_list_names_the_case_its_reason_and_who_knows(database_url: str) -> 
     assert len(shown) == 4
     assert shown[2].startswith(f"| {urgent[0]} | 4 h | Civil | nenhum(a) advogado(a) disponível | {at_the_desk(AS_OF)}")
     assert shown[2].endswith("| equipe |")
+
+
+LOOSE = (
+    "ALTER TABLE public.{table} DROP CONSTRAINT IF EXISTS {table}_status_check, ALTER status DROP NOT NULL, "
+    "ALTER created_at DROP NOT NULL"
+)
+A_CONTRACT = (
+    "INSERT INTO contracts (case_id, lawyer_id, client_id, created_at, {columns}) "
+    "SELECT c.id, l.id, c.client_id, '{at}', {values} FROM cases c, lawyers l LIMIT 1; "
+    "UPDATE cases SET status = 'assigned'"
+)
+
+
+def everything_told(url: str, at: datetime) -> tuple[list[str], list[str], list[str]]:
+    """(kinds that were unseen before, after, messages) of a run of what tells people."""
+    with closing(open_connection(url)) as connection:
+        with connection, connection.cursor() as cursor:
+            before = [each.kind for each in unattended.find(cursor, at)]
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql("litgo_pipelines.matching", "expiry.sql"), {"as_of": at, "ids": None})
+            waits.put_aside(cursor, at)
+            waits.tell_strange(cursor, at)
+            waits.tell(cursor, at)
+        request_signatures(connection, DocuSign(), at, limit=100, signing_days=7)
+        for _ in match_pending(connection, PLAN, lambda *_: Arms.alone(Ranker()), at, "life"):
+            pass
+        with connection, connection.cursor() as cursor:
+            waits.tell(cursor, at)
+            after = [each.kind for each in unattended.find(cursor, at)]
+            cursor.execute("SELECT DISTINCT kind FROM litgo.outbox WHERE kind <> 'offer' ORDER BY 1")
+            return before, after, [kind for (kind,) in cursor.fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "told"),
+    [
+        ("UPDATE public.cases SET status = NULL", "case", "state_unknown"),
+        ("UPDATE public.cases SET status = 'on hold'", "case", "state_unknown"),
+        ("UPDATE public.cases SET status = 'Pending_Assignment', created_at = NULL", "case", "state_unknown"),
+        ("UPDATE public.cases SET created_at = NULL", "case", "case_failed"),
+        ("UPDATE public.cases SET created_at = 'infinity'", "case", "case_failed"),
+        ("UPDATE public.cases SET created_at = '2062-01-01 00:00Z'", "case", "case_failed"),
+        ("UPDATE public.cases SET created_at = '-infinity', status = 'in_progress'", "case", "case_without_contract"),
+        (A_CONTRACT.format(columns="status", values="'pending_signature'", at=AS_OF), "contract", "state_unknown"),
+        (A_CONTRACT.format(columns="status", values="NULL", at=AS_OF), "contract", "state_unknown"),
+        (A_CONTRACT.format(columns="doc_url", values="' '", at=AS_OF), "contract", "contract_refused"),
+        (A_CONTRACT.format(columns="doc_url", values="NULL", at="2062-01-01 00:00Z"), "contract", "contract_refused"),
+        (
+            "INSERT INTO offers (case_id, lawyer_id, sent_at, expires_at) SELECT c.id, l.id, '2026-06-29 00:00Z', "
+            "'9999-12-31 00:00Z' FROM cases c, lawyers l",
+            "case",
+            "case_waits",
+        ),
+        (
+            "INSERT INTO offers (case_id, lawyer_id, sent_at, expires_at) SELECT c.id, l.id, '2062-01-01 00:00Z', NULL "
+            "FROM cases c, lawyers l; UPDATE public.offers SET created_at = 'infinity'",
+            "case",
+            "case_waits",
+        ),
+    ],
+)
+def test_an_odd_row_is_seen_until_somebody_was_told(database_url: str, change: str, kind: str, told: str) -> None:
+    fill(database_url, lawyers=1, cases=1)
+    with closing(open_connection(database_url)) as connection, connection, connection.cursor() as cursor:
+        for table in ("cases", "contracts"):
+            cursor.execute(LOOSE.format(table=table))
+        cursor.execute("ALTER TABLE public.offers ALTER expires_at DROP NOT NULL")
+        cursor.execute(change)
+    before, after, messages = everything_told(database_url, AS_OF + 30 * HOUR)
+    assert kind in before
+    assert after == []
+    if told != "case_waits":
+        assert told in messages
+
+
+@pytest.mark.parametrize(
+    ("change", "matched", "told"),
+    [
+        ("DELETE FROM public.cases WHERE id = md5('case 1')::uuid", True, []),
+        ("UPDATE cases SET description = 'Agora é outra coisa.' WHERE id = md5('again')::uuid", True, []),
+        ("UPDATE cases SET client_id = md5('client 9')::uuid WHERE id = md5('case 1')::uuid", True, []),
+        ("UPDATE cases SET status = 'closed' WHERE id = md5('case 1')::uuid", False, ["case_repeats"]),
+    ],
+)
+def test_a_case_that_repeats_another_does_not_wait_for_what_is_gone(
+    database_url: str, change: str, matched: bool, told: list[str]
+) -> None:
+    fill(database_url, lawyers=6, cases=1)
+    with closing(open_connection(database_url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE cases SET description = 'Quero me separar.', area = 'Civil'")
+        cursor.execute(
+            "INSERT INTO cases (id, client_id, area, description, created_at) SELECT md5('again')::uuid, client_id, "
+            "area, description, created_at + interval '5 minutes' FROM cases"
+        )
+        waits.mark_duplicates(cursor, PLAN, AS_OF)
+        cursor.execute("SELECT count(*) FROM litgo.case_duplicates")
+        assert cursor.fetchone() == (1,)
+        cursor.execute(change)
+    everything_told(database_url, AS_OF + HOUR)
+    _, after, messages = everything_told(database_url, AS_OF + 2 * HOUR)
+    assert (after, messages) == ([], told)
+    with closing(open_connection(database_url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM offers WHERE case_id = md5('again')::uuid")
+        assert cursor.fetchone() == ((5,) if matched else (0,))
+
+
+@pytest.mark.parametrize("change", ["UPDATE public.lawyers SET status = 'deactivated'", "DELETE FROM public.offers"])
+def test_an_interested_lawyer_who_has_left_is_nobody_to_choose(database_url: str, change: str) -> None:
+    fill(database_url, lawyers=6, cases=1)
+    at = AS_OF + HOUR
+    with closing(open_connection(database_url)) as connection:
+        list(match_pending(connection, PLAN, lambda *_: Arms.alone(Ranker()), AS_OF, "life"))
+        with connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE offers SET status = 'declined', responded_at = %s", (at,))
+            cursor.execute(
+                "UPDATE offers SET status = 'interested' WHERE lawyer_id = "
+                "(SELECT min(lawyer_id::text)::uuid FROM offers) RETURNING lawyer_id"
+            )
+            (lawyer,) = cursor.fetchone() or (None,)
+            assert waits.tell(cursor, at) == 1
+            cursor.execute(f"{change} WHERE {'id' if 'lawyers' in change else 'lawyer_id'} = %s", (lawyer,))
+        (result,) = match_pending(connection, PLAN, lambda *_: Arms.alone(Ranker()), at + HOUR, "life")
+        assert (result.matched, result.failures) == (1, {})
+        assert result.offers == (1 if "lawyers" in change else 2)  # without the row he was never asked
+
+
+def test_who_was_told_before_a_contract_came_to_nothing_is_told_again(database_url: str) -> None:
+    fill(database_url, lawyers=2, cases=1)
+    with closing(open_connection(database_url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO offers (case_id, lawyer_id, status, sent_at, responded_at, expires_at) "
+            "SELECT c.id, l.id, 'interested', %(at)s, %(at)s, %(at)s FROM cases c, lawyers l",
+            {"at": AS_OF - 2 * HOUR},
+        )
+        assert [waits.tell(cursor, AS_OF + n * HOUR) for n in range(3)] == [1, 0, 0]
+        cursor.execute(A_CONTRACT.format(columns="status", values="'canceled'", at=AS_OF + 3 * HOUR))
+        cursor.execute("UPDATE cases SET status = 'pending_assignment'")
+        assert "case" in {each.kind for each in unattended.find(cursor, AS_OF + 6 * HOUR)}
+        assert [waits.tell(cursor, AS_OF + n * HOUR) for n in (6, 7)] == [1, 0]
+        assert "case" not in {each.kind for each in unattended.find(cursor, AS_OF + 9 * HOUR)}
+        cursor.execute("SELECT count(*) FROM litgo.outbox WHERE kind = 'lawyers_interested'")
+        assert cursor.fetchone() == (2,)
+
+
+def test_a_batch_of_a_clock_that_was_wrong_holds_up_nobody(database_url: str) -> None:
+    fill(database_url, lawyers=6, cases=2)
+    with closing(open_connection(database_url)) as connection:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO litgo.matching_batches (as_of, case_ids, rounds, parameters, ranker, run_id) "
+                "SELECT %s, array_agg(id), '{1,1}', '{}', 'hand_weights', 'r' FROM cases",
+                (AS_OF + 9999 * HOUR,),
+            )
+            assert [each.kind for each in unattended.find(cursor, AS_OF)] == ["batch"]
+        (result,) = match_pending(connection, PLAN, lambda *_: Arms.alone(Ranker()), AS_OF, "life")
+        assert (result.matched, result.as_of, result.resumed) == (2, AS_OF, False)
+        with connection, connection.cursor() as cursor:
+            assert unattended.find(cursor, AS_OF + HOUR) == []

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from litgo_pipelines.contracts.requests import REASONS
+from litgo_pipelines.notifications.contract_words import REFUSED
 from litgo_pipelines.notifications.messages import (
     LONGEST_PUSH,
     TITLES,
@@ -42,6 +44,8 @@ EVERY = [
     Item("case_waits", {"case_id": "k1", "reason": "rounds_over", "since": NOON.isoformat()}, {"area": "Civil"}),
     Item("case_review", {"case_id": "k1"}, {}),
     Item("case_without_contract", {"case_id": "k1"}, {}),
+    Item("case_repeats", {"case_id": "k1", "of_case_id": "k2"}, {}),
+    Item("state_unknown", {"table": "cases", "rows": 1200, "state": "on hold"}, {}),
     Item("lawyers_interested", {"case_id": "k1"}, {}),
     Item("address_bad", {"person_id": "p1", "why": "bounces"}, {}),
     Item("message_dead", {"message_id": 7, "about": "offer"}, {}),
@@ -95,6 +99,13 @@ def test_every_kind_has_words_alone_and_together() -> None:
     assert together.push.startswith("Telefones públicos, 24 horas: 190, 192, 180, 188. 2 novas ofertas de casos; ")
     assert len(together.push) == LONGEST_PUSH
     assert together.push.endswith("…")
+
+
+def test_every_reason_a_contract_is_refused_for_has_words() -> None:
+    assert set(REFUSED) == set(REASONS)
+    for reason in REASONS:
+        item = Item("contract_refused", {"contract_id": "c1", "reason": reason}, {})
+        assert sentence(item, team=True) != sentence(item)
 
 
 def test_the_team_is_told_which_contract_and_the_parties_are_not() -> None:
