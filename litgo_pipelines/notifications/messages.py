@@ -115,25 +115,13 @@ def sentence(item: Item, *, team: bool = False, zone: Zone = BRASILIA) -> str:
     payload, facts = item.payload, item.facts
     if item.kind.startswith(("contract_", "docusign_")):
         return contract_words.sentence(item.kind, payload, facts, team=team)
+    if item.kind.startswith("case_"):
+        return _case(item, zone, team=team)
     match item.kind:
         case "offer":
             return _offer(item, zone)
         case "public_numbers":
             return f"Recebemos o seu caso e ele tem prioridade. {help_text()}"
-        case "case_waits":
-            return _waits(payload, facts, zone, team=team)
-        case "case_review":
-            return f"O caso {payload['case_id']} espera a decisão de uma pessoa: `litgo triagem fila` mostra por quê."
-        case "case_without_contract":
-            return (
-                f"O caso {payload['case_id']} está atribuído, mas não tem contrato em aberto nem advogado(a) com "
-                "interesse. Verifique com o cliente o que deve acontecer."
-            )
-        case "case_repeats":
-            return (
-                f"O caso {payload['case_id']} repete o caso {payload['of_case_id']}, que já foi encerrado. Encerre-o "
-                "também no marketplace; se for outro assunto, peça ao cliente que edite o texto, e ele é oferecido."
-            )
         case "state_unknown":
             named = f"«{payload['state']}»" if payload["state"] else "vazia ou ilegível"
             return (
@@ -152,12 +140,6 @@ def sentence(item: Item, *, team: bool = False, zone: Zone = BRASILIA) -> str:
             return (
                 f"A mensagem {payload['message_id']} ({TITLES[payload['about']][0].lower()}) não pôde ser entregue em "
                 "um dia. Fale com a pessoa de outra forma; `litgo dead-letters` mostra o motivo."
-            )
-        case "case_failed":
-            return (
-                f"O caso {payload['case_id']} não pôde ser oferecido: houve um erro em todas as tentativas desde "
-                f"{moment(datetime.fromisoformat(payload['since']), zone)}. Ele é tentado de novo uma vez por dia; "
-                "`litgo casos parados` mostra o motivo."
             )
         case "model_promoted" | "model_rolled_back":
             before = _instead_of(payload.get("previous"))
@@ -179,6 +161,33 @@ def sentence(item: Item, *, team: bool = False, zone: Zone = BRASILIA) -> str:
             return (
                 f"O job {payload['job_name']} falhou depois de {tries}{where}. O erro está no Dagster, na execução "
                 f"{payload['run_id']}. Responsável: {payload['owner'].removeprefix('team:')}."
+            )
+    raise LookupError(f"no words for the kind {item.kind!r}")
+
+
+def _case(item: Item, zone: Zone, *, team: bool) -> str:
+    """A message about a case, to the team or to its client."""
+    payload = item.payload
+    match item.kind:
+        case "case_waits":
+            return _waits(payload, item.facts, zone, team=team)
+        case "case_review":
+            return f"O caso {payload['case_id']} espera a decisão de uma pessoa: `litgo triagem fila` mostra por quê."
+        case "case_without_contract":
+            return (
+                f"O caso {payload['case_id']} está atribuído, mas não tem contrato em aberto nem advogado(a) com "
+                "interesse. Verifique com o cliente o que deve acontecer."
+            )
+        case "case_repeats":
+            return (
+                f"O caso {payload['case_id']} repete o caso {payload['of_case_id']}, que já foi encerrado. Encerre-o "
+                "também no marketplace; se for outro assunto, peça ao cliente que edite o texto, e ele é oferecido."
+            )
+        case "case_failed":
+            return (
+                f"O caso {payload['case_id']} não pôde ser oferecido: houve um erro em todas as tentativas desde "
+                f"{moment(datetime.fromisoformat(payload['since']), zone)}. Ele é tentado de novo uma vez por dia; "
+                "`litgo casos parados` mostra o motivo."
             )
     raise LookupError(f"no words for the kind {item.kind!r}")
 
