@@ -156,6 +156,17 @@ class Asked(dg.Config):
     percentage: float = 3.0
 
 
+def test_the_launchpad_opens_with_what_each_job_accepts(
+    repository: dg.RepositoryDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LITGO_DATABASE_URL", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "postgresql://here/x")
+    jobs = [job for job in repository.get_all_jobs() if not job.name.startswith("__")]
+    assert len(jobs) > 20
+    for job in jobs:
+        dg.validate_run_config(job, job.run_config or {})
+
+
 @pytest.mark.parametrize("left", ["<why>", " <number of the version>\n"])
 def test_an_example_that_was_not_filled_in_is_refused(left: str) -> None:
     with pytest.raises(dg.Failure, match="fill in reason") as caught:
