@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from litgo_pipelines.models.metrics import Interval, paired_difference
 
 BETTER, FRESHER = "better", "fresher"
+_NOISE = 1e-9  # of floating point: what is exactly at a limit is inside
 
 
 class GateOutcome(StrEnum):
@@ -217,7 +218,7 @@ def judge_candidate(
     shown = f"NDCG@{k} {mean:.4f}"
     reasons = _not_better(shown, mean, reference_mean, difference, rules)
     way = BETTER
-    if reasons and freshness and freshness.counts(rules) and difference.low >= -rules.equal_margin * reference_mean:
+    if reasons and freshness and freshness.counts(rules) and difference.low >= -rules.equal_margin * reference_mean - _NOISE:
         way, reasons = FRESHER, []
     reasons += _vetoes(mean, held_against, results, evenness, rules)
     outcome = GateOutcome.REJECTED if reasons else GateOutcome.PASSED
@@ -236,7 +237,7 @@ def judge_candidate(
 def _not_better(shown: str, mean: float, reference: float, difference: Interval, rules: GateRules) -> list[str]:
     """What is missing for "better": the lift, and that it is no chance."""
     reasons = []
-    if mean < (1 + rules.min_lift) * reference:
+    if mean < (1 + rules.min_lift) * reference - _NOISE:
         reasons.append(f"{shown} is below {1 + rules.min_lift:g} × {reference:.4f}")
     if not difference.low > 0:
         reasons.append(f"the gain may be chance: lower bound of the difference {difference.low:+.4f}")
@@ -249,7 +250,7 @@ def _same_queries(candidate: ArrayLike, baseline: ArrayLike) -> tuple[NDArray[np
     if values.shape != reference.shape:
         raise ValueError(f"not the same queries: {values.shape} against {reference.shape}")
     if (np.isfinite(values) != np.isfinite(reference)).any():
-        raise ValueError("candidate and baseline are scored on different queries")
+        raise ValueError("candidate and what it is held against are scored on different queries")
     return values, reference
 
 
@@ -273,16 +274,16 @@ def _vetoes(
         for r in slices
         if r.veto
     ]
-    if evenness and not evenness.candidate <= evenness.baseline + rules.max_gini_increase:
+    if evenness and not evenness.candidate <= evenness.baseline + rules.max_gini_increase + _NOISE:
         reasons.append(f"offers less even on a replay: Gini {evenness.candidate:.3f} against {evenness.baseline:.3f}")
     return reasons
 
 
 def _rivals(values: NDArray[np.float64], rivals: Mapping[str, ArrayLike], rules: GateRules) -> tuple[RivalResult, ...]:
-    """The rules, the best first."""
+    """The rules, the best first; ValueError when one was scored on other queries."""
     found = []
     for name, given in rivals.items():
-        other = np.asarray(given, dtype=np.float64)
+        _, other = _same_queries(values, given)
         difference = paired_difference(values, other, confidence=rules.confidence)
         found.append(RivalResult(name, float(np.nanmean(other)), difference))
     return tuple(sorted(found, key=lambda rival: -rival.mean))

@@ -74,6 +74,35 @@ def test_different_queries_are_an_error() -> None:
         judge_candidate(candidate, baseline, RULES)
 
 
+@pytest.mark.parametrize("level", [0.3, 0.5, 0.7, 0.9])
+def test_what_is_exactly_at_a_limit_is_inside(level: float) -> None:
+    """Whatever floating point makes of it: 5 % better, 1 % of the champion's NDCG worse, a Gini .02 higher."""
+    champion = np.full(200, level)
+    better = judge_candidate(champion * 1.05, champion, RULES, evenness=Evenness(level + 0.02, level))
+    assert better.outcome == GateOutcome.PASSED
+    for equal in (champion * 0.99, champion - 0.01 * level):
+        assert judge_candidate(equal, champion, RULES, freshness=Freshness(30, 10)).way == "fresher"
+    worse = judge_candidate(champion * 0.9899, champion, RULES, freshness=Freshness(30, 10))
+    assert worse.outcome == GateOutcome.REJECTED
+    assert judge_candidate(champion * 1.0499, champion, RULES).outcome == GateOutcome.REJECTED
+
+
+def test_a_candidate_that_is_the_champion_again_is_no_better() -> None:
+    _, champion = results(0.0)
+    same = judge_candidate(champion, champion, RULES, freshness=Freshness(29, 10))
+    assert (same.outcome, same.lift) == (GateOutcome.REJECTED, 0.0)
+    nothing = np.zeros(200)
+    assert judge_candidate(nothing, nothing, RULES).outcome == GateOutcome.REJECTED
+    json.dumps(judge_candidate(champion, nothing, RULES).as_dict(), allow_nan=False)
+
+
+def test_a_rule_that_was_scored_on_other_queries_is_an_error() -> None:
+    candidate, baseline = results(0.2)
+    for other in (baseline[:-1], np.full(200, np.nan), np.where(np.arange(200) < 3, np.nan, baseline)):
+        with pytest.raises(ValueError, match="queries"):
+            judge_candidate(candidate, baseline, RULES, rivals={"nearest": other})
+
+
 def test_a_slice_that_is_clearly_worse_vetoes_and_a_small_one_cannot() -> None:
     candidate, baseline = results(0.3, queries=400, noise=0.02)
     big, small = np.arange(400) < 60, np.arange(400) >= 390
