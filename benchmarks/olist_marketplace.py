@@ -95,7 +95,7 @@ def seconds(instants: pd.Series) -> Ints:
 def read(folder: Path, first_orders: int | None = None) -> Olist:
     """The files of `folder`; with `first_orders` only that many orders, the earliest, and what belongs to them.
 
-    Instants are aware, in UTC. Raises FileNotFoundError when a file is missing.
+    Instants are aware, in UTC. Raises FileNotFoundError when a file is missing, ValueError without an order.
     """
     orders = _csv(folder, "orders").rename(
         columns={
@@ -107,6 +107,8 @@ def read(folder: Path, first_orders: int | None = None) -> Olist:
             "order_estimated_delivery_date": "promised",
         }
     )
+    if orders.empty:
+        raise ValueError(f"{folder}: the files hold no orders")
     instants = ["purchased", "approved", "shipped", "delivered", "promised"]
     for name in instants:
         orders[name] = pd.to_datetime(orders[name])
@@ -199,7 +201,7 @@ def candidates(olist: Olist, progress: bool = True) -> Candidates:
     in_area = Past(_seller_area(sales["seller"], sales["area"], olist), sold_at)
     cases_of = {area: group.to_numpy() for area, group in pd.Series(orders.index).groupby(orders["area"].to_numpy())}
     sellers_of = {area: group.unique() for area, group in sales["seller"].groupby(sales["area"].to_numpy())}
-    blocks = []
+    blocks = [np.empty((0, 2), dtype=np.int64)]
     for area in tqdm(sorted(cases_of.keys() - {-1}), desc="candidates", unit=" categories", disable=not progress):
         case = np.repeat(cases_of[area], len(sellers_of[area]))
         seller = np.tile(np.sort(sellers_of[area]), len(cases_of[area]))

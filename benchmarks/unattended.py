@@ -55,7 +55,8 @@ LEFT_OUT = {
 FOLLOWS = ["experiment_report"]
 # Of what may wait (`observability/unattended.py`), the kinds whose jobs run here.
 WAITING = ("case", "batch", "review")
-ONLY = {"matching": ["case_offers"]}  # the cases come with their area; texts are not read, so S is imputed
+# The cases come with their area; texts are not read, so S is imputed.
+ONLY = {"matching": ["case_offers", "parked_cases"]}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SETTINGS = {  # of a marketplace that is small: the rest is as it comes
     "MIN_REVIEWS_FOR_RETRAIN": "400",
