@@ -1,17 +1,23 @@
 """S in a batch: where it comes from, which space it is of, and that it is frozen with the batch."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from litgo_pipelines.database import open_connection
+from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder
 from litgo_pipelines.embeddings.similarity import SpaceMismatch
+from litgo_pipelines.learning import snapshot
 from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines.models import training_data
+from litgo_pipelines.models.features import KEYS
+from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, killed_match, match, offers
 from litgo_pipelines_tests.worlds.processes import killed
 
@@ -74,6 +80,40 @@ def test_who_did_such_cases_has_a_higher_s_and_who_did_none_the_pools_mean(url: 
     assert min([s for who, s in measured.items() if who in guarda], default=1) >= max(
         [s for who, s in measured.items() if who not in guarda], default=0
     )
+
+
+class Recorder:
+    """A model that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray] = []
+
+    def predict(self, frame: Any) -> np.ndarray:
+        self.seen.append(frame.to_numpy())
+        return np.linspace(-1, 1, len(frame))
+
+
+def plain(rows: np.ndarray) -> list[bytes]:
+    """Each row's bytes, with one kind of NaN."""
+    return [np.where(np.isnan(row), np.nan, row).tobytes() for row in rows.astype(np.float64)]
+
+
+def test_what_is_learned_from_is_what_the_ranker_was_given_s_included_byte_by_byte(url: str, tmp_path: Path) -> None:
+    embed(url)
+    model = Recorder()
+    match(url, Plan(exploration=0.5), ranker=Ranker(model, "7", KEYS))
+    given = Counter(plain(np.concatenate(model.seen)))
+    assert len(given) > 0.8 * given.total()  # nearly each pair is one of its kind
+    with connect(url) as connection, connection.cursor() as cursor:
+        written = snapshot.write_snapshot(cursor, AS_OF + timedelta(days=3), 0.2, tmp_path)
+    parts = [training_data.read_rows(written.path, split) for split in training_data.SPLITS]
+    assert parts[0].names == KEYS
+    learned = np.concatenate([part.features for part in parts])
+    assert len(learned) == len(offers(url)) > 20
+    measured = learned[:, KEYS.index("S")]
+    assert np.isfinite(measured).all()
+    assert len(np.unique(measured)) > 5
+    assert Counter(plain(learned)) <= given
 
 
 @pytest.mark.parametrize(("texts", "space"), [(None, OPENAI), (51, USE), (20, USE)])
