@@ -218,7 +218,8 @@ def judge_candidate(
     shown = f"NDCG@{k} {mean:.4f}"
     reasons = _not_better(shown, mean, reference_mean, difference, rules)
     way = BETTER
-    if reasons and freshness and freshness.counts(rules) and difference.low >= -rules.equal_margin * reference_mean - _NOISE:
+    as_good = difference.low >= -rules.equal_margin * reference_mean - _NOISE
+    if reasons and freshness and freshness.counts(rules) and as_good:
         way, reasons = FRESHER, []
     reasons += _vetoes(mean, held_against, results, evenness, rules)
     outcome = GateOutcome.REJECTED if reasons else GateOutcome.PASSED
