@@ -218,8 +218,7 @@ def judge_candidate(
     shown = f"NDCG@{k} {mean:.4f}"
     reasons = _not_better(shown, mean, reference_mean, difference, rules)
     way = BETTER
-    as_good = difference.low >= -rules.equal_margin * reference_mean - _NOISE
-    if reasons and freshness and freshness.counts(rules) and as_good:
+    if reasons and freshness and freshness.counts(rules) and _as_good(difference, reference_mean, rules):
         way, reasons = FRESHER, []
     reasons += _vetoes(mean, held_against, results, evenness, rules)
     outcome = GateOutcome.REJECTED if reasons else GateOutcome.PASSED
@@ -243,6 +242,10 @@ def _not_better(shown: str, mean: float, reference: float, difference: Interval,
     if not difference.low > 0:
         reasons.append(f"the gain may be chance: lower bound of the difference {difference.low:+.4f}")
     return reasons
+
+
+def _as_good(difference: Interval, reference: float, rules: GateRules) -> bool:
+    return difference.low >= -rules.equal_margin * reference - _NOISE
 
 
 def _same_queries(candidate: ArrayLike, baseline: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
