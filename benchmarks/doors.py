@@ -31,7 +31,7 @@ from litgo_pipelines.matching.serving import Rankers
 from litgo_pipelines.models import registry, scorer
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.resources.mlflow import MLflow
-from litgo_pipelines.settings import settings
+from litgo_pipelines.settings import Settings
 
 LIMIT = 0.02
 PARTS: tuple[tuple[ModuleType, str], ...] = (
@@ -117,9 +117,9 @@ def fetch(url: str, mlflow: MLflow, folder: Path) -> None:
 
 
 def deliver(url: str, port: int, messages: int) -> None:
-    settings.cache_clear()
+    address = f"https://127.0.0.1:{port}"
     started = time.perf_counter()
-    settings()
+    Settings.model_validate({"sendgrid_base_url": address, "onesignal_base_url": address})
     checked = time.perf_counter() - started
     started = time.perf_counter()
     deliveries.deliveries(url, port, messages)
