@@ -9,7 +9,8 @@ SELECT d.delivery_id::text, d.recipient_id::text, d.attempts, d.in_doubt, d.in_d
            'kind', o.kind, 'payload', o.payload,
            'facts', jsonb_build_object(
                'area', nullif(litgo.area_label(k.area), 'outra'), 'subarea', litgo.subarea_label(k.area, k.subarea), 'complexity', k.complexity, 'urgency_h', CASE WHEN k.urgency_h > 0 AND k.urgency_h < 8760 THEN litgo.number(k.urgency_h) END,
-               'fee_model', c.fee_model)
+               -- one that is nested without end could not be read, and the messages beside it neither
+               'fee_model', CASE WHEN length(c.fee_model::text) <= 1000 THEN c.fee_model END)
        ) ORDER BY o.message_id)
 FROM litgo.deliveries d
 JOIN litgo.outbox o ON o.delivery_id = d.delivery_id AND o.status = 'pending'

@@ -353,6 +353,8 @@ def test_a_message_without_words_harms_no_other(world: World) -> None:
         'UPDATE public.contracts SET fee_model = \'{"type": "fixed", "value": 1e400}\'',
         'UPDATE public.contracts SET fee_model = \'{"type": "success", "percent": -1e400}\'',
         "UPDATE public.contracts SET fee_model = '\"x\"'",
+        "UPDATE public.contracts SET fee_model = (repeat('[', 3000) || repeat(']', 3000))::jsonb",
+        "UPDATE public.contracts SET fee_model = (repeat('[', 500) || repeat(']', 500))::jsonb",
         "UPDATE public.lawyers SET geo_latlon = NULL, lat = 1e400, lng = 'NaN'",
         "UPDATE public.lawyers SET geo_latlon = NULL, lat = -1e400, lng = 1e-400",
         "UPDATE public.cases SET coords = NULL, lat = 1e400, lng = 1e400",

@@ -358,6 +358,7 @@ def stages(url: str, model: Model, folder: Path) -> dict[str, Any]:
     with connect(url) as connection, connection.cursor() as cursor:
         at = AS_OF + DAY / 12
         waits.put_aside(cursor, at)
+        waits.tell_strange(cursor, at)
         waits.park(cursor, Plan(), at)
         waits.tell(cursor, at)
         availability.record(cursor, at)
