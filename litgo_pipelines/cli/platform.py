@@ -219,16 +219,16 @@ def demo(
 
     with supervisor.alone(settings().home), _simulation_platform() as environment:
         end = _last_night()
+        load(
+            environment["LITGO_DATABASE_URL"],
+            seed=seed,
+            lawyers=lawyers,
+            cases=cases,
+            days=days,
+            end=end,
+            replace=True,
+        )
         with supervisor.running([supervisor.mlflow_service(environment)], environment):
-            load(
-                environment["LITGO_DATABASE_URL"],
-                seed=seed,
-                lawyers=lawyers,
-                cases=cases,
-                days=days,
-                end=end,
-                replace=True,
-            )
             supervisor.initialise_dagster(environment)
             nights = NIGHTS.get_partition_keys(end + timedelta(seconds=1))[-30:]
             say(f"nightly equity, {nights[0]} to {nights[-1]}, as one backfill …")
