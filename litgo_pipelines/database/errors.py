@@ -28,6 +28,7 @@ _QUOTES_INPUT = ("42601",)
 _TO_DO = {
     "23": "a row breaks a rule of the marketplace: look at it, or at the rule",
     "P0": "a trigger or function refused the row: look at what it demands",
+    "21": "an id stands for several rows: `litgo doctor` names the table",
     "22": "a value does not fit: the contract check's page lists such columns",
     "25006": "the database is read-only (a full disk, or a replica): make room, or use the primary",
     "42501": "a right is missing: run `python -m litgo_pipelines.database.roles` as the owner of the tables",

@@ -70,8 +70,16 @@ def _statement(cursor: Cursor) -> str:
         "WHERE s.name = 'litgo_offers_of_lawyer' AND i.indisvalid)"
     )
     (there,) = cursor.fetchone()
-    before = sql("litgo_pipelines.equity", "before_by_index.sql" if there else "before_by_scan.sql")
-    return sql("litgo_pipelines.equity", "load.sql").replace("{offered_before}", before)
+    scan = sql("litgo_pipelines.equity", "before_by_scan.sql")
+    parts = {
+        "{before}": "" if there else scan,
+        "{join_before}": "" if there else "LEFT JOIN before b ON b.lawyer_id = c.id",
+        "{last_before}": sql("litgo_pipelines.equity", "before_by_index.sql").strip() if there else "b.last_offered_at",
+    }
+    text = sql("litgo_pipelines.equity", "load.sql")
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    return text
 
 
 def write_back(cursor: Cursor, night: date, as_of: datetime) -> tuple[int, dict[str, str]]:

@@ -29,10 +29,12 @@ offered AS (
     WHERE o.sent_at >= w.starts AND o.sent_at < w.ends
     GROUP BY o.lawyer_id
 ),
-before AS (  -- of who was offered nothing in the window: its cost must not grow with all offers ever made
-    {offered_before}
+{before}size AS MATERIALIZED (  -- «Médio», «escritório de médio porte», «grande»
+    SELECT value::int AS cases, '^(escritorio )?(de )?(porte )?' || regexp_replace(litgo.folded(key), 'o$', '[oa]')
+                                || '( porte)?$' AS said
+    FROM jsonb_each_text(%(firm_size)s::jsonb)
 ),
-profile AS (
+profile AS MATERIALIZED (  -- what is folded and unpacked here is so once a lawyer
     -- absurd values are treated as absent, like missing ones
     SELECT l.id, w.ends, litgo.day(l.oab_inscription_date::date) AS inscribed,
            CASE jsonb_typeof(l.curriculo_json -> 'anos_experiencia')
@@ -50,10 +52,7 @@ capacity AS MATERIALIZED (
     SELECT p.id,
            LEAST(GREATEST(
                %(base)s + %(years_points)s + %(success_rate_points)s
-               + COALESCE((  -- «Médio», «escritório de médio porte», «grande»
-                   SELECT max(size.value::int) FROM jsonb_each_text(%(firm_size)s::jsonb) AS size
-                   WHERE p.firm_size ~ ('^(escritorio )?(de )?(porte )?' || regexp_replace(litgo.folded(size.key), 'o$', '[oa]')
-                                        || '( porte)?$')), 0),
+               + COALESCE((SELECT max(size.cases) FROM size WHERE p.firm_size ~ size.said), 0),
                %(minimum)s), %(maximum)s, p.concurrent_limit)::int AS cases_a_month
     FROM profile p,
     LATERAL (SELECT CASE WHEN p.stated_years BETWEEN 0 AND 80 THEN p.stated_years
@@ -61,12 +60,13 @@ capacity AS MATERIALIZED (
 ),
 computed AS MATERIALIZED (
     SELECT c.id AS lawyer_id, COALESCE(a.cases, 0) AS cases_30d, c.cases_a_month AS capacidade_mensal,
-           COALESCE(o.last_offered_at, b.last_offered_at) AS last_offered_at, COALESCE(o.offers, 0) AS offers_30d,
+           -- of who was offered nothing in the window: its cost must not grow with all offers ever made
+           COALESCE(o.last_offered_at, {last_before}) AS last_offered_at, COALESCE(o.offers, 0) AS offers_30d,
            COALESCE(a.cases, 0)::float8 / c.cases_a_month AS load
     FROM capacity c
     LEFT JOIN active_cases a ON a.lawyer_id = c.id
     LEFT JOIN offered o ON o.lawyer_id = c.id
-    LEFT JOIN before b ON b.lawyer_id = c.id
+    {join_before}
 ),
 history AS (
     INSERT INTO litgo.equity_history AS h

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from litgo_pipelines.database import Cursor, sql
+import psycopg2
+
+from litgo_pipelines.database import Cursor, error_kind, sql
+from litgo_pipelines.marketplace.mapping import SourceMapping
 from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA, TABLES, WRITTEN
 
 
@@ -28,6 +31,70 @@ def hidden(cursor: Cursor, relations: Sequence[str] = ()) -> list[tuple[str, str
         for view, table, reader, forced in cursor.fetchall()
         if relations or view in TABLES  # what is made for /metrics reads the same tables
     ]
+
+
+def repeated(cursor: Cursor, mapping: SourceMapping, *, of_views: bool = True) -> list[tuple[str, str]]:
+    """(view, sentence) of tables in which an id stands for several rows; empty when each is one.
+
+    Only looked at where no unique index of theirs says so. `of_views`: in the views, else in what those would read.
+    """
+    found = []
+    for name, table in mapping.tables.items():
+        cursor.execute(
+            sql("litgo_pipelines.marketplace", "unique_ids.sql"),
+            {"schema": table.relation[0], "table": table.relation[1], "keys": table.keys},
+        )
+        if cursor.fetchone() is not None and len(table.keys) == len(table.logical_keys):
+            continue
+        theirs = (table.forms[key][0].expression() for key in table.logical_keys)
+        keys = ", ".join(table.logical_keys if of_views else theirs)
+        source = f"{SOURCE_SCHEMA}.{name}" if of_views else table.source
+        cursor.execute(
+            f"SELECT count(*), min(one) FROM (SELECT min(concat_ws(':', {keys})) AS one FROM {source} "
+            f"GROUP BY {keys} HAVING count(*) > 1) several"
+        )
+        number, one = cursor.fetchone() or (0, None)
+        if number:
+            found.append(
+                (
+                    name,
+                    f"{number:,} ids of {name} stand for more than one row (one of them: {one}), and nothing can be "
+                    f"written or counted by them: let {'.'.join(table.relation)} show each once, or name another table "
+                    "in the mapping",
+                )
+            )
+    return found
+
+
+def raising(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
+    """(view, sentence) of columns whose expression in the mapping fails for some row: every statement would with it."""
+    found = []
+    for name, table in mapping.tables.items():
+        computed = [column for column, forms in table.forms.items() if any(form.sql for form in forms)]
+        if computed and _fails(cursor, name, computed) is not None:
+            found += [
+                (
+                    name,
+                    f"{name}.{column}: the mapping's expression fails for some row ({why}), and every statement would "
+                    "fail with it: let it give null for what it cannot take (CASE WHEN … THEN … END)",
+                )
+                for column in computed
+                if (why := _fails(cursor, name, [column])) is not None
+            ]
+    return found
+
+
+def _fails(cursor: Cursor, table: str, columns: Sequence[str]) -> str | None:
+    """The kind of error that reading the columns of every row ends with; None for none."""
+    cursor.execute("SAVEPOINT reading")
+    try:
+        cursor.execute(f"SELECT {', '.join(f'count({column})' for column in columns)} FROM {table}")
+        return None
+    except psycopg2.DataError as error:
+        cursor.execute("ROLLBACK TO SAVEPOINT reading")
+        return error_kind(error)
+    finally:
+        cursor.execute("RELEASE SAVEPOINT reading")
 
 
 def refused(cursor: Cursor) -> list[tuple[str, str]]:

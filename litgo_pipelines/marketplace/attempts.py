@@ -3,6 +3,7 @@
 A trigger, a generated column, a check or a missing privilege says then what it would say at night. Knows the database.
 """
 
+import re
 from dataclasses import dataclass
 
 import psycopg2
@@ -108,7 +109,10 @@ def _try(cursor: Cursor, write: str, statement: str) -> Attempt:
 
 def said(error: psycopg2.Error) -> str:
     """The server's sentence, whose it is, and what to do; nothing of the row it is about."""
-    parts = [getattr(error, "primary", None) or type(error).__name__]
+    sentence = getattr(error, "primary", None) or type(error).__name__
+    if (error.pgcode or "").startswith("22"):  # such a sentence quotes the value
+        sentence = re.sub(r':? ".*"', "", sentence)
+    parts = [sentence]
     function = getattr(error, "function", None)
     theirs = bool(function) and not str(function).startswith(f"{SOURCE_SCHEMA}.")
     if theirs:

@@ -10,15 +10,23 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from litgo_pipelines.database import Cursor
-from litgo_pipelines.marketplace import access, counts
+from litgo_pipelines.marketplace import access, counts, views
 from litgo_pipelines.marketplace.schema import TABLES, violations
 from litgo_pipelines.marketplace.usable import UNUSABLE
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import table_metadata
 
 LIVE_SCHEMA = """
-SELECT table_name, column_name, udt_name FROM information_schema.columns
-WHERE table_schema = 'litgo_source' AND table_name = ANY (%s)
+SELECT s.table_name, s.column_name, b.typname
+FROM information_schema.columns s
+JOIN pg_attribute a ON a.attrelid = format('litgo_source.%%I', s.table_name)::regclass AND a.attname = s.column_name
+CROSS JOIN LATERAL (
+    WITH RECURSIVE under AS (  -- the type under a domain, and under that one's
+        SELECT typname, typtype, typbasetype FROM pg_type WHERE oid = a.atttypid UNION ALL
+        SELECT p.typname, p.typtype, p.typbasetype
+        FROM under u JOIN pg_type p ON u.typtype = 'd' AND p.oid = u.typbasetype
+    ) SELECT typname FROM under WHERE typtype <> 'd') b
+WHERE s.table_schema = 'litgo_source' AND s.table_name = ANY (%s)
 """
 
 
@@ -74,6 +82,11 @@ def _problems(cursor: Cursor, missing: list[str], at: datetime) -> tuple[Mapping
     for problem in missing:
         problems[problem.split()[1].split(".")[0]].append(problem)
     for table, problem in [*access.hidden(cursor), *access.refused(cursor)]:
+        problems[table].append(problem)
+    if problems:
+        return problems, {}
+    mapping = views.wanted(cursor)
+    for table, problem in [*access.raising(cursor, mapping), *access.repeated(cursor, mapping)]:
         problems[table].append(problem)
     if problems:
         return problems, {}

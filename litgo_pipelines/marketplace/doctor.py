@@ -97,6 +97,8 @@ def _examine(cursor: Cursor) -> Report:
             fitted, report.mapping = second, PROPOSED
             report.notes.append("what follows is of the proposal: litgo doctor --write-mapping FILE writes it")
     _figures(cursor, fitted, report)
+    if not fitted.problems:
+        report.failures += [sentence for _, sentence in access.repeated(cursor, fitted.mapping, of_views=False)]
     relations = [table.table.quoted for table in fitted.tables.values()]
     report.failures += dict.fromkeys(sentence for _, sentence in access.hidden(cursor, relations))
     if not fitted.problems:
@@ -175,7 +177,8 @@ def _label_texts(cursor: Cursor, tables: list[TheirTable], fitted: views.Fit) ->
         except psycopg2.Error:
             continue  # that it cannot be read is said where its figures are
         if 0 < len(labels) <= 30:
-            tables[tables.index(table)] = replace(table, labels={**table.labels, form.column: labels})
+            more = replace(table, labels={**table.labels, form.column: labels})
+            tables[tables.index(table)] = placed[ours] = more
 
 
 def _relations(fitted: views.Fit) -> dict[str, tuple[str, str]]:
@@ -198,11 +201,18 @@ def _proposed(tables: list[TheirTable], fitted: views.Fit) -> dict[str, proposal
             }
         else:
             kept = {column: form for column, form in kept.items() if not form.absent}
+        kept = {column: form for column, form in kept.items() if not _other_words(theirs, f"{ours}.{column}", form)}
         table = mapped.table if mapped else None
         found[ours] = proposal.propose_table(
             ours, theirs, kept, table.where if table else None, bool(table and table.owner_writes)
         )
     return found
+
+
+def _other_words(theirs: TheirTable, name: str, form: Form) -> bool:
+    """Whether a column whose values we compare holds some that we have no word for: they may be ours in other words."""
+    labels = theirs.labels.get(form.column or "", ())
+    return name in VALUES and form.plain and bool(set(labels) - set(VALUES[name]))
 
 
 def _figures(cursor: Cursor, fitted: views.Fit, report: Report) -> None:
@@ -233,7 +243,7 @@ def _source(form: Form) -> str:
 def _counted(cursor: Cursor, table: views.FittedTable, shown: dict[str, Form], report: Report) -> Counts | None:
     """None when the table cannot be read."""
     name = table.table.name
-    where = f" WHERE {table.table.where}" if table.table.where else ""
+    source = table.table.source
     columns = ", ".join(f"{form.expression()} AS {column}" for column, form in shown.items())
     known = {column: VALUES.get(f"{name}.{column}") for column in shown}
     figures = ", ".join(
@@ -246,11 +256,11 @@ def _counted(cursor: Cursor, table: views.FittedTable, shown: dict[str, Form], r
     values = {column: list(values) for column, values in known.items() if values}
     try:
         with views.savepoint(cursor):
-            cursor.execute(f"SELECT count(*) FROM {table.table.quoted} AS t{where}")
+            cursor.execute(f"SELECT count(*) FROM {source}")
             report.rows[name] = views.one(cursor)[0]
             cursor.execute(
-                f"SELECT count(*), {figures} FROM (SELECT {columns.replace('%', '%%')} FROM {table.table.quoted} AS t"
-                f"{where.replace('%', '%%')} LIMIT %(sample)s) s",
+                f"SELECT count(*), {figures} FROM (SELECT {columns.replace('%', '%%')} "
+                f"FROM {source.replace('%', '%%')} LIMIT %(sample)s) s",
                 {**values, "sample": SAMPLE},
             )
             rows, *found = views.one(cursor)

@@ -1,9 +1,14 @@
 -- Tables of theirs with their columns, the labels of enums, the definitions of checks, and the triggers that write with
 -- the rights of whoever writes.
 SELECT n.nspname, c.relname,
-       (SELECT jsonb_object_agg(a.attname, coalesce(b.typname, t.typname))
+       (SELECT jsonb_object_agg(a.attname, b.typname)
         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-        LEFT JOIN pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype
+        CROSS JOIN LATERAL (
+            WITH RECURSIVE under AS (  -- the type under a domain, and under that one's
+                SELECT t.typname, t.typtype, t.typbasetype UNION ALL
+                SELECT p.typname, p.typtype, p.typbasetype
+                FROM under u JOIN pg_type p ON u.typtype = 'd' AND p.oid = u.typbasetype
+            ) SELECT typname FROM under WHERE typtype <> 'd') b
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
        (SELECT coalesce(jsonb_object_agg(a.attname, (SELECT jsonb_agg(e.enumlabel ORDER BY e.enumsortorder)
                                                      FROM pg_enum e WHERE e.enumtypid = a.atttypid)), '{}')

@@ -4,6 +4,7 @@ Read from YAML (`mappings/default.yaml` explains the forms), checked with line n
 several forms of a column a database has is found out by `views.py`.
 """
 
+import re
 from collections.abc import Iterable
 from collections.abc import Mapping as Mapped
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import yaml
 from litgo_pipelines.marketplace import usable
 from litgo_pipelines.marketplace.schema import OPTIONAL, SOURCE_SCHEMA, TABLES, TYPES, VALUES, WRITTEN
 
+_RELATION = re.compile(r'("(?:[^"]|"")+"|[^".][^.]*)\.("(?:[^"]|"")+"|[^".][^.]*)')
 # What a row that is written is found again by; every other table has an id.
 _KEYS = {"case_matches": ("case_id", "lawyer_id")}
 
@@ -29,6 +31,7 @@ class Form:
     column: str | None = None
     sql: str | None = None
     values: tuple[tuple[str, str], ...] = ()  # (ours, theirs)
+    as_text: bool = False  # a text that compares otherwise than ours: citext, a collation without case
 
     @property
     def absent(self) -> bool:
@@ -37,17 +40,19 @@ class Form:
     @property
     def plain(self) -> bool:
         """Whether it can be written through a view."""
-        return self.column is not None and not self.values
+        return self.column is not None and not self.values and not self.as_text
 
     def expression(self, row: str = "t.") -> str:
         """SQL over the row `t`, of an index over no named one; not for an absent column."""
         if self.sql is not None:
-            return f"({self.sql})"
+            return f"({self.sql}\n)"  # it may end with a comment
         column = f"{row}{quoted(self.column or '')}"
+        if self.as_text:
+            column = f'{column}::text COLLATE pg_catalog."default"'
         if not self.values:
             return column
         cases = " ".join(f"WHEN {literal(theirs)} THEN {literal(ours)}" for ours, theirs in self.values)
-        return f"CASE {column}::text {cases} ELSE {column}::text END"
+        return f"CASE {column if self.as_text else f'{column}::text'} {cases} ELSE {column}::text END"
 
     def theirs(self, ours: str) -> str:
         """SQL of the value to write for `ours`, an expression of type text."""
@@ -67,6 +72,17 @@ class SourceTable:
     line: int
     where: str | None = None
     owner_writes: bool = False
+    may_lack_ids: bool = False  # a row without one cannot be told from others: it is not there
+
+    @property
+    def logical_keys(self) -> tuple[str, ...]:
+        """The logical columns that tell one row from another."""
+        return _KEYS.get(self.name, ("id",))
+
+    @property
+    def keys(self) -> list[str]:
+        """Theirs of the same; fewer where one is computed, which no written table's is."""
+        return [column for one in self.logical_keys if (column := self.forms[one][0].column) is not None]
 
     @property
     def quoted(self) -> str:
@@ -74,8 +90,17 @@ class SourceTable:
 
     @property
     def source(self) -> str:
-        """What follows FROM: the rows, each called t."""
-        return f"{self.quoted} AS t" + (f"\nWHERE {self.where}" if self.where else "")
+        """What follows FROM: the rows that are there, each called t."""
+        return self._from([f"t.{quoted(key)} IS NOT NULL" for key in self.keys] if self.may_lack_ids else [])
+
+    @property
+    def all_rows(self) -> str:
+        """The same with rows that have no id."""
+        return self._from([])
+
+    def _from(self, conditions: list[str]) -> str:
+        parts = [f"({self.where}\n)"] * bool(self.where) + conditions  # a condition may end with a comment
+        return f"{self.quoted} AS t" + ("\nWHERE " + " AND ".join(parts) if parts else "")
 
 
 @dataclass(frozen=True)
@@ -89,6 +114,8 @@ def parse(text: str, name: str) -> SourceMapping:
     """The mapping in `text`; `name` stands in messages. Raises MappingError with every problem found."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError:
+        raise MappingError(f"{name}: nested too deeply to be a mapping") from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         place = f", line {where.line + 1}" if where else ""
@@ -155,11 +182,23 @@ def _table(name: str, line: int, node: yaml.Node, problems: list[tuple[int, str]
 
 
 def _relation(name: str, node: yaml.Node, problems: list[tuple[int, str]]) -> tuple[str, str]:
-    parts = node.value.split(".") if _is_text(node) else []
-    if len(parts) != 2 or not all(parts):
-        problems.append((_line(node), f"{name}.table: expected schema.table, like public.{name}"))
+    found = _RELATION.fullmatch(node.value) if _is_text(node) else None
+    if found is None:
+        problems.append(
+            (
+                _line(node),
+                f"{name}.table: expected schema.table, like public.{name}; a name with a dot in quotation marks, like "
+                f"'public.\"my.{name}\"'",
+            )
+        )
         return "public", name
-    return parts[0], parts[1]
+    schema, table = (part[1:-1].replace('""', '"') if part.startswith('"') else part for part in found.groups())
+    return schema, table
+
+
+def relation_text(relation: tuple[str, str]) -> str:
+    """As `table:` has it."""
+    return ".".join(quoted(part) if "." in part or part.startswith('"') else part for part in relation)
 
 
 def _columns(table: str, node: yaml.Node, problems: list[tuple[int, str]]) -> dict[str, tuple[Form, ...]]:
@@ -187,7 +226,7 @@ def _form(table: str, column: str, node: yaml.Node, problems: list[tuple[int, st
         return Form(line, column=node.value)
     parts = {key: value for key, _, value in _entries(node, name, problems)}
     if set(parts) == {"sql"} and _is_text(parts["sql"]):
-        if written or column in _KEYS.get(table, ("id",)):
+        if written or (WRITTEN[table] and column in _KEYS.get(table, ("id",))):
             problems.append(
                 (
                     line,
@@ -257,7 +296,7 @@ def view_statements(table: SourceTable, chosen: Mapped[str, Form], types: Mapped
 def unusable_view(tables: Iterable[tuple[SourceTable, Mapped[str, Form]]]) -> str:
     """The statement that creates the view of what counts as absent."""
     return usable.view_statement(
-        (table.name, table.source, {column: form.expression() for column, form in chosen.items() if not form.absent})
+        (table.name, table.all_rows, {column: form.expression() for column, form in chosen.items() if not form.absent})
         for table, chosen in tables
     )
 
@@ -290,11 +329,15 @@ def _writing_trigger(
             "        RAISE EXCEPTION 'changed by another transaction' USING ERRCODE = 'serialization_failure';\n"
             f"    END IF;\n    UPDATE {table.quoted} AS t SET {assignments} WHERE {found};"
         )
+    # A trigger of theirs may drop the row without a word; one that it changed is read as it is now.
+    dropped = "    IF NOT FOUND THEN RETURN NULL; END IF;\n" if verb == "INSERT" or names else ""
     function = f"{SOURCE_SCHEMA}.{table.name}_{verb.lower()}"
     return [
         f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\n"
-        f"SET search_path = pg_catalog, {quoted(table.relation[0])}, pg_temp AS $write$\nBEGIN\n    {work}\n"
-        f"    SELECT * INTO NEW FROM {view} v WHERE {made};\n    RETURN NEW;\nEND $write$",
+        f"SET search_path = pg_catalog, {quoted(table.relation[0])}, pg_temp AS $write$\n"
+        f"DECLARE seen {view}%ROWTYPE;\nBEGIN\n    {work}\n"
+        f"{dropped}    SELECT * INTO seen FROM {view} v WHERE {made};\n"
+        "    IF FOUND THEN RETURN seen; END IF;\n    RETURN NEW;\nEND $write$",
         f"REVOKE EXECUTE ON FUNCTION {function}() FROM PUBLIC",
         f"CREATE TRIGGER {table.name}_{verb.lower()} INSTEAD OF {verb} ON {view} "
         f"FOR EACH ROW EXECUTE FUNCTION {function}()",

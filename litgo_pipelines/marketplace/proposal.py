@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 from litgo_pipelines.marketplace import other_names
-from litgo_pipelines.marketplace.mapping import Form
-from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, TABLES, VALUES, WRITTEN
+from litgo_pipelines.marketplace.mapping import Form, relation_text
+from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, OTHER_TEXTS, TABLES, VALUES, WRITTEN
 
 SIMILAR = 0.72  # of names: below, two columns have nothing to do with each other
+_NO_JSONB = (
+    r"\\u0000|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
@@ -135,7 +138,7 @@ def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | N
         values = _translated(name, table.labels[theirs])
         if any(mine != their for mine, their in values):
             return Form(0, column=theirs, values=values)
-    if kind in FAMILIES[family]:
+    if kind in FAMILIES[family] or (family == "text" and kind in OTHER_TEXTS):
         return Form(0, column=theirs)
     quoted = theirs if _PLAIN.fullmatch(theirs) else '"' + theirs.replace('"', '""') + '"'
     if family == "text" and theirs in table.labels:  # an enum whose labels are ours, or of no table of ours
@@ -143,11 +146,27 @@ def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | N
             return Form(0, sql=f"t.{quoted}::text")
         return Form(0, column=theirs, values=tuple((label, label) for label in table.labels[theirs]))
     conversions = {
+        # what has no uuid has one computed, where nothing is written or looked up by it
+        **{("uuid", kind): f"md5('{ours} ' || t.{quoted})::uuid" for kind in ("int4", "int8") if name == "reviews.id"},
         ("instant", "timestamp"): f"t.{quoted} AT TIME ZONE 'UTC'",
-        ("instant", "date"): f"t.{quoted}::timestamp AT TIME ZONE 'America/Sao_Paulo'",
-        ("json", "json"): f"t.{quoted}::jsonb",
+        ("instant", "date"): f"CASE WHEN t.{quoted} < '9999-01-01' "
+        f"THEN t.{quoted}::timestamp AT TIME ZONE 'America/Sao_Paulo' END",
+        # jsonb takes no \\u0000 and no half of a pair: such a value counts as absent
+        ("json", "json"): f"CASE WHEN t.{quoted}::text !~ '{_NO_JSONB}' THEN t.{quoted}::jsonb END",
+        ("text[]", "jsonb"): f"CASE WHEN jsonb_typeof(t.{quoted}) = 'array' "
+        f"THEN ARRAY(SELECT jsonb_array_elements_text(CASE WHEN jsonb_typeof(t.{quoted}) = 'array' "
+        f"THEN t.{quoted} END)) END",
         ("text[]", "text"): f"string_to_array(t.{quoted}, ',')",
         ("text[]", "varchar"): f"string_to_array(t.{quoted}, ',')",
+        **{
+            ("boolean", text): f"upper(btrim(t.{quoted})) IN ('S', 'SIM', 'T', 'TRUE', 'Y', 'YES', '1')"
+            for text in ("text", "varchar", "bpchar")
+        },
+        **{
+            ("number", text): f"CASE WHEN t.{quoted} ~ '^[ ]*-?[0-9]{{1,15}}([.][0-9]{{1,15}})?[ ]*$' "
+            f"THEN t.{quoted}::numeric END"
+            for text in ("text", "varchar")
+        },
         ("boolean", "int4"): f"t.{quoted} <> 0",
         ("boolean", "int2"): f"t.{quoted} <> 0",
     }
@@ -179,7 +198,7 @@ def render(tables: Mapping[str, ProposedTable], heading: str) -> str:
             guessed: frozenset[str] = frozenset()
         else:
             forms, guessed = table.forms, table.guessed
-            lines.append(f"  table: {_scalar('.'.join(table.relation))}")
+            lines.append(f"  table: {_scalar(relation_text(table.relation))}")
             if table.where:
                 lines.append(f"  where: {json.dumps(table.where, ensure_ascii=False)}")
             if table.owner_writes:

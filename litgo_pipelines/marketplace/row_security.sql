@@ -1,18 +1,24 @@
 -- Tables under the source views whose row security applies to whoever the views read as: their owner, or (where there
 -- are no views yet) this user. Those with a policy that shows everything, and none that restricts, hide nothing.
-WITH source AS (
+WITH RECURSIVE source AS (
     SELECT c.oid, c.relname, c.relowner FROM pg_class c
     WHERE c.relkind = 'v' AND c.relnamespace = to_regnamespace('litgo_source')
 ),
-read AS (
-    SELECT DISTINCT s.relname AS view, d.refobjid AS relation, s.relowner AS reader
-    FROM source s
-    JOIN pg_rewrite r ON r.ev_class = s.oid
+named AS (
+    SELECT DISTINCT r.ev_class AS view, d.refobjid AS relation
+    FROM pg_rewrite r
     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
-    WHERE d.refobjid <> s.oid
+    WHERE d.refobjid <> r.ev_class
+),
+read AS (
+    SELECT s.relname AS view, m.relation, s.relowner AS reader FROM source s JOIN named m ON m.view = s.oid
     UNION
-    SELECT name, to_regclass(name)::oid, (SELECT oid FROM pg_roles WHERE rolname = current_user)
+    SELECT name::name, to_regclass(name)::oid, (SELECT oid FROM pg_roles WHERE rolname = current_user)
     FROM unnest(%(relations)s::text[]) AS name WHERE NOT EXISTS (SELECT FROM source)
+    UNION  -- through a view of theirs, as its owner, or as whoever reads it
+    SELECT r.view, m.relation, CASE WHEN c.reloptions @> '{security_invoker=true}' OR c.reloptions @> '{security_invoker=on}'
+        OR c.reloptions @> '{security_invoker=1}' THEN r.reader ELSE c.relowner END
+    FROM read r JOIN pg_class c ON c.oid = r.relation AND c.relkind = 'v' JOIN named m ON m.view = c.oid
 )
 SELECT read.view, n.nspname || '.' || c.relname, u.rolname, c.relowner = u.oid AS forced
 FROM read JOIN pg_class c ON c.oid = read.relation JOIN pg_namespace n ON n.oid = c.relnamespace

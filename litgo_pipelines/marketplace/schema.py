@@ -20,6 +20,7 @@ FAMILIES = {
     "json": {"jsonb"},
     "point": {"point"},
 }
+OTHER_TEXTS = {"citext", "name", "char"}  # shown as text
 # What an absent column is a null of.
 TYPES = {
     "uuid": "uuid",

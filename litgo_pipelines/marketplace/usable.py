@@ -29,6 +29,9 @@ FREE_TEXT = {"cases.title", "cases.description", "reviews.comment", "contracts.d
 # An instant that may be open at either end: «on leave until further notice».
 OPEN_ENDED = {"lawyers.leave_from", "lawyers.leave_until"}
 NEEDED = {
+    *(f"{table}.id" for table, columns in TABLES.items() if "id" in columns),  # without one a row is not there
+    "case_matches.case_id",
+    "case_matches.lawyer_id",
     "cases.created_at",
     "cases.client_id",
     "contracts.created_at",

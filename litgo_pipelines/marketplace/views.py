@@ -7,7 +7,8 @@ Statements write and read through them with the rights of the views' owner; docs
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from litgo_pipelines.marketplace.mapping import (
     unusable_view,
     view_statements,
 )
-from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, SOURCE_SCHEMA, TABLES
+from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, OTHER_TEXTS, SOURCE_SCHEMA, TABLES
 from litgo_pipelines.marketplace.usable import UNUSABLE
 from litgo_pipelines.settings import settings
 
@@ -131,26 +132,55 @@ def fit(cursor: Cursor, mapping: SourceMapping) -> Fit:
             problems.append(f"{mapping.name}, line {table.line}: {name}: there is no table {'.'.join(table.relation)}")
             continue
         cursor.execute(_COLUMNS, (relation,))
-        kinds = {column: (kind, base, sort) for column, kind, base, sort in cursor.fetchall()}
+        kinds = {column: Kind(*rest) for column, *rest in cursor.fetchall()}
+        if refused := _refused(cursor, f"SELECT FROM {table.source} LIMIT 0"):
+            problems.append(f"{mapping.name}, line {table.line}: {name}.where is refused: {refused}")
+            continue
+        table = replace(table, may_lack_ids=not all(kinds[key].filled for key in table.keys if key in kinds))
         chosen = {}
         for column, forms in table.forms.items():
             chosen[column], found = _first_fitting(cursor, table, column, forms, kinds)
             problems += [f"{mapping.name}, line {forms[0].line}: {name}.{column}: {problem}" for problem in found]
-        types = {column: kind for column, (kind, _, _) in kinds.items()}
+        types = {column: kind.type for column, kind in kinds.items()}
         tables[name] = FittedTable(table, {column: chosen[column] for column in TABLES[name]}, types)
     return Fit(mapping, tables, problems)
 
 
+# The type under a domain, and under that one's.
 _BASE_TYPE = """
-SELECT {name}coalesce(b.typname, t.typname), coalesce(b.typtype, t.typtype) FROM {source}
-LEFT JOIN pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype WHERE {condition}
+SELECT {name}b.typname, b.typtype{more} FROM {source} CROSS JOIN LATERAL (
+    WITH RECURSIVE under AS (
+        SELECT t.typname, t.typtype, t.typbasetype UNION ALL
+        SELECT p.typname, p.typtype, p.typbasetype
+        FROM under u JOIN pg_type p ON u.typtype = 'd' AND p.oid = u.typbasetype
+    ) SELECT typname, typtype FROM under WHERE typtype <> 'd'
+) b WHERE {condition}
 """
 _COLUMNS = _BASE_TYPE.format(
     name="a.attname, format_type(a.atttypid, NULL), ",
-    source="pg_attribute a JOIN pg_type t ON t.oid = a.atttypid",
+    more=", a.attnotnull AND c.relkind IN ('r', 'p'), coalesce(o.collisdeterministic, true)",
+    source="pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid "
+    "LEFT JOIN pg_collation o ON o.oid = a.attcollation",
     condition="a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped",
 )
-Kinds = dict[str, tuple[str, str, str]]  # column of theirs → SQL type, base type's name, pg_type.typtype
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a column of theirs is. `base`, `sort`: name and pg_type.typtype of its type, or of that under a domain."""
+
+    type: str  # in SQL
+    base: str
+    sort: str
+    filled: bool = True  # never null
+    plain: bool = True  # compared character by character
+
+    @property
+    def other_text(self) -> bool:
+        return self.base in OTHER_TEXTS or not self.plain
+
+
+Kinds = dict[str, Kind]  # by column
 
 
 def _first_fitting(
@@ -161,7 +191,9 @@ def _first_fitting(
     for form in forms:
         problem = None if form.absent else _misfit(cursor, table, column, form, kinds)
         if problem is None:
-            return form, []
+            kind = kinds.get(form.column or "")
+            text = TABLES[table.name][column] == "text" and kind is not None and kind.other_text
+            return replace(form, as_text=text), []
         problems.append(problem)
     return forms[0], problems
 
@@ -172,19 +204,20 @@ def _misfit(cursor: Cursor, table: SourceTable, column: str, form: Form, kinds: 
         return f"{'.'.join(table.relation)} has no column {form.column}"
     family = TABLES[table.name][column]
     if form.column is not None:
-        named, (_, kind, sort) = form.column, kinds[form.column]
+        named, kind, sort = form.column, kinds[form.column].base, kinds[form.column].sort
         if form.values:
             return None if family == "text" else f"values of {family} cannot be translated: write {{sql: …}}"
+        if kind in OTHER_TEXTS and family == "text":
+            return None
     else:
         named = "the expression"
-        where = f" WHERE {table.where}" if table.where else ""
-        try:
-            with savepoint(cursor):
-                cursor.execute(f"SELECT {form.expression()} FROM {table.quoted} AS t{where} LIMIT 0")
-                oid = cursor.description[0].type_code if cursor.description else None
-        except psycopg2.Error as error:
-            return f"the expression is refused: {_first_line(error)}"
-        cursor.execute(_BASE_TYPE.format(name="", source="pg_type t", condition="t.oid = %s"), (oid,))
+        # Within CASE no set of rows, beside the row no aggregate: each row has one value.
+        trial = f"SELECT CASE WHEN true THEN {form.expression()} END, t FROM {table.source} LIMIT 0"
+        if refused := _refused(cursor, trial):
+            return f"the expression is refused: {refused}"
+        cursor.execute(f"SELECT {form.expression()} FROM {table.source} LIMIT 0")
+        oid = cursor.description[0].type_code if cursor.description else None
+        cursor.execute(_BASE_TYPE.format(name="", more="", source="pg_type t", condition="t.oid = %s"), (oid,))
         kind, sort = one(cursor)
     if kind in FAMILIES[family]:
         return None
@@ -193,7 +226,18 @@ def _misfit(cursor: Cursor, table: SourceTable, column: str, form: Form, kinds: 
             f"{named} is the enum {kind}: write {{column: …, values: {{ours: theirs}}}}, "
             "or {sql: t.…::text} where it is only read"
         )
-    return f"{named} is {kind}, expected {family} ({'/'.join(sorted(FAMILIES[family]))})"
+    advice = ": add a unique uuid column to the table and name it" if family == "uuid" and column == "id" else ""
+    return f"{named} is {kind}, expected {family} ({'/'.join(sorted(FAMILIES[family]))}){advice}"
+
+
+def _refused(cursor: Cursor, query: str) -> str | None:
+    """What the server says against a query; None when it takes it."""
+    try:
+        with savepoint(cursor):
+            cursor.execute(query)
+    except psycopg2.Error as error:
+        return _first_line(error)
+    return None
 
 
 @contextmanager
@@ -215,21 +259,47 @@ def up_to_date(cursor: Cursor, mapping: SourceMapping) -> bool:
     if not one(cursor)[0]:
         return False
     cursor.execute(
-        "SELECT (SELECT text FROM litgo.source_mapping), (SELECT count(*) FROM pg_class WHERE relkind = 'v' "
-        "AND relnamespace = to_regnamespace(%s) AND relname = ANY(%s))",
+        "SELECT m.text, m.rendering_sha256, (SELECT count(*) FROM pg_class WHERE relkind = 'v' "
+        "AND relnamespace = to_regnamespace(%s) AND relname = ANY(%s)) FROM litgo.source_mapping m",
         (SOURCE_SCHEMA, [*TABLES, *EXPORTED, UNUSABLE.split(".")[1]]),
     )
-    return one(cursor) == (mapping.text, len(TABLES) + len(EXPORTED) + 1)
+    return cursor.fetchone() == (mapping.text, rendering_sha256(), len(TABLES) + len(EXPORTED) + 1)
+
+
+@cache
+def rendering_sha256() -> str:
+    """Of what this version makes of the packaged mappings: another one makes the views anew."""
+    fits = [
+        Fit(
+            mapping,
+            {name: FittedTable(table, _first_forms(table), _Text()) for name, table in mapping.tables.items()},
+            [],
+        )
+        for mapping in map(load, packaged())
+    ]
+    text = ";\n".join(statement for each in fits for statement in each.statements())
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _first_forms(table: SourceTable) -> dict[str, Form]:
+    return {column: table.forms[column][0] for column in TABLES[table.name]}
+
+
+class _Text(dict[str, str]):
+    """Every column is a text."""
+
+    def __missing__(self, column: str) -> str:
+        return "text"
 
 
 def create(cursor: Cursor, fitted: Fit) -> None:
     """Make the views anew and keep what they were made from; grants on them are the caller's to give again."""
     make(cursor, fitted)
     cursor.execute(
-        "INSERT INTO litgo.source_mapping (name, text, views_sha256) VALUES (%s, %s, %s) "
+        "INSERT INTO litgo.source_mapping (name, text, views_sha256, rendering_sha256) VALUES (%s, %s, %s, %s) "
         "ON CONFLICT (singleton) DO UPDATE SET name = excluded.name, text = excluded.text, "
-        "views_sha256 = excluded.views_sha256, made_at = now()",
-        (fitted.mapping.name, fitted.mapping.text, fitted.digest()),
+        "views_sha256 = excluded.views_sha256, rendering_sha256 = excluded.rendering_sha256, made_at = now()",
+        (fitted.mapping.name, fitted.mapping.text, fitted.digest(), rendering_sha256()),
     )
 
 
@@ -259,12 +329,12 @@ def _exported(name: str, fitted: FittedTable, columns: list[str]) -> str:
         return form.expression()
 
     selected = ", ".join(f"{shown(column)} AS {column}" for column in columns)
-    where = f" WHERE {fitted.table.where}" if fitted.table.where else ""
-    return f"CREATE VIEW {SOURCE_SCHEMA}.{name} AS SELECT {selected} FROM {fitted.table.quoted} AS t{where}"
+    return f"CREATE VIEW {SOURCE_SCHEMA}.{name} AS SELECT {selected} FROM {fitted.table.source}"
 
 
 def _first_line(error: psycopg2.Error) -> str:
-    return str(error).strip().split("\n")[0]
+    """The server's sentence, which is about the mapping and no row."""
+    return str(getattr(error, "primary", None) or error).strip().split("\n")[0]
 
 
 def one(cursor: Cursor) -> tuple:

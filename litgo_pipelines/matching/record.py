@@ -105,7 +105,7 @@ def write(connection: Connection, matched: MatchedCase, deltas: list[Delta]) -> 
     """Offers, log, outbox, exposure and metrics; the number of offers, 0 for a case that was matched or taken since.
 
     A lawyer's row that cannot show it is left as it is. Raises LawyersRefused when the marketplace takes no offer for
-    some of the lawyers, what the database raised when it takes none at all.
+    some of the lawyers, what the database raised when each of them alone could be offered the case.
     """
     parameters = _parameters(matched, deltas)
     for shown in (True, False):

@@ -1,0 +1,259 @@
+"""Marketplaces of other makes: names, types, ids and conditions that ours has not, each served or refused in words."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litgo_pipelines.database import connect
+from litgo_pipelines.equity.capacity import DEFAULT_RULES
+from litgo_pipelines.equity.load import run_night
+from litgo_pipelines.marketplace import access, doctor
+from litgo_pipelines.marketplace.checks import LIVE_SCHEMA, contract_results
+from litgo_pipelines.marketplace.mapping import MappingError, parse
+from litgo_pipelines.marketplace.migrate import MigrationError, migrate
+from litgo_pipelines.marketplace.schema import TABLES, violations
+from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines.resources.postgres import Postgres
+from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.dirt import AS_OF, fill
+from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace
+from litgo_pipelines_tests.worlds.matching import ask, match
+
+WITHOUT_VIEWS = "DROP SCHEMA litgo_source CASCADE"
+DEFAULT = files("litgo_pipelines.marketplace").joinpath("mappings/default.yaml").read_text(encoding="utf-8")
+Mapped = Callable[[str, str], None]
+
+
+@pytest.fixture
+def mapped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mapped:
+    """Sets a mapping: the default with one part replaced."""
+
+    def write(part: str, by: str) -> None:
+        assert part in DEFAULT
+        file = tmp_path / "mapping.yaml"
+        file.write_text(DEFAULT.replace(part, by, 1), encoding="utf-8")
+        monkeypatch.setenv("LITGO_MARKETPLACE_MAPPING", str(file))
+
+    return write
+
+
+def day(url: str) -> list[int]:
+    """Lawyers of a night, and cases matched after it."""
+    with connect(url) as connection:
+        night = run_night(connection, AS_OF.date(), AS_OF, DEFAULT_RULES)
+    return [night.rows_read, *(result.matched for result in match(url, Plan(exploration=0), AS_OF))]
+
+
+def contract(url: str) -> dict[str, str]:
+    """Table → what is wrong with it."""
+    return {
+        str(result.asset_key and result.asset_key.to_user_string()): str(result.description)
+        for result in contract_results(Postgres(url=url))
+        if not result.passed
+    }
+
+
+def column_types(url: str) -> list[tuple[str, str, str]]:
+    return ask(url, LIVE_SCHEMA, (list(TABLES),))
+
+
+@pytest.mark.parametrize(
+    ("part", "by", "change"),
+    [
+        ("table: public.reviews", "table: 'public.\"as.avaliações\"'", 'ALTER TABLE reviews RENAME TO "as.avaliações"'),
+        ("table: public.reviews", "table: public.100% Reviews", 'ALTER TABLE reviews RENAME TO "100% Reviews"'),
+        ("comment: comment", "comment: 'a%b\"c'", 'ALTER TABLE reviews RENAME comment TO "a%b""c"'),
+        ("table: public.reviews", "table: public.reviews\n  where: t.rating > 0 -- and no other", "SELECT 1"),
+        ("preset: [preset, null]", "preset: {sql: \"'fast'::text -- always\"}", "SELECT 1"),
+        (
+            "    id: id\n    contract_id",
+            "    id: {sql: \"md5('review ' || t.id)::uuid\"}\n    contract_id",
+            "ALTER TABLE reviews DROP CONSTRAINT reviews_pkey, DROP id; "
+            "ALTER TABLE reviews ADD id bigserial PRIMARY KEY",
+        ),
+        (
+            "area: area\n",
+            "area: area\n",
+            "CREATE DOMAIN short AS text CHECK (length(value) < 500); CREATE DOMAIN area AS short; "
+            "ALTER TABLE cases ALTER area TYPE area",
+        ),
+        ("name: name", "name: name", "ALTER TABLE lawyers ALTER name TYPE name"),
+    ],
+)
+def test_serves(database_url: str, mapped: Mapped, part: str, by: str, change: str) -> None:
+    mapped(part, by)
+    fill(database_url)
+    execute(database_url, WITHOUT_VIEWS, *change.split("; "))
+    assert doctor.examine(database_url).failures == []
+    migrate(database_url)
+    assert violations(column_types(database_url)) == []
+    assert contract(database_url) == {}
+    assert day(database_url) == [12, 3]
+
+
+@pytest.mark.parametrize(
+    ("part", "by", "said"),
+    [
+        (
+            "table: public.reviews",
+            "table: public.reviews\n  where: t.nope = 1",
+            "reviews.where is refused: column t.nope",
+        ),
+        ("table: public.reviews", "table: public.reviews\n  where: t.rating", "argument of WHERE must be type boolean"),
+        ("comment: comment", "comment: {sql: max(t.comment)}", "reviews.comment: the expression is refused"),
+        ("comment: comment", "comment: {sql: 'unnest(ARRAY[t.comment, t.comment])'}", "set-returning functions"),
+        ("comment: comment", "comment: {sql: 't.comment) AS x; DROP TABLE public.reviews; --'}", "syntax error"),
+    ],
+)
+def test_a_condition_or_expression_that_is_none_is_refused_with_its_line(
+    database_url: str, mapped: Mapped, part: str, by: str, said: str
+) -> None:
+    mapped(part, by)
+    execute(database_url, WITHOUT_VIEWS)
+    with pytest.raises(MigrationError) as refused:
+        migrate(database_url)
+    assert said in str(refused.value)
+    assert "mapping.yaml, line 1" in str(refused.value)
+    assert any(said in failure for failure in doctor.examine(database_url).failures)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "lawyers: &a [*a]", "lawyers: {table: a.b.c}", "\x00", "- 1\n- 2", ""])
+def test_no_mapping_at_all_is_said(text: str) -> None:
+    with pytest.raises(MappingError):
+        parse(text, "mine")
+
+
+REPEATED = {
+    "lawyers": "ALTER TABLE lawyers DROP CONSTRAINT lawyers_pkey CASCADE; INSERT INTO lawyers TABLE lawyers",
+    "cases": "ALTER TABLE cases RENAME TO cases_2026; "
+    "CREATE VIEW cases AS SELECT * FROM public.cases_2026 UNION ALL SELECT * FROM public.cases_2026",
+    "case_matches": "ALTER TABLE case_matches DROP CONSTRAINT case_matches_pkey; "
+    "INSERT INTO case_matches TABLE case_matches",
+}
+
+
+@pytest.mark.parametrize("table", REPEATED)
+def test_ids_of_several_rows_are_named_before_anything_is_computed(database_url: str, table: str) -> None:
+    fill(database_url)
+    assert contract(database_url) == {}
+    execute(database_url, WITHOUT_VIEWS, *REPEATED[table].split("; "))
+    report = doctor.examine(database_url)
+    assert any("stand for more than one row" in failure and table in failure for failure in report.failures)
+    migrate(database_url)
+    found = contract(database_url)
+    assert set(found) == {table}
+    assert "stand for more than one row" in found[table]
+
+
+@pytest.mark.parametrize("table", ["lawyers", "cases", "offers", "contracts", "reviews"])
+def test_a_row_without_an_id_is_not_there_and_listed(database_url: str, table: str) -> None:
+    fill(database_url)
+    execute(
+        database_url,
+        WITHOUT_VIEWS,
+        f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey CASCADE",
+        f"ALTER TABLE {table} ALTER id DROP NOT NULL",
+        f"CREATE TEMP TABLE one AS SELECT * FROM {table} LIMIT 1; UPDATE one SET id = NULL; "
+        + "".join(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}; " for name in ("reviews_contract_id_key",))
+        + "DROP INDEX IF EXISTS contracts_one_open_per_case; "
+        + ("ALTER TABLE offers DROP CONSTRAINT offers_case_id_lawyer_id_key; " if table == "offers" else "")
+        + f"INSERT INTO {table} TABLE one",
+    )
+    migrate(database_url)
+    assert contract(database_url) == {}
+    listed = ask(database_url, "SELECT table_name, column_name, found, example FROM litgo_source.unusable")
+    assert (table, "id", 1, None) in listed
+    assert day(database_url)[0] == 12
+
+
+def test_an_expression_that_fails_for_one_row_is_named(database_url: str, mapped: Mapped) -> None:
+    mapped(
+        "lat: [lat, null]\n    lng: [lng, null]\n    status", "lat: {sql: 't.title::float8'}\n    lng: null\n    status"
+    )
+    execute(database_url, WITHOUT_VIEWS)
+    migrate(database_url)
+    fill(database_url)
+    found = contract(database_url)
+    assert set(found) == {"cases"}
+    assert "cases.lat: the mapping's expression fails for some row" in found["cases"]
+    assert "Caso" not in found["cases"]
+    assert not any("Caso" in failure for failure in doctor.examine(database_url).failures)
+
+
+def test_a_trigger_behind_one_of_ours_may_drop_rows(database_url: str, mapped: Mapped) -> None:
+    mapped("table: public.offers", "table: public.offers\n  write_as: owner")
+    fill(database_url)
+    execute(
+        database_url,
+        "CREATE FUNCTION public.drops() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF NEW.lawyer_id IN (SELECT md5('lawyer ' || i)::uuid FROM generate_series(1, 3) i) THEN RETURN NULL; END IF; "
+        "RETURN NEW; END $$; "
+        "CREATE TRIGGER drops BEFORE INSERT ON public.offers FOR EACH ROW EXECUTE FUNCTION public.drops()",
+    )
+    migrate(database_url)
+    assert day(database_url) == [12, 3]
+    new = "SELECT DISTINCT count(*) FROM offers WHERE sent_at >= %s GROUP BY case_id"
+    assert ask(database_url, new, (AS_OF,)) == [(5,)]
+    assert ask(database_url, "SELECT count(*) FROM litgo.outbox WHERE recipient_id IS NULL") == [(0,)]
+
+
+TEXTS = """
+DROP INDEX litgo_lawyers_area_keys;
+ALTER TABLE lawyers ALTER kpi TYPE json USING kpi::json, ALTER tags_expertise DROP DEFAULT,
+    ALTER max_concurrent_cases TYPE text, ALTER is_available DROP DEFAULT, ALTER created_at DROP DEFAULT;
+ALTER TABLE lawyers ALTER tags_expertise TYPE jsonb USING to_jsonb(tags_expertise),
+    ALTER is_available TYPE char(1) USING CASE WHEN is_available THEN 'S' ELSE 'N' END, ALTER created_at TYPE date;
+UPDATE lawyers SET kpi = '{"a": "x\\u0000y"}', created_at = '5874897-12-31' WHERE name = 'Advogada 2';
+UPDATE lawyers SET kpi = '{"a": "\\ud83d"}', max_concurrent_cases = 'dez' WHERE name = 'Advogada 4';
+UPDATE lawyers SET kpi = '{"a": "\\ud83d\\ude00"}', tags_expertise = '"Civil"' WHERE name = 'Advogada 5';
+ALTER TABLE cases DROP CONSTRAINT cases_status_check, DROP CONSTRAINT cases_complexity_check;
+UPDATE cases SET status = 'PENDENTE' WHERE status = 'pending_assignment';
+UPDATE cases SET complexity = 'ALTA' WHERE complexity = 'HIGH';
+"""
+
+
+def test_a_proposal_takes_values_of_looser_types_and_one_of_them_stops_nobody(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fill(database_url)
+    execute(database_url, WITHOUT_VIEWS, TEXTS)
+    file = tmp_path / "theirs.yaml"
+    file.write_text(doctor.examine(database_url).proposal, encoding="utf-8")
+    monkeypatch.setenv("LITGO_MARKETPLACE_MAPPING", str(file))
+    assert doctor.examine(database_url).failures == []
+    migrate(database_url)
+    assert contract(database_url) == {}
+    found = ask(
+        database_url,
+        "SELECT count(*), count(kpi), count(tags_expertise), count(max_concurrent_cases), count(created_at), "
+        "bool_and(is_available) FROM lawyers",
+    )
+    assert found == [(12, 10, 11, 1, 11, True)]
+    assert day(database_url) == [12, 3]
+
+
+def test_policies_under_a_view_of_theirs_are_seen(live: LiveMarketplace) -> None:
+    execute(
+        live.superuser,
+        "ALTER TABLE public.cases RENAME TO all_cases; ALTER TABLE public.all_cases ENABLE ROW LEVEL SECURITY; "
+        "CREATE VIEW public.cases AS SELECT * FROM public.all_cases; ALTER VIEW public.cases OWNER TO authenticated",
+    )
+
+    def hidden() -> list[tuple[Any, ...]]:
+        with connect(live.superuser) as connection, connection.cursor() as cursor:
+            return [*access.hidden(cursor, ["public.cases"])]
+
+    assert [view for view, _ in hidden()] == ["public.cases"]
+    assert "row security of public.all_cases applies to authenticated" in hidden()[0][1]
+    execute(live.superuser, "ALTER VIEW public.cases SET (security_invoker = true)")
+    assert hidden() == []  # who reads is a superuser
+
+
+def test_views_of_another_version_are_made_anew(database_url: str) -> None:
+    assert migrate(database_url) == []
+    execute(database_url, "UPDATE litgo.source_mapping SET rendering_sha256 = 'of another version'")
+    assert any("views in litgo_source made" in line for line in migrate(database_url))
+    assert migrate(database_url) == []
