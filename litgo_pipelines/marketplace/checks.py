@@ -9,25 +9,14 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from litgo_pipelines.database import Cursor
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.marketplace import access, counts, views
 from litgo_pipelines.marketplace.schema import TABLES, violations
 from litgo_pipelines.marketplace.usable import UNUSABLE
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import table_metadata
 
-LIVE_SCHEMA = """
-SELECT s.table_name, s.column_name, b.typname
-FROM information_schema.columns s
-JOIN pg_attribute a ON a.attrelid = format('litgo_source.%%I', s.table_name)::regclass AND a.attname = s.column_name
-CROSS JOIN LATERAL (
-    WITH RECURSIVE under AS (  -- the type under a domain, and under that one's
-        SELECT typname, typtype, typbasetype FROM pg_type WHERE oid = a.atttypid UNION ALL
-        SELECT p.typname, p.typtype, p.typbasetype
-        FROM under u JOIN pg_type p ON u.typtype = 'd' AND p.oid = u.typbasetype
-    ) SELECT typname FROM under WHERE typtype <> 'd') b
-WHERE s.table_schema = 'litgo_source' AND s.table_name = ANY (%s)
-"""
+LIVE_SCHEMA = sql("litgo_pipelines.marketplace", "live_schema.sql")
 
 
 @dg.multi_asset_check(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg2
 
-from litgo_pipelines.database import Cursor
+from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.marketplace.mapping import (
     Form,
     MappingError,
@@ -146,16 +146,7 @@ def fit(cursor: Cursor, mapping: SourceMapping) -> Fit:
     return Fit(mapping, tables, problems)
 
 
-# The type under a domain, and under that one's.
-_BASE_TYPE = """
-SELECT {name}b.typname, b.typtype{more} FROM {source} CROSS JOIN LATERAL (
-    WITH RECURSIVE under AS (
-        SELECT t.typname, t.typtype, t.typbasetype UNION ALL
-        SELECT p.typname, p.typtype, p.typbasetype
-        FROM under u JOIN pg_type p ON u.typtype = 'd' AND p.oid = u.typbasetype
-    ) SELECT typname, typtype FROM under WHERE typtype <> 'd'
-) b WHERE {condition}
-"""
+_BASE_TYPE = sql("litgo_pipelines.marketplace", "base_type.sql")
 _COLUMNS = _BASE_TYPE.format(
     name="a.attname, format_type(a.atttypid, NULL), ",
     more=", a.attnotnull AND c.relkind IN ('r', 'p'), coalesce(o.collisdeterministic, true)",
