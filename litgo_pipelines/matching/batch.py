@@ -19,7 +19,14 @@ from litgo_pipelines.experiments import offer_life
 from litgo_pipelines.marketplace import counts
 from litgo_pipelines.matching import arm_loads, record, waits
 from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, read_cases, search, similar
-from litgo_pipelines.matching.claim import claim_batch, next_instant, open_batch, ready_cases, unmatched_cases
+from litgo_pipelines.matching.claim import (
+    claim_batch,
+    close_ahead,
+    next_instant,
+    open_batch,
+    ready_cases,
+    unmatched_cases,
+)
 from litgo_pipelines.matching.plan import Arms, Batch, Plan
 from litgo_pipelines.matching.work import BatchResult, BatchWork
 from litgo_pipelines.observability.metrics import add, count
@@ -46,7 +53,8 @@ def match_pending(
             with connection, connection.cursor() as cursor:
                 if counts.gone(cursor):
                     return
-                left = open_batch(cursor, as_of)
+                close_ahead(cursor, as_of)
+                left = open_batch(cursor)
                 instant = left.as_of if left else next_instant(cursor, as_of)
                 if left is None:
                     availability.record_accounts(cursor)

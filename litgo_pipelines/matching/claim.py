@@ -48,13 +48,16 @@ def waiting_cases(cursor: Cursor, plan: Plan, as_of: datetime, since: datetime |
     return [WaitingCase(*row) for row in cursor.fetchall()]
 
 
-def open_batch(cursor: Cursor, as_of: datetime) -> Batch | None:
-    """The batch that a killed run left unfinished. One of the future was written while a clock was wrong: it is closed,
-    and its cases are matched in another."""
+def close_ahead(cursor: Cursor, as_of: datetime) -> None:
+    """A batch of the future was written while a clock was wrong: its cases are matched in another."""
     cursor.execute(
         "UPDATE litgo.matching_batches SET finished_at = as_of WHERE finished_at IS NULL AND as_of > %s",
         (as_of + AHEAD,),
     )
+
+
+def open_batch(cursor: Cursor) -> Batch | None:
+    """The batch that a killed run left unfinished."""
     cursor.execute(
         "SELECT batch_id, as_of, case_ids::text[], rounds, parameters, model_version, experiment, phase, "
         "treatment_version, holdout_version, similarity_watermark, similarity_space "
