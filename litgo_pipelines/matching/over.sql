@@ -11,4 +11,4 @@ WHERE c.status = 'pending_assignment' AND litgo.chosen(c.area) IS NOT NULL AND c
   AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = c.id)
   AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
   AND (o.offers > 0 OR m.round > 0) AND o.open = 0
-  AND (m.round >= %(rounds)s OR c.created_at <= %(as_of)s::timestamptz - %(round_days)s * interval '24 hours')
+  AND (GREATEST(m.round, 1) >= %(rounds)s OR c.created_at <= %(as_of)s::timestamptz - %(round_days)s * interval '24 hours')
