@@ -90,4 +90,5 @@ def test_nothing_follows_from_a_fall_until_a_person_has_looked(
         counts.accept(cursor, AS_OF + HOUR)
     found = run(database_url, 3)
     assert found["checks"]["rows_are_there"] is True
-    assert found["case_offers"]["cases matched"] == 2
+    # the two that came since; where offers are gone for good, their cases are offered again
+    assert found["case_offers"]["cases matched"] == (12 if table == "offers" else 2)

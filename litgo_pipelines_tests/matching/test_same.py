@@ -41,12 +41,16 @@ OTHERS = [
     "0",
     None,
 ]
+# A text that is no registration number is the same as itself only.
+STRANGERS = ["1d0f7e6a-22c4", "1d0f7e6a-22c5", "1a9-22c4", "AB12C3", "AB12C4"]
 
 
 def test_a_registration_number_is_compared_as_it_is_meant(database_url: str) -> None:
     keys = [ask(database_url, "SELECT litgo.oab_key(%s)", (number,))[0][0] for number in (*NUMBERS, *OTHERS)]
     assert set(keys[: len(NUMBERS)]) == {"123456SP"}
     assert keys[len(NUMBERS) :] == ["123456RJ", "123457SP", "123456", "123456PA", "9MS", *[None] * 5]
+    strangers = {ask(database_url, "SELECT litgo.oab_key(%s)", (number,))[0][0] for number in STRANGERS}
+    assert len(strangers) == len(STRANGERS)
 
 
 def test_nobody_is_offered_his_own_case(database_url: str) -> None:

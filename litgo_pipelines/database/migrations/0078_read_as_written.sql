@@ -88,11 +88,13 @@ RETURN CASE
     ELSE value
 END;
 
--- The first number and the state it names first, also spelled out: «OAB - Seccional de São Paulo nº 123.456».
+-- The first number and the state it names first, also spelled out: «OAB - Seccional de São Paulo nº 123.456». What has letters
+-- within a number is something else (a UUID, a code): all of it counts, or strangers would be taken for one lawyer.
 CREATE OR REPLACE FUNCTION litgo.oab_key(number text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (
-    SELECT nullif(ltrim(regexp_replace(substring(told.text FROM '\d{1,3}(?: \d{3})+(?!\d)|\d+(?:\.\d+)*'), '[^0-9]', '', 'g'), '0'), '')
+    SELECT CASE WHEN told.text ~ '\d[A-Z]+\d' THEN regexp_replace(told.text, '[^A-Z0-9]', '', 'g') ELSE
+        nullif(ltrim(regexp_replace(substring(told.text FROM '\d{1,3}(?: \d{3})+(?!\d)|\d+(?:\.\d+)*'), '[^0-9]', '', 'g'), '0'), '')
         || coalesce(
             substring(told.text
                 FROM '(?:^|[^A-Z])(AC|AL|AM|AP|BA|CE|DF|ES|GO|MA|MG|MS|MT|PA|PB|PE|PI|PR|RJ|RN|RO|RR|RS|SC|SE|SP|TO)(?:[^A-Z]|$)'),
@@ -105,6 +107,7 @@ RETURN (
                 ('TOCANTINS', 'TO')) AS state (name, uf)
              WHERE told.text ~ ('\m' || name || '\M') ORDER BY length(name) DESC LIMIT 1),
             '')
+        END
     FROM (SELECT regexp_replace(regexp_replace(upper(litgo.folded(normalize(
                      regexp_replace(left(number, 100), '[\u00ad\u200b-\u200f\u2060\ufeff]', '', 'g'), NFKC))),
                      'O\.?A\.?B\.?', ' ', 'g'), '\m([A-Z])\.([A-Z])(\.|\M)', '\1\2 ', 'g') AS text) AS told
