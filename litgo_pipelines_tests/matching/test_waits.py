@@ -225,6 +225,15 @@ def test_a_case_too_old_for_a_further_round_is_told_as_well(database_url: str) -
     assert sorted(told(database_url)) == [(False, "rounds_over"), (True, "rounds_over")]
 
 
+def test_offers_that_somebody_else_made_are_a_round_as_well(database_url: str) -> None:
+    fill(database_url, lawyers=30, cases=1)
+    match(database_url)
+    ask(database_url, "DELETE FROM litgo.matchings")  # as if the marketplace had made the offers
+    ask(database_url, "UPDATE offers SET status = 'declined'")
+    assert match(database_url, Plan(rounds=1), LATER) == []
+    assert sorted(told(database_url)) == [(False, "rounds_over"), (True, "rounds_over")]
+
+
 def test_nobody_left_for_the_second_round_waits_too(database_url: str) -> None:
     fill(database_url, lawyers=4, cases=1)
     match(database_url)
