@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--lawyers", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    marketplace = ["--lawyers", str(arguments.lawyers), "--cases", str(arguments.lawyers * 3), "--days", "30"]
+    marketplace = ["--lawyers", str(arguments.lawyers), "--cases", str(arguments.lawyers * 3), "--days", "31"]
     with tempfile.TemporaryDirectory(prefix="litgo-latency-") as folder, soak_vendors.serving(0.0, 1) as vendors:
         receipts = Receipts(vendors)
         print("litgo demo …", file=sys.stderr, flush=True)
