@@ -61,7 +61,7 @@ clean:  ## remove the environment and all local state
 LOCKED := $(BIN)/pip install --quiet --require-hashes --no-deps --no-compile --requirement
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
-LOCK := $(COMPILE) pyproject.toml --extra embeddings --extra metrics --extra scale
+LOCK := $(COMPILE) pyproject.toml --extra embeddings --extra metrics --extra scale --extra traces
 
 lock:  ## the lock files anew (needs uv; versions stay unless UPGRADE=--upgrade)
 	$(LOCK) $(UPGRADE) --extra dev --output-file requirements.lock

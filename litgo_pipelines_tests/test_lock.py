@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LEFT_OUT = {"sentence-transformers"}  # see [tool.uv] in pyproject.toml
+EXTRAS = ("embeddings", "metrics", "scale", "traces")  # of both
 LOCKS = ("requirements.lock", "deploy/requirements.lock")
 
 
@@ -35,9 +36,9 @@ def needed(requirements: list[str], extra: str = "") -> list[Requirement]:
 def test_a_lock_file_has_all_that_its_packages_ask_for(file: str) -> None:
     lock = locked(file)
     extras = PROJECT["project"]["optional-dependencies"]
-    asked = [*PROJECT["project"]["dependencies"], *extras["embeddings"], *extras["metrics"], *extras["scale"]]
-    if file == LOCKS[0]:
-        asked += extras["dev"]
+    asked = list(PROJECT["project"]["dependencies"])
+    for extra in (*EXTRAS, *(["dev"] if file == LOCKS[0] else [])):
+        asked += extras[extra]
     queue = needed(asked)
     for requirement in queue:
         name = canonicalize_name(requirement.name)
