@@ -143,12 +143,13 @@ def everything_up(stranger: Stranger) -> Iterator[None]:
     ):
         try:
             with stranger.step("litgo up, until it says so"):
-                until(lambda: "Ctrl-C" in Path(out.name).read_text(), 300, "`litgo up`")
+                until(lambda: "Ctrl-C" in Path(out.name).read_text() or process.poll() is not None, 900, "`litgo up`")
+                expect(process.poll() is None, f"`litgo up` ended with {process.poll()}: {Path(err.name).read_text()}")
             yield
         finally:
             with stranger.step("Ctrl-C"):
                 process.send_signal(signal.SIGINT)
-                expect(process.wait(90) == 0, "`litgo up` did not end by itself with 0")
+                expect(process.wait(180) == 0, "`litgo up` did not end by itself with 0")
         stranger.hears(Path(err.name).read_text())
     until(lambda: not stranger.processes(), 20, f"every process to end: {stranger.processes()}")
     expect(not (stranger.home / "postgres" / "postmaster.pid").exists(), "Postgres left its pid file")
@@ -243,7 +244,7 @@ def play(stranger: Stranger, sizes: list[str], chromium: str | None) -> None:
         with stranger.step("a case in, its offers out"):
             ((case,),) = stranger.database(A_CASE)
             offers = f"SELECT count(*) FROM public.offers WHERE case_id = '{case}'"
-            until(lambda: stranger.database(offers)[0][0], 300, "offers of a new case")
+            until(lambda: stranger.database(offers)[0][0], 900, "offers of a new case")
         with stranger.step("litgo explain, of that case"):
             expect(case in stranger.types("explain", case), "the new case is not explained")
         with stranger.step("retraining, as the launchpad starts it"):

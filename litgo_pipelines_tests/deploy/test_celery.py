@@ -1,11 +1,13 @@
-"""The project's own jobs with their steps on two Celery workers, over Debian's Redis."""
+"""The project's own jobs with their steps on two Celery workers, over Debian's Redis, and over its RabbitMQ."""
 
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -44,6 +46,7 @@ pytestmark = [
         "deploy/celery",
     ),
 ]
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # below Debian's own, which changes to a user
 WORKER = PROJECT / "deploy" / "celery" / "worker.sh"
 LOCATION = "litgo_pipelines_tests.deploy.celery_location"
 NIGHT = "2026-03-01"
@@ -61,7 +64,7 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 
 @dataclass
 class Cluster:
-    """Redis and two workers, w1 and w2, each a session of its own with one process for steps."""
+    """A broker and two workers, w1 and w2, each a session of its own with one process for steps."""
 
     environment: dict[str, str]
     instance: dg.DagsterInstance
@@ -113,20 +116,72 @@ class Cluster:
 
 
 @contextmanager
-def redis() -> Iterator[int]:
+def redis() -> Iterator[tuple[str, str]]:
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd="/tmp")
     try:
-        yield port
+        yield f"redis://127.0.0.1:{port}/0", f"redis://127.0.0.1:{port}/1"
     finally:
         process.terminate()
         process.wait(timeout=10)
 
 
+@contextmanager
+def rabbitmq() -> Iterator[tuple[str, str]]:
+    """Debian's, with files of its own; what steps return comes back over it too."""
+    if not RABBITMQ.exists():
+        pytest.skip("rabbitmq-server is not installed (apt-get install rabbitmq-server)")
+    with tempfile.TemporaryDirectory(prefix="rabbitmq-", ignore_cleanup_errors=True) as folder:
+        port = free_port()
+        given = {
+            "HOME": folder,
+            "RABBITMQ_BASE": folder,
+            "RABBITMQ_NODENAME": f"litgo{port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "ERL_EPMD_PORT": str(free_port()),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_MNESIA_BASE": f"{folder}/data",
+            "RABBITMQ_LOG_BASE": f"{folder}/log",
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins",
+            "RABBITMQ_PID_FILE": f"{folder}/pid",
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        }
+        with (Path(folder) / "out").open("w") as log:
+            process = subprocess.Popen(
+                [str(RABBITMQ)],
+                env={**os.environ, **given},
+                cwd=folder,
+                start_new_session=True,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            until(lambda: answers(port) or process.poll() is not None, 60, "RabbitMQ")
+            assert process.poll() is None, Path(log.name).read_text()[-2000:]
+            yield f"amqp://guest:guest@127.0.0.1:{port}//", "rpc://"
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=30)
+            subprocess.run(["epmd", "-kill"], env={**os.environ, **given}, capture_output=True, check=False)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+BROKERS = {"redis": redis, "rabbitmq": rabbitmq}
+
+
 @pytest.fixture
-def cluster(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """a marketplace with 60 lawyers, on the project's dagster.yaml."""
+def cluster(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Cluster]:
+    """a marketplace with 60 lawyers, on the project's dagster.yaml; Redis unless the test names another broker."""
     simulate(database_url, seed=1, lawyers=60, cases=120, days=40, end=END, progress=False)
     dagster_home = tmp_path / "dagster"
     dagster_home.mkdir()
@@ -135,11 +190,11 @@ def cluster(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (dagster_home / "dagster.yaml").write_text(configuration.replace(LOOKED_AT, "poll_interval_seconds: 1"))
     storage = normalise(database_url, f"{name_of(database_url)}_dagster")
     execute(database_url, f'CREATE DATABASE "{name_of(storage)}"')
-    with redis() as port, ExitStack() as stack:
+    with BROKERS[getattr(request, "param", "redis")]() as (broker, results), ExitStack() as stack:
         variables = {
             "LITGO_EXECUTOR": "celery",
-            "CELERY_BROKER_URL": f"redis://127.0.0.1:{port}/0",
-            "CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{port}/1",
+            "CELERY_BROKER_URL": broker,
+            "CELERY_RESULT_BACKEND": results,
             "LITGO_DATABASE_URL": database_url,
             "DAGSTER_DATABASE_URL": storage,
             "DAGSTER_HOME": str(dagster_home),
@@ -171,6 +226,7 @@ def test_a_worker_without_a_broker_does_not_start() -> None:
     assert "CELERY_BROKER_URL" in done.stderr
 
 
+@pytest.mark.parametrize("cluster", BROKERS, indirect=True)
 def test_a_job_of_ours_runs_over_two_workers(cluster: Cluster) -> None:
     before = cluster.rows("SELECT count(*) FROM cases c WHERE EXISTS (SELECT FROM offers o WHERE o.case_id = c.id)")
     cluster.dagster("execute", "matching", {})
