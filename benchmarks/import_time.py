@@ -49,7 +49,7 @@ def main() -> int:
             runs[name].append(imported(name))
     for measure in ("elapsed", "worked"):
         floor, ours = (statistics.median(run[measure] for run in runs[name]) for name in names)
-        print(f"{measure}: import dagster {floor:.2f} s, {names[1]} {ours:.2f} s: {ours / floor:.2f} x (at most 1.3)")
+        print(f"{measure}: import dagster {floor:.2f} s, {names[1]} {ours:.2f} s: {ours / floor:.2f} x (at most 1.25)")
     loaded = [module for module in HEAVY if module in runs[names[1]][-1]["modules"]]
     print(f"heavy libraries loaded: {', '.join(loaded) or 'none'} (of {', '.join(HEAVY)})")
     print(f"median of {repetitions}; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")

@@ -5,7 +5,7 @@
 `litgo demo` fills a fresh LITGO_HOME, `litgo up` runs it, the vendors are stand-ins on loopback that fail never.
 Cases, messages and contracts come one at a time, three to twelve seconds apart, as copies of rows the marketplace has;
 half of the cases do not say which area they are of. Measured from the row's commit: to the offers' commit, and to the
-vendor's receipt of the request. Printed: the distribution of each, and of a matching's start to its offers.
+vendor's receipt of the request. Printed: the distribution of each, and of the parts of the first.
 """
 
 import argparse
@@ -18,8 +18,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,22 @@ PATIENCE = 120.0  # seconds, then it counts as so many
 BETWEEN = (3.0, 12.0)  # seconds between two rows
 # Columns of a copy that are not the original's; SQL.
 CASE = {"created_at": "now()", "updated_at": "now()", "status": "'pending_assignment'"}
-FIRST_OFFERS = "SELECT min(created_at) FROM public.offers WHERE case_id = ANY(%s::uuid[]) GROUP BY case_id"
+COMMITS = (
+    "SELECT c.created_at, min(o.created_at) FROM public.cases c JOIN public.offers o ON o.case_id = c.id "
+    "WHERE c.id = ANY(%s::uuid[]) GROUP BY c.id"
+)
+EVENTS = (
+    "SELECT e.dagster_event_type, e.timestamp FROM public.event_logs e JOIN (SELECT run_id FROM public.runs "
+    "WHERE pipeline_name = 'matching' AND start_time <= extract(epoch FROM %s::timestamptz) "
+    "ORDER BY start_time DESC LIMIT 1) r USING (run_id) WHERE e.dagster_event_type LIKE 'PIPELINE_%%'"
+)
+# Event of a run → the part of the wait that it ends. A case that came during a run skips the first three.
+PARTS = {
+    "PIPELINE_ENQUEUED": "… commit → run requested",
+    "PIPELINE_STARTING": "… requested → taken from the queue",
+    "PIPELINE_START": "… taken → its process works",
+    "": "… works → offers",
+}
 UNLABELLED = dict.fromkeys(("area", "subarea", "urgency_h", "complexity"), "NULL")
 
 
@@ -170,7 +186,7 @@ def measure(stage: soak.Stage, receipts: Receipts, each: int, rng: random.Random
             found[kind].append(receipts.at.get(key, began + PATIENCE) - began)
             pause(rng)
         print(number + 1, {kind: round(values[-1], 1) for kind, values in found.items()}, file=sys.stderr, flush=True)
-    found["matching's start → offers"] = from_the_start(stage, rows, cases)
+    found |= parts(stage, rows, cases)
     print(f"load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} processors")
     print("| seconds | n | least | p50 | p95 | most |\n|---|--:|--:|--:|--:|--:|")
     for kind, values in found.items():
@@ -181,17 +197,14 @@ def offered(rows: Rows, case: str) -> bool:
     return bool(rows.ask("SELECT 1 FROM public.offers WHERE case_id = %s LIMIT 1", case))
 
 
-def from_the_start(stage: soak.Stage, rows: Rows, cases: Sequence[str]) -> list[float]:
-    """Seconds from the start of the run that matched a case to its offers."""
-    offers: list[datetime] = [at for (at,) in rows.ask(FIRST_OFFERS, list(cases))]
-    found = []
-    for at in offers:
-        ((start,),) = stage.dagster(
-            "SELECT max(start_time) FROM public.runs WHERE pipeline_name = 'matching' AND start_time <= %s",
-            at.timestamp(),
-        )
-        if start is not None:
-            found.append(at.timestamp() - start)
+def parts(stage: soak.Stage, rows: Rows, cases: Sequence[str]) -> dict[str, list[float]]:
+    """Seconds from one event of the run that matched a case to the next, in the order of `PARTS`."""
+    found: dict[str, list[float]] = {name: [] for name in PARTS.values()}
+    for commit, offers in rows.ask(COMMITS, list(cases)):
+        events = dict(stage.dagster(EVENTS, offers))
+        instants = [commit, *(events[name].replace(tzinfo=UTC) for name in list(PARTS)[:-1]), offers]
+        for name, (before, after) in zip(PARTS.values(), pairwise(instants), strict=True):
+            found[name].append((after - before).total_seconds())
     return found
 
 

@@ -3,10 +3,13 @@
 Belongs here: assembly only. Importing this module opens no connection and loads no heavy library.
 """
 
+import gc
 from functools import partial
 from typing import Any
 
 import dagster as dg
+
+gc.freeze()  # what Dagster's import made stays: else the collector walks all of it again during the imports below
 
 from litgo_pipelines import asset_specs, automation
 from litgo_pipelines.backup import assets as backup_assets

@@ -4,11 +4,11 @@ Knows the database, not DocuSign's client. What was sent is kept as digests, for
 """
 
 import hashlib
-import unicodedata
 from collections.abc import Mapping
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.marketplace.names import visible
+from litgo_pipelines.marketplace.words import folded
 from litgo_pipelines.notifications.addresses import usable
 from litgo_pipelines.resources.docusign import Recipient
 
@@ -22,7 +22,7 @@ def name(value: str | None) -> str:
 
 def digest(contract_id: str, who: str, email: str) -> str:
     """Of one party; case, accents and blanks do not count. The contract's id keeps digests from being compared."""
-    parts = (contract_id, _folded(name(who)), _folded(email))
+    parts = (contract_id, folded(name(who)), folded(email))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -45,11 +45,6 @@ def replaced(cursor: Cursor, contract_id: str, signers: Mapping[int, Recipient],
         each != now and (sent is None or each != before)
         for each, now, before in zip(there, known, sent or known, strict=True)
     )
-
-
-def _folded(value: str) -> str:
-    marks = unicodedata.normalize("NFKD", value.casefold())
-    return " ".join("".join(letter for letter in marks if not unicodedata.combining(letter)).split())
 
 
 NOW = """

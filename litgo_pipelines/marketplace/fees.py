@@ -3,11 +3,12 @@
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Literal, NamedTuple
+
+from litgo_pipelines.marketplace.words import NUMERALS, folded
 
 Kind = Literal["success", "fixed", "hourly", "pro_bono"]
 
@@ -66,16 +67,6 @@ _THOUSANDS = re.compile(r"\d{1,3}(\.\d{3})+")
 _SCALE = re.compile(r"(?P<bare>[\d.,]+) ?(?P<scale>mil|k|milhao|milhoes|mi)\b\.?")
 _SCALES = {"mil": 10**3, "k": 10**3, "milhao": 10**6, "milhoes": 10**6, "mi": 10**6}
 _IN_WORDS = re.compile(r"\(([^()\d]*)\)")  # after the figure, as contracts have it: 5.000,00 (cinco mil reais)
-_NUMERALS: dict[str, int] = {
-    word: first + step * place
-    for first, step, words in (
-        (0, 1, "zero um dois tres quatro cinco seis sete oito nove dez onze doze treze quatorze quinze dezesseis"),
-        (17, 1, "dezessete dezoito dezenove"),
-        (20, 10, "vinte trinta quarenta cinquenta sessenta setenta oitenta noventa cem"),
-        (200, 100, "duzentos trezentos quatrocentos quinhentos seiscentos setecentos oitocentos novecentos"),
-    )
-    for place, word in enumerate(words.split())
-} | {"uma": 1, "duas": 2, "catorze": 14, "cento": 100}
 
 
 class FeeError(ValueError):
@@ -149,22 +140,15 @@ def _first(fields: Mapping[str, object], names: tuple[str, ...]) -> object:
     return next((one for one in found if one is not None and not (isinstance(one, str) and not one.strip())), None)
 
 
-def _folded(text: str) -> str:
-    """Lower case, without accents, characters of no width and other forms of digits and signs; single blanks."""
-    marks = unicodedata.normalize("NFKD", text.casefold())
-    kept = (letter for letter in marks if not unicodedata.combining(letter) and unicodedata.category(letter) != "Cf")
-    return " ".join("".join(kept).split())
-
-
 def _plain(text: str) -> str:
     """Words alone: «valor_fixo» and «Valor Fixo» are one."""
-    return " ".join(re.findall("[a-z0-9]+", _folded(text)))
+    return " ".join(re.findall("[a-z0-9]+", folded(text)))
 
 
 def _of_text(text: str, kind: Kind) -> Decimal:
     if len(text) > 200:
         raise FeeError("fee_value_invalid")
-    told = _folded(text)
+    told = folded(text)
     in_words = _IN_WORDS.search(told)
     bare = KINDS[kind].around.sub(" ", _IN_WORDS.sub(" ", told, count=1)).strip(" \"'")
     bare = re.sub(r"(?<=\d)(,-+|[.,])$", "", bare)  # 5.000,- and the end of a sentence
@@ -207,8 +191,8 @@ def _spoken(words: str) -> int | None:
     if len(found) > 1 and found[-1] == "cento":  # vinte por cento
         found.pop()
     for word in found:
-        if word in _NUMERALS:
-            part += _NUMERALS[word]
+        if word in NUMERALS:
+            part += NUMERALS[word]
         elif word in ("mil", "milhao", "milhoes"):
             total, part = total + (part or 1) * _SCALES[word], 0
         else:

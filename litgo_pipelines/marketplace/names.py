@@ -8,6 +8,8 @@ import html
 import re
 import unicodedata
 
+from litgo_pipelines.marketplace.words import folded
+
 BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u2800\u3164\uffa0"  # letters that show nothing
 LONGEST = 100  # characters of a name in a header
 _MANY_MARKS = re.compile(r"([\u0300-\u036f]{2})[\u0300-\u036f]+")
@@ -42,9 +44,7 @@ def is_damaged(value: str | None) -> bool:
 
 def is_name(text: str) -> bool:
     """Does a text as `visible` gives it name anybody?"""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    bare = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    return any(letter.isalpha() for letter in text) and bare not in _NONE
+    return any(letter.isalpha() for letter in text) and folded(text) not in _NONE
 
 
 def first_name(value: str | None) -> str | None:

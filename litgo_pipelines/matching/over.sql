@@ -1,8 +1,10 @@
 -- Cases whose rounds are over without an answer that helps, and that nobody was told of yet: every offer declined or
 -- expired, and no further round by number or by age.
-SELECT c.id AS case_id, c.client_id, 1 + GREATEST(m.round, 1) AS round
+SELECT c.id AS case_id, c.client_id, 1 + m.round AS round
 FROM cases c
-CROSS JOIN LATERAL (SELECT coalesce(max(round), 0) AS round FROM litgo.matchings WHERE case_id = c.id) m
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(round), 1) AS round, count(*) > 0 AS matched FROM litgo.matchings WHERE case_id = c.id
+) m
 CROSS JOIN LATERAL (
     SELECT count(*) AS offers, count(*) FILTER (WHERE {open_offer}) AS open
     FROM offers f WHERE f.case_id = c.id
@@ -10,5 +12,5 @@ CROSS JOIN LATERAL (
 WHERE c.status = 'pending_assignment' AND litgo.chosen(c.area) IS NOT NULL AND c.created_at <= %(as_of)s
   AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = c.id)
   AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
-  AND (o.offers > 0 OR m.round > 0) AND o.open = 0
-  AND (GREATEST(m.round, 1) >= %(rounds)s OR c.created_at <= %(as_of)s::timestamptz - %(round_days)s * interval '24 hours')
+  AND (o.offers > 0 OR m.matched) AND o.open = 0
+  AND (m.round >= %(rounds)s OR c.created_at <= %(as_of)s::timestamptz - %(round_days)s * interval '24 hours')

@@ -47,7 +47,7 @@ LIMITS = {
 GONE = ("ENVELOPE_DOES_NOT_EXIST", "ENVELOPE_NOT_FOUND", "INVALID_ENVELOPE_ID")
 # An e-mail that did not arrive, told as if its addressee had declined; in the words of mail servers and of DocuSign. A
 # clause's number is none of theirs: 5.1.1 counts after a mail server's 5xx, or at the beginning.
-BOUNCE = re.compile(
+BOUNCE = (
     r"\bbounc|undeliver|not (be )?deliver|deliver\w* (has |have |had )?(fail|status notif)|fail\w* to deliver"
     r"|delivery to .{0,60}fail|auto.?respon|mailbox"
     r"|\b(unknown|invalid|unrouteable|nonexistent|no such) (user|address|recipient|e-?mail|host)"
@@ -55,8 +55,7 @@ BOUNCE = re.compile(
     r"|(^|#|\b5\d\d[ -])\W*5\.\d\.\d|^(smtp\W*)?55\d\b"
     r"|e-?mail (\w+ )?(voltou|retornou|devolvid|recusad|inv[aá]lid|inexistente|n[aã]o (foi )?entreg|n[aã]o existe)"
     r"|mensagem (n[aã]o (foi |p[oô]de ser )?entreg|devolvida)|falha na entrega|caixa (postal|de entrada|de correio)"
-    r"|(usu[aá]rio|destinat[aá]rio) (desconhecid|inexistente|n[aã]o encontrad)",
-    re.I,
+    r"|(usu[aá]rio|destinat[aá]rio) (desconhecid|inexistente|n[aã]o encontrad)"
 )
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,79}")
 TOKEN_REFUSED = (
@@ -412,7 +411,7 @@ def _place(signer: Mapping[str, Any]) -> int:
 
 def _recipient(signer: Mapping[str, Any]) -> Recipient:
     status, why = re.sub("[^a-z]", "", signer["status"].lower()), str(signer.get("declinedReason") or "")
-    bounced = status == "autoresponded" or (status == "declined" and bool(BOUNCE.search(why)))
+    bounced = status == "autoresponded" or (status == "declined" and bool(re.search(BOUNCE, why, re.IGNORECASE)))
     name, email = signer.get("name") or "", signer.get("email") or ""
     if not isinstance(name, str) or not isinstance(email, str):
         raise ValueError("a name or an address that is no text")
