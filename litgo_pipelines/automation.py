@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 LATE_AFTER = timedelta(minutes=30)
 EARLY = timedelta(minutes=1)  # a run may be a moment older than its time
 FOLLOWING = {"dagster/max_retries": "2", "dagster/max_runtime": "600"}
-# Between two looks for cases, contracts and messages: somebody waits for them. Dagster looks at its sensors every five
-# seconds, and one that asks for five itself is often just too early.
-SECONDS = 4
+# Between two looks for what somebody waits for: cases whenever the daemon looks (every 2 s, `runtime/daemon.py`;
+# Dagster's own every 5), for contracts and messages every second time. Who asks for 2 is often just too early.
+CASES_SECONDS, SECONDS = 1, 3
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -351,7 +351,7 @@ pending_cases_sensor = request_when(
     "pending_cases_sensor",
     "matching",
     _cases_due,
-    SECONDS,
+    CASES_SECONDS,
     "Requests a matching when cases wait for triage or for offers.",
     run_config={"ops": {"text_embeddings": {"config": {"waiting_only": True}}}},
 )

@@ -18,6 +18,7 @@ from typing import Any
 
 LOOKS_EVERY = 2.0  # seconds
 RETRIES_FOR = 60.0  # seconds; the daemon beats less often than it is waited for
+SENSORS_EVERY = 2  # seconds, between two looks at which sensors are due
 TOLERATED = timedelta(seconds=15)  # no sensor looks more often
 PATIENCE = 20.0  # seconds to end in order
 
@@ -83,7 +84,7 @@ def main() -> None:
         if waiting or deleted:
             log.warning("%d sensors and schedules waited for the future; %d later ticks forgotten", waiting, deleted)
     retry_runs_with_patience(with_patience)
-    run_daemon()
+    run_daemon(SENSORS_EVERY)
 
 
 if __name__ == "__main__":
