@@ -17,17 +17,18 @@ near AS MATERIALIZED (
     WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && (
         SELECT array_agg(key) FROM wanted w, unnest(w.keys) AS key WHERE w.name = ANY(%(anywhere)s::text[]))
 ),
-works_in AS (  -- each spelling is looked at once, not once a lawyer
+spelling AS MATERIALIZED (  -- each is looked at once, not once a lawyer
+    SELECT said.label, w.number, w.name
+    FROM (SELECT DISTINCT s.label FROM near n JOIN lawyers l ON l.id = n.id
+          CROSS JOIN LATERAL unnest(array_append(litgo.list(l.tags_expertise), l.primary_area)) AS s (label)) said
+    JOIN wanted w ON litgo.area_keys(NULL, said.label) && w.keys
+),
+works_in AS (
     SELECT DISTINCT n.id, k.number, k.name
     FROM near n
     JOIN lawyers l ON l.id = n.id
     CROSS JOIN LATERAL unnest(array_append(litgo.list(l.tags_expertise), l.primary_area)) AS said (label)
-    JOIN (
-        SELECT d.label, w.number, w.name
-        FROM (SELECT DISTINCT s.label FROM near m JOIN lawyers o ON o.id = m.id
-              CROSS JOIN LATERAL unnest(array_append(litgo.list(o.tags_expertise), o.primary_area)) AS s (label)) d
-        JOIN wanted w ON litgo.area_keys(NULL, d.label) && w.keys
-    ) k USING (label)
+    JOIN spelling k USING (label)
 ),
 offered AS (
     -- the ledger: offers of any status, with those this batch has made; of all accounts of a lawyer
