@@ -6,6 +6,7 @@ their steps stand in the stages.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import time
 
 from litgo_pipelines.owners import Owner
 
@@ -263,6 +264,14 @@ BY_HAND = (
     ),
 )
 JOBS = {job.name: job for job in (*AUTOMATIC, *BY_HAND)}
+
+
+def time_of_day(job: Job) -> time:
+    """When a job that goes once a day does, in TIMEZONE. Raises ValueError for any other."""
+    minute, hour, *days = (job.cron or "").split() or ("", "")
+    if days != ["*"] * 3:
+        raise ValueError(f"{job.name} does not go once a day: {job.cron}")
+    return time(int(hour), int(minute))
 
 
 def run_tags(job: Job) -> dict[str, str]:

@@ -25,7 +25,6 @@ EVERYTHING = (
     "litgo_pipelines_tests",
     "benchmarks",
     "deploy",
-    "mlflow",
     "workspace.yaml",
     "pyproject.toml",
 )

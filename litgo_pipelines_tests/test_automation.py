@@ -28,7 +28,7 @@ from litgo_pipelines.automation import (
 from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.definitions import build_defs, defs
 from litgo_pipelines.equity.assets import NIGHTS
-from litgo_pipelines.jobs import AUTOMATIC, JOBS, MOST_SECONDS, limits_of, run_tags
+from litgo_pipelines.jobs import AUTOMATIC, JOBS, MOST_SECONDS, limits_of, run_tags, time_of_day
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import RETRY, permanent_fails_once
@@ -358,3 +358,11 @@ def test_every_step_that_is_tried_again_knows_its_permanent_failures() -> None:
         if step.op.retry_policy and not hasattr(step.op.compute_fn.decorated_fn, "__wrapped__")  # type: ignore[union-attr]
     ]
     assert unmarked == []
+
+
+def test_the_time_of_a_job_that_goes_once_a_day() -> None:
+    assert time_of_day(JOBS["backup"]).isoformat() == "05:00:00"
+    assert time_of_day(JOBS["retention"]).isoformat() == "04:30:00"
+    for name in ("allocation_calibration", "offer_expiry", "matching"):  # weekly, hourly, at no time
+        with pytest.raises(ValueError, match=name):
+            time_of_day(JOBS[name])

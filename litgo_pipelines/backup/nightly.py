@@ -2,9 +2,9 @@
 
     python -m litgo_pipelines.backup.nightly [--now]
 
-It makes a backup at 05:00, and at once where the newest is older than a day. What failed is tried again at growing
-distances; as long as the last try failed, the file FAILED is there, which the container's health check looks for. With
---now it makes one and ends.
+It makes a backup at the time of the job `backup`, and at once where the newest is older than a day. What failed is
+tried again at growing distances; as long as the last try failed, the file FAILED is there, which the container's health
+check looks for. With --now it makes one and ends.
 """
 
 import os
@@ -23,9 +23,10 @@ from litgo_pipelines.backup.manifest import BackupRefused, finished
 from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.database.embedded import Ended, unwound_at_sigterm
 from litgo_pipelines.database.urls import without_credentials
+from litgo_pipelines.jobs import JOBS, time_of_day
 from litgo_pipelines.settings import TIMEZONE, SettingsError, settings
 
-HOUR = 5  # of the night, as the job's
+AT = time_of_day(JOBS["backup"])
 DAY = timedelta(days=1)
 LOOKS_EVERY = 30.0  # seconds; by the wall clock, which may be set
 SHORTEST, LONGEST = timedelta(minutes=1), timedelta(hours=1)  # between two tries
@@ -33,16 +34,16 @@ FAILED = Path(tempfile.gettempdir()) / "litgo-backup-failed"
 
 
 def due(newest: datetime | None, now: datetime) -> datetime:
-    """When the next backup is to be made: at the next 05:00 after the newest one, or now where that has passed.
+    """When the next backup is to be made: at the first such time after the newest one, or now where that has passed.
 
     One of the future, from when the clock was ahead, counts for nothing.
     """
     if newest is None or newest > now:
         return now
     local = newest.astimezone(ZoneInfo(TIMEZONE))
-    night = local.replace(hour=HOUR, minute=0, second=0, microsecond=0)
+    night = datetime.combine(local, AT, local.tzinfo)
     if night <= local:
-        night = (local + DAY).replace(hour=HOUR, minute=0, second=0, microsecond=0)
+        night = datetime.combine(local + DAY, AT, local.tzinfo)
     return max(night, now)
 
 

@@ -24,10 +24,10 @@ def _version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", help="say the version", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """The data and learning pipelines of a lawyer–client marketplace. `litgo demo` shows all of it."""
+    """Run the data and learning pipelines of a lawyer–client marketplace. `litgo demo` shows all of it."""
 
 
 for group in (platform.app, backup.app, doctor.app, review.app, model.app):

@@ -18,7 +18,7 @@ app = typer.Typer()
 
 @app.command()
 def backup(folder: Annotated[Path, typer.Argument(help="where it is written", metavar="FOLDER")]) -> None:
-    """An encrypted backup in FOLDER: our schema, Dagster's and MLflow's databases, snapshots, models."""
+    """Write an encrypted backup to FOLDER: our schema, Dagster's and MLflow's databases, snapshots, models."""
     from litgo_pipelines.backup import make
 
     secret = make.passphrase()
@@ -32,10 +32,10 @@ def backup(folder: Annotated[Path, typer.Argument(help="where it is written", me
 @app.command()
 def restore(
     backup: Annotated[Path, typer.Argument(help="a backup, or a folder of them", metavar="BACKUP")],
-    older: Annotated[bool, typer.Option("--older", help="a backup of an older version, which is migrated")] = False,
-    force: Annotated[bool, typer.Option("--force", help="although something else uses the databases")] = False,
+    older: Annotated[bool, typer.Option("--older", help="also a backup of an older version; it is migrated")] = False,
+    force: Annotated[bool, typer.Option("--force", help="even while something else uses the databases")] = False,
 ) -> None:
-    """Restore a backup, or the newest of a folder, instead of what is there. Stop `litgo up` first."""
+    """Replace what is there by a backup, or the newest of a folder. Stop `litgo up` first."""
     from litgo_pipelines.backup import make
     from litgo_pipelines.backup import restore as restoring
 

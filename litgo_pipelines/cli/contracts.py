@@ -34,7 +34,7 @@ def _sha256(value: str) -> str:
 
 @contrato.command("tarefas")
 def signing_tasks(as_json: AsJson = False) -> None:
-    """Os contratos que esperam assinatura em papel, o mais urgente primeiro."""
+    """Lista os contratos que esperam assinatura em papel, o mais urgente primeiro."""
     from litgo_pipelines.contracts import manual
 
     with marketplace() as cursor:
@@ -49,7 +49,7 @@ def contract_document(
     contrato: Contrato,
     por: Annotated[str, typer.Option(help="quem lê; sem isto, o usuário do sistema", metavar="NOME")] = "",
 ) -> None:
-    """O documento a assinar, na saída padrão: litgo contrato pdf CONTRATO > contrato.pdf. A leitura fica registrada."""
+    """Escreve o documento a assinar na saída padrão e registra a leitura: litgo contrato pdf ID > contrato.pdf."""
     from litgo_pipelines.contracts import manual
 
     if sys.stdout.isatty():

@@ -26,10 +26,10 @@ def doctor(
     ] = None,
     as_json: AsJson = False,
     accept_counts: Annotated[
-        bool, typer.Option("--accept-counts", help="rows that are gone since the last good night are gone rightly")
+        bool, typer.Option("--accept-counts", help="rows missing since the last good night were meant to go")
     ] = False,
 ) -> None:
-    """How the database and the pipelines would get on; exit code 1 when something would fail. Changes nothing in it."""
+    """Try whether the pipelines would work on the database, changing nothing. Exit code 1: something would fail."""
     from litgo_pipelines.lifecycle import seal
     from litgo_pipelines.marketplace import doctor as examining
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from litgo_pipelines.lifecycle.ledger import Actor
 
 experiment = typer.Typer(
-    no_args_is_help=True, help="Experiments that try something on a part of the clients, in layers."
+    no_args_is_help=True, help="Experiments, which try something on part of the clients, in layers."
 )
 Layer = Annotated[str, typer.Option(help="ranking or offers: what the experiment is about")]
 
@@ -26,7 +26,7 @@ def start_experiment(
     version: Version,
     who: Who,
     why: Why,
-    force: Annotated[bool, typer.Option(help="also when it is not expected to show anything")] = False,
+    force: Annotated[bool, typer.Option(help="even when it is not expected to show anything")] = False,
 ) -> None:
     """Try the open challenger VERSION against what serves."""
     from litgo_pipelines.experiments import store
@@ -42,9 +42,9 @@ def try_offer_hours(
     hours: Annotated[float, typer.Argument(help="that offers wait for an answer, like 12", metavar="HOURS")],
     who: Who,
     why: Why,
-    force: Annotated[bool, typer.Option(help="also when it is not expected to show anything")] = False,
+    force: Annotated[bool, typer.Option(help="even when it is not expected to show anything")] = False,
 ) -> None:
-    """Try offers that wait for HOURS against the usual ones (OFFER_HOURS), in a layer beside the rankings'."""
+    """Try offers that wait for HOURS against the usual OFFER_HOURS, in a layer beside the rankings'."""
     from litgo_pipelines.experiments import offer_life
     from litgo_pipelines.experiments.assets import plan
     from litgo_pipelines.experiments.report import outlook_text
@@ -60,7 +60,7 @@ def try_offer_hours(
 
 @experiment.command("list")
 def list_experiments(as_json: AsJson = False) -> None:
-    """All experiments, the newest first."""
+    """List all experiments, newest first."""
     from litgo_pipelines.experiments import listing
 
     with marketplace() as cursor:
@@ -73,7 +73,7 @@ def show_experiment(
     name: Annotated[str, typer.Argument(help="as `litgo experiment list` names it", metavar="NAME")],
     as_json: AsJson = False,
 ) -> None:
-    """One experiment: what was expected of it, where it stands, and how it ended."""
+    """Show one experiment: what was expected of it, where it stands, and how it ended."""
     from litgo_pipelines.experiments import listing
 
     with marketplace() as cursor:

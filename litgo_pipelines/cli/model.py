@@ -22,7 +22,7 @@ app = typer.Typer()
 
 @app.command()
 def reconcile(as_json: AsJson = False) -> None:
-    """Make MLflow's aliases and tags say what the ledger says, and say what was changed."""
+    """Make MLflow's aliases and tags say what the ledger says, and list what was changed."""
     from litgo_pipelines.database import connect
     from litgo_pipelines.lifecycle.reconcile import reconcile as repair
     from litgo_pipelines.resources.mlflow import MLflow
@@ -40,7 +40,7 @@ model = typer.Typer(no_args_is_help=True, help="Which model version serves, and 
 
 @model.command("show")
 def show_models(as_json: AsJson = False) -> None:
-    """Every version with its state, and whether promotion is frozen."""
+    """List every version with its state, and whether promotion is frozen."""
     from litgo_pipelines.lifecycle import ledger, seal
 
     with marketplace() as cursor:
@@ -85,7 +85,7 @@ def roll_back_model(version: Version, who: Who, why: Why) -> None:
 
 @model.command("lift-freeze")
 def lift_freeze(who: Who, why: Why) -> None:
-    """Let promotion go on after it was frozen."""
+    """Allow promotion again after it was frozen."""
     from litgo_pipelines.lifecycle import actions
 
     _decide(who, why, lambda opened, mlflow, actor: actions.lift_freeze(opened, actor))
@@ -98,7 +98,7 @@ def seal_model(
     why: Why,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
-    """Say that a version registered before the ledger named files is the file it has now; only then it serves."""
+    """Vouch for the file of a version registered before the ledger named files; only then does it serve."""
     from litgo_pipelines.database import connect
     from litgo_pipelines.lifecycle import seal
     from litgo_pipelines.lifecycle.ledger import Actor

@@ -27,7 +27,7 @@ def export_person(
         Path | None, typer.Option(help="sem isto, titular-IDENTIFICADOR.json nesta pasta", metavar="ARQUIVO")
     ] = None,
 ) -> None:
-    """Tudo o que guardamos sobre um cliente ou advogado(a), em um arquivo que só você lê."""
+    """Grava tudo o que guardamos sobre um cliente ou advogado(a) em um arquivo que só você lê."""
     from litgo_pipelines.database import open_connection
     from litgo_pipelines.persons import export, keys
 
@@ -60,7 +60,7 @@ def erase_person(identificador: Titular, por: By = "") -> None:
 
 @titular.command("ausentes")
 def missing_people(as_json: AsJson = False) -> None:
-    """Quantos dos que guardamos o marketplace não mostra mais, e quantos serão apagados na próxima noite."""
+    """Conta quem guardamos e o marketplace não mostra mais, e quantos serão apagados na próxima noite."""
     from litgo_pipelines.persons import follow
 
     with marketplace() as cursor:

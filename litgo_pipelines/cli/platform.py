@@ -36,7 +36,7 @@ SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="same seed a
 
 @app.command()
 def up() -> None:
-    """Everything on loopback until Ctrl-C: Postgres, MLflow, Dagster webserver and daemon, /metrics."""
+    """Run everything on loopback until Ctrl-C: Postgres, MLflow, Dagster webserver and daemon, /metrics."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` would have it ignored
     try:
         with (
@@ -66,7 +66,7 @@ def up() -> None:
 
 @app.command()
 def exporter() -> None:
-    """/metrics for Prometheus, /healthz, /readyz, until stopped. `litgo up` starts one."""
+    """Serve /metrics for Prometheus, /healthz and /readyz until stopped; `litgo up` starts one."""
     from functools import cache
 
     from litgo_pipelines.observability.exporter import Exporter, serving
@@ -91,7 +91,7 @@ def exporter() -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """One screen: what runs, waits or is late, the champion, the last night and backup. Exit code 1: look.
+    """Show what runs, waits or is late, the champion, the last night and backup. Exit code 1: somebody should look.
 
     Reads only: it starts nothing, not even the embedded Postgres.
     """
@@ -127,7 +127,7 @@ def status(as_json: AsJson = False) -> None:
 @app.command("ui-user")
 def ui_user(
     name: Annotated[str, typer.Argument(help="letters, digits and . _ @ + -", metavar="NAME")],
-    viewer: Annotated[bool, typer.Option("--viewer", help="may look and not change")] = False,
+    viewer: Annotated[bool, typer.Option("--viewer", help="may look, not change")] = False,
 ) -> None:
     """Ask for a password and print the account's line for LITGO_UI_USERS, the login of Dagster's pages."""
     from litgo_pipelines.runtime.ui import accounts
@@ -142,7 +142,7 @@ def ui_user(
 
 @app.command()
 def migrate() -> None:
-    """Create what is missing in the database; says what it did."""
+    """Create what is missing in the database, and say what was done."""
     with supervisor.platform():
         say("the database is up to date")
 
@@ -194,7 +194,7 @@ def reset(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def exec(context: typer.Context) -> None:
-    """Run any command with the project's databases up and its environment set: litgo exec -- dagster job list.
+    """Run any command with the project's databases up and its environment set, like litgo exec -- dagster job list.
 
     psql and its like find the marketplace's database, and are the embedded server's where the machine has none.
     """
@@ -213,7 +213,7 @@ def exec(context: typer.Context) -> None:
 def demo(
     lawyers: LawyersOption = 2000, cases: CasesOption = 20_000, days: DaysOption = 120, seed: SeedOption = 7
 ) -> None:
-    """A simulated marketplace, 30 nights of equity, one retraining and one matching, through real Dagster runs."""
+    """Simulate a marketplace, then 30 nights of equity, one retraining and one matching as real Dagster runs."""
     from litgo_pipelines.equity.assets import NIGHTS
     from litgo_pipelines.simulation.load import simulate as load
 

@@ -17,7 +17,7 @@ app = typer.Typer()
 
 @app.command()
 def explain(case_id: CaseId, as_json: AsJson = False) -> None:
-    """Why a case was offered to whom: features, load, and what it would have taken for the next five."""
+    """Say why a case was offered to whom: features, load, and what the next five lacked."""
     from litgo_pipelines.database import connect
     from litgo_pipelines.matching import explain as explaining
     from litgo_pipelines.matching.serving import Rankers
@@ -38,7 +38,7 @@ def explain(case_id: CaseId, as_json: AsJson = False) -> None:
 
 @app.command("dead-letters")
 def dead_letters(as_json: AsJson = False) -> None:
-    """Cases nobody was found for in three tries, messages not delivered for a day, with the reason."""
+    """List cases nobody was found for in three tries and messages not delivered for a day, with the reason."""
     from litgo_pipelines.notifications import queue
 
     with marketplace() as cursor:
@@ -49,7 +49,7 @@ def dead_letters(as_json: AsJson = False) -> None:
         cases, messages = cursor.fetchall(), queue.dead(cursor)
     lines = [f"case     {case_id}  {failed_at:%Y-%m-%d %H:%M}  {reason}" for case_id, failed_at, reason in cases]
     lines += [f"message  {m.message_id}  {m.kind}  {m.created_at:%Y-%m-%d %H:%M}  {m.reason}" for m in messages]
-    again = "; `litgo retry CASE_OR_MESSAGE_ID` lets one go again" * bool(lines)
+    again = "; `litgo retry CASE_OR_MESSAGE_ID` tries one again" * bool(lines)
     lines.append(f"{len(cases)} cases, {len(messages)} messages{again}")
     found = {
         "cases": [dict(zip(("case_id", "last_failed_at", "reason"), case, strict=True)) for case in cases],
@@ -62,7 +62,7 @@ def dead_letters(as_json: AsJson = False) -> None:
 def retry(
     dead_letter: Annotated[str, typer.Argument(help="as `litgo dead-letters` lists it", metavar="CASE_OR_MESSAGE_ID")],
 ) -> None:
-    """Let a dead letter go again: a case with the next matching, a message with the next delivery."""
+    """Try a dead letter again: a case with the next matching, a message with the next delivery."""
     from litgo_pipelines.notifications import queue
 
     with marketplace() as cursor:
@@ -81,7 +81,7 @@ casos = typer.Typer(no_args_is_help=True, help="O que espera por uma pessoa (doc
 
 @casos.command("parados")
 def parked_cases(as_json: AsJson = False) -> None:
-    """Os casos que não andam sozinhos por enquanto, o mais urgente primeiro, e quem já sabe."""
+    """Lista os casos parados, o mais urgente primeiro, e quem já sabe."""
     from litgo_pipelines.matching import waits
 
     with marketplace() as cursor:
@@ -100,7 +100,7 @@ app.add_typer(triagem, name="triagem")
 
 @triagem.command("fila")
 def review_queue(as_json: AsJson = False) -> None:
-    """Os casos que aguardam uma pessoa, o mais urgente primeiro, e por quê."""
+    """Lista os casos que aguardam uma pessoa, o mais urgente primeiro, e por quê."""
     from litgo_pipelines.intake import review
 
     with marketplace() as cursor:

@@ -22,20 +22,27 @@ if TYPE_CHECKING:
     from litgo_pipelines.database import Cursor
 
 
-def _id(value: str) -> str:
-    try:
-        return str(UUID(value.strip()))
-    except ValueError:
-        raise typer.BadParameter(f"{value!r} is no id, which looks like 123e4567-e89b-12d3-a456-426614174000") from None
+def _an_id(refused: str) -> Callable[[str], str]:
+    """A parser of ids; what is none is answered with `refused` and an example."""
+
+    def parse(value: str) -> str:
+        try:
+            return str(UUID(value.strip()))
+        except ValueError:
+            raise typer.BadParameter(f"{value!r} {refused} 123e4567-e89b-12d3-a456-426614174000") from None
+
+    return parse
 
 
-def _identificador(value: str) -> str:
-    try:
-        return str(UUID(value.strip()))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{value!r} não é um identificador, que se escreve como 123e4567-e89b-12d3-a456-426614174000"
-        ) from None
+def _not_blank(refused: str) -> Callable[[str], str]:
+    """A parser of texts; a blank one is answered with `refused`."""
+
+    def parse(value: str) -> str:
+        if not value.strip():
+            raise typer.BadParameter(refused)
+        return value
+
+    return parse
 
 
 def _version(value: str) -> str:
@@ -43,18 +50,6 @@ def _version(value: str) -> str:
     if not re.fullmatch("[1-9][0-9]{0,8}", number):
         raise typer.BadParameter(f"{value!r} is no version, which is a number: `litgo model show` lists them")
     return number
-
-
-def _name(value: str) -> str:
-    if not value.strip():
-        raise typer.BadParameter("it is empty: what is decided is kept with who decided it, and why")
-    return value
-
-
-def nome(value: str) -> str:
-    if not value.strip():
-        raise typer.BadParameter("está vazio: o que se registra fica com o nome de quem registra")
-    return value
 
 
 def read_text(path: Path) -> str:
@@ -74,6 +69,11 @@ def writable(path: Path) -> Path:
         raise typer.BadParameter(f"{path} cannot be written: name a file in a folder that is there and is yours")
     return path
 
+
+_id = _an_id("is no id, which looks like")
+_identificador = _an_id("não é um identificador, que se escreve como")
+_name = _not_blank("it is empty: what is decided is kept with who decided it, and why")
+nome = _not_blank("está vazio: o que se registra fica com o nome de quem registra")
 
 Who = Annotated[str, typer.Option(help="who decides", metavar="NAME", parser=_name)]
 Why = Annotated[str, typer.Option(help="the reason, kept in the ledger", metavar="TEXT", parser=_name)]

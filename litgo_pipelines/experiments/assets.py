@@ -19,7 +19,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import TIMEZONE, Settings, settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, example_config, permanent_fails_once
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, example_config, permanent_fails_once, table_metadata
 
 if TYPE_CHECKING:
     from litgo_pipelines.experiments.cutoffs import ClosedCutoff, NewestCutoff
@@ -113,14 +113,12 @@ def experiment_cutoffs(
 def _closed(closed: "ClosedCutoff") -> Metadata:
     from litgo_pipelines.experiments import report
 
+    said = report.decision_text(closed.decision, held=closed.held)
     return {
-        "experiment": closed.experiment,
+        **_decided(closed.experiment, closed, said),
         "closed": closed.cutoff.at.isoformat(),
-        "decision": dg.MetadataValue.md(report.decision_text(closed.decision, held=closed.held)),
         "outcome": closed.ended or str(closed.decision.outcome),
-        "arms": dg.MetadataValue.md(report.arms_table(closed.cutoff)),
         "clients with a final outcome": sum(closed.decision.mature),
-        **_decision_figures(closed.decision),
         **({"ramped to": f"{closed.ramped_to / 100:g} %"} if closed.ramped_to else {}),
     }
 
@@ -152,8 +150,8 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
         newest, of_offers = (cutoffs.newest_cutoff(cursor, layer) for layer in (RANKING, OFFERS))
         found = listing.experiments(cursor)
     every: Metadata = {
-        "all experiments": dg.MetadataValue.md(listing.table(found)),
-        "layers": dg.MetadataValue.md(listing.layers_table(found)),
+        "all experiments": table_metadata(listing.COLUMNS, map(listing.cells, found)),
+        "layers": table_metadata(listing.OF_LAYERS, listing.layers(found)),
         **(_of_layer(OFFERS, _newest(of_offers)) if of_offers else {}),
     }
     if newest is None:
@@ -199,11 +197,19 @@ def experiment_report(postgres: Postgres, mlflow: MLflow) -> dg.MaterializeResul
 def _newest(newest: "NewestCutoff") -> Metadata:
     from litgo_pipelines.experiments import report
 
+    said = report.decision_text(newest.decision, held=newest.held, stopped=newest.stopped)
+    return _decided(f"{newest.experiment}: {newest.tries} against {newest.control}", newest, said)
+
+
+def _decided(experiment: str, at: "ClosedCutoff | NewestCutoff", said: str) -> Metadata:
+    """What a cutoff came to."""
+    from litgo_pipelines.experiments import report
+
     return {
-        "experiment": f"{newest.experiment}: {newest.tries} against {newest.control}",
-        "decision": dg.MetadataValue.md(report.decision_text(newest.decision, stopped=newest.stopped)),
-        "arms": dg.MetadataValue.md(report.arms_table(newest.cutoff)),
-        **_decision_figures(newest.decision),
+        "experiment": experiment,
+        "decision": dg.MetadataValue.md(said),
+        "arms": dg.MetadataValue.md(report.arms_table(at.cutoff)),
+        **_decision_figures(at.decision),
     }
 
 

@@ -95,45 +95,54 @@ def _listed(
     )
 
 
+COLUMNS = (
+    "experiment",
+    "layer",
+    "started",
+    "ended",
+    "outcome",
+    "treated",
+    "clients",
+    "final",
+    "lift",
+    "to show",
+    "log e",
+)
+
+
+def cells(one: Listed) -> tuple[str | int | None, ...]:
+    """The COLUMNS of one experiment; None before there is such a figure."""
+    return (
+        one.experiment,
+        one.layer,
+        f"{one.started_at:%Y-%m-%d}",
+        f"{one.ended_at:%Y-%m-%d}" if one.ended_at else None,
+        one.outcome,
+        f"{one.treated:.0%}",
+        one.exposed,
+        one.mature,
+        None if one.lift is None else f"{one.lift:+.1%}",
+        one.claim,
+        None if one.log_e_claim is None else f"{one.log_e_claim:.2f} of {one.log_e_limit:.2f}",
+    )
+
+
 def table(found: list[Listed]) -> str:
     """Markdown: a row per experiment."""
-    columns = (
-        "experiment",
-        "layer",
-        "started",
-        "ended",
-        "outcome",
-        "treated",
-        "clients",
-        "final",
-        "lift",
-        "to show",
-        "log e",
-    )
     rows = [
-        (
-            one.experiment,
-            one.layer,
-            f"{one.started_at:%Y-%m-%d}",
-            f"{one.ended_at:%Y-%m-%d}" if one.ended_at else "–",
-            one.outcome,
-            f"{one.treated:.0%}",
-            f"{one.exposed:,}",
-            "–" if one.mature is None else f"{one.mature:,}",
-            "–" if one.lift is None else f"{one.lift:+.1%}",
-            one.claim,
-            "–" if one.log_e_claim is None else f"{one.log_e_claim:.2f} of {one.log_e_limit:.2f}",
-        )
+        ["–" if cell is None else f"{cell:,}" if isinstance(cell, int) else cell for cell in cells(one)]
         for one in found
     ]
-    return markdown_table(columns, rows, empty="–")
+    return markdown_table(COLUMNS, rows, empty="–")
 
 
-def layers_table(found: list[Listed]) -> str:
-    """Markdown: what each layer decides, and what runs in it."""
+OF_LAYERS = ("layer", "decides", "runs")
+
+
+def layers(found: list[Listed]) -> list[tuple[str, str, str]]:
+    """What each layer decides, and what runs in it: its OF_LAYERS."""
     runs = {one.layer: one.experiment for one in found if one.outcome == RUNS}
-    rows = [(layer, decides, runs.get(layer, "nothing")) for layer, decides in LAYERS.items()]
-    return markdown_table(("layer", "decides", "runs"), rows)
+    return [(layer, decides, runs.get(layer, "nothing")) for layer, decides in LAYERS.items()]
 
 
 def text(one: Listed) -> str:

@@ -5,18 +5,17 @@ import secrets
 import sys
 from pathlib import Path
 
-from litgo_pipelines.runtime.mlflow_server import ADMIN_PASSWORD, PIPELINES, PIPELINES_PASSWORD
+from litgo_pipelines.runtime.mlflow_server import (
+    ADMIN,
+    ADMIN_PASSWORD,
+    CONFIG_VARIABLE,
+    PIPELINES,
+    PIPELINES_PASSWORD,
+    write_configuration,
+)
 
-ADMIN = "admin"
 FILES = {ADMIN_PASSWORD: "mlflow-admin-password", PIPELINES_PASSWORD: "mlflow-password"}
 CONFIG = "mlflow-auth.ini"
-SERVER = """[mlflow]
-default_permission = READ
-database_uri = {database}
-admin_username = {admin}
-authorization_function = mlflow.server.auth:authenticate_request_basic_auth
-auth_cache_ttl_seconds = 60
-"""  # a password is hashed once a minute and not for each request, which would take longer than the request
 VARIABLES = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")  # for the processes that use models
 
 
@@ -28,8 +27,7 @@ def prepare(home: Path, database: str) -> dict[str, str]:
     """
     for name, file in FILES.items():
         _make(home / file, shown=name == ADMIN_PASSWORD)
-    escaped = database.replace("%", "%%")  # the file's own signs
-    _write(home / CONFIG, SERVER.format(database=escaped, admin=ADMIN))
+    write_configuration(home / CONFIG, database)
     given = dict(zip(VARIABLES, (PIPELINES, (home / FILES[PIPELINES_PASSWORD]).read_text().strip()), strict=True))
     os.environ.update(given)  # this process uses models too: `litgo explain`, `litgo model`
     return given
@@ -38,7 +36,7 @@ def prepare(home: Path, database: str) -> dict[str, str]:
 def of_server(home: Path) -> dict[str, str]:
     """Variables of the server alone: where its configuration and the passwords are."""
     return {
-        "MLFLOW_AUTH_CONFIG_PATH": str(home / CONFIG),
+        CONFIG_VARIABLE: str(home / CONFIG),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
         **{f"{name}_FILE": str(home / file) for name, file in FILES.items()},
     }
@@ -48,12 +46,8 @@ def _make(file: Path, *, shown: bool) -> None:
     if file.exists():
         return
     password = secrets.token_urlsafe(24)
-    _write(file, f"{password}\n")
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+        opened.write(f"{password}\n")
     if shown:
         said = f"password {password}, shown once and" if sys.stderr.isatty() else "password"
         print(f"MLflow: account {ADMIN}, {said} kept in {file}", file=sys.stderr, flush=True)
-
-
-def _write(file: Path, text: str) -> None:
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
-        opened.write(text)

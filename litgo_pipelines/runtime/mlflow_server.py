@@ -4,23 +4,40 @@
 
 The accounts are made before the server listens, so that there is no moment without them. Passwords come from variables
 or the files that NAME_FILE names, and the server itself is started without them. The pipelines manage their experiment
-and their model, whoever made these, and read the others.
+and their model, whoever made these, and read the others. Where MLFLOW_AUTH_CONFIG_PATH names no configuration of the
+login, the one below is written, on the database of MLFLOW_BACKEND_STORE_URI.
 """
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
-PIPELINES = "litgo"
+ADMIN, PIPELINES = "admin", "litgo"
 ADMIN_PASSWORD, PIPELINES_PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD", "LITGO_MLFLOW_PASSWORD"
 OWN = {  # MLflow's word for it → where its id stands, by the name that both have
     "experiment": ("experiments", "experiment_id", "litgo-ranker"),
     "registered_model": ("registered_models", "name", "litgo-ranker"),
 }
+CONFIG = """[mlflow]
+default_permission = READ
+database_uri = {database}
+admin_username = {admin}
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
+"""  # a password is hashed once a minute and not for each request, which would take longer than the request
+CONFIG_VARIABLE = "MLFLOW_AUTH_CONFIG_PATH"
+
+
+def write_configuration(path: Path, database: str) -> None:
+    """For this user alone. `database`: URL of MLflow's."""
+    text = CONFIG.format(database=database.replace("%", "%%"), admin=ADMIN)  # % is the file's own sign
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+        opened.write(text)
 
 
 def password(name: str) -> str:
@@ -39,7 +56,7 @@ def accounts(admin_password: str, pipelines_password: str) -> None:
 
     config = read_auth_config()
     if config.admin_username in (None, PIPELINES):
-        sys.exit(f"admin_username in MLFLOW_AUTH_CONFIG_PATH must be somebody else than {PIPELINES}")
+        sys.exit(f"admin_username in {CONFIG_VARIABLE} must be somebody else than {PIPELINES}")
     store = SqlAlchemyStore()
     store.init_db(config.database_uri)
     if not store.has_user(config.admin_username):
@@ -66,6 +83,10 @@ def _give_own(store: "SqlAlchemyStore") -> None:
 
 
 def main() -> None:
+    if not os.environ.get(CONFIG_VARIABLE):
+        path = Path(tempfile.mkdtemp(prefix="litgo-mlflow-")) / "auth.ini"
+        write_configuration(path, os.environ["MLFLOW_BACKEND_STORE_URI"])
+        os.environ[CONFIG_VARIABLE] = str(path)
     accounts(password(ADMIN_PASSWORD), password(PIPELINES_PASSWORD))
     for name in (ADMIN_PASSWORD, PIPELINES_PASSWORD):
         os.environ.pop(name, None)

@@ -164,7 +164,6 @@ def test_the_runs_get_every_setting() -> None:
         "MLFLOW_TRACKING_USERNAME",
         "MLFLOW_BACKEND_STORE_URI",
         "LITGO_MLFLOW_DATABASE_URL",
-        "MLFLOW_AUTH_CONFIG_PATH",
         "CELERY_BROKER_URL",
         "CELERY_RESULT_BACKEND",
     }

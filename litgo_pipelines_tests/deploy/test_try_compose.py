@@ -12,7 +12,14 @@ from litgo_pipelines_tests.support import PROJECT
 NEEDED = ("podman", "buildah", "runc", "mmdebstrap", "curl", os.environ.get("PODMAN_COMPOSE", "podman-compose"))
 
 
-@pytest.mark.proof("deploy", "mlflow", "litgo_pipelines/runtime/dagster.yaml", "pyproject.toml")
+@pytest.mark.proof(
+    "deploy",
+    "litgo_pipelines/runtime/dagster.yaml",
+    "litgo_pipelines/runtime/mlflow.env",
+    "litgo_pipelines/runtime/mlflow_server.py",
+    "litgo_pipelines/backup/nightly.py",
+    "pyproject.toml",
+)
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_the_services_run_in_containers(tmp_path: Path) -> None:

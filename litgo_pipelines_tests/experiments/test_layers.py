@@ -67,7 +67,7 @@ def test_one_runs_per_layer_and_stopping_one_leaves_the_other(life: Life) -> Non
         ("offers-12h-2", OFFERS, "12 h", "24 h"),
     }
     assert "offers-12h-2: 12 h against 24 h" in listing.text(listed[0]) + listing.text(listed[1])
-    assert listing.layers_table(listed).count("nothing") == 1
+    assert [runs for _, _, runs in listing.layers(listed)].count("nothing") == 1
 
 
 @pytest.mark.parametrize("hours", [24.0, 0.0, -3.0, 1000.0, float("nan"), float("inf")])

@@ -23,7 +23,7 @@ from litgo_pipelines_tests.worlds.compose import load
 
 HOST = "127.0.0.1"
 PORTS = ("3000", "4000", "5000", "5432", "9108")  # inside the containers
-RENDERED = ("mlflow/basic_auth.ini", "deploy/workspace.yaml")  # name hosts and ports themselves
+RENDERED = ("deploy/workspace.yaml",)  # names hosts and ports itself
 DOCKERFILE = (PROJECT / "deploy" / "Dockerfile").read_text()
 IMAGE = dict(re.findall(r"^(?:ENV|   ) ([A-Z_]+)=(\S+)", DOCKERFILE, re.MULTILINE))
 
