@@ -269,7 +269,7 @@ JOBS = {job.name: job for job in (*AUTOMATIC, *BY_HAND)}
 def time_of_day(job: Job) -> time:
     """When a job that goes once a day does, in TIMEZONE. Raises ValueError for any other."""
     minute, hour, *days = (job.cron or "").split() or ("", "")
-    if days != ["*"] * 3:
+    if days != ["*"] * 3 or not (minute + hour).isdecimal():
         raise ValueError(f"{job.name} does not go once a day: {job.cron}")
     return time(int(hour), int(minute))
 
