@@ -125,8 +125,8 @@ start postgres
 healthy postgres
 start migrate
 must "migrate ends with" 0 "$(podman wait "$(name_of migrate)")"
-start code-location; start mlflow; start exporter
-for name in code-location mlflow exporter; do healthy $name; done
+start code-location; start mlflow; start exporter; start backup
+for name in code-location mlflow exporter backup; do healthy $name; done
 start webserver; start daemon; start prometheus; start alertmanager
 for name in webserver daemon prometheus alertmanager; do healthy $name; done
 
@@ -156,6 +156,10 @@ run() {   # a job, to its end
 }
 run offer_expiry
 
+backups() { podman exec "$(name_of backup)" sh -c 'ls -d /var/lib/litgo-backups/litgo-*Z 2>/dev/null | wc -l'; }
+for _ in $(seq 180); do [ "$(backups)" = 1 ] && break; sleep 1; done
+must "backups, made at once where there was none" 1 "$(backups)"
+
 # --- restarts, while cases come in ------------------------------------------------------------------------------------
 sql() {
     podman exec "$(name_of postgres)" sh -c 'PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") psql --host=127.0.0.1 \
@@ -174,7 +178,7 @@ come() {   # at most 200, until the file is gone; one that is refused comes agai
 }
 come &
 coming=$!
-for name in code-location daemon webserver mlflow exporter prometheus alertmanager postgres; do
+for name in code-location daemon webserver mlflow exporter backup prometheus alertmanager postgres; do
     podman restart --time 60 "$(name_of "$name")" >/dev/null
     healthy "$name"
 done
@@ -187,5 +191,11 @@ for _ in $(seq 150); do [ "$(sql "$waiting" 2>/dev/null)" = 0 ] && break; sleep 
 must "cases without triage, of $came that came while each service was restarted" 0 "$(sql "$waiting")"
 must "triages of one case" 1 "$(sql "SELECT max(n) FROM (SELECT count(*) AS n FROM litgo.triage GROUP BY case_id) AS each")"
 run offer_expiry
+
+# --- the backup in place of what came since -----------------------------------------------------------------------------
+before=$(sql "SELECT count(*) FROM cases")
+for name in daemon webserver code-location mlflow exporter backup; do podman stop --time 60 "$(name_of "$name")" >/dev/null; done
+services run --rm --no-deps restore >>"$folder/compose.log" 2>&1 || fail "restore ends with $?"
+must "cases, $before before the backup of none was restored" 0 "$(sql "SELECT count(*) FROM cases")"
 
 say "all of it went well"
