@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test up lint style fast proofs bench soak lock sbom clean
 
-help:  ## what can be done here
+help:  ## list these targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
 
 demo: .venv/installed  ## simulated marketplace, 30 nights of equity, one retraining, one matching, a summary
@@ -63,7 +63,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--custom-compile-command "make lock"
 LOCK := $(COMPILE) pyproject.toml --extra embeddings --extra metrics --extra scale --extra traces
 
-lock:  ## the lock files anew (needs uv; versions stay unless UPGRADE=--upgrade)
+lock:  ## rewrite the lock files (needs uv; versions stay unless UPGRADE=--upgrade)
 	$(LOCK) $(UPGRADE) --extra dev --output-file requirements.lock
 	$(LOCK) --constraint requirements.lock --output-file deploy/requirements.lock
 	$(COMPILE) deploy/kubernetes.in --constraint requirements.lock --output-file deploy/kubernetes.lock
