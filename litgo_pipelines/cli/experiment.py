@@ -1,7 +1,7 @@
 """Commands on experiments: a challenger, or another life of offers, tried on part of the clients."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 experiment = typer.Typer(
     no_args_is_help=True, help="Experiments, which try something on part of the clients, in layers."
 )
-Layer = Annotated[str, typer.Option(help="ranking or offers: what the experiment is about")]
+Layer = Annotated[Literal["ranking", "offers"], typer.Option(help="what the experiment is about")]
 
 
 @experiment.command("start")
@@ -26,7 +26,7 @@ def start_experiment(
     version: Version,
     who: Who,
     why: Why,
-    force: Annotated[bool, typer.Option(help="even when it is not expected to show anything")] = False,
+    force: Annotated[bool, typer.Option("--force", help="even when it is not expected to show anything")] = False,
 ) -> None:
     """Try the open challenger VERSION against what serves."""
     from litgo_pipelines.experiments import store
@@ -42,7 +42,7 @@ def try_offer_hours(
     hours: Annotated[float, typer.Argument(help="that offers wait for an answer, like 12", metavar="HOURS")],
     who: Who,
     why: Why,
-    force: Annotated[bool, typer.Option(help="even when it is not expected to show anything")] = False,
+    force: Annotated[bool, typer.Option("--force", help="even when it is not expected to show anything")] = False,
 ) -> None:
     """Try offers that wait for HOURS against the usual OFFER_HOURS, in a layer beside the rankings'."""
     from litgo_pipelines.experiments import offer_life
