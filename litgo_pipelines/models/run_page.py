@@ -14,9 +14,8 @@ from zoneinfo import ZoneInfo
 from litgo_pipelines.settings import TIMEZONE
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
-
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 Candidate = Mapping[str, Any]  # the content of a bundle's metrics.json, of this code or of earlier code
 PER_BATCH = 1000  # metrics; the server refuses more
