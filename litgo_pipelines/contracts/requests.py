@@ -16,7 +16,7 @@ from psycopg2.errors import LockNotAvailable
 
 from litgo_pipelines.contracts import paper, parties, records
 from litgo_pipelines.contracts.document import ZONE, NotRenderable, Terms, anchors, render
-from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, sql
+from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, of_the_database, sql
 from litgo_pipelines.notifications.addresses import usable
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.observability.metrics import add, count
@@ -142,7 +142,7 @@ def request_signatures(
         except LockNotAvailable:  # somebody holds the contract's row: its turn comes again
             outcome = "elsewhere"
         except Exception as error:  # whatever one contract brings about is its own affair
-            if connection.closed or isinstance(error, psycopg2.InterfaceError):
+            if connection.closed or of_the_database(error):
                 raise
             outcome = "failed"
             work.result.failures[each.contract_id] = error_kind(error)

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-import psycopg2
-
 from litgo_pipelines.contracts import paper, parties, records
-from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
+from litgo_pipelines.database import Connection, Cursor, in_transaction, of_the_database, sql
 from litgo_pipelines.resources.docusign import ENDED, DocuSign, Envelope, EnvelopeGone
 from litgo_pipelines.resources.external_service import (
     CircuitOpen,
@@ -94,7 +92,7 @@ def look_at_envelopes(
             result.failures[due.contract_id], outcome = failure.reason, work.failed(due, failure)
             result.stopped = isinstance(failure, CircuitOpen) or failure.limit_reached
         except Exception as error:
-            if connection.closed or isinstance(error, psycopg2.InterfaceError):
+            if connection.closed or of_the_database(error):
                 raise
             warn(f"contract {due.contract_id}: {type(error).__name__}")
             result.failures[due.contract_id], outcome = type(error).__name__, work.failed(due, None)

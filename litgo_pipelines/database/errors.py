@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, ParamSpec, TypeAlias, TypeVar
 
 import psycopg2
-from psycopg2.errors import InsufficientPrivilege, LockNotAvailable
+from psycopg2.errors import InsufficientPrivilege, LockNotAvailable, ProgramLimitExceeded
 from psycopg2.extensions import connection as _Connection
 from psycopg2.extensions import cursor as _Cursor
 from psycopg2.sql import Composable
@@ -32,7 +32,9 @@ _TO_DO = {
     "22": "a value does not fit: the contract check's page lists such columns",
     "25006": "the database is read-only (a full disk, or a replica): make room, or use the primary",
     "42501": "a right is missing: run `python -m litgo_pipelines.database.roles` as the owner of the tables",
+    "42704": "an object is not there: of a foreign table, the user mapping of its server; of ours, run `litgo migrate`",
     "42": "the database is not what this version needs: run `litgo migrate`",
+    "HV": "a foreign table does not fit its server: look at its definition, its server's options and the user mapping",
     "40": "run it again",
     "53": "the server is at a limit: connections, memory or disk",
     "55P03": "another session holds the row or table: it is tried again",
@@ -40,8 +42,13 @@ _TO_DO = {
     "57": "the server is going down or starting: it is tried again",
     "08": "the connection is gone: it is tried again",
 }
-_FUNCTION = re.compile(r'(?:PL/\w+|SQL) function ([\w."]+)')
-_OURS = re.compile(r"PL/pgSQL function (litgo|litgo_source)\.")
+# In the server's language: «função PL/pgSQL f() linha 1 em RAISE», «PL/pgSQL-Funktion f() Zeile 1».
+_FUNCTION = re.compile(
+    r"(?:PL/[A-Za-z]+(?:-\w+| function|関数|函数)?|(?:função|función|fonction|функция) SQL|SQL(?:-Funktion| function))"
+    r'[\s«»„“]*([\w."]+)'
+)
+_OURS = re.compile(r"(?:\w+ )?PL/pgSQL(?:-\w+| function)? (litgo|litgo_source)\.")
+_ELSEWHERE = re.compile(r"^remote SQL command: ", re.MULTILINE)  # the server behind a foreign table said it
 
 
 def without_rows(error: psycopg2.Error) -> psycopg2.Error:
@@ -56,34 +63,62 @@ def without_rows(error: psycopg2.Error) -> psycopg2.Error:
         made = type(error)(_text(type(error).__name__, code, found))
         made.__setstate__({"pgcode": code, "pgerror": str(made)})
     # For who shows them to the person at the terminal; no text of the error holds them.
-    raised = _FUNCTION.search(found.context or "")
     made.__dict__.update(
-        constraint=found.constraint_name, primary=found.message_primary, function=raised and raised[1], said=True
+        constraint=found.constraint_name,
+        primary=found.message_primary,
+        function=function_of(found.context or ""),
+        said=True,
     )
     return made
 
 
-# What a check or another session's lock says to a row, whoever raised it.
+def function_of(context: str) -> str | None:
+    """The innermost function that an error's context names, in whichever language the server speaks."""
+    raised = _FUNCTION.search(context)
+    return raised[1] if raised else None
+
+
+# What a check, a limit of the server's or another session's lock says to a row, whoever raised it.
 _REFUSED = (
     psycopg2.IntegrityError,
     psycopg2.InternalError,
     psycopg2.DataError,
     InsufficientPrivilege,
     LockNotAvailable,
+    ProgramLimitExceeded,  # a text too long for an index or a search vector of theirs
 )
 # Of the transaction, the session or the server, also when it strikes inside a trigger.
 _OF_ALL_ROWS = ("08", "25", "40", "53", "57", "58")
+# The same without what passes or may be the fault of one row: its time limit, a deadlock.
+_OF_THE_SERVER = ("08", "25", "53", "57P", "58")
+# What is not there, not allowed or not possible whichever row it is. HV: a foreign table's server.
+_OF_THE_SCHEMA = ("0A", "28", "3D", "3F", "42", "55000", "HV")
 
 
 def refuses_a_row(error: BaseException) -> bool:
     """Whether it is the row that is refused: by a check, a lock, or a function of theirs, whatever its SQLSTATE."""
-    if not isinstance(error, psycopg2.Error) or error.pgcode is None:
+    if not isinstance(error, psycopg2.Error) or error.pgcode is None or error.pgcode.startswith(_OF_ALL_ROWS):
         return False
-    if isinstance(error, _REFUSED):
+    return isinstance(error, _REFUSED) or _raised_by_theirs(error)
+
+
+def of_the_database(error: BaseException) -> bool:
+    """Whether the database is in trouble and no row: gone, read-only, full, or without what the statement names.
+
+    Who works row by row raises it: every other row would fail alike, and be given up for nothing.
+    """
+    if isinstance(error, psycopg2.InterfaceError):
         return True
+    if not isinstance(error, psycopg2.Error) or error.pgcode is None:
+        return isinstance(error, psycopg2.OperationalError)
+    if error.pgcode.startswith(_OF_THE_SERVER):
+        return True
+    return not refuses_a_row(error) and error.pgcode.startswith(_OF_THE_SCHEMA)
+
+
+def _raised_by_theirs(error: psycopg2.Error) -> bool:
     function = getattr(error, "function", None)
-    theirs = bool(function) and not str(function).startswith(("litgo.", "litgo_source."))
-    return theirs and not error.pgcode.startswith(_OF_ALL_ROWS)
+    return bool(function) and not str(function).startswith(("litgo.", "litgo_source."))
 
 
 def error_kind(error: BaseException) -> str:
@@ -103,20 +138,24 @@ def error_line(error: BaseException) -> str:
 
 def _text(name: str, code: str, found: psycopg2.extensions.Diagnostics) -> str:
     context = found.context or ""
+    raised = function_of(context)
+    elsewhere = not raised and bool(_ELSEWHERE.search(context))
     ours = not context or bool(_OURS.match(context))
-    quotable = code not in _QUOTES_INPUT and (code[:2] in _NAMES_OBJECTS or (code == "P0001" and bool(context)))
-    message = f": {found.message_primary}" if ours and quotable else ""
+    names = code[:2] in _NAMES_OBJECTS
+    quotable = code not in _QUOTES_INPUT and (names or (code == "P0001" and bool(context)))
+    message = f": {found.message_primary}" if quotable and (ours or (elsewhere and names)) else ""
     place = ".".join(filter(None, (found.schema_name, found.table_name, found.column_name)))
-    raised = _FUNCTION.search(context)
     named = [
         f"constraint {found.constraint_name}" if found.constraint_name else "",
         f"at {place}" if place else "",
         f"type {found.datatype_name}" if found.datatype_name else "",
-        f"raised in {raised[1]}" if raised and not ours else "",
+        f"raised in {raised}" if raised and not ours else "",
     ]
     advice = _TO_DO.get(code) or _TO_DO.get(code[:2])
     if raised and not ours and code.startswith("42"):  # it is not our statement that names what is not there
         advice = _TO_DO["P0"]
+    elif elsewhere and code.startswith("42"):
+        advice = _TO_DO["HV"]
     return (
         f"{name} ({code}){message}" + "".join(f", {one}" for one in named if one) + (f" — {advice}" if advice else "")
     )

@@ -160,6 +160,7 @@ subareas AS MATERIALIZED (
         ) name
         WHERE p.stated_cases > 0 AND strpos(stated ->> 'key', '/') > 0 AND name.area <> '' AND name.subarea <> ''
     ) both_sources
+    WHERE length(area) <= 200 AND length(subarea) <= 200  -- longer than an index takes, and no name
     ORDER BY lawyer_id, area, subarea, concluded DESC, source, won DESC
 ),
 refreshed AS (

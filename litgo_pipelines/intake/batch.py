@@ -15,9 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-import psycopg2
-
-from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, session_lock, sql
+from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, of_the_database, session_lock, sql
 from litgo_pipelines.intake import remote, sensitive, taxonomy
 from litgo_pipelines.intake.classifier import VERSION, Model, keep, train
 from litgo_pipelines.intake.masking import mask
@@ -178,7 +176,7 @@ class _Work:
             deltas += observe("triage_duration_seconds", time.monotonic() - started)
             written = self._write(case, decision, local_only, deltas)
         except Exception as error:  # whatever a text brings about is that case's affair
-            if self.connection.closed or isinstance(error, psycopg2.InterfaceError):
+            if self.connection.closed or of_the_database(error):
                 raise
             self._fail(case, error_kind(error))
             return

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import psycopg2
 
 from litgo_pipelines.database import Cursor, error_kind, sql
+from litgo_pipelines.marketplace import views
 from litgo_pipelines.marketplace.mapping import SourceMapping
 from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA, TABLES, WRITTEN
 
@@ -66,6 +67,23 @@ def repeated(cursor: Cursor, mapping: SourceMapping, *, of_views: bool = True) -
     return found
 
 
+def unreadable(cursor: Cursor) -> list[tuple[str, str]]:
+    """(view, sentence) of tables that give no row at all: a foreign table whose server is away, a materialized view
+    that was never filled, a function of theirs that is not there."""
+    found = []
+    for name in TABLES:
+        try:
+            with views.savepoint(cursor):
+                cursor.execute(f"SELECT * FROM {SOURCE_SCHEMA}.{name} LIMIT 1")
+        except psycopg2.DataError:
+            continue  # of a row: `raising` looks for it
+        except psycopg2.Error as error:
+            if cursor.connection.closed:
+                raise
+            found.append((name, f"{name} cannot be read: {error}"))
+    return found
+
+
 def raising(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
     """(view, sentence) of columns whose expression in the mapping fails for some row: every statement would with it."""
     found = []
@@ -86,15 +104,12 @@ def raising(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
 
 def _fails(cursor: Cursor, table: str, columns: Sequence[str]) -> str | None:
     """The kind of error that reading the columns of every row ends with; None for none."""
-    cursor.execute("SAVEPOINT reading")
     try:
-        cursor.execute(f"SELECT {', '.join(f'count({column})' for column in columns)} FROM {table}")
-        return None
+        with views.savepoint(cursor):
+            cursor.execute(f"SELECT {', '.join(f'count({column})' for column in columns)} FROM {table}")
     except psycopg2.DataError as error:
-        cursor.execute("ROLLBACK TO SAVEPOINT reading")
         return error_kind(error)
-    finally:
-        cursor.execute("RELEASE SAVEPOINT reading")
+    return None
 
 
 def refused(cursor: Cursor) -> list[tuple[str, str]]:

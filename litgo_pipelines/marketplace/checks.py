@@ -74,6 +74,10 @@ def _problems(cursor: Cursor, missing: list[str], at: datetime) -> tuple[Mapping
         problems[table].append(problem)
     if problems:
         return problems, {}
+    for table, problem in access.unreadable(cursor):
+        problems[table].append(problem)
+    if problems:
+        return problems, {}
     mapping = views.wanted(cursor)
     for table, problem in [*access.raising(cursor, mapping), *access.repeated(cursor, mapping)]:
         problems[table].append(problem)

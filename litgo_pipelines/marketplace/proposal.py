@@ -148,6 +148,9 @@ def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | N
     conversions = {
         # what has no uuid has one computed, where nothing is written or looked up by it
         **{("uuid", kind): f"md5('{ours} ' || t.{quoted})::uuid" for kind in ("int4", "int8") if name == "reviews.id"},
+        # numbers as texts, arrays of enums or citext
+        **{("text", other): f"t.{quoted}::text" for other in (*FAMILIES["number"], "uuid")},
+        **{("text[]", array): f"t.{quoted}::text[]" for array in [kind] if array.startswith("_")},
         ("instant", "timestamp"): f"t.{quoted} AT TIME ZONE 'UTC'",
         ("instant", "date"): f"CASE WHEN t.{quoted} < '9999-01-01' "
         f"THEN t.{quoted}::timestamp AT TIME ZONE 'America/Sao_Paulo' END",
@@ -165,10 +168,10 @@ def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | N
         **{
             ("number", text): f"CASE WHEN t.{quoted} ~ '^[ ]*-?[0-9]{{1,15}}([.][0-9]{{1,15}})?[ ]*$' "
             f"THEN t.{quoted}::numeric END"
-            for text in ("text", "varchar")
+            for text in ("text", "varchar", "bpchar")
         },
-        ("boolean", "int4"): f"t.{quoted} <> 0",
-        ("boolean", "int2"): f"t.{quoted} <> 0",
+        ("number", "money"): f"t.{quoted}::numeric",
+        **{("boolean", number): f"t.{quoted} <> 0" for number in FAMILIES["number"]},
     }
     return Form(0, sql=conversion) if not written and (conversion := conversions.get((family, kind))) else None
 

@@ -26,6 +26,7 @@ RANGES = {
 }
 WHOLE = {"lawyers.max_concurrent_cases", "lawyers.cases_30d", "lawyers.capacidade_mensal"}
 FREE_TEXT = {"cases.title", "cases.description", "reviews.comment", "contracts.doc_url"}  # may well be empty
+_PAIR = {"lat", "lng"}
 # An instant that may be open at either end: «on leave until further notice».
 OPEN_ENDED = {"lawyers.leave_from", "lawyers.leave_until"}
 NEEDED = {
@@ -63,7 +64,7 @@ def condition(name: str, value: str) -> str | None:
         "number": f"{value} > -1e300 AND {value} < 1e300",
         "instant": f"litgo.instant({value}) IS NOT NULL",
         "date": f"{value} >= DATE '1900-01-01' AND {value} < DATE '3000-01-01'",
-        "point": f"abs(({value})[0]) <= 180 AND abs(({value})[1]) <= 180",
+        "point": f"litgo.placed({value}) IS NOT NULL",
         "text[]": f"coalesce(array_ndims({value}), 1) = 1 "
         f"AND NOT EXISTS (SELECT FROM unnest({value}) AS one WHERE one IS NULL)",
         "json": f"jsonb_typeof({value}) = 'object'",
@@ -80,6 +81,10 @@ def view_statement(tables: Iterable[tuple[str, str, Mapping[str, str]]]) -> str:
     for name, source, columns in tables:
         identity = columns.get("id") or f"{columns['case_id']}::text || ':' || {columns['lawyer_id']}::text"
         checked = {column: _unusable(f"{name}.{column}", value) for column, value in columns.items()}
+        if columns.keys() >= _PAIR:
+            for column in _PAIR:
+                nowhere = f"{columns[column]} IS NOT NULL AND {_unplaced(columns)}"
+                checked[column] = " OR ".join(filter(None, (checked[column], nowhere)))
         found = [(column, test) for column, test in checked.items() if test is not None]
         figures = ",\n        ".join(
             f"count(*) FILTER (WHERE {test}) AS n{place}, min(({identity})::text) FILTER (WHERE {test}) AS i{place}"
@@ -92,6 +97,13 @@ def view_statement(tables: Iterable[tuple[str, str, Mapping[str, str]]]) -> str:
             "WHERE v.found > 0"
         )
     return f"CREATE VIEW {UNUSABLE} AS\n" + "\nUNION ALL\n".join(parts)
+
+
+def _unplaced(columns: Mapping[str, str]) -> str:
+    """SQL: whether latitude and longitude, which stand where the point says nothing, are no place either."""
+    pair = f"litgo.placed(point(litgo.number({columns['lng']}), litgo.number({columns['lat']}))) IS NULL"
+    points = [f"litgo.placed({columns[column]}) IS NULL" for column in ("geo_latlon", "coords") if column in columns]
+    return " AND ".join((pair, *points))
 
 
 def _unusable(name: str, value: str) -> str | None:

@@ -134,7 +134,8 @@ def fit(cursor: Cursor, mapping: SourceMapping) -> Fit:
         cursor.execute(_COLUMNS, (relation,))
         kinds = {column: Kind(*rest) for column, *rest in cursor.fetchall()}
         if refused := _refused(cursor, f"SELECT FROM {table.source} LIMIT 0"):
-            problems.append(f"{mapping.name}, line {table.line}: {name}.where is refused: {refused}")
+            what = f"{name}.where is refused" if table.where else f"{name}: {'.'.join(table.relation)} cannot be read"
+            problems.append(f"{mapping.name}, line {table.line}: {what}: {refused}")
             continue
         table = replace(table, may_lack_ids=not all(kinds[key].filled for key in table.keys if key in kinds))
         chosen = {}

@@ -330,7 +330,7 @@ def _attempt(
         raise _failure(answer, refusal(answer))
     try:
         return read(answer)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ArithmeticError) as error:
         # from None: the error quotes the answer
         raise TransientFailure(
             "invalid", f"an answer we cannot read ({type(error).__name__})", status=answer.status
@@ -373,7 +373,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _date(value: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 

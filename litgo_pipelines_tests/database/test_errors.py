@@ -10,7 +10,8 @@ import dagster as dg
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import Cursor, connect, open_connection, piecewise
+from litgo_pipelines.database import Cursor, connect, of_the_database, open_connection, piecewise, refuses_a_row
+from litgo_pipelines.database.errors import function_of
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.resources.postgres import Postgres
@@ -184,4 +185,62 @@ def test_what_is_no_rows_affair_is_raised(database_url: str) -> None:
     with connect(database_url) as connection, connection.cursor() as cursor:
         with pytest.raises(psycopg2.errors.UndefinedColumn):
             piecewise(cursor, ["a", "b"], write)
+        connection.rollback()
+
+
+# As servers with lc_messages = pt_BR, es_ES, de_DE, fr_FR and ru_RU say it.
+@pytest.mark.parametrize(
+    ("context", "function"),
+    [
+        ("PL/pgSQL function public.refuse() line 1 at RAISE", "public.refuse"),
+        ("função PL/pgSQL refuse() linha 1 em RAISE", "refuse"),
+        ("função PL/pgSQL litgo_source.offers_insert() linha 3 em comando SQL", "litgo_source.offers_insert"),
+        ("función PL/pgSQL refuse() en la línea 1 en RAISE", "refuse"),
+        ("PL/pgSQL-Funktion refuse() Zeile 1 bei RAISE", "refuse"),
+        ("fonction PL/pgSQL refuse(), ligne 1 à RAISE", "refuse"),
+        ("функция PL/pgSQL refuse(), строка 1, оператор RAISE", "refuse"),
+        ('função SQL "area_key" comando 1', '"area_key"'),
+        ("función SQL «area_key» durante expansión en línea", "area_key"),
+        ("SQL-Funktion »area_key« beim Inlining", "area_key"),
+        ("fonction SQL « area_key » durant « inlining »", "area_key"),
+        ('SQL statement "SELECT 1 FROM ONLY public.cases x"', None),
+        ("SQL-Anweisung »SELECT 1«", None),
+        ("JSON data, line 1: …", None),
+        ("", None),
+    ],
+)
+def test_a_trigger_of_theirs_is_known_in_whichever_language(context: str, function: str | None) -> None:
+    assert function_of(context) == function
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("SELECT nowhere FROM cases", "42703"),
+        ("SELECT 1 FROM litgo_source.nothing", "42P01"),
+        (
+            "SET LOCAL default_transaction_read_only = on; SET TRANSACTION READ ONLY; UPDATE cases SET area = 'x'",
+            "25006",
+        ),
+        ("UPDATE litgo_source.whole SET area = 'x'", "55000"),
+    ],
+)
+def test_trouble_of_the_whole_database_is_no_rows(database_url: str, statement: str, code: str) -> None:
+    execute(database_url, "CREATE VIEW litgo_source.whole AS SELECT DISTINCT area FROM litgo_source.cases")
+    with closing(open_connection(database_url)) as connection, connection.cursor() as cursor:
+        with pytest.raises(psycopg2.Error) as caught:
+            cursor.execute(statement)
+        assert caught.value.pgcode == code
+        assert of_the_database(caught.value)
+        assert not refuses_a_row(caught.value)
+        connection.rollback()
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1 / 0", "SELECT pg_sleep(9)", "INSERT INTO cases DEFAULT VALUES"])
+def test_what_one_row_may_bring_about_is_not_the_databases(database_url: str, statement: str) -> None:
+    with closing(open_connection(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 200")
+        with pytest.raises(psycopg2.Error) as caught:
+            cursor.execute(statement)
+        assert not of_the_database(caught.value)
         connection.rollback()

@@ -8,19 +8,16 @@ from typing import Any
 import pytest
 
 from litgo_pipelines.database import connect
-from litgo_pipelines.equity.capacity import DEFAULT_RULES
-from litgo_pipelines.equity.load import run_night
 from litgo_pipelines.marketplace import access, doctor
-from litgo_pipelines.marketplace.checks import LIVE_SCHEMA, contract_results
+from litgo_pipelines.marketplace.checks import LIVE_SCHEMA
 from litgo_pipelines.marketplace.mapping import MappingError, parse
 from litgo_pipelines.marketplace.migrate import MigrationError, migrate
 from litgo_pipelines.marketplace.schema import TABLES, violations
-from litgo_pipelines.matching.plan import Plan
-from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.dirt import AS_OF, fill
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace
-from litgo_pipelines_tests.worlds.matching import ask, match
+from litgo_pipelines_tests.worlds.matching import ask
+from litgo_pipelines_tests.worlds.strange_tables import contract, day
 
 WITHOUT_VIEWS = "DROP SCHEMA litgo_source CASCADE"
 DEFAULT = files("litgo_pipelines.marketplace").joinpath("mappings/default.yaml").read_text(encoding="utf-8")
@@ -38,22 +35,6 @@ def mapped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Mapped:
         monkeypatch.setenv("LITGO_MARKETPLACE_MAPPING", str(file))
 
     return write
-
-
-def day(url: str) -> list[int]:
-    """Lawyers of a night, and cases matched after it."""
-    with connect(url) as connection:
-        night = run_night(connection, AS_OF.date(), AS_OF, DEFAULT_RULES)
-    return [night.rows_read, *(result.matched for result in match(url, Plan(exploration=0), AS_OF))]
-
-
-def contract(url: str) -> dict[str, str]:
-    """Table → what is wrong with it."""
-    return {
-        str(result.asset_key and result.asset_key.to_user_string()): str(result.description)
-        for result in contract_results(Postgres(url=url))
-        if not result.passed
-    }
 
 
 def column_types(url: str) -> list[tuple[str, str, str]]:

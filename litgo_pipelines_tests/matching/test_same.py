@@ -34,6 +34,8 @@ OTHERS = [
     "123457/SP",
     "123456",
     "OAB/Pará 123456",
+    "OAB/PR 1.234/98",
+    "PR 0001234567",
     "OAB Mato Grosso do Sul 9",
     "",
     "a inscrever",
@@ -41,16 +43,47 @@ OTHERS = [
     "0",
     None,
 ]
+# Numbers that people write into the wrong field: a firm's lawyers may share them.
+NO_REGISTRATION = [
+    "123.456.789-09",
+    "12345678909",
+    "123 456 789 09",
+    "111.444.777-35/SP",
+    "CPF 529.982.247-25",
+    "CPF: 5299822",
+    "12.345.678/0001-95",
+    "12345678000195",
+    "RG 12.345.678-9 SSP/SP",
+    "(11) 98765-4321",
+    "Dra. Ana (11) 98765-4321",
+    "11987654321",
+    "+55 11 3456-7890",
+    "Tel. 3456-7890",
+    "01/02/2010",
+    "0001234-56.2020.8.26.0100",
+    "00000000000",
+]
 # A text that is no registration number is the same as itself only.
-STRANGERS = ["1d0f7e6a-22c4", "1d0f7e6a-22c5", "1a9-22c4", "AB12C3", "AB12C4"]
+STRANGERS = ["1d0f7e6a-22c4", "1d0f7e6a-22c5", "1a9-22c4", "AB12C3", "AB12C4", "a1@b.com", "a1@c.com"]
 
 
 def test_a_registration_number_is_compared_as_it_is_meant(database_url: str) -> None:
     keys = [ask(database_url, "SELECT litgo.oab_key(%s)", (number,))[0][0] for number in (*NUMBERS, *OTHERS)]
     assert set(keys[: len(NUMBERS)]) == {"123456SP"}
-    assert keys[len(NUMBERS) :] == ["123456RJ", "123457SP", "123456", "123456PA", "9MS", *[None] * 5]
+    assert keys[len(NUMBERS) :] == [
+        "123456RJ",
+        "123457SP",
+        "123456",
+        "123456PA",
+        "1234PR",
+        "1234567PR",
+        "9MS",
+        *[None] * 5,
+    ]
     strangers = {ask(database_url, "SELECT litgo.oab_key(%s)", (number,))[0][0] for number in STRANGERS}
     assert len(strangers) == len(STRANGERS)
+    found = {number: ask(database_url, "SELECT litgo.oab_key(%s)", (number,))[0][0] for number in NO_REGISTRATION}
+    assert {number: key for number, key in found.items() if key is not None} == {}
 
 
 def test_nobody_is_offered_his_own_case(database_url: str) -> None:

@@ -119,6 +119,23 @@ def test_a_token_is_used_again_and_replaced_when_it_is_revoked(fake: FakeDocuSig
     assert failure(lambda: docusign.read(envelope)).reason == "rejected"
 
 
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("token", b'{"access_token": "x", "expires_in": 1' + b"0" * 400 + b"}"),
+        ("token", b'{"access_token": "x", "expires_in": -1e400}'),
+        ("find_envelope", b'{"resultSetSize": 1e400}'),
+    ],
+)
+def test_a_number_beyond_all_numbers_is_an_answer_we_cannot_read(
+    fake: FakeDocuSign, operation: str, body: bytes
+) -> None:
+    fake.trouble = {operation: [faults.answer(body)]}
+    found = failure(lambda: client(fake.url).send(DRAFT, look_first=True))
+    assert found.reason == "invalid"
+    assert not fake.envelopes
+
+
 @pytest.mark.parametrize("what", ["consent", "no key", "another key", "not configured"])
 def test_a_grant_that_is_refused_says_what_to_do(
     fake: FakeDocuSign, monkeypatch: pytest.MonkeyPatch, what: str

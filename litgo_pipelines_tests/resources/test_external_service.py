@@ -324,6 +324,8 @@ def test_a_retry_after_beyond_the_deadline_stops_at_once(service: Make, as_date:
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT", "date": "Wed, 21 Oct 2015 07:27:50 GMT"}, 10),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
         ({"retry-after": "Wed, 99 Oct 2015 07:28:00"}, None),
+        ({"retry-after": f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT"}, None),
+        ({"retry-after": f"Wed, 21 Oct 2015 07:28:00 +{'9' * 14}"}, None),
     ],
 )
 def test_retry_after(headers: dict[str, str], expected: float | None) -> None:

@@ -3,6 +3,7 @@
 `stages` runs what runs on it every day and gives what became of the sound rows.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -102,10 +103,11 @@ VALUES (md5('review 9')::uuid, md5('contract 9')::uuid, md5('lawyer 9')::uuid, m
         'Ótima advogada', %(as_of)s::timestamptz - interval '1 day');
 """
 
+RANDOM = "".join(hashlib.sha256(str(i).encode()).hexdigest() for i in range(200))  # no index packs it into a page
 INSTANTS = ("infinity", "-infinity", "4713-01-01 BC", "0044-03-15 BC", "294276-12-31 23:59:59+00", "0001-01-01")
 TINY, HUGE = "1e-400", "1e400"
 NUMBERS = ("NaN", "Infinity", "-Infinity", HUGE, "-" + HUGE, TINY, "0", "-3", "0.4", "2." + "7" * 400)
-POINTS = ("(NaN,NaN)", "(Infinity,-23)", "(-46,NaN)", "(1e300,1e300)")
+POINTS = ("(0,0)", "(2.35,48.86)", "(NaN,NaN)", "(Infinity,-23)", "(-46,NaN)", "(1e300,1e300)")
 ARRAYS = ("{{Penal,Digital},{a,b}}", "{Penal,NULL}", "{NULL}", "{}", "{{Penal}}")
 JSONS = (
     '"texto"',
@@ -120,6 +122,10 @@ JSONS = (
     '{"pareceres": [1, null, {"texto": 1e400}], "resumo": []}',
     '{"a": ' + "9" * 5000 + "}",
     '{"A": 1e400, "S": 1e-400, "T": "x"}',
+    f'{{"Civil/{RANDOM}": 0.5, "{RANDOM}/{RANDOM}": 0.5, "{RANDOM}": 1, "resumo": "{RANDOM}"}}',
+    f'{{"pos_graduacoes": [{{"nivel": "mestrado", "area": "{RANDOM}"}}], "porte_escritorio": "{RANDOM}"}}',
+    '{"anos_experiencia": 9007199254740993, "num_publicacoes": 9007199254740993, "success_rate": 9007199254740993}',
+    '{"anos_experiencia": true, "num_publicacoes": [], "success_rate": {}, "success_status": null}',
     "[" * 3000 + "]" * 3000,
 )
 FEES = (
@@ -129,7 +135,7 @@ FEES = (
     '{"type": "success", "percent": "vinte"}',
     '{"type": 7}',
 )
-TEXTS = ("", "   ", "x" * 5000)
+TEXTS = ("", "   ", "x" * 5000, RANDOM)
 
 # table → what another row of it has; then one of its columns holds a dirty value. Rows of a dirty lawyer are his own.
 BASE: dict[str, dict[str, str]] = {
@@ -397,7 +403,6 @@ def _notify(url: str) -> None:
 
 
 def _ids(kind: str) -> list[Any]:
-    import hashlib
     import uuid
 
     return [uuid.UUID(hashlib.md5(f"{kind} {i}".encode()).hexdigest()) for i in range(1, 13)]
