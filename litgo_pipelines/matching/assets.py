@@ -260,6 +260,7 @@ def allocation_parameters(
 
 
 def calibration_pictures(window: "Window", rules: "Sequence[Rule]", fits: "Sequence[Fit]") -> Metadata:
+    from litgo_pipelines.matching import replay
     from litgo_pipelines.observability.plots import figure, markdown_image
 
     drawn, axes = figure("Replay of the last weeks", "lambda", "")
@@ -275,7 +276,7 @@ def calibration_pictures(window: "Window", rules: "Sequence[Rule]", fits: "Seque
         weights = [weight for weight, _ in fit.curve]
         axes.plot(weights, [f.gini for _, f in fit.curve], marker="o", label=f"{name}: Gini")
         axes.plot(weights, [f.kept for _, f in fit.curve], marker="o", linestyle=":", label=f"{name}: relevance kept")
-    axes.axhline(0.28, color="tab:red", linewidth=1, label="Gini wanted")
+    axes.axhline(replay.TARGET_GINI, color="tab:red", linewidth=1, label="Gini wanted")
     axes.set_ylim(0, 1)
     axes.legend(frameon=False, fontsize=8)
     return {
