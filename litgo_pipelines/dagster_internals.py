@@ -24,16 +24,20 @@ from dagster._serdes import deserialize_value
 
 if TYPE_CHECKING:
     from dagster import AssetKey, DagsterInstance, DagsterRun
+    from dagster._core.storage.config import PostgresStorageConfig
+    from dagster._serdes import ConfigurableClassData
 
 __all__ = [
     "GRPC_INFO_TAG",
     "AssetCheckExecutionsTable",
     "CheckRunHealthResult",
+    "ConfigurableClassData",
     "DagsterLaunchFailedError",
     "DagsterUserCodeUnreachableError",
     "GetCurrentRunsResult",
     "JobTickTable",
     "LaunchRunContext",
+    "PostgresStorageConfig",
     "SqlEventLogStorage",
     "TickStatus",
     "UnresolvedAssetJobDefinition",

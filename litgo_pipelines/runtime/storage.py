@@ -6,12 +6,16 @@ threads ask at once, and closed when they are given back.
 """
 
 import os
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import create_pg_engine, pg_url_from_config
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from litgo_pipelines.dagster_internals import ConfigurableClassData, PostgresStorageConfig
 
 KEPT = 5  # connections per process
 RENEWED_AFTER = 900  # seconds
@@ -20,19 +24,27 @@ RENEWED_AFTER = 900  # seconds
 class PooledPostgresStorage(DagsterPostgresStorage):
     """As Dagster's own; a connection that was lost meanwhile is noticed before it is used."""
 
-    def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, inst_data: Any = None) -> None:
+    def __init__(
+        self,
+        postgres_url: str,
+        should_autocreate_tables: bool = True,
+        inst_data: "ConfigurableClassData | None" = None,
+    ) -> None:
         super().__init__(postgres_url, should_autocreate_tables, inst_data)
         for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
             part._engine = _engine(postgres_url, os.getpid())
 
     @classmethod
-    def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> "PooledPostgresStorage":
-        config: Any = config_value
-        return cls(pg_url_from_config(config), config.get("should_autocreate_tables", True), inst_data)
+    def from_config_value(  # type: ignore[override]  # as in Dagster's own
+        cls, inst_data: "ConfigurableClassData | None", config_value: "PostgresStorageConfig"
+    ) -> "PooledPostgresStorage":
+        return cls(
+            pg_url_from_config(config_value), bool(config_value.get("should_autocreate_tables", True)), inst_data
+        )
 
 
 @cache
-def _engine(url: str, process: int) -> Any:
+def _engine(url: str, process: int) -> "Engine":
     """One for all of a process; a forked one has its own."""
     return create_pg_engine(
         url,
