@@ -85,12 +85,12 @@ class Browser:
                 raise NotShown(f"waited {seconds:.0f} s for {what}")
             time.sleep(0.3)
 
-    def open(self, url: str, shows: str, seconds: float = 90) -> None:
+    def open(self, url: str, shows: str, seconds: float = 300) -> None:
         """Raises NotShown."""
         self.ask("Page.navigate", url=url)
         self.until(shows, seconds)
 
-    def until(self, shows: str, seconds: float = 90) -> None:
+    def until(self, shows: str, seconds: float = 300) -> None:
         try:
             self.wait(lambda: shows in (self.evaluate(SHOWN) or ""), seconds, f"{shows!r}")
         except NotShown as error:
@@ -107,7 +107,7 @@ class Browser:
             f"const found = [...place.querySelectorAll('*')].filter(e => e.innerText && e.innerText.includes("
             f"{json.dumps(text)})); if (!found.length) return false; found[found.length - 1].click(); return true }})()"
         )
-        self.wait(lambda: self.evaluate(script), 30, f"{text!r} to click on")
+        self.wait(lambda: self.evaluate(script), 120, f"{text!r} to click on")
 
     def size(self, width: int, height: int) -> None:
         """Of the window, for the pages that are opened then."""
@@ -116,7 +116,7 @@ class Browser:
     def picture(self, path: Path) -> None:
         """Once the page has come to rest."""
         end = time.monotonic() + 60
-        while "Loading" in self.text() and time.monotonic() < end:
+        while ("Loading" in self.text() or "Checking" in self.text()) and time.monotonic() < end:
             time.sleep(0.5)
         time.sleep(2)  # what moves, like a graph, comes to rest
         taken = self.ask("Page.captureScreenshot", format="png")

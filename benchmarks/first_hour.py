@@ -219,9 +219,11 @@ def launch_retraining(stranger: Stranger, browser: Browser | None) -> str:
         return str(started["run"]["runId"])
     url = f"http://127.0.0.1:{stranger.ports['DAGSTER_PORT']}"
     browser.open(f"{url}/locations/litgo_pipelines/jobs/retraining/playground", "Launch Run")
+    # until then the button takes no click
+    browser.wait(lambda: "No errors" in browser.text() and "Checking config" not in browser.text(), 300, "the config")
     browser.picture(stranger.pictures / "launchpad.png")
     browser.click("Launch Run")
-    browser.wait(lambda: "/runs/" in browser.evaluate("location.href"), 60, "the page of the run")
+    browser.wait(lambda: "/runs/" in browser.evaluate("location.href"), 300, "the page of the run")
     return str(browser.evaluate("location.pathname")).rsplit("/", 1)[-1]
 
 
