@@ -114,10 +114,12 @@ class Browser:
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def picture(self, path: Path) -> None:
-        """Once the page has come to rest."""
-        end = time.monotonic() + 60
-        while ("Loading" in self.text() or "Checking" in self.text()) and time.monotonic() < end:
-            time.sleep(0.5)
-        time.sleep(2)  # what moves, like a graph, comes to rest
-        taken = self.ask("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(taken["data"]))
+        """Once the page has come to rest: it looks the same twice, two seconds apart; after a minute as it is."""
+        end, before = time.monotonic() + 60, ""
+        while (taken := self._seen()) != before and time.monotonic() < end:
+            before = taken
+            time.sleep(2)
+        path.write_bytes(base64.b64decode(taken))
+
+    def _seen(self) -> str:
+        return str(self.ask("Page.captureScreenshot", format="png")["data"])
