@@ -54,7 +54,10 @@ class Browser:
         port = told.read_text().split()[0]
         windows = requests.get(f"http://127.0.0.1:{port}/json/list", timeout=60).json()
         page = next(one for one in windows if one["type"] == "page" and not one["url"].startswith("chrome"))
-        self.socket = self.ends.enter_context(connect(page["webSocketDebuggerUrl"], max_size=None))
+        # what the browser reports while nobody asks piles up: no limit, and no ping that would go unanswered behind it
+        self.socket = self.ends.enter_context(
+            connect(page["webSocketDebuggerUrl"], max_size=None, max_queue=None, ping_interval=None)
+        )
         self.size(1500, 950)
         if self.login:
             token = base64.b64encode(":".join(self.login).encode()).decode()
