@@ -207,3 +207,14 @@ def test_cases_without_words_are_not_alike(database_url: str) -> None:
     ask(database_url, "UPDATE cases SET client_id = md5('client 1')::uuid, description = ' '")
     (result,) = match(database_url)
     assert result.matched == 4
+
+
+def test_a_huge_text_is_compared_by_its_beginning_and_a_digest(database_url: str) -> None:
+    ((same, other, length),) = ask(
+        database_url,
+        "SELECT litgo.said('Título', t || 'a') = litgo.said('título', t || 'a'), "
+        "litgo.said(t || 'a') = litgo.said(t || 'b'), length(litgo.said(t)) "
+        "FROM (SELECT repeat('Não paguei; ', 2000000) AS t) told",
+    )
+    assert (same, other) == (True, False)
+    assert length < 11_000
