@@ -12,10 +12,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from uuid import UUID
 
 import typer
 
+from litgo_pipelines.marketplace.ids import identifier
 from litgo_pipelines.runtime.supervisor import platform
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _an_id(refused: str) -> Callable[[str], str]:
 
     def parse(value: str) -> str:
         try:
-            return str(UUID(value.strip()))
+            return identifier(value)
         except ValueError:
             raise typer.BadParameter(f"{value!r} {refused} 123e4567-e89b-12d3-a456-426614174000") from None
 

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
-from uuid import UUID
 
 from litgo_pipelines.contracts import records
 from litgo_pipelines.contracts.document import ZONE
 from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
+from litgo_pipelines.marketplace.ids import identifier
 from litgo_pipelines.observability.tables import markdown_table
 
 SignedBy = Literal["client", "lawyer", "both"]
@@ -182,7 +182,7 @@ def _event(cursor: Cursor, contract_id: str, party: str) -> str:
 
 def _contract(contract_id: str) -> str:
     try:
-        return str(UUID(contract_id.strip()))
+        return identifier(contract_id)
     except ValueError as error:
         raise SignatureError(f"{contract_id!r} não é o identificador de um contrato") from error
 

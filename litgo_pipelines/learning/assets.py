@@ -444,6 +444,7 @@ def git_sha() -> str | None:
             text=True,
             timeout=5,
             check=True,
+            env={name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ},
         )
     except (OSError, subprocess.SubprocessError):
         return None

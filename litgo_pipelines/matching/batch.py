@@ -32,7 +32,8 @@ from litgo_pipelines.matching.work import BatchResult, BatchWork
 from litgo_pipelines.observability.metrics import add, count
 
 LOCK = "matching"
-CHUNK = 64  # cases whose features are computed together: bounds memory
+CHUNK = 64  # cases whose features are computed together, and
+CHUNK_PAIRS = 1 << 16  # about how many pairs: bounds memory, and keeps a column in the processor's cache
 
 
 def match_pending(
@@ -117,8 +118,8 @@ def match_batch(connection: Connection, batch: Batch, arms: Arms) -> BatchResult
             turns=turns,
             result=result,
         )
-        for first in range(0, len(turns), CHUNK):
-            work.chunk(range(first, min(first + CHUNK, len(turns))))
+        for rows in _chunks([len(positions) for positions, _ in reach.found]):
+            work.chunk(rows)
         arms = replace(arms, rankers=work.rankers)
         connection.cursor().execute("SET synchronous_commit = on")
         connection.commit()
@@ -128,6 +129,18 @@ def match_batch(connection: Connection, batch: Batch, arms: Arms) -> BatchResult
     result.problem = "; ".join(dict.fromkeys(ranker.problem for ranker in arms.rankers.values() if ranker.problem))
     result.seconds = time.monotonic() - started
     return result
+
+
+def _chunks(sizes: list[int]) -> Iterator[range]:
+    """Consecutive cases, at most CHUNK and CHUNK_PAIRS at a time, one at least; `sizes`: pairs of each."""
+    first = pairs = 0
+    for row, size in enumerate(sizes):
+        if row > first and (row - first == CHUNK or pairs + size > CHUNK_PAIRS):
+            yield range(first, row)
+            first, pairs = row, 0
+        pairs += size
+    if first < len(sizes):
+        yield range(first, len(sizes))
 
 
 def _similarity(

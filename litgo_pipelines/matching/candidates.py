@@ -175,7 +175,8 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
         cursor,
         statement("candidates.sql").replace("{momentum}", ", ".join(f"lately.{key}" for key in MOMENTUM_KEYS)),
         {
-            "regions": json.dumps(regions),
+            "boxes": [region["box"] for region in regions],
+            "box_areas": [json.dumps(region["areas"]) for region in regions],
             "anywhere": anywhere,
             "areas": cases.area_names,
             "as_of": as_of,

@@ -3,32 +3,42 @@
 WITH wanted AS MATERIALIZED (
     SELECT name, number, litgo.area_variants(name) AS keys FROM unnest(%(areas)s::text[]) WITH ORDINALITY AS a (name, number)
 ),
-region AS MATERIALIZED (  -- else the areas are unpacked again for every lawyer
-    SELECT r.box::box AS box, (
-        SELECT array_agg(key) FROM wanted w, unnest(w.keys) AS key
-        WHERE w.name IN (SELECT jsonb_array_elements_text(r.areas))) AS keys
-    FROM jsonb_to_recordset(%(regions)s) AS r (box text, areas jsonb)
+region AS MATERIALIZED (  -- from arrays: the planner sees how many there are
+    SELECT r.box::box AS box, ARRAY(
+        SELECT w.number FROM wanted w WHERE w.name IN (SELECT jsonb_array_elements_text(r.areas::jsonb))) AS numbers
+    FROM unnest(%(boxes)s::text[], %(box_areas)s::text[]) AS r (box, areas)
 ),
-near AS MATERIALIZED (
-    SELECT l.id FROM region r JOIN lawyers l ON litgo.placed(l.geo_latlon) <@ r.box
-    WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && r.keys
-{near_by_numbers}    UNION  -- for cases served from anywhere
-    SELECT l.id FROM lawyers l
+-- Who is in a region, whatever they work in: an index of areas, asked once a region, would give half of all lawyers each
+-- time. `labels`: what they say they work in, as written.
+around AS MATERIALIZED (
+    SELECT l.id, array_append(litgo.list(l.tags_expertise), l.primary_area) AS labels, r.numbers
+    FROM region r JOIN lawyers l ON litgo.placed(l.geo_latlon) <@ r.box
+{near_by_numbers}    UNION ALL  -- for cases served from anywhere
+    SELECT l.id, array_append(litgo.list(l.tags_expertise), l.primary_area),
+           ARRAY(SELECT w.number FROM wanted w WHERE w.name = ANY(%(anywhere)s::text[]))
+    FROM lawyers l
     WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && (
         SELECT array_agg(key) FROM wanted w, unnest(w.keys) AS key WHERE w.name = ANY(%(anywhere)s::text[]))
 ),
-spelling AS MATERIALIZED (  -- each is looked at once, not once a lawyer
-    SELECT said.label, w.number, w.name
-    FROM (SELECT DISTINCT s.label FROM near n JOIN lawyers l ON l.id = n.id
-          CROSS JOIN LATERAL unnest(array_append(litgo.list(l.tags_expertise), l.primary_area)) AS s (label)) said
-    JOIN wanted w ON litgo.area_keys(NULL, said.label) && w.keys
+-- What a way of writing one's areas means is looked up once, and each spelling once, not once a lawyer.
+written AS MATERIALIZED (SELECT DISTINCT labels FROM around),
+spelling AS MATERIALIZED (
+    SELECT label, litgo.area_keys(NULL, label) AS keys
+    FROM (SELECT DISTINCT label FROM written, unnest(labels) AS label) AS said
+),
+meant AS MATERIALIZED (
+    SELECT r.labels, array_agg(DISTINCT w.number) AS numbers
+    FROM written r
+    CROSS JOIN LATERAL unnest(r.labels) AS said (label)
+    JOIN (SELECT s.label, w.number FROM spelling s JOIN wanted w ON s.keys && w.keys) w USING (label)
+    GROUP BY r.labels
+),
+near AS (
+    SELECT DISTINCT a.id, m.numbers FROM around a JOIN meant m USING (labels)
+    WHERE CASE WHEN a.numbers && m.numbers THEN true END  -- the planner takes the bare operator to leave one in 200
 ),
 works_in AS (
-    SELECT DISTINCT n.id, k.number, k.name
-    FROM near n
-    JOIN lawyers l ON l.id = n.id
-    CROSS JOIN LATERAL unnest(array_append(litgo.list(l.tags_expertise), l.primary_area)) AS said (label)
-    JOIN spelling k USING (label)
+    SELECT n.id, w.number, w.name FROM near n JOIN wanted w ON w.number = ANY(n.numbers)
 ),
 offered AS (
     -- the ledger: offers of any status, with those this batch has made; of all accounts of a lawyer

@@ -10,9 +10,10 @@ PACKAGE = "litgo_pipelines.matching"
 _FILES = {"{over}": "over.sql", "{news}": "news.sql"}
 _SHARED = {
     "{near_by_numbers}": (
-        "    UNION\n    SELECT l.id\n"
-        f"    FROM region r JOIN lawyers l ON litgo.placed(l.geo_latlon) IS NULL AND {NUMBERS} <@ r.box\n"
-        "    WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && r.keys\n"
+        "    UNION ALL\n"
+        "    SELECT l.id, array_append(litgo.list(l.tags_expertise), l.primary_area), r.numbers\n"
+        f"    FROM lawyers l JOIN region r ON {NUMBERS} <@ r.box\n"
+        "    WHERE litgo.placed(l.geo_latlon) IS NULL\n"
     ),
     # Somebody may still answer, or the client choose: not who has left since.
     "{open_offer}": (

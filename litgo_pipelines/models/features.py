@@ -137,11 +137,13 @@ def with_ranks(base: Floats, sizes: NDArray[np.int64]) -> Floats:
 
 def ranks_of(base: Floats, rows: NDArray[np.int64]) -> Floats:
     """The ranks of some rows of one case's pool, (rows, len(RANKS)): those `with_ranks` gives, without ranking all."""
-    values = base[:, _RANKED_COLUMNS]
-    asked = values[rows]
-    below = (values[None, :, :] < asked[:, None, :]).sum(axis=1)
-    equal = (values[None, :, :] == asked[:, None, :]).sum(axis=1)
-    return _rank(below, equal, (~np.isnan(values)).sum(axis=0)[None, :], np.isnan(asked))
+    values = np.ascontiguousarray(base[:, _RANKED_COLUMNS].T)  # a feature of all of them side by side
+    asked = values[:, rows]
+    below, equal = np.empty(asked.T.shape, np.int64), np.empty(asked.T.shape, np.int64)
+    for place, own in enumerate(asked.T):
+        below[place] = np.count_nonzero(values < own[:, None], axis=1)
+        equal[place] = np.count_nonzero(values == own[:, None], axis=1)
+    return _rank(below, equal, (~np.isnan(values)).sum(axis=1)[None, :], np.isnan(asked.T))
 
 
 def within_case(values: Floats, sizes: NDArray[np.int64]) -> Floats:
@@ -150,12 +152,15 @@ def within_case(values: Floats, sizes: NDArray[np.int64]) -> Floats:
     A case with a single known value has nobody to be ranked against: NaN.
     """
     case = np.repeat(np.arange(len(sizes)), sizes)
-    order = np.lexsort((values, case))  # NaN last within each case
+    ends = np.cumsum(sizes)
+    order = np.empty(len(values), np.int64)
+    for first, end in zip((ends - sizes).tolist(), ends.tolist(), strict=True):  # NaN last within each case
+        order[first:end] = first + np.argsort(values[first:end])
     ordered, cases = values[order], case[order]
     new = np.r_[True, (ordered[1:] != ordered[:-1]) | (cases[1:] != cases[:-1])][: len(values)]
     firsts = np.flatnonzero(new)
     repeats = np.diff(np.r_[firsts, len(values)])
-    starts = (np.cumsum(sizes) - sizes)[cases]
+    starts = (ends - sizes)[cases]
     known = np.bincount(case, ~np.isnan(values), minlength=len(sizes))
     result = np.empty(len(values))
     result[order] = _rank(

@@ -21,11 +21,9 @@ from litgo_pipelines.matching.batch import LOCK as MATCHING
 from litgo_pipelines.persons import keys as found
 from litgo_pipelines.persons import tombstones, traces
 from litgo_pipelines.persons.held import CONSIDERED, FORGET_CONSIDERED, FORGET_SETS, HELD
-from litgo_pipelines.persons.keys import Keys
+from litgo_pipelines.persons.keys import LOCK, Keys
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import settings
-
-LOCK = "persons"
 
 
 @dataclass(frozen=True)

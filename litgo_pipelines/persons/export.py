@@ -3,14 +3,15 @@
 import base64
 import json
 import os
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from litgo_pipelines.database import Connection, Cursor, in_transaction, sql
+from litgo_pipelines.database import Connection, Cursor, in_transaction, session_lock, sql
 from litgo_pipelines.persons import keys as found
 from litgo_pipelines.persons.held import CONSIDERED, HELD
-from litgo_pipelines.persons.keys import PACKAGE, Keys
+from litgo_pipelines.persons.keys import LOCK, PACKAGE, Keys
 
 # What the marketplace shows the pipelines of them: theirs to keep, and read by us.
 _SHOWN = {
@@ -25,10 +26,14 @@ _SHOWN = {
 
 
 def export(connection: Connection, person: str, asked_by: str, at: datetime, home: Path) -> dict[str, Any]:
-    """Everything, by table; the request is recorded. Raises NoPerson, also for an id nobody knows."""
+    """Everything, by table, as it stood at one moment; the request is recorded. `connection`: in no transaction.
+
+    An erasure that runs is waited for: half a person is no answer. Raises NoPerson, also for an id nobody knows.
+    """
     person_id = found.person(person)
 
     def work(cursor: Cursor) -> dict[str, Any]:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         wanted = found.of_person(cursor, person_id)
         values = wanted.parameters()
         ours = {table: _rows(cursor, f"litgo.{table}", held.where, values) for table, held in HELD.items()}
@@ -54,15 +59,15 @@ def export(connection: Connection, person: str, asked_by: str, at: datetime, hom
             "lido_do_marketplace": theirs,
         }
 
-    return in_transaction(connection, work)
+    with session_lock(connection, LOCK):
+        return in_transaction(connection, work)
 
 
 def write(path: Path, exported: dict[str, Any]) -> None:
-    """One file, complete or absent, for its owner alone."""
-    partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """One file, complete or absent, for its owner alone; a link in its place is replaced, not followed."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")  # no name that others could lay out for us
+    partial = Path(name)
     try:
-        os.fchmod(descriptor, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(exported, file, ensure_ascii=False, indent=1, default=_plain)
             file.flush()

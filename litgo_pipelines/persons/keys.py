@@ -10,10 +10,12 @@ from dataclasses import dataclass, fields
 from uuid import UUID
 
 from litgo_pipelines.database import Cursor, sql
+from litgo_pipelines.marketplace.ids import identifier
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS
 from litgo_pipelines.persons.held import KNOWN
 
 PACKAGE = "litgo_pipelines.persons"
+LOCK = "persons"  # held by whoever erases or exports
 OURSELVES = frozenset({TEAM, *TEAMS.values()})  # recipients that are no person of the marketplace
 
 
@@ -73,7 +75,7 @@ def digest(subject: str) -> bytes:
 def person(given: str) -> str:
     """The id as the database writes it. Raises NoPerson."""
     try:
-        found = str(UUID(given.strip()))
+        found = identifier(given)
     except ValueError as error:
         raise NoPerson(f"{given!r} não é o identificador de um cliente ou advogado(a)") from error
     if found in OURSELVES:

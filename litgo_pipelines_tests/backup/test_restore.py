@@ -315,6 +315,22 @@ def test_no_command_line_holds_a_password(monkeypatch: pytest.MonkeyPatch) -> No
     assert called[0][1]["PGSSLMODE"] == "require"
 
 
+def test_pg_dump_and_psql_have_nothing_of_ours_but_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "OPENAI_API_KEY",
+        "DOCUSIGN_PRIVATE_KEY",
+        "LITGO_BACKUP_PASSPHRASE",
+        "LITGO_UI_SESSION_KEY",
+        "X_TOKEN",
+    ):
+        monkeypatch.setenv(name, "s3cr3t")
+    monkeypatch.setenv("PGPASSFILE", "/of/theirs")
+    with postgres._output(["env"], {"PGHOST": "db.example"}) as output:
+        shown = output.read().decode()
+    assert "s3cr3t" not in shown
+    assert {"PGHOST=db.example", "PGPASSFILE=/of/theirs", f"PATH={os.environ['PATH']}"} <= set(shown.splitlines())
+
+
 @pytest.mark.one_server
 def test_nightly(of: Databases, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "backups"

@@ -77,9 +77,12 @@ def test_whoever_came_first_may_leave_and_the_last_one_out_stops_it(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_kept_running_shared_and_stopped(tmp_path: Path) -> None:
+def test_kept_running_shared_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "s3cr3t")
     with embedded_server(tmp_path) as url:
         assert one(url, "SELECT 1") == 1
+        assert b"s3cr3t" not in Path(f"/proc/{postmaster(tmp_path)}/environ").read_bytes()
+        assert os.environ["OPENAI_API_KEY"] == "s3cr3t"
         code = (
             "import sys; from pathlib import Path\n"
             "from litgo_pipelines.database.embedded import embedded_server\n"
@@ -103,6 +106,7 @@ def test_kept_running_shared_and_stopped(tmp_path: Path) -> None:
                 time.sleep(0.3)
         last = postmaster(tmp_path)
         assert last != killed
+        assert b"s3cr3t" not in Path(f"/proc/{last}/environ").read_bytes()
     assert not running(last)
     with pytest.raises(psycopg2.OperationalError):
         psycopg2.connect(libpq(url))
