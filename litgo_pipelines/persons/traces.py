@@ -21,6 +21,7 @@ UUID_TEXT = re.compile(rb"(?i)\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
 EXAMPLES = frozenset({"input_example.json", "serving_input_example.json"})  # rows of a snapshot, shown with a model
 READABLE = (".json", ".txt", ".md", ".csv", ".yaml", ".yml", ".log", ".parquet")
 NOT_FILES = frozenset({"postgres", "backups"})  # the embedded server's own; a backup replays tombstones when restored
+EXPORTS = "exports"
 ROWS = 500  # ids in one pattern
 
 Erased = Callable[[str], bool]
@@ -102,6 +103,8 @@ def files(home: Path, pseudonyms: Pseudonym) -> int:
         if path.name in EXAMPLES:
             path.unlink(missing_ok=True)
             changed += 1
+        elif path.parent == home / EXPORTS:
+            changed += _without(path, pseudonyms)
         elif path.suffix == ".gz":
             changed += _packed(path, pseudonyms)
         elif path.suffix == ".parquet":
@@ -110,6 +113,15 @@ def files(home: Path, pseudonyms: Pseudonym) -> int:
         elif path.suffix != ".npz":
             changed += _in_place(path, pseudonyms)
     return changed
+
+
+def _without(path: Path, pseudonyms: Pseudonym) -> int:
+    """An export that names somebody says more of them than the id: it goes, and can be asked for again."""
+    content = path.read_bytes()
+    if replaced(content, pseudonyms) == content:
+        return 0
+    path.unlink(missing_ok=True)
+    return 1
 
 
 def compute_logs(place: str, pseudonyms: Pseudonym) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from litgo_pipelines.database import open_connection, session_lock
-from litgo_pipelines.persons import export, keys
+from litgo_pipelines.persons import erase, export, keys
 from litgo_pipelines_tests.support import until
 from litgo_pipelines_tests.worlds.persons import AT, fill
 from litgo_pipelines_tests.worlds.sessions import kept
@@ -90,6 +90,19 @@ def test_an_id_is_written_as_ids_are(given: str) -> None:
 @pytest.mark.parametrize("given", [PERSON, PERSON.upper(), f" {PERSON}\n", PERSON.replace("-", "")])
 def test_an_id_is_read_however_its_letters_are_written(given: str) -> None:
     assert keys.person(given) == PERSON
+
+
+def test_an_erasure_takes_the_exports_that_name_the_person(database_url: str, tmp_path: Path) -> None:
+    people = fill(database_url, tmp_path)
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    with closing(open_connection(database_url)) as connection:
+        for number, person in enumerate((people.client, people.other)):
+            found = export.export(connection, person, "Encarregada", AT, tmp_path)
+            export.write(folder / f"titular-{number}.json", found)
+        assert "Zuleica Quaresma" in (folder / "titular-0.json").read_text()
+        erase.erase(connection, people.client, "Encarregada", erase.Places(tmp_path, tmp_path / "none"), AT)
+    assert [file.name for file in folder.iterdir()] == ["titular-1.json"]
 
 
 def test_an_export_waits_for_an_erasure_that_runs(database_url: str, tmp_path: Path) -> None:
