@@ -10,7 +10,8 @@ puts a broken model in, tastes change, and the first champion is a poor one. Wha
 
 With `--world` (`simulation/worlds.py`) nobody puts anything in and the heuristic ranker serves first: does what is
 learned follow what lawyers did lately, does nothing go up where there is nothing to learn, is a change of tastes
-followed. Such a run is printed and no part of the page. SIGTERM ends a run early, with what it has come to.
+followed. Such a run is printed and no part of the page. SIGUSR1 ends a run early, with what it has come to; while Dagster
+executes, other signals are Dagster's.
 """
 
 import argparse
@@ -485,7 +486,7 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
         told = 0
         unseen: dict[datetime, Counter[str]] = {}
         asked_to_end: list[int] = []
-        signal.signal(signal.SIGTERM, lambda number, frame: asked_to_end.append(number))
+        signal.signal(signal.SIGUSR1, lambda number, frame: asked_to_end.append(number))
         for number in tqdm(range(int(timedelta(days=arguments.days) / TICK)), unit=" ticks", mininterval=10):
             if asked_to_end:
                 arguments.days = number * TICK // timedelta(days=1)
