@@ -44,6 +44,7 @@ from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.heuristic import weights
 
 AS_OF = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
+PAST_DAYS = 365.0
 WINDOW = timedelta(days=30)
 SAMPLE = 10  # cases of the plain loop
 
@@ -521,7 +522,7 @@ def main() -> int:
     parser.add_argument("lawyers", nargs="?", type=int, default=100_000)
     parser.add_argument("cases", nargs="?", type=int, default=1_000)
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--past-days", type=float, default=365.0, help="past offers of the last days only")
+    parser.add_argument("--past-days", type=float, default=PAST_DAYS, help="past offers of the last days only")
     parser.add_argument("--alone", action="store_true", help="no peer, no floor, no other sizes")
     options = parser.parse_args()
 
@@ -537,7 +538,7 @@ def main() -> int:
         server.cleanup()
 
 
-def fill(url: str, lawyers: int, cases: int, past_days: float) -> None:
+def fill(url: str, lawyers: int, cases: int, past_days: float = PAST_DAYS) -> None:
     started = time.monotonic()
     columns = {"uf": "uf", "lat": "lat", "lng": "lng", "people": "population"}
     with connect(url) as connection, connection.cursor() as cursor:

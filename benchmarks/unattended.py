@@ -10,8 +10,8 @@ puts a broken model in, tastes change, and the first champion is a poor one. Wha
 
 With `--world` (`simulation/worlds.py`) nobody puts anything in and the heuristic ranker serves first: does what is
 learned follow what lawyers did lately, does nothing go up where there is nothing to learn, is a change of tastes
-followed. Such a run is printed and no part of the page. SIGUSR1 ends a run early, with what it has come to; while Dagster
-executes, other signals are Dagster's.
+followed. Such a run is printed and no part of the page. SIGUSR1 ends a run early, with what it has come to; while
+Dagster executes, other signals are its own.
 """
 
 import argparse
