@@ -14,11 +14,12 @@ Kind = Literal["success", "fixed", "hourly", "pro_bono"]
 
 
 class _Written(NamedTuple):
-    """How a kind is written: its names and its figure's fields as `_plain` gives them, the most the figure can be, and
-    what may stand around it in a text."""
+    """How a kind is written: names, fields of its figure and their units as `_plain` gives them, the most it can be,
+    and what may stand around it in a text."""
 
     names: frozenset[str]
     fields: tuple[str, ...]
+    units: frozenset[str]
     most: Decimal
     around: re.Pattern[str]
 
@@ -27,6 +28,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split(","))
 
 
+_REAIS = _names(",brl,r,real,reais")
 _MONEY = r"r\$ ?:?|\brs(?=\W*\d)|\bbrl\b|\breais\b|\breal\b"
 KINDS: dict[Kind, _Written] = {
     "success": _Written(
@@ -35,6 +37,7 @@ KINDS: dict[Kind, _Written] = {
             "percentual,percentage,percent,porcentagem,quota litis,quotalitis"
         ),
         ("percent", "percentage", "percentual", "porcentagem", "value", "valor"),
+        _names(",percent,percentage,percentual,porcentagem,por cento,pct"),  # % is nothing
         Decimal(100),
         re.compile(r"%|\bpor cento\b|\bpct\b"),
     ),
@@ -44,25 +47,29 @@ KINDS: dict[Kind, _Written] = {
             "honorarios fixos"
         ),
         ("value", "amount", "valor", "preco", "quantia"),
+        _REAIS,
         Decimal(10) ** 9,
         re.compile(_MONEY),
     ),
     "hourly": _Written(
         _names("hourly,hourly rate,hourlyrate,hour,per hour,hora,horas,por hora,porhora,valor hora"),
         ("rate", "hourly rate", "valor hora", "value", "amount", "valor"),
+        _REAIS
+        | _names("hour,hours,h,hora,horas,per hour,por hora,brl hour,brl h,r h,r hora,reais hora,reais por hora"),
         Decimal(10) ** 9,
         re.compile(rf"{_MONEY}|(\bpor|\bp ?/|\ba|/) ?(hora|hr|h)\b\.?|\bh\b"),
     ),
     "pro_bono": _Written(
         _names("pro bono,probono,gratuito,gratuita,gratis,free,isento,sem custo,sem custos,sem honorarios"),
         (),
+        frozenset(),
         Decimal(0),
         re.compile(r"(?!)"),
     ),
 }
 _TYPE = ("type", "tipo", "fee type", "modelo", "modalidade")
 _CURRENCY = ("currency", "moeda")
-_REAIS = ("", "brl", "r", "real", "reais")
+_UNIT = ("unit", "units", "unidade", "unidades", "scale", "escala", "precision", "exponent")
 _THOUSANDS = re.compile(r"\d{1,3}(\.\d{3})+")
 _SCALE = re.compile(r"(?P<bare>[\d.,]+) ?(?P<scale>mil|k|milhao|milhoes|mi)\b\.?")
 _SCALES = {"mil": 10**3, "k": 10**3, "milhao": 10**6, "milhoes": 10**6, "mi": 10**6}
@@ -98,6 +105,8 @@ def fee(model: object) -> Fee:
     if not written.fields:
         return Fee(kind, Decimal(0))
     if _plain(str(_first(fields, _CURRENCY) or "")) not in _REAIS:  # dollars are not reais
+        raise FeeError("fee_value_invalid")
+    if _plain(str(_first(fields, _UNIT) or "")) not in written.units:  # nor are cents, nor a fraction a percentage
         raise FeeError("fee_value_invalid")
     exact = number(_first(fields, written.fields), kind)
     figure = exact.quantize(Decimal("0.01"), ROUND_HALF_UP) if 0 <= exact <= written.most else Decimal(-1)
