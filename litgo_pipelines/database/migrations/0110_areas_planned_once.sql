@@ -1,25 +1,6 @@
--- What areas of law are found by, with the same results as before. As plpgsql, a session plans each query once: a
--- function in SQL is planned anew by every statement, and by every call where another such function calls it.
-CREATE OR REPLACE FUNCTION litgo.area_parts(area text) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
-BEGIN
-    RETURN ARRAY(
-        SELECT litgo.area_key(p.part)
-        FROM regexp_split_to_table(left(area_parts.area, 200), '[/,;:&|+()\[\]–—]|\s-\s|\s+e\s+|\s+and\s+', 'i')
-             WITH ORDINALITY AS p (part, place)
-        WHERE litgo.area_key(p.part) <> '' ORDER BY p.place);
-END $$;
-
-CREATE OR REPLACE FUNCTION litgo.area_keys(areas text[], area text) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000 AS $$
-BEGIN
-    RETURN ARRAY(
-        SELECT DISTINCT k.key
-        FROM unnest(array_append(litgo.list(area_keys.areas), area_keys.area)) AS said (name),
-             unnest(array_append(litgo.area_parts(said.name), litgo.area_key(left(said.name, 200)))) AS k (key)
-        WHERE k.key <> '');
-END $$;
-
+-- What areas of law are named by, with the same results as before. As plpgsql, a session plans each query once: a
+-- function in SQL is planned anew by every statement, and by every call where another such function calls it. Not so
+-- what an index of the marketplace's tables is made of: whoever writes there has no right on this schema.
 -- The whole word first, else the first of its parts that is known.
 CREATE OR REPLACE FUNCTION litgo.area_name(word text) RETURNS text
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
