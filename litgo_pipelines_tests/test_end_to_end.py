@@ -97,7 +97,7 @@ def test_up_serves_restarts_and_stops(environment: dict[str, str], up: tuple[sub
     process, output = up
     home = environment["LITGO_HOME"]
     graphql = f"http://127.0.0.1:{environment['DAGSTER_PORT']}/graphql"
-    wait_until(lambda: "Ctrl-C" in output.read_text(), 120, "the services")
+    wait_until(lambda: "Ctrl-C" in output.read_text(), 240, "the services")
 
     def ask(query: str) -> dict:
         return requests.post(graphql, json={"query": query}, timeout=60).json()["data"]

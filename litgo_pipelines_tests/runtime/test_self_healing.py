@@ -198,7 +198,7 @@ def test_a_run_that_died_with_the_daemon_and_its_code_server_does_not_block_its_
     machine.kill()
     until(lambda: not Path(f"/proc/{pid}").exists(), 10, "the run's process to be gone")
     machine.hold.unlink()
-    machine.handled(2, 60)
+    machine.handled(2, 120)
     assert machine.status(run.run_id) == dg.DagsterRunStatus.FAILURE
 
 
