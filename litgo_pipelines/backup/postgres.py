@@ -1,7 +1,6 @@
 """pg_dump and psql as children: addresses and passwords go by their environment, never by arguments."""
 
 import contextlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -12,16 +11,8 @@ from typing import BinaryIO, cast
 from litgo_pipelines.backup.manifest import BackupRefused
 from litgo_pipelines.database import connect
 from litgo_pipelines.database.urls import without_credentials
+from litgo_pipelines.environment import OF_PROGRAMS, passed_on
 
-PASSED_ON = (
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "PATH",
-    "TMPDIR",
-    "TZ",
-)  # and libpq's: keys are none of theirs
 QUERY = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "host": "PGHOST", "passfile": "PGPASSFILE"}
 
 
@@ -70,7 +61,7 @@ def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
 @contextlib.contextmanager
 def _output(command: Sequence[str], variables: Mapping[str, str]) -> Iterator[BinaryIO]:
     """What the program writes, as it does. Raises BackupRefused with what it said when it failed."""
-    kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("PG")}
+    kept = passed_on(*OF_PROGRAMS, "PG*")
     with tempfile.TemporaryFile() as errors:
         with subprocess.Popen(command, env={**kept, **variables}, stdout=subprocess.PIPE, stderr=errors) as child:
             try:

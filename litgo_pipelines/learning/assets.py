@@ -18,6 +18,7 @@ from pydantic import Field
 
 from litgo_pipelines import steps
 from litgo_pipelines.database import advisory_lock
+from litgo_pipelines.environment import OF_PROGRAMS, passed_on
 from litgo_pipelines.jobs import JOBS, run_tags
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.retrainings import Retraining, StepMissing
@@ -444,7 +445,7 @@ def git_sha() -> str | None:
             text=True,
             timeout=5,
             check=True,
-            env={name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ},
+            env=passed_on(*OF_PROGRAMS),
         )
     except (OSError, subprocess.SubprocessError):
         return None

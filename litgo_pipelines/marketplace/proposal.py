@@ -6,7 +6,6 @@ that fits is kept. The proposal is text in the form `mapping.py` reads, for a pe
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -14,6 +13,7 @@ from difflib import SequenceMatcher
 from litgo_pipelines.marketplace import other_names
 from litgo_pipelines.marketplace.mapping import Form, relation_text
 from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, OTHER_TEXTS, TABLES, VALUES, WRITTEN
+from litgo_pipelines.marketplace.words import folded
 
 SIMILAR = 0.72  # of names: below, two columns have nothing to do with each other
 _NO_JSONB = (
@@ -66,8 +66,7 @@ def _alike(one: str, other: str) -> float:
 def _plain(name: str) -> str:
     """Small letters without accents, words joined by underscores: `criadoEm` is `criado_em`."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-    bare = unicodedata.normalize("NFKD", parted).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")
+    return re.sub(r"[^a-z0-9]+", "_", folded(parted)).strip("_")
 
 
 def place_tables(tables: Sequence[TheirTable], fixed: Mapping[str, tuple[str, str]]) -> dict[str, TheirTable]:

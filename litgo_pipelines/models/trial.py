@@ -3,15 +3,14 @@
 python -m litgo_pipelines.models.trial < FILE
 """
 
-import os
 import subprocess
 import sys
 
+from litgo_pipelines.environment import OF_PYTHON, passed_on
 from litgo_pipelines.models import scorer
 from litgo_pipelines.models.scorer import ScorerDamaged
 
 SECONDS = 120.0  # on a machine that does much else; usually 2
-PASSED_ON = ("HOME", "LANG", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PATH", "PYTHONPATH", "TMPDIR")  # nothing secret
 # Optional companions of LightGBM that a scorer of arrays needs none of: three quarters of the child's time
 UNUSED = ("cffi", "dask", "matplotlib", "pandas", "pyarrow", "sklearn")
 
@@ -19,10 +18,9 @@ UNUSED = ("cffi", "dask", "matplotlib", "pandas", "pyarrow", "sklearn")
 def try_in_child(text: str, seconds: float = SECONDS) -> None:
     """Raises ScorerDamaged unless the text is a scorer that gives two rows finite scores within the time."""
     command = [sys.executable, "-m", __name__]
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
         done = subprocess.run(
-            command, input=text.encode(), env=environment, capture_output=True, timeout=seconds, check=False
+            command, input=text.encode(), env=passed_on(*OF_PYTHON), capture_output=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise ScorerDamaged(f"the model was not parsed within {seconds:.0f} s") from error

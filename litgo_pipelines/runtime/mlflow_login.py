@@ -5,6 +5,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from litgo_pipelines.runtime import private_file
 from litgo_pipelines.runtime.mlflow_server import (
     ADMIN,
     ADMIN_PASSWORD,
@@ -46,8 +47,7 @@ def _make(file: Path, *, shown: bool) -> None:
     if file.exists():
         return
     password = secrets.token_urlsafe(24)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
-        opened.write(f"{password}\n")
+    private_file.write(file, f"{password}\n")
     if shown:
         said = f"password {password}, shown once and" if sys.stderr.isatty() else "password"
         print(f"MLflow: account {ADMIN}, {said} kept in {file}", file=sys.stderr, flush=True)

@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from litgo_pipelines.runtime import private_file
+
 if TYPE_CHECKING:
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
@@ -36,8 +38,7 @@ CONFIG_VARIABLE = "MLFLOW_AUTH_CONFIG_PATH"
 def write_configuration(path: Path, database: str) -> None:
     """For this user alone. `database`: URL of MLflow's."""
     text = CONFIG.format(database=database.replace("%", "%%"), admin=ADMIN)  # % is the file's own sign
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
-        opened.write(text)
+    private_file.write(path, text)
 
 
 def password(name: str) -> str:

@@ -16,16 +16,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from litgo_pipelines.database import caretaker, normalise, open_connection
 from litgo_pipelines.database.embedded import embedded_server, running_server
 from litgo_pipelines.database.urls import passfile_line, without_credentials
+from litgo_pipelines.environment import OF_PYTHON, passed_on
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.resources.loopback import without_proxy
-from litgo_pipelines.runtime import mlflow_login
+from litgo_pipelines.runtime import mlflow_login, private_file
 from litgo_pipelines.settings import Settings, settings
 
 FILES = Path(__file__).resolve().parent  # of Dagster's and MLflow's configuration, installed with the package
@@ -44,8 +44,7 @@ LOGIN = ("LITGO_UI_USERS", "LITGO_UI_SESSION_KEY")  # for the webserver alone
 # What a child gets of the variables, as patterns. The code server, whose forks are the runs, gets all but LOGIN: a step
 # may read any setting, key or variable of a library. The others get what they are known to need.
 SYSTEM = (
-    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "LD_LIBRARY_PATH"),
-    *("PYTHON*", "VIRTUAL_ENV", "COVERAGE_*", "OMP_NUM_THREADS", "MALLOC_*", "SSL_CERT_*", "REQUESTS_CA_BUNDLE"),
+    *(*OF_PYTHON, "USER", "LOGNAME", "SHELL", "COVERAGE_*", "SSL_CERT_*", "REQUESTS_CA_BUNDLE"),
     *("NO_PROXY", "no_proxy", "PGPASSFILE", "PGSSL*", "LITGO_HOME"),
 )
 OF_DAGSTER = (*SYSTEM, "DAGSTER_*", "LITGO_DAGSTER_FILES")
@@ -131,9 +130,7 @@ def _passwords_in_a_file(environment: Mapping[str, str], home: Path) -> dict[str
     path = home / "pgpass"
     theirs = Path(before).read_text() if before and Path(before) != path and Path(before).is_file() else ""
     lines = dict.fromkeys(line for _, line in found.values())
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write("\n".join([*lines, theirs]))
+    private_file.write(path, "\n".join([*lines, theirs]))
     os.environ["PGPASSFILE"] = str(path)  # this process connects by the same URLs
     return {"PGPASSFILE": str(path), **{name: plain for name, (plain, _) in found.items()}}
 
@@ -246,12 +243,12 @@ class Service:
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log = logs / f"{self.name}.log"
         own = {**os.environ, **environment}
-        own = {name: value for name, value in own.items() if self._may_have(name)} | self.given
+        own = {name: value for name, value in passed_on(*self.allowed, of=own).items() if name not in self.withheld}
         before = self.process
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
-                env=own,
+                env=own | self.given,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -261,9 +258,6 @@ class Service:
         if before is not None:
             caretaker.ended(before.pid)
         self.starts += 1
-
-    def _may_have(self, name: str) -> bool:
-        return name not in self.withheld and any(fnmatchcase(name, pattern) for pattern in self.allowed)
 
     def answers(self) -> bool:
         if self.port is None and self.socket is None:
