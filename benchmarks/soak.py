@@ -148,7 +148,9 @@ class Processes:
             over = next((name for (pid, _), name in reversed(self.known.items()) if pid == parent and name), None)
             command = process.cmdline()
             mine = process.pid != os.getpid() and (
-                over in ("Postgres", "Postgres session") or process.environ().get("LITGO_HOME") == str(self.home)
+                over in ("Postgres", "Postgres session")
+                or process.environ().get("LITGO_HOME") == str(self.home)
+                or str(self.home / "postgres") in command  # it is told by its folder, and has few variables
             )
             if time.time() - born < 1:
                 return None  # it may not have become what it will be
