@@ -196,8 +196,10 @@ def cusum(
 ) -> NDArray[np.float64]:
     """max(0, before + log-likelihood ratio of "the rate is `cusum_ratio` of what it should be"); any shapes.
 
-    Without a control against Bernoulli(reference); with one it is the ratio of `e_process.log_e` for the one effect
-    d = cusum_ratio − 1, in which a change of both arms cancels. Page's CUSUM with resets at 0.
+    Without a control against Bernoulli(reference). With one it is the ratio of `e_process.log_e` for the one effect
+    d = cusum_ratio − 1 beside a control at the reference, in which a change of both arms cancels: such an effect exists
+    at every rate and fraction; with the mean of both at the reference it does not. Page's CUSUM with resets at 0. A
+    `before` that is no number counts as 0.
     """
     p, ratio = rules.reference_rate, rules.cusum_ratio
     n, x = np.asarray(outcomes, dtype=np.float64), np.asarray(successes, dtype=np.float64)
@@ -206,15 +208,15 @@ def cusum(
     else:
         m, y = np.asarray(control_outcomes, dtype=np.float64), np.asarray(control_successes, dtype=np.float64)
         f = rules.fraction
-        worse = p * ratio / (f * ratio + 1 - f)
-        t1, t0 = f * worse / p, f * (1 - worse) / (1 - p)
+        t1 = f * ratio / (f * ratio + 1 - f)  # share treated among the successes, and below among the others
+        t0 = f * (1 - ratio * p) / (f * (1 - ratio * p) + (1 - f) * (1 - p))
         step = (
             x * np.log(t1 / f)
             + y * np.log((1 - t1) / (1 - f))
             + (n - x) * np.log(t0 / f)
             + (m - y) * np.log((1 - t0) / (1 - f))
         )
-    return np.maximum(0.0, np.asarray(before, dtype=np.float64) + step)
+    return np.maximum(0.0, np.fmax(0.0, np.asarray(before, dtype=np.float64)) + step)
 
 
 def window_p(

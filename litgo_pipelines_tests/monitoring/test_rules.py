@@ -40,12 +40,26 @@ def test_the_cusum_is_the_likelihood_ratio_since_it_was_last_zero():
 
 def test_against_a_control_it_is_the_e_process_of_one_effect_and_demand_cancels():
     step = cusum(5.0, RULES, 90, 30, 110, 45) - 5.0
-    effect = log_e([0.5], [90], [110], [30], [45], rate=0.2, side=-1, sd=0.075, grid=1)  # 4 · .075 = .3
+    effect = log_e([0.5], [90], [110], [30], [45], rate=0.85 * 0.2, side=-1, sd=0.075, grid=1)  # .3 = 4 · .075
     assert step == pytest.approx(float(effect))
     fallen = seen(5, new=Counts(400, 40, 400, 40), hour=Counts(400, 40, 400, 40), day=Counts(900, 90, 900, 90))
     assert kinds(fallen) == set()
     alone = replace(fallen, new=Counts(400, 40), hour=Counts(400, 40), day=Counts(900, 90))
     assert kinds(alone) == {"window", "floor"}
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.95, 0.995])
+@pytest.mark.parametrize("rate", [0.02, 0.5, 0.75, 0.9, 0.99])
+def test_against_a_control_a_fall_shows_whatever_share_is_treated_and_however_many_convert(rate, fraction):
+    rules = replace(RULES, reference_rate=rate, fraction=fraction)
+    treated, control = 100_000 * fraction, 100_000 * (1 - fraction)
+    fallen = cusum(0.0, rules, treated, 0.7 * rate * treated, control, rate * control)
+    assert 0 < fallen < np.inf
+    assert cusum(0.0, rules, treated, rate * treated, control, rate * control) == 0
+
+
+def test_a_sum_that_was_lost_begins_anew():
+    assert cusum(np.nan, RULES, 10, 0) == cusum(0.0, RULES, 10, 0) > 0
 
 
 def test_p_values_are_the_exact_ones():
