@@ -12,12 +12,19 @@ from litgo_pipelines.marketplace.words import folded
 from litgo_pipelines.notifications.addresses import usable
 from litgo_pipelines.resources.docusign import Recipient
 
-LONGEST_NAME = 100  # characters DocuSign keeps of a name
+LONGEST_NAME = 100  # characters DocuSign takes of a name
+LONGEST_EMAIL = 100  # it cuts off the rest, and the contract goes to whoever has the address that is left
 
 
 def name(value: str | None) -> str:
     """A party's name as it is sent to DocuSign."""
     return visible(value)[:LONGEST_NAME].rstrip()
+
+
+def email(value: str | None) -> str | None:
+    """A party's address, where DocuSign keeps the whole of it."""
+    found = usable(value)
+    return found if found and len(found) <= LONGEST_EMAIL else None
 
 
 def digest(contract_id: str, who: str, email: str) -> str:

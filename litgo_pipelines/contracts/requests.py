@@ -177,7 +177,7 @@ class _Work:
             return self._finish(each, token, None, None)
         if not self.docusign.configured:
             return self._finish(each, token, None, "not_configured")
-        if not all(map(usable, (each.client_email, each.lawyer_email))):
+        if not all(map(parties.email, (each.client_email, each.lawyer_email))):
             return self._finish(each, token, None, "no_email")
         draft = self._draft(each, *claimed)
         envelope, reason = self.docusign.service.with_fallback(

@@ -26,6 +26,8 @@ RANGES = {
 }
 WHOLE = {"lawyers.max_concurrent_cases", "lawyers.cases_30d", "lawyers.capacidade_mensal"}
 FREE_TEXT = {"cases.title", "cases.description", "reviews.comment", "contracts.doc_url"}  # may well be empty
+# What texts of somebody else's must look like: OneSignal takes no token but its own.
+SHAPES = {"profiles.push_token": "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"}
 _PAIR = {"lat", "lng"}
 # An instant that may be open at either end: «on leave until further notice».
 OPEN_ENDED = {"lawyers.leave_from", "lawyers.leave_until"}
@@ -56,6 +58,8 @@ def condition(name: str, value: str) -> str | None:
     if name in VALUES:
         known = ", ".join(f"'{one}'" for one in VALUES[name])
         return f"{value} IN ({known})"
+    if name in SHAPES:
+        return f"btrim({value}) ~* '^{SHAPES[name]}$'"
     if name in RANGES:
         low, high = RANGES[name]
         whole = f" AND {value} = floor({value})" if name in WHOLE else ""

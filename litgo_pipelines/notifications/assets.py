@@ -62,8 +62,9 @@ def delivered_notifications(
     kinds={"postgres", "python"},
     pool="notifications",
     retry_policy=RETRY,
-    description="Addresses that SendGrid does not deliver to: its lists of bounces, blocks, invalid addresses and spam "
-    "reports. What it had accepted for an address that bounced goes out another way, and the team is told.",
+    description="Addresses that SendGrid does not deliver to: its lists of bounces, blocks, invalid addresses, spam "
+    "reports and global unsubscribes. What it had accepted for an address that bounced goes out another way, and the "
+    "team is told.",
     metadata={"dagster/table_name": "litgo.mail_suppressions"},
 )
 @permanent_fails_once

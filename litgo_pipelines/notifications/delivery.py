@@ -18,13 +18,13 @@ from typing import Any
 
 from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, sql
 from litgo_pipelines.marketplace.names import for_header
-from litgo_pipelines.notifications.addresses import BadAddress, address, digest
+from litgo_pipelines.notifications.addresses import BadAddress, address, digest, usable
 from litgo_pipelines.notifications.messages import Item, Words, ttl_seconds, words
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS, Message, put
 from litgo_pipelines.notifications.zones import of_reader
 from litgo_pipelines.observability.metrics import Delta, add, count, observe
 from litgo_pipelines.resources.external_service import LONGEST_PAUSE, CircuitOpen, PermanentFailure, ServiceFailure
-from litgo_pipelines.resources.onesignal import OneSignal
+from litgo_pipelines.resources.onesignal import OneSignal, is_subscription
 from litgo_pipelines.resources.sendgrid import SendGrid
 
 PACKAGE = "litgo_pipelines.notifications"
@@ -288,11 +288,7 @@ class Deliverer:
     def _channels(self, delivery: Delivery) -> list[str]:
         """By what to try, in this order. Raises NotReady when there is no way to the person."""
         team, (mail, mail_missing) = delivery.to_team, self._address(delivery)
-        push_missing = (
-            "no push token in the profile"
-            if not delivery.push_token
-            else self.onesignal.missing and f"{self.onesignal.missing} is not set"
-        )
+        push_missing = _token_missing(delivery) or (self.onesignal.missing and f"{self.onesignal.missing} is not set")
         suppressed = self._suppressed.get(digest(mail)) if mail else None
         if mail:
             mail_missing = self.sendgrid.missing and f"{self.sendgrid.missing} is not set"
@@ -349,7 +345,7 @@ class Deliverer:
             text=said.text,
             html=said.html,
             reference=delivery.id,
-            reply_to=self.team_email if pdfs and not team else None,
+            reply_to=usable(self.team_email) if pdfs and not team else None,  # a bad one would refuse the message
             pdfs=pdfs,
         )
 
@@ -463,6 +459,12 @@ class Deliverer:
                 (at, delivery.id),
             )
         return found
+
+
+def _token_missing(delivery: Delivery) -> str | None:
+    if not delivery.push_token:
+        return "no push token in the profile"
+    return None if is_subscription(delivery.push_token) else "a push token in the profile that is none of OneSignal's"
 
 
 def never_arrived(failure: ServiceFailure) -> bool:

@@ -25,6 +25,7 @@ ADDRESS = {
     "blocks": "o servidor de destino as recusa",
     "invalid_emails": "a caixa ou o domínio não existe",
     "spam_reports": "a pessoa as marcou como spam",
+    "unsubscribes": "a pessoa cancelou o recebimento de e-mails",
 }
 # kind → one, several
 TITLES = {

@@ -36,10 +36,10 @@ person AS MATERIALIZED (
     SELECT p.id, f.digest, f.since FROM fresh f JOIN profiles p ON litgo.address_digest(p.email) = f.digest
     WHERE EXISTS (SELECT FROM fresh)
 ),
-bounced AS MATERIALIZED (  -- a report of spam says that the message arrived
+bounced AS MATERIALIZED (  -- a report of spam or a cancellation says that the message arrived
     SELECT d.delivery_id
     FROM person w JOIN litgo.deliveries d ON d.recipient_id = w.id
-    WHERE %(list)s <> 'spam_reports' AND d.status = 'accepted' AND d.channel = 'email'
+    WHERE %(list)s NOT IN ('spam_reports', 'unsubscribes') AND d.status = 'accepted' AND d.channel = 'email'
       AND d.finished_at BETWEEN w.since - interval '3 days' AND w.since + interval '5 minutes'
 ),
 again AS (

@@ -361,6 +361,7 @@ def serving(
             start("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
             return [b"this Host is not in EXPORTER_ALLOWED_HOSTS"]
         if path == "/metrics":
+            environ["QUERY_STRING"] = ""  # everything: asked for by name[], what is made at the scrape would be nothing
             return metrics(environ, start)
         good = {"/healthz": alive(), "/readyz": alive() and exporter.fresh}.get(path)
         status = "404 Not Found" if good is None else "200 OK" if good else "503 Service Unavailable"

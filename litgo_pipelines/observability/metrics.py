@@ -121,7 +121,7 @@ METRICS |= {
     ),
     "mail_suppressions_total": Metric(
         "Addresses that came onto SendGrid's suppression lists.",
-        {"list": ("bounces", "blocks", "invalid_emails", "spam_reports")},
+        {"list": ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes")},
     ),
     "notifications_possible_duplicates_total": Metric(
         "Messages sent again because nobody knows whether the first one arrived.", {"type": ("push", "email")}

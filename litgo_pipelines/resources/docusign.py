@@ -5,7 +5,6 @@ looked up before another one is created. What an envelope means for a contract i
 """
 
 import base64
-import math
 import os
 import random
 import re
@@ -30,6 +29,7 @@ from litgo_pipelines.resources.external_service import (
     Refusal,
     TransientFailure,
     json_of,
+    until_reset,
 )
 from litgo_pipelines.resources.vendor import VendorResource
 
@@ -62,8 +62,11 @@ TOKEN_REFUSED = (
     "the JWT grant was refused. Either consent is required: an administrator opens "
     "DOCUSIGN_AUTH_URL/oauth/auth?response_type=code&scope=signature%20impersonation&client_id=INTEGRATION_KEY"
     "&redirect_uri=ONE_OF_THE_APP once and accepts; or DOCUSIGN_INTEGRATION_KEY, DOCUSIGN_USER_ID and "
-    "DOCUSIGN_PRIVATE_KEY do not belong together, or not to DOCUSIGN_AUTH_URL's environment"
+    "DOCUSIGN_PRIVATE_KEY do not belong together, or not to DOCUSIGN_AUTH_URL's environment; or this machine's "
+    "clock is wrong by minutes"
 )
+CLOCK_MAY_BE_WRONG = 300  # seconds; DocuSign refuses a grant that was issued in its future
+GRANT_LASTS = 3600  # seconds from being issued, the most DocuSign takes
 
 
 @dataclass(frozen=True)
@@ -273,13 +276,13 @@ class DocuSign(VendorResource):
     def _assertion(self) -> str:
         import jwt
 
-        now = int(time.time())
+        issued = int(time.time()) - CLOCK_MAY_BE_WRONG
         claims = {
             "iss": self.integration_key,
             "sub": self.user_id,
             "aud": urlsplit(self.auth_url).netloc,
-            "iat": now,
-            "exp": now + 600,
+            "iat": issued,
+            "exp": issued + GRANT_LASTS,
             "scope": "signature impersonation",
         }
         # An environment file often cannot hold line breaks.
@@ -350,15 +353,9 @@ def refusal(answer: Answer) -> Refusal:
     limit = next((seconds for name, seconds in LIMITS.items() if name == code.upper()), None)
     if limit is None and "LIMIT_EXCEEDED" not in code.upper():
         return Refusal(code)
-    return Refusal(code, limit_reached=True, retry_after=_until_reset(answer.headers, limit or 60.0))
-
-
-def _until_reset(headers: Mapping[str, str], otherwise: float) -> float:
-    """Seconds until the instant of X-RateLimit-Reset (Unix time), at most the hour it can be."""
-    value = headers.get("x-ratelimit-reset", "").strip()
-    if not (value.isascii() and value.isdigit()):
-        return otherwise
-    return float(min(3600, max(1, math.ceil(int(value[:12]) - time.time()))))
+    if "ENVELOPE" in code.upper():  # of this one, told with a hint in its name alone
+        return Refusal(code, of_one=True, retry_after=3600.0 if "HOURLY" in code.upper() else 30.0)
+    return Refusal(code, limit_reached=True, retry_after=until_reset(answer.headers) or limit or 60.0)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ Without a database, or while it is down, calls go ahead without a breaker; what 
 import json
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ Reason = Literal["timeout", "unavailable", "rate_limited", "rejected", "invalid"
 RETRIED: tuple[Reason, ...] = ("timeout", "unavailable", "rate_limited")
 RETRIED_STATUS = (408, 409, 425, 429)  # and every 5xx
 LONGEST_PAUSE = 3600.0  # seconds a Retry-After may keep the breaker open
+DAY = 86_400  # seconds
 MOST_BYTES = 32 * 2**20  # of an answer
 CERTIFICATE = sql("litgo_pipelines.resources", "certificate.sql")
 LEASE_SLACK = 5.0  # seconds between the end of a probe's attempt and its report
@@ -85,11 +87,15 @@ class PermanentFailure(ServiceFailure):
 @dataclass(frozen=True)
 class Refusal:
     """What a client reads in an answer that is no success. `code`: a word of the service's, never its prose;
-    `limit_reached`: asked too often, whatever the status; `retry_after`: seconds, where the answer says so."""
+    `limit_reached`: asked too often, whatever the status; `of_one`: too often of this one thing, others may be asked
+    for; `retry_after`: seconds, where the answer says so; `to_do`: what somebody must do, for nothing else helps,
+    whatever the status."""
 
     code: str | None = None
     limit_reached: bool = False
+    of_one: bool = False
     retry_after: float | None = None
+    to_do: str | None = None
 
 
 @dataclass
@@ -231,7 +237,8 @@ class ExternalService:
         if self._breaker is None or admission is None:
             return
         try:
-            if failure is None or failure.reason == "rejected" or failure.status == 409:
+            of_one = failure is not None and failure.status in (400, 409) and not failure.limit_reached
+            if failure is None or failure.reason == "rejected" or of_one:
                 if self._breaker.succeeded(admission):
                     self._warn("circuit_breaker_closed")
             else:
@@ -341,9 +348,10 @@ def _failure(answer: Answer, said: Refusal) -> ServiceFailure:
     """What an answer that is no success comes to."""
     status, wait = answer.status, retry_after(answer.headers)
     code = said.code
-    if said.limit_reached or status in RETRIED_STATUS or status >= 500:
-        limited = said.limit_reached or status == 429
+    limited = said.limit_reached or said.of_one or status == 429
+    if said.to_do is None and (limited or status in RETRIED_STATUS or status >= 500):
         wait = said.retry_after if wait is None else wait
+        wait = until_reset(answer.headers) if wait is None and limited else wait
         asked = f"{f' {code}' if code else ''}" + ("" if wait is None else f", asks to wait {wait:.0f} s")
         return TransientFailure(
             "rate_limited" if limited else "unavailable",
@@ -353,21 +361,37 @@ def _failure(answer: Answer, said: Refusal) -> ServiceFailure:
             code=code,
             limit_reached=said.limit_reached,
         )
-    message = WHAT_TO_DO.get(status, "a redirect, check the base URL" if 300 <= status < 400 else "not accepted")
+    usual = WHAT_TO_DO.get(status, "a redirect, check the base URL" if 300 <= status < 400 else "not accepted")
+    message = said.to_do or usual
     named = f"HTTP {status}{f' {code}' if code else ''}, {message}"
     return PermanentFailure("rejected", named, status=status, code=code)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header, given as seconds or as a date; None without one that can be read.
+    """Seconds of a Retry-After header, given as seconds or as a date, or of OpenAI's retry-after-ms; None without one
+    that can be read.
 
     A date counts from the answer's own Date, so that our clock may be wrong.
     """
+    milliseconds = headers.get("retry-after-ms", "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", milliseconds):
+        return float(math.ceil(min(float(milliseconds), 1e12) / 1000))
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
     until, sent = _date(value), _date(headers.get("date", ""))
     return None if until is None else max(0.0, math.ceil((until - (sent or datetime.now(UTC))).total_seconds()))
+
+
+def until_reset(headers: Mapping[str, str]) -> float | None:
+    """Seconds to the end of a limit as X-RateLimit-Reset tells it, in Unix time or in seconds from now, at most an
+    hour; None without one that can be read. Unix time too counts from the answer's own Date."""
+    value = headers.get("x-ratelimit-reset", "").strip()
+    if not re.fullmatch("[0-9]{1,12}", value):
+        return None
+    sent = _date(headers.get("date", "")) or datetime.now(UTC)
+    seconds = int(value) if int(value) <= DAY else math.ceil(int(value) - sent.timestamp())
+    return float(min(LONGEST_PAUSE, max(1, seconds)))
 
 
 def _date(value: str) -> datetime | None:

@@ -105,11 +105,15 @@ class MLflow(dg.ConfigurableResource):
             return "the answer is not MLflow's"
 
     def experiment_id(self) -> str:
-        """The experiment's id; created when it is not there."""
-        found = self.module().get_experiment_by_name(self.experiment)
-        if found is not None:
-            return found.experiment_id
-        return self.module().create_experiment(self.experiment)
+        """The experiment's id; created when it is not there, brought back when somebody deleted it: MLflow keeps the
+        name of a deleted one, and takes no run for it."""
+        client = self.client()
+        found = client.get_experiment_by_name(self.experiment)
+        if found is None:
+            return str(client.create_experiment(self.experiment))
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
 
     def run_link(self, run_id: str, experiment_id: str) -> str | None:
         """The page of a run, as browsers reach it; None for a store without a server."""

@@ -7,6 +7,7 @@ what an answer means, is the caller's.
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import PrivateAttr
 
 from litgo_pipelines.resources.bounded import Answer, send
-from litgo_pipelines.resources.external_service import MOST_BYTES, ExternalService, ServiceFailure, json_of
+from litgo_pipelines.resources.external_service import MOST_BYTES, ExternalService, Refusal, ServiceFailure, json_of
 from litgo_pipelines.resources.vendor import VendorResource
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "t
 # Limits of POST /embeddings: inputs per request, tokens an input and a request. A token of its byte-level BPE is at
 # least one byte of UTF-8, so that bytes bound tokens for certain, without the vocabulary.
 INPUTS, INPUT_TOKENS, REQUEST_TOKENS = 2_048, 8_192, 300_000
+CODE = re.compile("[a-z][a-z0-9_]{1,59}")
+_PAID = "the account's money or its monthly limit is used up: see to billing at OpenAI"
+TO_DO = {
+    **dict.fromkeys(("insufficient_quota", "billing_hard_limit_reached", "billing_not_active"), _PAID),
+    **dict.fromkeys(("account_deactivated", "access_terminated"), "the account is closed: ask OpenAI"),
+    "model_not_found": "the model is retired or not for this key: check OPENAI_TRIAGE_MODEL and OPENAI_EMBEDDING_MODEL",
+}
 NUMBER_BYTES = 40  # of a number in an answer, at most
 
 
@@ -86,6 +94,7 @@ class OpenAI(VendorResource):
                 self.deadline_seconds,
                 self.database_url,
                 self.fallback_enabled,
+                refusal=refusal,
                 run_id=self._run_id,
             )
         return self._service
@@ -218,6 +227,19 @@ def _transport(seconds: float, most_bytes: int) -> "httpx2.BaseTransport":
             )
 
     return Transport()
+
+
+def refusal(answer: Answer) -> Refusal:
+    """OpenAI's `error.code`, or its `error.type` where that is null. A quota that is used up has the status of a limit,
+    and does not pass by itself."""
+    try:
+        error = json_of(answer)["error"]
+        said = [word for word in (error.get("code"), error.get("type")) if isinstance(word, str)]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return Refusal()
+    words = [word for word in said if CODE.fullmatch(word)]
+    known = next((word for word in words if word in TO_DO), None)
+    return Refusal(known or next(iter(words), None), to_do=TO_DO[known] if known else None)
 
 
 def shortened(text: str) -> str:

@@ -14,14 +14,21 @@ from urllib.parse import urlencode
 from pydantic import PrivateAttr
 
 from litgo_pipelines.resources.bounded import Answer
-from litgo_pipelines.resources.external_service import ExternalService, PermanentFailure, json_of
+from litgo_pipelines.resources.external_service import ExternalService, PermanentFailure, Refusal, json_of
 from litgo_pipelines.resources.vendor import VendorResource
 
 SENDER_NAME = "LITGO"
 MOST_BYTES = 2**16  # of an answer, which has none
-List = Literal["bounces", "blocks", "invalid_emails", "spam_reports"]
+List = Literal["bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes"]
 LISTS: tuple[List, ...] = get_args(List)
 UNKNOWN = datetime.fromtimestamp(0, UTC)  # since when an address is listed that has no date
+REFUSALS = {
+    "credits exceeded": Refusal("credits_exceeded", to_do="the plan's messages are used up: raise it at SendGrid"),
+    "sender identity": Refusal("sender_not_verified", to_do="verify MAIL_FROM as a sender at SendGrid"),
+    "does not match a verified": Refusal("sender_not_verified", to_do="verify MAIL_FROM as a sender at SendGrid"),
+    "not authorized to send": Refusal("sending_forbidden", to_do="the account may not send: ask SendGrid's support"),
+    "access forbidden": Refusal("scope_missing", to_do="the key lacks a right, Mail Send or Suppressions"),
+}
 PAGE, MOST_PAGES = 500, 400  # the most SendGrid gives at once; a list beyond so many pages is read no further
 
 
@@ -61,6 +68,7 @@ class SendGrid(VendorResource):
                 self.deadline_seconds,
                 self.database_url,
                 attempts=1,
+                refusal=_refusal,
                 run_id=self._run_id,
             )
         return self._service
@@ -86,7 +94,8 @@ class SendGrid(VendorResource):
             "subject": subject,
             "content": [{"type": "text/plain", "value": text}, {"type": "text/html", "value": html}],
             # what a person opens and when is not ours to know
-            "tracking_settings": {"click_tracking": {"enable": False}, "open_tracking": {"enable": False}},
+            # and no link under a contract that takes its reader off all messages
+            "tracking_settings": {f"{what}_tracking": {"enable": False} for what in ("click", "open", "subscription")},
         }
         if reply_to:
             body["reply_to"] = {"email": reply_to}
@@ -155,6 +164,14 @@ def _instant(created: object) -> datetime | None:
         return datetime.fromtimestamp(float(str(created)), UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _refusal(answer: Answer) -> Refusal:
+    """SendGrid has no codes: what it tells in prose with the status of a wrong key is known by its words."""
+    if answer.status in (401, 403):
+        said = answer.body.decode(errors="replace").lower()
+        return next((found for words, found in REFUSALS.items() if words in said), Refusal())
+    return Refusal()
 
 
 def _accepted(answer: Answer) -> str:

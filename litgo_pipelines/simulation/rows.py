@@ -97,11 +97,16 @@ def _people(
             "id": ids,
             "email": join(f"{kind}", number, "@example.com"),
             "full_name": full_name,
-            "push_token": pc.if_else(pa.array(reachable), join(f"sim-{kind}-", number), pa.scalar(None, pa.string())),
+            "push_token": pc.if_else(pa.array(reachable), _tokens(kind, number), pa.scalar(None, pa.string())),
             "ai_consent": pa.repeat(True, len(ids)),  # what needs no consent is the same for the simulation
             "created_at": instants(created),
         }
     )
+
+
+def _tokens(kind: str, number: pa.Array) -> pa.Array:
+    """Push tokens as OneSignal's are: UUIDs."""
+    return join(f"{sum(kind.encode()):08x}-0000-4000-8000-", pc.utf8_lpad(pc.cast(number, pa.string()), 12, "0"))
 
 
 def clients(world: World) -> pa.Table:

@@ -278,6 +278,22 @@ def test_a_limit_told_as_a_400_opens_the_breaker_and_passes(
 
 
 @pytest.mark.parametrize(
+    "code", ["Hourly_Envelope_Polling_Limit_Exceeded", "Hourly_APIInvocation_Envelope_Limit_Exceeded"]
+)
+def test_a_limit_of_one_envelope_holds_up_no_other(
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, code: str
+) -> None:
+    for _ in range(3):
+        add_contract(database_url)
+    run(connection, docusign)
+    fake.trouble = {"read_envelope": [faults.json_answer({"errorCode": code, "message": "João"}, 400), None]}
+    assert look(connection, docusign, minutes(5)) == {"failed": 1, "open": 2}
+    assert rows(database_url, "SELECT count(*) FROM litgo.circuit_breakers WHERE opened_at IS NOT NULL") == [(0,)]
+    due = "SELECT count(*) FROM litgo.contract_requests WHERE next_check_at >= %s"
+    assert rows(database_url, due, NOW + minutes(65)) == [(1,)]
+
+
+@pytest.mark.parametrize(
     ("operation", "fault", "code"),
     [
         ("token", faults.json_answer({"error": "consent_required"}, 400), "consent_required"),

@@ -119,10 +119,15 @@ def test_without_docusign_the_same_document_is_signed_by_hand(database_url: str,
     assert counted(database_url) == {"contract_creation_method_total manual": 1}
 
 
-def test_nobody_to_write_to_means_by_hand(database_url: str, connection: Connection, docusign: DocuSign) -> None:
-    contract = add_contract(database_url, client_email=None)
+@pytest.mark.parametrize("email", [None, f"{'a' * 60}@{'b' * 30}.example.com.br"])
+def test_nobody_to_write_to_means_by_hand(
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, email: str | None
+) -> None:
+    """Nor does an address of more than 100 characters: DocuSign cuts it off, and writes to whoever has the rest."""
+    contract = add_contract(database_url, client_email=email)
     assert run(connection, docusign).outcomes == {"manual": 1}
     assert request_row(database_url, contract)[2] == "no_email"
+    assert not fake.envelopes
     assert "fallback_usage_total" not in " ".join(counted(database_url))
 
 

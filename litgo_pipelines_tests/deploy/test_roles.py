@@ -1,6 +1,7 @@
 """The database's roles: the pipelines' work is done under theirs, and anything else is refused."""
 
 import re
+import uuid
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,7 +64,9 @@ def fill(url: str) -> None:
         market = Marketplace(connection, NOW)
         lawyers = [market.lawyer(oab_number=f"{n}/SP", curriculo_json={"resumo": "contratos"}) for n in range(1, 9)]
         for lawyer in lawyers:
-            market._insert("profiles", id=lawyer, full_name="Ana", email="ana@example.com", push_token="device")
+            market._insert(
+                "profiles", id=lawyer, full_name="Ana", email="ana@example.com", push_token=str(uuid.uuid4())
+            )
         for number in range(6):
             case = market.case(title="Contrato", description="Aluguel atrasado", subarea="Contratos", status="closed")
             market.offer(case, lawyers[number], status="interested", responded_at=NOW - timedelta(days=8, hours=20))

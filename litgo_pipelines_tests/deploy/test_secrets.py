@@ -62,7 +62,10 @@ def test_secrets_stay_where_they_are(
 ) -> None:
     with connect(database_url) as connection:
         market = Marketplace(connection, datetime.now(UTC))
-        people = (market._insert("profiles", push_token="device"), market._insert("profiles", email="a@b.example"))
+        people = (
+            market._insert("profiles", push_token=str(uuid.uuid4())),
+            market._insert("profiles", email="a@b.example"),
+        )
         about = {"contract_id": str(uuid.uuid4())}
         with connection.cursor() as cursor:
             put(cursor, [Message("contract_signed", person, person, about) for person in people], market.now)

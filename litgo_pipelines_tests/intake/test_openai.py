@@ -136,6 +136,38 @@ def test_failures_have_a_reason_and_only_what_may_pass_is_retried(
     assert len(loopback.requests) == (3 if expected == "unavailable" else 1)
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "told"),
+    [
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, "see to billing"),
+        (429, {"code": None, "type": "insufficient_quota"}, "see to billing"),
+        (400, {"code": "billing_hard_limit_reached", "type": "invalid_request_error"}, "see to billing"),
+        (429, {"code": "billing_not_active", "type": "billing_not_active"}, "see to billing"),
+        (404, {"code": "model_not_found", "type": "invalid_request_error"}, "check OPENAI_TRIAGE_MODEL"),
+        (401, {"code": "invalid_api_key", "type": "invalid_request_error"}, "invalid_api_key, check the credentials"),
+        (400, {"code": "meu ex não", "type": None}, "HTTP 400, the request"),
+        (400, {"code": ["x"], "type": 7}, "HTTP 400, the request"),
+        (400, "meu ex", "HTTP 400, the request"),
+    ],
+)
+def test_what_only_a_person_can_mend_is_asked_once_and_named(
+    openai: OpenAI, loopback: Loopback, status: int, error: object, told: str
+) -> None:
+    loopback.reply = Loopback.answer(json.dumps({"error": error}).encode(), status)
+    with pytest.raises(OpenAIFailed, match=told) as caught:
+        ask(openai)
+    assert caught.value.reason == "rejected"
+    assert "meu ex" not in str(caught.value)
+    assert len(loopback.requests) == 1
+
+
+def test_a_limit_of_the_minute_passes_by_itself(openai: OpenAI, loopback: Loopback) -> None:
+    error = {"code": "rate_limit_exceeded", "type": "tokens"}
+    loopback.reply = Loopback.answer(json.dumps({"error": error}).encode(), 429)
+    assert reason(openai) == "unavailable"
+    assert len(loopback.requests) == 3
+
+
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "test-key")
     assert reason(OpenAI(base_url="http://127.0.0.1:1/v1", timeout_seconds=5)) == "unavailable"

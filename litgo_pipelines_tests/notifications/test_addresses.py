@@ -16,7 +16,7 @@ from litgo_pipelines.resources.external_service import PermanentFailure, Service
 from litgo_pipelines.resources.sendgrid import LISTS, SendGrid
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import FaultServer
-from litgo_pipelines_tests.worlds.notifications import PUSHED, START, World
+from litgo_pipelines_tests.worlds.notifications import PUSHED, START, World, subscription
 
 NOT_SUBSCRIBED = faults.json_answer({"id": "", "errors": ["All included players are not subscribed"]})
 
@@ -155,7 +155,8 @@ def polled(world: World, answer: Callable[[faults.Request], faults.Fault]) -> Po
 def test_lists_are_read_to_their_end(world: World) -> None:
     many = [f"a{number}@example.com" for number in range(1_001)]
     found = polled(world, lists(bounces=many, spam_reports=["Bia@Example.com"]))
-    assert found.known == {"bounces": 1_001, "blocks": 0, "invalid_emails": 0, "spam_reports": 1}
+    others = {"blocks": 0, "invalid_emails": 0, "unsubscribes": 0}
+    assert found.known == {"bounces": 1_001, "spam_reports": 1} | others
     assert (found.fresh, world.metric("mail_suppressions_total", list="bounces")) == (1_002, 1_001)
     assert world.ask("SELECT count(*) FROM litgo.mail_suppressions") == [(1_002,)]
     assert world.ask(
@@ -214,7 +215,7 @@ def test_what_was_accepted_and_bounced_goes_another_way(world: World) -> None:
     world.offer(person)
     world.deliver()
     assert world.statuses() == ["accepted"]
-    world.ask("UPDATE profiles SET push_token = 'token' WHERE id = %s", (person,))
+    world.ask("UPDATE profiles SET push_token = %s WHERE id = %s", (subscription("token"), person))
     found = polled(world, lists(bounces=["ANA@example.com"]))
     assert (found.fresh, found.again) == (1, 1)
     told = world.ask("SELECT payload FROM litgo.outbox WHERE kind = 'address_bad'")
@@ -222,7 +223,8 @@ def test_what_was_accepted_and_bounced_goes_another_way(world: World) -> None:
     world.deliver(later=timedelta(minutes=10))
     assert len(world.push.requests) == 1
     assert polled(world, lists(bounces=["ana@example.com"])).again == 0
-    assert polled(world, lists(spam_reports=["ana@example.com"])).again == 0  # it had arrived
+    for name in ("spam_reports", "unsubscribes"):
+        assert polled(world, lists(**{name: ["ana@example.com"]})).again == 0  # it had arrived
 
 
 def test_a_bounce_of_an_address_with_a_domain_in_letters_is_its_persons(world: World) -> None:

@@ -19,7 +19,7 @@ from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.simulation import faults
 from litgo_pipelines_tests.support import until
-from litgo_pipelines_tests.worlds.notifications import KEYS, MAILED, PUSHED, START, World
+from litgo_pipelines_tests.worlds.notifications import KEYS, MAILED, PUSHED, START, World, subscription
 from litgo_pipelines_tests.worlds.processes import Child
 
 MINUTES = timedelta(minutes=1)
@@ -32,7 +32,7 @@ def test_a_push(world: World) -> None:
     (request,) = world.push.requests
     assert request.headers["authorization"] == "Key secret-push-key"
     body = request.json()
-    assert body["include_subscription_ids"] == ["token"]
+    assert body["include_subscription_ids"] == [subscription("token")]
     assert body["contents"]["pt"].startswith("Um caso espera sua resposta. Área: Família (Guarda).")
     assert world.mail.requests == []
     row = "SELECT status, delivery_id::text, provider_id, attempts, in_doubt, lease_until FROM litgo.deliveries"
@@ -53,6 +53,32 @@ def test_without_a_token_an_email(world: World) -> None:
     assert world.ask("SELECT delivery_id::text, provider_id FROM litgo.deliveries") == [
         (to["custom_args"]["delivery_id"], "mail-1")
     ]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "ExponentPushToken[xxxxxxxxxxxxxxxxxxxxxx]",
+        "fcm-device:APA91bHun4MxP5egoKMwt2KZFBaFUH",
+        "740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad",
+        "[object Object]",
+        "undefined",
+        "{b98881cc-1e94-4366-bbd9-db8f3429292b}",
+    ],
+)
+def test_a_token_of_another_service_is_not_asked_for(world: World, token: str) -> None:
+    """OneSignal refuses the whole request: each message would be a failure of the service."""
+    person, silent = world.person(), world.person(email=None)
+    world.ask("UPDATE profiles SET push_token = %s", (token,))
+    world.offer(person)
+    world.offer(silent)
+    assert world.deliver().statuses[("email", "accepted")] == 1
+    assert world.push.requests == []
+    missing = "a push token in the profile that is none of OneSignal's; no e-mail address in the profile"
+    assert world.ask("SELECT reason FROM litgo.deliveries WHERE status = 'open'") == [(missing,)]
+    assert world.metric("api_requests_total", service="onesignal") == 0
+    listed = "SELECT found FROM litgo_source.unusable WHERE column_name = 'push_token'"
+    assert world.ask(listed) == [(2,)]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +119,8 @@ def test_cooldown(world: World) -> None:
     world.offer(person)
     world.offer(other)
     world.deliver(later=4 * MINUTES)
-    assert [r.json()["include_subscription_ids"] for r in world.push.requests] == [["token"], ["other"]]
+    asked = [r.json()["include_subscription_ids"] for r in world.push.requests]
+    assert asked == [[subscription("token")], [subscription("other")]]
     assert due(world, 4 * MINUTES) == 0
     world.now = START + 5 * MINUTES
     assert due(world, 5 * MINUTES) == 1
@@ -144,6 +171,14 @@ def test_a_contract_to_sign_by_hand_goes_alone_with_its_pdf_and_in_its_turn(worl
     assert contract in to["equipe@example.com"]["content"][0]["value"]
     finished = world.ask("SELECT channel FROM litgo.deliveries WHERE recipient_id = %s ORDER BY finished_at", (person,))
     assert finished == [("push",), ("email",), ("push",)]
+
+
+@pytest.mark.parametrize("team", ["Equipe LITGO <equipe@example.com>", "equipe@example", ""])
+def test_a_team_address_that_is_none_does_not_hold_up_a_contract(world: World, team: str) -> None:
+    """SendGrid refuses a whole message for its reply_to."""
+    world.manual(world.person(), world.contract())
+    assert world.deliver(team_email=team).statuses[("email", "accepted")] == 1
+    assert "reply_to" not in world.mail.requests[0].json()
 
 
 def test_a_contract_without_its_pdf_waits_for_it(world: World) -> None:

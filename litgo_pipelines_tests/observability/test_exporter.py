@@ -334,6 +334,11 @@ def test_openmetrics_is_strictly_right_and_bounded(port: int) -> None:
     assert all(shown[name] <= gauge.most for name, gauge in GAUGES.items() if name in shown)
 
 
+@pytest.mark.parametrize("query", ["name[]=database_up", "name%5B%5D=litgo_build_info&name[]=x", "name[]=%ff", "x"])
+def test_a_scrape_by_name_is_not_answered_with_nothing(port: int, query: str) -> None:
+    assert samples(get(port, f"/metrics?{query}")[1])["database_up[]"] == 1
+
+
 def test_of_many_pools_the_first_are_shown(database_url: str) -> None:
     execute(
         database_url,

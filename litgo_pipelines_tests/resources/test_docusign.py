@@ -5,9 +5,11 @@ import base64
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+import jwt
 import pytest
 
 from litgo_pipelines.resources.docusign import DocuSign, Draft, Signer
@@ -158,6 +160,19 @@ def test_a_grant_that_is_refused_says_what_to_do(
     assert told in str(found)
     assert not fake.envelopes
     assert len(fake.operations) <= 1
+
+
+@pytest.mark.parametrize("wrong_by", [-45 * 60, -240, 240])
+def test_a_grant_is_valid_though_our_clock_is_wrong(
+    fake: FakeDocuSign, monkeypatch: pytest.MonkeyPatch, wrong_by: float
+) -> None:
+    """The loopback server takes no grant that was issued in its future or is over, as DocuSign."""
+    clock = SimpleNamespace(time=lambda: time.time() + wrong_by, monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr("litgo_pipelines.resources.docusign.time", clock)
+    client(fake.url).send(DRAFT, look_first=False)
+    (form,) = [parse_qs(request.body.decode()) for request in fake.requests if request.path == "/oauth/token"]
+    claims = jwt.decode(form["assertion"][0], options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] <= 3600  # DocuSign's limit
 
 
 TRANSIENT = [

@@ -25,6 +25,7 @@ from litgo_pipelines.resources.external_service import (
     TransientFailure,
     json_of,
     retry_after,
+    until_reset,
 )
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import FaultServer
@@ -326,10 +327,50 @@ def test_a_retry_after_beyond_the_deadline_stops_at_once(service: Make, as_date:
         ({"retry-after": "Wed, 99 Oct 2015 07:28:00"}, None),
         ({"retry-after": f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT"}, None),
         ({"retry-after": f"Wed, 21 Oct 2015 07:28:00 +{'9' * 14}"}, None),
+        ({"retry-after-ms": "1200", "retry-after": "9"}, 2),
+        ({"retry-after-ms": "0.5"}, 1),
+        ({"retry-after-ms": "-1", "retry-after": "9"}, 9),
+        ({"retry-after-ms": "9" * 400}, 1e9),
     ],
 )
 def test_retry_after(headers: dict[str, str], expected: float | None) -> None:
     assert retry_after(headers) == expected
+
+
+SENT = "Wed, 21 Oct 2015 07:27:50 GMT"  # 1445412470
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("1445412500", 30),
+        (" 1445412500 ", 30),
+        ("1445412400", 1),  # over already
+        ("1545412500", 3600),
+        ("45", 45),  # in seconds from now, as some say it
+        ("0", 1),
+        ("86401", 1),
+        ("-5", None),
+        ("1445412500.5", None),
+        ("soon", None),
+        ("٣", None),
+        ("9" * 400, None),
+        ("", None),
+    ],
+)
+def test_the_end_of_a_limit_counts_from_the_answers_own_clock(told: str, expected: float | None) -> None:
+    assert until_reset({"x-ratelimit-reset": told, "date": SENT}) == expected
+    assert until_reset({}) is None
+
+
+def test_a_limit_that_names_its_end_alone_keeps_the_breaker_open_for_as_long(service: Make, database_url: str) -> None:
+    one = service(database_url, breaker_threshold=1)
+    with FaultServer(faults.status(429, X_RateLimit_Reset="600")) as server:
+        assert failure(one, server.url).reason == "rate_limited"
+        found = failure(one, server.url)
+        assert len(server.requests) == 1
+    assert isinstance(found, CircuitOpen)
+    assert 500 < (found.retry_after or 0) <= 600
 
 
 def test_the_deadline_cuts_attempts_short(service: Make) -> None:

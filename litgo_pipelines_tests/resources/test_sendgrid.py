@@ -60,6 +60,8 @@ def test_the_request_is_as_sendgrid_describes_it() -> None:
         assert set(body["personalizations"][0]) <= set(to)
         assert list(judge.iter_errors({**body, "personalizations": [{}]}))
         assert list(judge.iter_errors({**body, "from": {"email": "nobody"}}))
+        # an account's own setting would put a link under a contract that takes its reader off every list
+        assert body["tracking_settings"]["subscription_tracking"] == {"enable": False}
     plain, whole = (request.json() for request in requests)
     assert [part["type"] for part in plain["content"]] == ["text/plain", "text/html"]  # SendGrid wants this order
     assert "attachments" not in plain
@@ -77,6 +79,7 @@ ROWS: dict[List, dict[str, Any]] = {
     "blocks": {"created": 1443651154, "email": "ana@example.com", "reason": "no route to host", "status": "4.0.0"},
     "invalid_emails": {"created": 1620141015, "email": "ana@example.com", "reason": "Mail domain is unknown"},
     "spam_reports": {"created": 1443651141, "email": "ana@example.com", "ip": "10.63.202.100"},
+    "unsubscribes": {"created": 1443651125, "email": "ana@example.com"},
 }
 LIMIT, PARAMETERS = 500, {"start_time", "end_time", "limit", "offset", "email"}
 
@@ -193,6 +196,26 @@ def test_one_request_one_failure_in_time(fault: faults.Fault, reason: str) -> No
     assert (caught.value.reason, caught.value.attempts) == (reason, 1)
     assert "secret" not in str(caught.value)
     assert "ana" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "told"),
+    [
+        (401, "Maximum credits exceeded", "credits_exceeded, the plan's messages are used up"),
+        (401, "Authenticated user is not authorized to send mail", "sending_forbidden"),
+        (403, "The from address does not match a verified Sender Identity. secret", "verify MAIL_FROM"),
+        (403, "access forbidden", "the key lacks a right"),
+        (401, "The provided authorization grant is invalid, expired, or revoked", "check the credentials"),
+        (403, "secret", "check the credentials"),
+    ],
+)
+def test_a_refusal_that_is_not_the_keys_fault_says_what_to_do(status: int, said: str, told: str) -> None:
+    body = {"errors": [{"message": said, "field": None, "help": None}]}
+    with FaultServer(faults.json_answer(body, status)) as server, pytest.raises(ServiceFailure) as caught:
+        mail(server.url)
+    assert (caught.value.reason, caught.value.status) == ("rejected", status)
+    assert told in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_accepted_without_an_id() -> None:

@@ -62,9 +62,11 @@ ALTER TABLE public.reviews ALTER rating TYPE numeric;
 
 SOUND = """
 INSERT INTO profiles (id, full_name, email, push_token)
-SELECT md5('client ' || i)::uuid, 'Cliente ' || i, 'c' || i || '@example.com', 'token' FROM generate_series(1, 12) i
+SELECT md5('client ' || i)::uuid, 'Cliente ' || i, 'c' || i || '@example.com', md5('t')::uuid::text
+FROM generate_series(1, 12) i
 UNION ALL
-SELECT md5('lawyer ' || i)::uuid, 'Advogada ' || i, 'a' || i || '@example.com', 'token' FROM generate_series(1, 12) i;
+SELECT md5('lawyer ' || i)::uuid, 'Advogada ' || i, 'a' || i || '@example.com', md5('t')::uuid::text
+FROM generate_series(1, 12) i;
 INSERT INTO lawyers (id, name, oab_number, primary_area, tags_expertise, geo_latlon, kpi, curriculo_json,
                      max_concurrent_cases, oab_inscription_date, created_at)
 SELECT md5('lawyer ' || i)::uuid, 'Advogada ' || i, 'SP ' || 1000 + i, 'Civil', ARRAY['Civil'],

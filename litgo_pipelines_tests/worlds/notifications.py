@@ -27,6 +27,11 @@ MAILED = faults.answer(b"", 202, X_Message_Id="mail-1")
 KEYS = {"ONESIGNAL_API_KEY": "secret-push-key", "SENDGRID_API_KEY": "secret-mail-key"}
 
 
+def subscription(name: str) -> str:
+    """A push token as OneSignal has them."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in KEYS.items():
@@ -67,7 +72,8 @@ class World:
         with self._connected() as connection:
             market = Marketplace(connection, START)
             person = market.lawyer()
-            return market._insert("profiles", id=person, full_name="Ana Souza", push_token=token, email=email)
+            known = subscription(token) if token and token.strip() else token
+            return market._insert("profiles", id=person, full_name="Ana Souza", push_token=known, email=email)
 
     def offer(self, person: str, **values: Any) -> int:
         with self._connected() as connection:
