@@ -18,7 +18,6 @@ NUMBERS = [
     "123456-SP",
     "OAB SP nº 123456",
     "OABSP123456",
-    "oab/sp. nº 123.456-A",
     "O.A.B./S.P. 123 456",
     "ＯＡＢ／ＳＰ １２３４５６",
     "SP\u200b123456",
@@ -43,6 +42,21 @@ OTHERS = [
     "0",
     None,
 ]
+# Beside the plain number, counted apart (Lei 4.215/1963, art. 62): a trainee's may be a lawyer's but for the letter.
+LETTERED = {
+    "123456ASP": [
+        "oab/sp. nº 123.456-A",
+        "123456A/SP",
+        "SP 123456 A",
+        "123.456 – a / SP",
+        "OABSP123456A",
+        "123456/SP-A",
+    ],
+    "123456BSP": ["OAB/SP 123.456/B", "123456-B SP"],
+    "123456ESP": ["OAB/SP 123.456-E", "123456 E/SP", "OAB/SP 123456E desde 2010"],
+    "123456E": ["123.456-e"],
+    "123456SP": ["OAB/SP 123456 e OAB/RJ 98.765", "OAB/SP 123456, a partir de 2010", "SP 123456 - A. Silva"],
+}
 # Numbers that people write into the wrong field: a firm's lawyers may share them.
 NO_REGISTRATION = [
     "123.456.789-09",
@@ -80,6 +94,10 @@ def test_a_registration_number_is_compared_as_it_is_meant(database_url: str) -> 
         "9MS",
         *[None] * 5,
     ]
+    lettered = {
+        key: {ask(database_url, "SELECT litgo.oab_key(%s)", (n,))[0][0] for n in LETTERED[key]} for key in LETTERED
+    }
+    assert lettered == {key: {key} for key in LETTERED}
     strangers = {ask(database_url, "SELECT litgo.oab_key(%s)", (number,))[0][0] for number in STRANGERS}
     assert len(strangers) == len(STRANGERS)
     found = {number: ask(database_url, "SELECT litgo.oab_key(%s)", (number,))[0][0] for number in NO_REGISTRATION}
