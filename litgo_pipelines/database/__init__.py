@@ -19,6 +19,7 @@ from psycopg2.extensions import cursor as Cursor
 from litgo_pipelines.database import session, urls, values, watch
 from litgo_pipelines.database.errors import CleanConnection
 from litgo_pipelines.database.errors import error_kind as error_kind
+from litgo_pipelines.database.errors import no_partition as no_partition
 from litgo_pipelines.database.errors import of_the_database as of_the_database
 from litgo_pipelines.database.errors import refuses_a_row as refuses_a_row
 from litgo_pipelines.database.urls import DatabaseRefused as DatabaseRefused

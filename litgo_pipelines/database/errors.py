@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, ParamSpec, TypeAlias, TypeVar
 
 import psycopg2
-from psycopg2.errors import InsufficientPrivilege, LockNotAvailable, ProgramLimitExceeded
+from psycopg2.errors import (
+    CheckViolation,
+    InsufficientPrivilege,
+    LockNotAvailable,
+    ProgramLimitExceeded,
+    SequenceGeneratorLimitExceeded,
+)
 from psycopg2.extensions import connection as _Connection
 from psycopg2.extensions import cursor as _Cursor
 from psycopg2.sql import Composable
@@ -30,6 +36,7 @@ _TO_DO = {
     "P0": "a trigger or function refused the row: look at what it demands",
     "21": "an id stands for several rows: `litgo doctor` names the table",
     "22": "a value does not fit: the contract check's page lists such columns",
+    "2200H": "the ids of a table have run out: let the sequence and its column be bigint",
     "25006": "the database is read-only (a full disk, or a replica): make room, or use the primary",
     "42501": "a right is missing: run `python -m litgo_pipelines.database.roles` as the owner of the tables",
     "42704": "an object is not there: of a foreign table, the user mapping of its server; of ours, run `litgo migrate`",
@@ -65,6 +72,7 @@ def without_rows(error: psycopg2.Error) -> psycopg2.Error:
     # For who shows them to the person at the terminal; no text of the error holds them.
     made.__dict__.update(
         constraint=found.constraint_name,
+        table=found.table_name,
         primary=found.message_primary,
         function=function_of(found.context or ""),
         said=True,
@@ -111,9 +119,20 @@ def of_the_database(error: BaseException) -> bool:
         return True
     if not isinstance(error, psycopg2.Error) or error.pgcode is None:
         return isinstance(error, psycopg2.OperationalError)
-    if error.pgcode.startswith(_OF_THE_SERVER):
+    if error.pgcode.startswith(_OF_THE_SERVER) or isinstance(error, SequenceGeneratorLimitExceeded):
+        return True
+    if no_partition(error) and _raised_by_theirs(error):  # of a log of theirs: whichever row it is about
         return True
     return not refuses_a_row(error) and error.pgcode.startswith(_OF_THE_SCHEMA)
+
+
+def no_partition(error: BaseException) -> bool:
+    """Whether a table has no partition for a row: one by time lacks the next for every row there will be."""
+    return (
+        isinstance(error, CheckViolation)
+        and getattr(error, "constraint", None) is None
+        and getattr(error, "table", None) is not None  # who raises the same by hand names no table
+    )
 
 
 def _raised_by_theirs(error: psycopg2.Error) -> bool:
@@ -152,6 +171,8 @@ def _text(name: str, code: str, found: psycopg2.extensions.Diagnostics) -> str:
         f"raised in {raised}" if raised and not ours else "",
     ]
     advice = _TO_DO.get(code) or _TO_DO.get(code[:2])
+    if code == "23514" and found.table_name and not found.constraint_name:
+        advice = "no partition of the table takes the row: make the one that is missing"
     if raised and not ours and code.startswith("42"):  # it is not our statement that names what is not there
         advice = _TO_DO["P0"]
     elif elsewhere and code.startswith("42"):

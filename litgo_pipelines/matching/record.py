@@ -9,7 +9,16 @@ from functools import partial
 import psycopg2
 from psycopg2.errors import LockNotAvailable
 
-from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, refuses_a_row, sql
+from litgo_pipelines.database import (
+    Connection,
+    Cursor,
+    error_kind,
+    in_transaction,
+    no_partition,
+    of_the_database,
+    refuses_a_row,
+    sql,
+)
 from litgo_pipelines.experiments.offer_life import OfferLife
 from litgo_pipelines.matching.explain import Entry
 from litgo_pipelines.matching.statements import PACKAGE
@@ -112,12 +121,14 @@ def write(connection: Connection, matched: MatchedCase, deltas: list[Delta]) -> 
         try:
             return in_transaction(connection, partial(_offers, parameters=parameters, shown=shown))
         except (psycopg2.Error, OffersDropped) as error:
-            if isinstance(error, LockNotAvailable) or not (isinstance(error, OffersDropped) or refuses_a_row(error)):
+            if isinstance(error, LockNotAvailable) or of_the_database(error):
+                raise
+            if not (isinstance(error, OffersDropped) or refuses_a_row(error)):
                 raise
             refusal = error
     offered = [entry["lawyer_id"] for entry in matched.considered if entry["offered"]]
     refused = [lawyer for lawyer in offered if not _taken(connection, matched, lawyer)]
-    if not refused:
+    if not refused or (no_partition(refusal) and refused == offered):
         raise refusal
     raise LawyersRefused(refused, error_kind(refusal)) from None
 

@@ -15,7 +15,7 @@ import psycopg2
 from numpy.typing import NDArray
 from psycopg2.errors import LockNotAvailable
 
-from litgo_pipelines.database import Connection, error_kind, of_the_database, refuses_a_row
+from litgo_pipelines.database import Connection, error_kind, no_partition, of_the_database, refuses_a_row
 from litgo_pipelines.experiments.assignment import ARMS, CONTROL, TREATMENT
 from litgo_pipelines.experiments.offer_life import OfferLife
 from litgo_pipelines.matching import candidate_sets, day_limit, explain, nearest, record, waits
@@ -137,7 +137,7 @@ class BatchWork:
                 self._fail(row, error_kind(error))
             except Exception as error:
                 passing = isinstance(error, psycopg2.OperationalError) and not refuses_a_row(error)
-                if passing or of_the_database(error):
+                if passing or of_the_database(error) or no_partition(error):
                     raise  # no trouble of this case
                 self.connection.rollback()
                 self._fail(row, f"{type(error).__name__}: {error}")

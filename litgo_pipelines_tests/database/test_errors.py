@@ -223,16 +223,53 @@ def test_a_trigger_of_theirs_is_known_in_whichever_language(context: str, functi
             "25006",
         ),
         ("UPDATE litgo_source.whole SET area = 'x'", "55000"),
+        ("UPDATE public.offers SET status = 'x'", "55000"),  # published, and nothing tells its rows apart
     ],
 )
 def test_trouble_of_the_whole_database_is_no_rows(database_url: str, statement: str, code: str) -> None:
-    execute(database_url, "CREATE VIEW litgo_source.whole AS SELECT DISTINCT area FROM litgo_source.cases")
+    execute(
+        database_url,
+        "CREATE VIEW litgo_source.whole AS SELECT DISTINCT area FROM litgo_source.cases",
+        "ALTER TABLE public.offers REPLICA IDENTITY NOTHING",
+        "CREATE PUBLICATION everything FOR ALL TABLES",
+    )
     with closing(open_connection(database_url)) as connection, connection.cursor() as cursor:
         with pytest.raises(psycopg2.Error) as caught:
             cursor.execute(statement)
         assert caught.value.pgcode == code
         assert of_the_database(caught.value)
         assert not refuses_a_row(caught.value)
+        connection.rollback()
+
+
+LOG = """
+CREATE TABLE public.log (id smallint GENERATED ALWAYS AS IDENTITY, at date DEFAULT current_date)
+    PARTITION BY RANGE (at);
+CREATE FUNCTION public.logs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {does}; RETURN NEW; END $$;
+CREATE TRIGGER logs BEFORE INSERT ON public.profiles FOR EACH ROW EXECUTE FUNCTION public.logs();
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "whole", "said"),
+    [
+        ("INSERT INTO public.log DEFAULT VALUES", True, "make the one that is missing"),  # a month is over
+        (
+            "PERFORM setval('public.log_id_seq', 32767); INSERT INTO public.log DEFAULT VALUES",
+            True,
+            "let the sequence and its column be bigint",
+        ),
+        (RAISES.format("23514"), False, "a row breaks a rule"),
+    ],
+)
+def test_what_a_log_of_theirs_takes_of_no_row_is_no_rows_affair(
+    database_url: str, does: str, whole: bool, said: str
+) -> None:
+    execute(database_url, LOG.format(does=does))
+    with closing(open_connection(database_url)) as connection, connection.cursor() as cursor:
+        with pytest.raises(psycopg2.Error, match=said) as caught:
+            cursor.execute("INSERT INTO profiles DEFAULT VALUES")
+        assert of_the_database(caught.value) is whole
         connection.rollback()
 
 

@@ -1,10 +1,12 @@
 """A marketplace that takes no offer for some lawyers: others are offered instead, and no case is lost on the way."""
 
+import psycopg2
 import pytest
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.equity.load import run_night
+from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
@@ -61,6 +63,25 @@ def test_a_case_for_which_no_offer_is_taken_fails_with_a_reason_and_others_go_on
     assert "takes no offer of this case" in reason
     assert ask(database_url, "SELECT count(*) FROM litgo.matchings") == [(2,)]
     assert ask(database_url, "SELECT count(*) FROM litgo.matching_failures") == [(1,)]
+
+
+BY_TIME = """
+ALTER TABLE public.offers RENAME TO offers_before;
+CREATE TABLE public.offers (LIKE public.offers_before INCLUDING DEFAULTS) PARTITION BY RANGE (sent_at);
+DROP SCHEMA litgo_source CASCADE
+"""
+
+
+def test_an_offer_of_a_month_without_a_partition_gives_up_no_case(database_url: str) -> None:
+    """A person makes the partition, and the cases are matched: none has used up its tries."""
+    fill(database_url, lawyers=9, cases=3)
+    execute(database_url, BY_TIME)
+    migrate(database_url)
+    with pytest.raises(psycopg2.errors.CheckViolation, match="make the one that is missing"):
+        match(database_url, PLAN, AS_OF)
+    assert ask(database_url, "SELECT count(*) FROM litgo.matching_failures") == [(0,)]
+    execute(database_url, "CREATE TABLE public.offers_rest PARTITION OF public.offers DEFAULT")
+    assert [result.matched for result in match(database_url, PLAN, AS_OF)] == [3]
 
 
 def test_a_row_that_cannot_show_an_offer_costs_the_lawyer_none(database_url: str) -> None:
