@@ -287,11 +287,29 @@ class ExternalService:
 
 
 def json_of(answer: Answer) -> Any:
-    """The JSON of an answer. Raises ValueError when it says it is something else, is cut off, or holds NaN."""
+    """The JSON of an answer. Raises ValueError when it says it is something else, is cut off, or holds NaN.
+
+    What no text of ours can hold, NUL and half of a surrogate pair, is U+FFFD: it would fail wherever it is written.
+    """
     kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise ValueError("an answer that is not JSON")
-    return json.loads(answer.body, parse_constant=_refuse)
+    found = json.loads(answer.body, parse_constant=_refuse)
+    return _writable(found) if _SUSPECT.search(answer.body) else found
+
+
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\xed[\xa0-\xbf]")  # escaped, or encoded as UTF-8 forbids
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _writable(value: object) -> object:
+    if isinstance(value, str):
+        return _UNWRITABLE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_writable(each) for each in value]
+    if isinstance(value, dict):
+        return {_writable(key): _writable(each) for key, each in value.items()}
+    return value
 
 
 def _refuse(constant: str) -> None:

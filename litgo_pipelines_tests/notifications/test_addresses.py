@@ -167,6 +167,12 @@ def test_lists_are_read_to_their_end(world: World) -> None:
     assert world.ask("SELECT count(*) FROM litgo.mail_suppressions") == [(1_001,)]
 
 
+def test_an_address_that_cannot_be_one_hides_no_other(world: World) -> None:
+    found = polled(world, lists(bounces=["a\x00@example.com", "\ud83d@example.com", "ana@example.com"]))
+    assert found.known["bounces"] == 3
+    assert (digest("ana@example.com"),) in world.ask("SELECT digest FROM litgo.mail_suppressions")
+
+
 @pytest.mark.parametrize(
     "fault", [faults.status(500), faults.status(401), faults.html, faults.json_answer({"errors": []})]
 )

@@ -293,6 +293,23 @@ def test_names_that_are_not_known_are_refused_before_anything_is_sent(service: M
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (b'{"items": ["a\\u0000b", {"\\ud83dx": "\\udc00"}]}', ["a\ufffdb", {"\ufffdx": "\ufffd"}]),
+        (b'{"items": ["\xed\xa0\xbd"]}', ["\ufffd"]),
+        (b'{"items": ["\\ud83d\\ude00", "\\\\ud83d", 1, null]}', ["\U0001f600", "\\ud83d", 1, None]),
+    ],
+)
+def test_what_no_text_of_ours_can_hold_is_replaced_and_the_rest_is_read(
+    service: Make, body: bytes, read: list[object]
+) -> None:
+    with FaultServer(faults.answer(body)) as server:
+        found = call(service(), server.url)
+    assert found == read
+    str(found).encode()
+
+
 @pytest.mark.parametrize("as_date", [False, True])
 def test_a_short_retry_after_is_waited_for(service: Make, as_date: bool) -> None:
     with FaultServer(faults.too_many_requests(2, as_date=as_date), OK) as server:
