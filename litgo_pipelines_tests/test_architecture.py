@@ -200,6 +200,36 @@ def test_long_statements_stand_in_sql_files() -> None:
     assert found <= set(LONG_SQL), f"SQL over {LONGEST_SQL} characters: move it to a .sql file beside the module"
 
 
+CHANGE = re.compile(r'\bDELETE FROM\b|(?<!DO )\bUPDATE [\w."{}]+(?: (?:AS )?(?!SET)\w+)?\s+SET\b')
+LATER = {"litgo_pipelines.persons.held": "the WHERE is the caller's: of one person, or of many"}
+
+
+def whole_tables(text: str) -> Iterator[str]:
+    """The beginnings of statements in `text` that change or delete every row of a table."""
+    for found in CHANGE.finditer(text := re.sub("--[^\n]*", "", text)):
+        depth, own = 0, ""
+        for sign in text[found.end() :]:
+            depth += (sign == "(") - (sign == ")")
+            if depth < 0 or (sign == ";" and not depth):
+                break
+            own += sign if not depth else " "
+        if "WHERE" not in own:
+            yield text[found.start() :][:60]
+
+
+def test_no_statement_changes_a_whole_table_without_a_where() -> None:
+    """Supabase loads safeupdate for some roles, which refuses such a one; WHERE true says that it is meant."""
+    assert [*whole_tables("WITH a AS (DELETE FROM b) UPDATE c SET d = (SELECT 1 WHERE e)")] != []
+    texts = {name: [*literals(tree(name))] for name in modules() if name not in LATER}
+    texts |= {
+        str(file): [file.read_text(encoding="utf-8")]
+        for file in PACKAGE.rglob("*.sql")
+        if file.parent.name != "migrations"
+    }
+    found = {name: [one for text in of for one in whole_tables(text)] for name, of in texts.items()}
+    assert {name: ones for name, ones in found.items() if ones} == {}
+
+
 def says_any(annotation: ast.expr | None) -> bool:
     return annotation is not None and any(isinstance(n, ast.Name) and n.id == "Any" for n in ast.walk(annotation))
 

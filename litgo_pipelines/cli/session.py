@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from litgo_pipelines.database import Cursor
 
 
+_LOST = re.compile("[\ud800-\udfff]")  # a byte of an argument that is no UTF-8, which nothing can be written with
+
+
 def _an_id(refused: str) -> Callable[[str], str]:
     """A parser of ids; what is none is answered with `refused` and an example."""
 
@@ -35,10 +38,10 @@ def _an_id(refused: str) -> Callable[[str], str]:
 
 
 def _not_blank(refused: str) -> Callable[[str], str]:
-    """A parser of texts; a blank one is answered with `refused`."""
+    """A parser of texts; a blank one, or bytes that are no UTF-8, are answered with `refused`."""
 
     def parse(value: str) -> str:
-        if not value.strip():
+        if not value.strip() or _LOST.search(value):
             raise typer.BadParameter(refused)
         return value
 
@@ -72,8 +75,8 @@ def writable(path: Path) -> Path:
 
 _id = _an_id("is no id, which looks like")
 _identificador = _an_id("não é um identificador, que se escreve como")
-_name = _not_blank("it is empty: what is decided is kept with who decided it, and why")
-nome = _not_blank("está vazio: o que se registra fica com o nome de quem registra")
+_name = _not_blank("it is empty, or no UTF-8: what is decided is kept with who decided it, and why")
+nome = _not_blank("está vazio, ou não é UTF-8: o que se registra fica com o nome de quem registra")
 
 Who = Annotated[str, typer.Option(help="who decides", metavar="NAME", parser=_name)]
 Why = Annotated[str, typer.Option(help="the reason, kept in the ledger", metavar="TEXT", parser=_name)]

@@ -140,7 +140,7 @@ def store_demand(cursor: Cursor, as_of: datetime, demand: Demand) -> None:
     areas, states = (
         zip(*(name.rsplit(SEPARATOR, 1) for name in names.tolist()), strict=True) if len(names) else ((), ())
     )
-    cursor.execute("DELETE FROM litgo.pool_demand")
+    cursor.execute("DELETE FROM litgo.pool_demand WHERE true")
     cursor.execute(
         sql(PACKAGE, "store_demand.sql"),
         (as_of, cells[0].tolist(), [areas[k] for k in cells[1]], [states[k] for k in cells[1]], counts.tolist()),

@@ -81,7 +81,7 @@ def refresh(cursor: Cursor, as_of: datetime) -> Night:
     cursor.execute("SELECT max(as_of) > %s FROM litgo.lawyer_momentum", (as_of,))
     if cursor.fetchone()[0]:
         return night
-    cursor.execute("DELETE FROM litgo.lawyer_momentum")
+    cursor.execute("DELETE FROM litgo.lawyer_momentum WHERE true")
     text = io.StringIO()
     for lawyer, area, row in zip(night.lawyers, night.areas, night.values.tolist(), strict=True):
         quoted = area.replace('"', '""')

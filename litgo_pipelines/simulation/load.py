@@ -94,7 +94,7 @@ def simulate(
             )
         counts = _load(cursor, world, progress)
         cursor.execute(
-            f"UPDATE {SCHEMA}.own_marketplace SET simulated_at = now(), simulation = %s",
+            f"UPDATE {SCHEMA}.own_marketplace SET simulated_at = now(), simulation = %s WHERE true",
             (json.dumps({**wanted, "rows": counts}),),
         )
     return {"loaded": True, **counts}
@@ -146,7 +146,7 @@ def reset(url: str, *, added: bool = False) -> Found:
         cursor.execute(f"TRUNCATE {', '.join([*(f'public.{t}' for t in TABLES), *(f'{SCHEMA}.{t}' for t in tables)])}")
         for table in guarded:
             cursor.execute(f"ALTER TABLE {SCHEMA}.{table} ENABLE TRIGGER USER")
-        cursor.execute(f"UPDATE {SCHEMA}.own_marketplace SET simulated_at = NULL, simulation = NULL")
+        cursor.execute(f"UPDATE {SCHEMA}.own_marketplace SET simulated_at = NULL, simulation = NULL WHERE true")
     return found
 
 

@@ -50,6 +50,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"model promote -- -7 {BY}",
         "model promote 7 --who ' ' --why porque",
         "model promote 7 --who Ana --why ''",
+        "model promote 7 --who Ana --why a\udcff",
+        f"triagem urgencia {ID} 5 --por Jo\udce3o",
         "model lift-freeze --who Ana",
         f"experiment start abc {BY}",
         *(f"experiment ramp {n!r} {BY}" for n in ("abc", "nan", "inf", "-inf", "1000", "100.1")),
