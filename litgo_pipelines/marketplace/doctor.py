@@ -99,12 +99,23 @@ def _examine(cursor: Cursor) -> Report:
     _figures(cursor, fitted, report)
     if not fitted.problems:
         report.failures += [sentence for _, sentence in access.repeated(cursor, fitted.mapping, of_views=False)]
+    report.notes += deleted_count(fitted)
     relations = [table.table.quoted for table in fitted.tables.values()]
     report.failures += dict.fromkeys(sentence for _, sentence in access.hidden(cursor, relations))
     if not fitted.problems:
         report.tried_as, report.attempts = trying.attempt(cursor, fitted)
         report.failures += [f"{one.write}: {one.problem}" for one in report.attempts if one.problem]
     return report
+
+
+def deleted_count(fitted: views.Fit) -> list[str]:
+    """A sentence for each table in which rows that are marked as deleted are taken as there."""
+    return [
+        f"{'.'.join(table.table.relation)} marks rows as deleted, which count all the same: `where: {condition}` "
+        f"beside the table {name} in the mapping leaves them out"
+        for name, table in fitted.tables.items()
+        if table.table.where is None and (condition := proposal.not_deleted(table.bases))
+    ]
 
 
 def _best(cursor: Cursor, report: Report) -> views.Fit:

@@ -72,6 +72,12 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "comment": ("comentario", "texto", "relato"),
 }
 
+# Columns that mark rows as deleted which stay in the table.
+DELETED = (
+    *("deleted_at", "deleted_on", "deletado_em", "excluido_em", "excluida_em", "removido_em", "removida_em"),
+    *("apagado_em", "data_exclusao", "is_deleted", "deleted", "deletado", "excluido", "removido"),
+)
+
 VALUES: dict[str, dict[str, tuple[str, ...]]] = {
     "cases.status": {
         "pending_assignment": (

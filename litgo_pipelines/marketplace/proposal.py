@@ -19,6 +19,8 @@ SIMILAR = 0.72  # of names: below, two columns have nothing to do with each othe
 _NO_JSONB = (
     r"\\u0000|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
+# type of a column that says of a row whether, or when, it was deleted → what it holds of one that was not
+_DELETED = {**dict.fromkeys(("timestamptz", "timestamp", "date"), "IS NULL"), "bool": "IS NOT TRUE"}
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
@@ -126,7 +128,20 @@ def propose_table(
         forms.setdefault(column, Form(0) if f"{ours}.{column}" in OPTIONAL else None)
     writes = owner_writes or (bool(table.triggers) and bool(WRITTEN[ours]))
     guessed = frozenset(column for column in open_columns if (form := forms[column]) and not form.absent)
-    return ProposedTable((table.schema, table.name), forms, guessed, where, writes)
+    return ProposedTable((table.schema, table.name), forms, guessed, where or not_deleted(table.columns), writes)
+
+
+def not_deleted(columns: Mapping[str, str]) -> str | None:
+    """SQL of the rows that are there, where a column says which were deleted; `columns`: name → base type."""
+    for name in other_names.DELETED:
+        for theirs, kind in columns.items():
+            if _plain(theirs) == name and kind in _DELETED:
+                return f"t.{_column(theirs)} {_DELETED[kind]}"
+    return None
+
+
+def _column(theirs: str) -> str:
+    return theirs if _PLAIN.fullmatch(theirs) else '"' + theirs.replace('"', '""') + '"'
 
 
 def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | None:
@@ -139,7 +154,7 @@ def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | N
             return Form(0, column=theirs, values=values)
     if kind in FAMILIES[family] or (family == "text" and kind in OTHER_TEXTS):
         return Form(0, column=theirs)
-    quoted = theirs if _PLAIN.fullmatch(theirs) else '"' + theirs.replace('"', '""') + '"'
+    quoted = _column(theirs)
     if family == "text" and theirs in table.labels:  # an enum whose labels are ours, or of no table of ours
         if not written:
             return Form(0, sql=f"t.{quoted}::text")
@@ -165,8 +180,9 @@ def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | N
             for text in ("text", "varchar", "bpchar")
         },
         **{
-            ("number", text): f"CASE WHEN t.{quoted} ~ '^[ ]*-?[0-9]{{1,15}}([.][0-9]{{1,15}})?[ ]*$' "
-            f"THEN t.{quoted}::numeric END"
+            # decimals behind a comma, as Brazil writes them
+            ("number", text): f"CASE WHEN t.{quoted} ~ '^[ ]*-?[0-9]{{1,15}}([.,][0-9]{{1,15}})?[ ]*$' "
+            f"THEN replace(t.{quoted}, ',', '.')::numeric END"
             for text in ("text", "varchar", "bpchar")
         },
         ("number", "money"): f"t.{quoted}::numeric",

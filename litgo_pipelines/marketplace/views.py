@@ -7,7 +7,7 @@ Statements write and read through them with the rights of the views' owner; docs
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -21,10 +21,11 @@ from litgo_pipelines.marketplace.mapping import (
     SourceMapping,
     SourceTable,
     parse,
+    quoted,
     unusable_view,
     view_statements,
 )
-from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, OTHER_TEXTS, SOURCE_SCHEMA, TABLES
+from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, OTHER_TEXTS, SOURCE_SCHEMA, TABLES, WRITTEN
 from litgo_pipelines.marketplace.usable import UNUSABLE
 from litgo_pipelines.settings import settings
 
@@ -44,6 +45,7 @@ class FittedTable:
     table: SourceTable
     chosen: dict[str, Form]
     types: dict[str, str]  # SQL types of the marketplace's columns
+    bases: dict[str, str] = field(default_factory=dict)  # the same without domains, by their names in the catalogue
 
     def statements(self) -> list[str]:
         return view_statements(self.table, self.chosen, self.types)
@@ -143,7 +145,8 @@ def fit(cursor: Cursor, mapping: SourceMapping) -> Fit:
             chosen[column], found = _first_fitting(cursor, table, column, forms, kinds)
             problems += [f"{mapping.name}, line {forms[0].line}: {name}.{column}: {problem}" for problem in found]
         types = {column: kind.type for column, kind in kinds.items()}
-        tables[name] = FittedTable(table, {column: chosen[column] for column in TABLES[name]}, types)
+        bases = {column: kind.base for column, kind in kinds.items()}
+        tables[name] = FittedTable(table, {column: chosen[column] for column in TABLES[name]}, types, bases)
     return Fit(mapping, tables, problems)
 
 
@@ -218,8 +221,26 @@ def _misfit(cursor: Cursor, table: SourceTable, column: str, form: Form, kinds: 
             f"{named} is the enum {kind}: write {{column: …, values: {{ours: theirs}}}}, "
             "or {sql: t.…::text} where it is only read"
         )
-    advice = ": add a unique uuid column to the table and name it" if family == "uuid" and column == "id" else ""
-    return f"{named} is {kind}, expected {family} ({'/'.join(sorted(FAMILIES[family]))}){advice}"
+    advice = _advice(table, column, form.column, family, kind)
+    return f"{named} is {kind}, expected {family} ({'/'.join(sorted(FAMILIES[family]))})" + (advice and f": {advice}")
+
+
+def _advice(table: SourceTable, column: str, theirs: str | None, family: str, kind: str) -> str:
+    """What to do about a column of theirs, or an expression, of a type that does not serve; empty for nothing."""
+    if family == "uuid" and column == "id":
+        return "add a unique uuid column to the table and name it"
+    if family == "point" and kind in ("geography", "geometry"):
+        place = f"t.{quoted(theirs)}::geometry" if theirs else "…"
+        return f"{{sql: point(st_x({place}), st_y({place}))}}, each name with the schema that PostGIS is in"
+    if (family, kind) != ("instant", "timestamp"):
+        return ""
+    where = "or whichever zone it is kept in"
+    if theirs is None:
+        return f"end it with AT TIME ZONE 'UTC', {where}"
+    told = f"{quoted(theirs)} AT TIME ZONE 'UTC'"
+    if any(column in columns for columns in WRITTEN[table.name].values()):
+        return f"ALTER TABLE {table.quoted} ALTER {quoted(theirs)} TYPE timestamptz USING {told}, {where}"
+    return f"{{sql: t.{told}}}, {where}"
 
 
 def _refused(cursor: Cursor, query: str) -> str | None:

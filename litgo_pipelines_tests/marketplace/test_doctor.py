@@ -178,6 +178,19 @@ def test_names_are_compared_whatever_their_accents_and_capitals(ours: str, their
     assert (proposal.similarity(ours, theirs) >= proposal.SIMILAR) == alike
 
 
+def test_decimals_behind_a_comma_and_rows_marked_as_deleted_are_read_as_meant() -> None:
+    table = TheirTable("public", "advogados", {"id": "uuid", "latitude": "varchar", "excluidoEm": "timestamp"})
+    proposed = proposal.propose_table("lawyers", table, {})
+    lat = proposed.forms["lat"]
+    assert lat is not None
+    assert lat.sql is not None
+    assert "replace(t.latitude, ',', '.')::numeric" in lat.sql
+    assert proposed.where == 't."excluidoEm" IS NULL'
+    assert proposal.not_deleted({"is_deleted": "bool"}) == "t.is_deleted IS NOT TRUE"
+    assert proposal.not_deleted({"deleted_at": "text", "undeleted_at": "timestamptz"}) is None
+    assert proposal.propose_table("lawyers", table, {}, "t.ativo").where == "t.ativo"
+
+
 def test_a_known_other_name_comes_before_a_similar_one_and_each_column_is_taken_once() -> None:
     table = TheirTable(
         "banca",

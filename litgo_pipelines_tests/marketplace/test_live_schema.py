@@ -74,6 +74,22 @@ def test_who_is_away_is_offered_nothing(
         assert availability.record(cursor, AS_OF) == free
 
 
+def test_a_user_deleted_softly_is_offered_nothing_and_no_hash_is_written_to(
+    live: LiveMarketplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITGO_MARKETPLACE_MAPPING", "litgo")
+    live.ask("ALTER TABLE auth.users ADD deleted_at timestamptz")
+    migrate(live.url)
+    person = str(uuid.uuid4())
+    live.ask("INSERT INTO auth.users (id, email) VALUES (%s, 'ana@example.com')", person)
+    live.ask("INSERT INTO public.profiles (id, user_id) VALUES (%s, %s)", person, person)
+    live.ask("INSERT INTO public.lawyers (id, name, is_approved) VALUES (%s, 'Ana', true)", person)
+    seen = "SELECT l.active, p.email FROM lawyers l JOIN profiles p USING (id)"
+    assert live.ask(seen) == [(True, "ana@example.com")]
+    live.ask("UPDATE auth.users SET deleted_at = now(), email = 'ZWBnLSdGrCBGoJPvdHNzC'")
+    assert live.ask(seen) == [(False, None)]
+
+
 def run_the_jobs(jobs: Jobs) -> None:
     """Everything that runs by itself, once."""
     thirty = nights(30)
