@@ -157,7 +157,7 @@ def missed_nights_sensor(
     if not nights:
         yield dg.SkipReason("the first night is not over")
         return
-    ended = {w: NIGHTS.time_window_for_partition_key(w).end for w in nights}
+    ended = {w: NIGHTS.time_window_for_partition_key(w).end.astimezone(UTC) for w in nights}
     with postgres.look() as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT night::text FROM litgo.offer_distribution d WHERE night >= %s AND EXISTS "
@@ -186,11 +186,11 @@ def missed_jobs(
 
 
 def newest_time(cron: str, tick: datetime) -> datetime:
-    """The newest time of a schedule that is not later than the tick."""
+    """The newest time of a schedule that is not later than the tick; in UTC, so that half an hour later is that."""
     times = dg.TimeWindowPartitionsDefinition(
         start=tick - timedelta(days=15), fmt="%Y-%m-%dT%H:%M:%S", cron_schedule=cron, timezone=TIMEZONE
     )
-    return times.time_window_for_partition_key(times.get_partition_keys(tick)[-1]).end
+    return times.time_window_for_partition_key(times.get_partition_keys(tick)[-1]).end.astimezone(UTC)
 
 
 @dg.sensor(

@@ -1,5 +1,6 @@
 """What starts by itself: the pure decisions, and the sensors and the schedule on a real instance and database."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -104,6 +105,38 @@ def test_the_newest_time_follows_the_clock_of_sao_paulo() -> None:
     just_before = datetime(2026, 3, 10, 7, 14, tzinfo=UTC)
     assert newest_time("15 4 * * *", just_before) == datetime(2026, 3, 9, 7, 15, tzinfo=UTC)
     assert newest_time("0 4 * * 0", TICK) == datetime(2026, 3, 8, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("cron", "tick", "newest"),
+    [
+        # São Paulo had no midnight on 4 November 2018, and 23:30 twice on 17 February
+        ("0 0 * * *", "2018-11-04T03:30", "2018-11-04T03:00"),
+        ("30 0 * * *", "2018-11-04T04:00", "2018-11-04T03:30"),
+        ("0 2 * * *", "2018-11-04T04:30", "2018-11-04T04:00"),
+        ("0 2 * * *", "2018-11-04T03:30", "2018-11-03T05:00"),
+        ("30 23 * * *", "2018-02-18T01:45", "2018-02-18T01:30"),
+        ("30 23 * * *", "2018-02-18T02:45", "2018-02-18T01:30"),
+        ("0 2 * * *", "2018-02-18T05:30", "2018-02-18T05:00"),
+    ],
+)
+def test_the_newest_time_where_clocks_change_at_midnight(cron: str, tick: str, newest: str) -> None:
+    found = newest_time(cron, datetime.fromisoformat(f"{tick}+00:00"))
+    assert found.tzinfo is UTC
+    assert found == datetime.fromisoformat(f"{newest}+00:00")
+
+
+def test_each_instant_lies_in_one_night_where_clocks_change_at_midnight() -> None:
+    """Nights of 23 and of 25 hours, one after the other, from 02:00 to 02:00."""
+    nights = dg.DailyPartitionsDefinition("2018-01-01", timezone=NIGHTS.timezone, hour_offset=NIGHTS.hour_offset)
+    keys = nights.get_partition_keys(datetime(2018, 11, 6, 12, tzinfo=UTC))
+    windows = [nights.time_window_for_partition_key(key) for key in keys]
+    hours = {key: (w.end.timestamp() - w.start.timestamp()) / 3600 for key, w in zip(keys, windows, strict=True)}
+    assert {key: of for key, of in hours.items() if of != 24} == {"2018-02-17": 25, "2018-11-03": 23}
+    assert all(one.end.timestamp() == two.start.timestamp() for one, two in itertools.pairwise(windows))
+    ended = {key: w.end.astimezone(UTC) for key, w in zip(keys, windows, strict=True)}
+    tick = datetime(2018, 11, 4, 4, 45, tzinfo=UTC)  # three quarters past 02:00
+    assert missed_nights(ended, {"2018-11-01", "2018-11-02"}, (), tick, 400) == ["2018-11-03"]
 
 
 def test_jobs_missed_while_the_machine_was_off_are_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def test_a_night_that_has_not_been_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
     @dg.asset(partitions_def=NIGHTS)
     def probe(context: dg.AssetExecutionContext) -> None:
-        seen.extend(key for key, _, _ in nights(context))
+        seen.extend(key for key, _, _ in nights(context.partition_keys))
 
     monkeypatch.setattr(steps, "now", lambda: datetime(2026, 1, 4, 12, tzinfo=UTC))
     assert dg.materialize([probe], partition_key="2026-01-03").success

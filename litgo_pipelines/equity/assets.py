@@ -1,8 +1,8 @@
 """Nightly equity assets. A partition is the day whose window, 02:00 to 02:00 in São Paulo, ends at the night's run."""
 
 import time
-from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -76,21 +76,24 @@ class EquityConfig(dg.Config):
     )
 
 
-def nights(context: dg.AssetExecutionContext) -> list[tuple[str, date, datetime]]:
-    """(partition key, night, as-of instant) of the run, newest first, so that only the newest is written back."""
+def nights(keys: Iterable[str]) -> list[tuple[str, date, datetime]]:
+    """(partition key, night, as-of instant) of a run's, newest first, so that only the newest is written back.
+
+    Instants in UTC: a month before one that says another zone is an hour off where the clocks changed in between.
+    """
     return [
         (
             key,
             date.fromisoformat(key),
-            not_ahead(NIGHTS.time_window_for_partition_key(key).end, f"the end of night {key}"),
+            not_ahead(NIGHTS.time_window_for_partition_key(key).end, f"the end of night {key}").astimezone(UTC),
         )
-        for key in sorted(context.partition_keys, reverse=True)
+        for key in sorted(keys, reverse=True)
     ]
 
 
 def _each_night(context: dg.AssetExecutionContext, doing: str) -> Iterator[tuple[str, date, datetime]]:
     """`nights`, on a progress bar where they are several."""
-    of = nights(context)
+    of = nights(context.partition_keys)
     if len(of) == 1:
         yield from of
         return

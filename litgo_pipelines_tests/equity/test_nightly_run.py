@@ -203,3 +203,6 @@ def test_killed_in_the_middle_nothing_is_half_written(filled_url: str, table: st
 def test_as_of_is_the_end_of_the_partition() -> None:
     assert datetime.fromisoformat(f"{KEYS[-1]}T05:00:00+00:00") + timedelta(days=1) == END
     assert END.astimezone(UTC).hour == 5
+    ((key, night, as_of),) = equity_assets.nights(KEYS[-1:])
+    assert (key, night.isoformat(), as_of) == (KEYS[-1], KEYS[-1], END)
+    assert as_of.tzinfo is UTC  # 30 days before it are 720 hours, whatever the clocks did
