@@ -33,10 +33,11 @@ FILL = """
 SET synchronous_commit = off;
 SET session_replication_role = replica;  -- foreign keys hold by construction
 INSERT INTO profiles (id) VALUES ('00000000-0000-0000-0000-000000000000');
-INSERT INTO lawyers (id, name, primary_area, tags_expertise, geo_latlon, kpi, curriculo_json, created_at)
+INSERT INTO lawyers (id, name, primary_area, tags_expertise, geo_latlon, kpi, curriculo_json, oab_number, created_at)
 SELECT md5('l' || i)::uuid, 'x', 'Civil', '{Civil}', point(-46.6 + random(), -23.5 + random()),
        jsonb_build_object('success_rate', random()),
        jsonb_build_object('anos_experiencia', (random() * 30)::int, 'porte_escritorio', 'medio'),
+       'OAB/' || (array['SP', 'RJ', 'MG', 'RS'])[1 + i %% 4] || ' ' || i / 4 + 1,
        timestamptz %(as_of)s - interval '400 days'
 FROM generate_series(1, %(lawyers)s) i;
 INSERT INTO cases (id, client_id, area, coords, created_at)

@@ -83,10 +83,11 @@ SELECT pg_temp.number('a', number), md5('l' || (first + 3 * 7919) %% %(lawyers)s
 FROM past WHERE number %% 2 = 0;
 CREATE INDEX offers_lawyer_sent ON public.offers (lawyer_id, sent_at);
 INSERT INTO public.lawyers (id, name, primary_area, tags_expertise, geo_latlon, is_available, max_concurrent_cases,
-                            cases_30d, capacidade_mensal, last_offered_at, created_at)
+                            cases_30d, capacidade_mensal, last_offered_at, oab_number, created_at)
 SELECT id, 'x', tags[1], tags, point(lng + pg_temp.near(), lat + pg_temp.near()), random() < 0.95,
        CASE WHEN random() < 0.5 THEN 3 + floor(random() * 12) END, floor(random() * 4), 5 + floor(random() * 26),
        (SELECT max(sent_at) FROM offers WHERE lawyer_id = l.id),
+       'OAB/' || (array['SP', 'RJ', 'MG', 'RS'])[1 + i %% 4] || ' ' || i / 4 + 1,
        %(as_of)s::timestamptz - (5 + random() * 1500) * interval '1 day'
 FROM (SELECT i, md5('l' || i)::uuid AS id, random() AS u,
              CASE i %% 3 WHEN 0 THEN ARRAY[pg_temp.area()] WHEN 1 THEN ARRAY[pg_temp.area(), pg_temp.area()]

@@ -1,5 +1,5 @@
 -- Who must not be offered a case again, or ever: who was offered it, and who is its client, by whichever of the accounts
--- with one registration number.
+-- of one lawyer.
 WITH barred AS (
     SELECT case_id, lawyer_id FROM offers WHERE case_id = ANY(%(case_ids)s::uuid[])
     UNION
@@ -7,8 +7,8 @@ WITH barred AS (
 )
 SELECT case_id::text, lawyer_id::text FROM barred
 UNION
-SELECT b.case_id::text, t.id::text
+SELECT b.case_id::text, other.lawyer_id::text
 FROM barred b
-JOIN lawyers l ON l.id = b.lawyer_id
-JOIN lawyers t ON litgo.oab_key(t.oab_number) = litgo.oab_key(l.oab_number)
+JOIN litgo.lawyer_accounts mine ON mine.lawyer_id = b.lawyer_id
+JOIN litgo.lawyer_accounts other ON other.person_id = mine.person_id
 ORDER BY 1, 2

@@ -104,6 +104,29 @@ def test_a_registration_number_is_compared_as_it_is_meant(database_url: str) -> 
     assert {number: key for number, key in found.items() if key is not None} == {}
 
 
+def test_the_usual_forms_of_a_registration_number_are_read_at_once_and_alike(database_url: str) -> None:
+    parts = {
+        "first": ["", "OAB/", "OAB ", "oab"],
+        "state": ["", "SP", "TO ", "PA/", "SP.", "XX"],
+        "number": ["7", "1.2", "12.345", "123456", "012", "1234567"],
+        "sign": ["", "-"],
+        "last": ["", "RJ", "SPA"],
+    }
+    lists = ", ".join(f"unnest(ARRAY{written}) {part}" for part, written in parts.items())
+    forms = f"SELECT concat({', '.join(parts)}) AS form FROM {lists}"
+    ((number, whole, otherwise),) = ask(
+        database_url,
+        "SELECT count(*), count(*) FILTER (WHERE litgo.oab_key(form) IS NOT NULL), "
+        f"count(*) FILTER (WHERE litgo.oab_key(form) IS DISTINCT FROM litgo.oab_key_read(form)) FROM ({forms}) f",
+    )
+    assert (number, whole, otherwise) == (864, 864, 0)
+    used = ask(
+        database_url,
+        "SET enable_seqscan = off; EXPLAIN SELECT FROM public.lawyers WHERE litgo.oab_key(oab_number) = '7SP'",
+    )
+    assert "litgo_lawyers_oab" in used[0][0]  # the index of the whole reading still answers
+
+
 def test_nobody_is_offered_his_own_case(database_url: str) -> None:
     fill(database_url, lawyers=6, cases=1)
     ask(
