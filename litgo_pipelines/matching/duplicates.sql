@@ -1,15 +1,17 @@
 -- Marks cases that repeat an earlier one of the same client, in the same words, within minutes; lets go those whose
 -- original was cancelled or is gone, and those that say something else by now. Nothing is deleted: the marketplace's rows
 -- stay as they are.
-WITH fresh AS (
-    SELECT c.id, c.client_id, c.created_at, litgo.said(c.title, c.description) AS words
+WITH recent AS MATERIALIZED (  -- words are read of these alone, not of every case that waits for an answer
+    SELECT c.id, c.client_id, c.created_at, c.title, c.description
     FROM cases c
     WHERE c.status = 'pending_assignment' AND c.created_at BETWEEN '1900-01-01' AND %(as_of)s AND %(minutes)s > 0
-      AND litgo.said(c.title, c.description) <> ''
       AND NOT EXISTS (SELECT FROM litgo.case_duplicates d WHERE d.case_id = c.id)
       AND NOT EXISTS (SELECT FROM litgo.matchings WHERE case_id = c.id)
       AND NOT EXISTS (SELECT FROM offers WHERE case_id = c.id)
       AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = c.id)
+),
+fresh AS MATERIALIZED (
+    SELECT id, client_id, created_at, litgo.said(title, description) AS words FROM recent
 ),
 released AS (
     DELETE FROM litgo.case_duplicates d
@@ -23,6 +25,6 @@ SELECT DISTINCT ON (f.id) f.id, o.id, %(as_of)s
 FROM fresh f
 JOIN cases o ON o.client_id = f.client_id AND o.status <> 'cancelled' AND (o.created_at, o.id) < (f.created_at, f.id)
     AND o.created_at >= f.created_at - %(minutes)s * interval '1 minute'
-WHERE litgo.said(o.title, o.description) = f.words
+WHERE f.words <> '' AND litgo.said(o.title, o.description) = f.words
 ORDER BY f.id, o.created_at, o.id
 ON CONFLICT DO NOTHING

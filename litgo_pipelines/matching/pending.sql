@@ -1,22 +1,22 @@
 -- Cases to match as of an instant, in the order of their turn, with the round they are in. What is unhandled decides, not
 -- a watermark: a row that becomes visible late is found like any other. `since` bounds what a frequent look costs.
 WITH waiting AS (
-    SELECT c.id, c.created_at
+    SELECT c.id, c.created_at, c.area, c.urgency_h
     FROM cases c
-    WHERE c.status = 'pending_assignment' AND litgo.chosen(c.area) IS NOT NULL
+    WHERE c.status = 'pending_assignment'
       AND c.created_at <= %(as_of)s AND c.created_at > %(since)s
       AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = c.id)
       AND NOT EXISTS (SELECT FROM litgo.case_duplicates d WHERE d.case_id = c.id)
 ),
 fresh AS (
-    SELECT w.id, w.created_at, 1 AS round
+    SELECT w.*, 1 AS round
     FROM waiting w
     WHERE NOT EXISTS (SELECT FROM litgo.matchings WHERE case_id = w.id)
       AND NOT EXISTS (SELECT FROM offers WHERE case_id = w.id)
 ),
 again AS (
     -- A further round is for a case whose offers all came to nothing: none open, none accepted, not too old.
-    SELECT w.id, w.created_at, 1 + m.round AS round
+    SELECT w.*, 1 + m.round AS round
     FROM waiting w
     CROSS JOIN LATERAL (
         SELECT coalesce(max(round), 1) AS round, count(*) > 0 AS matched FROM litgo.matchings WHERE case_id = w.id
@@ -44,9 +44,9 @@ changed AS MATERIALIZED (
       AND (a.valid_from IS NULL OR a.valid_from > (SELECT min(looked_at) FROM litgo.case_waits))
 ),
 woken AS (
-    SELECT c.id, c.created_at, v.round
+    SELECT c.id, c.created_at, c.area, c.urgency_h, v.round
     FROM litgo.case_waits v
-    JOIN cases c ON c.id = v.case_id AND c.status = 'pending_assignment' AND litgo.chosen(c.area) IS NOT NULL
+    JOIN cases c ON c.id = v.case_id AND c.status = 'pending_assignment'
         AND litgo.instant(c.created_at) IS NOT NULL
     WHERE NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active')) AND (
        v.next_look_at <= %(as_of)s
@@ -59,12 +59,14 @@ woken AS (
                  AND NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id AND o.lawyer_id = x.id))))
 )
 SELECT p.id::text AS case_id, p.round, p.created_at
-FROM (SELECT * FROM fresh UNION ALL SELECT * FROM again UNION ALL SELECT * FROM woken) p
-WHERE NOT EXISTS (
+FROM (  -- what an area is called is read of these alone
+    SELECT * FROM fresh UNION ALL SELECT * FROM again UNION ALL SELECT * FROM woken OFFSET 0
+) p
+WHERE litgo.chosen(p.area) IS NOT NULL AND NOT EXISTS (
     SELECT FROM litgo.matching_failures f
     WHERE f.case_id = p.id  -- a failure of the future is one of a clock that was wrong
       AND f.retry_at > %(as_of)s AND f.last_failed_at <= %(as_of)s
 )
 -- The most urgent first; 72 hours where nobody knows.
-ORDER BY (SELECT CASE WHEN c.urgency_h > 0 THEN c.urgency_h ELSE 72 END FROM cases c WHERE c.id = p.id), p.created_at, p.id
+ORDER BY CASE WHEN p.urgency_h > 0 THEN p.urgency_h ELSE 72 END, p.created_at, p.id
 LIMIT %(limit)s

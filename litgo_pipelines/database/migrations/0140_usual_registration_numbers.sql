@@ -13,6 +13,9 @@ RETURN (
                  '[^0-9]', '', 'g'), '0')) > 7 THEN NULL
         ELSE
         nullif(ltrim(regexp_replace(substring(told.text FROM '\d{1,3}(?: \d{3})+(?!\d)|\d+(?:\.\d+)*'), '[^0-9]', '', 'g'), '0'), '')
+        || coalesce(substring(told.text FROM
+            '^\D*(?:\d{1,3}(?: \d{3})+(?!\d)|\d+(?:\.\d+)*)(?:[-/ ]{1,3}[A-Z]{2}(?= ?[-/.]))?'
+            '(?: ?[-/.\u2013\u2014] ?| (?=[A-Z] ?(?:$|/)))?([A-FNPS])(?![A-Z0-9]|\. ?[A-Z])'), '')
         || coalesce(
             substring(told.text
                 FROM '(?:^|[^A-Z])(AC|AL|AM|AP|BA|CE|DF|ES|GO|MA|MG|MS|MT|PA|PB|PE|PI|PR|RJ|RN|RO|RR|RS|SC|SE|SP|TO)(?:[^A-Z]|$)'),
