@@ -75,8 +75,13 @@ def _take_back(connection: Connection) -> None:
 def _examine(cursor: Cursor) -> Report:
     cursor.execute("SELECT current_database(), current_setting('server_version'), current_user")
     report = Report(*views.one(cursor))
-    cursor.execute("SELECT current_setting('server_encoding'), current_setting('server_version_num')::int")
-    encoding, version = views.one(cursor)
+    cursor.execute(
+        "SELECT current_setting('server_encoding'), current_setting('server_version_num')::int, "
+        "current_setting('transaction_read_only')::boolean"
+    )
+    encoding, version, read_only = views.one(cursor)
+    if read_only:
+        report.failures.append(trying.READ_ONLY)
     if encoding != "UTF8":
         report.failures.append(f"the database's encoding is {encoding}: create it with ENCODING 'UTF8'")
     if version < OLDEST * 10_000:
@@ -102,7 +107,7 @@ def _examine(cursor: Cursor) -> Report:
     report.notes += deleted_count(fitted)
     relations = [table.table.quoted for table in fitted.tables.values()]
     report.failures += dict.fromkeys(sentence for _, sentence in access.hidden(cursor, relations))
-    if not fitted.problems:
+    if not (fitted.problems or read_only):
         report.tried_as, report.attempts = trying.attempt(cursor, fitted)
         report.failures += [f"{one.write}: {one.problem}" for one in report.attempts if one.problem]
     return report

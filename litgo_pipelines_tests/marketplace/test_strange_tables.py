@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.marketplace import access, doctor
@@ -231,6 +232,27 @@ def test_policies_under_a_view_of_theirs_are_seen(live: LiveMarketplace) -> None
     assert "row security of public.all_cases applies to authenticated" in hidden()[0][1]
     execute(live.superuser, "ALTER VIEW public.cases SET (security_invoker = true)")
     assert hidden() == []  # who reads is a superuser
+
+
+def test_what_the_catalogue_alone_says_is_told_before_anything_is_written(database_url: str) -> None:
+    """A replica, rows that are only marked as deleted, a point of PostGIS, an instant without its zone."""
+    execute(database_url, WITHOUT_VIEWS, "ALTER TABLE lawyers ADD deleted_at timestamptz")
+    notes = doctor.examine(database_url).notes
+    assert any("`where: t.deleted_at IS NULL` beside the table lawyers" in note for note in notes)
+    execute(
+        database_url,
+        "CREATE TYPE geography AS (x float8)",
+        "ALTER TABLE cases DROP coords, ADD coords geography, ALTER created_at TYPE timestamp",
+        "ALTER TABLE offers ALTER sent_at TYPE timestamp",
+        f"ALTER DATABASE {make_url(database_url).database} SET default_transaction_read_only = on",
+    )
+    report = doctor.examine(database_url)
+    told = "\n".join(report.failures)
+    assert "the database is read-only" in told
+    assert '{sql: point(st_x(t."coords"::geometry), st_y(t."coords"::geometry))}' in told
+    assert """{sql: t."created_at" AT TIME ZONE 'UTC'}""" in told
+    assert """ALTER TABLE "public"."offers" ALTER "sent_at" TYPE timestamptz USING "sent_at" AT TIME ZONE""" in told
+    assert 'where: "t.deleted_at IS NULL"' in report.proposal
 
 
 def test_views_of_another_version_are_made_anew(database_url: str) -> None:
