@@ -123,6 +123,19 @@ def test_the_administrators_password_is_shown_on_a_terminal_once(tmp_path: Path)
     assert admin not in child.output()
 
 
+def test_mlflows_assistant_runs_nothing_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any account may ask it, one that only reads too; it starts shells and other people's programs."""
+    for line in (supervisor.FILES / "mlflow.env").read_text().splitlines():
+        name, given, value = line.partition("=")
+        if given and not name.startswith("#"):
+            monkeypatch.setenv(name, value)
+    from mlflow.assistant.providers.base import assistant_sandbox_enabled
+
+    assert assistant_sandbox_enabled()
+    monkeypatch.delenv("MLFLOW_ENABLE_ASSISTANT_SANDBOX")
+    assert not assistant_sandbox_enabled(), "the line is needed no more"
+
+
 @pytest.fixture
 def environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     for name in (*mlflow_login.VARIABLES, "PGPASSFILE"):
@@ -164,6 +177,15 @@ def test_who_may_do_what(environment: dict[str, str], monkeypatch: pytest.Monkey
         assert status("experiments/create", admin, name="theirs") == 200
         assert status("experiments/create", admin, name="litgo-ranker") == 200
         assert status("registered-models/create", admin, name="litgo-ranker") == 200
+        for path in ("experiments/create?name=got", "users/create?username=mal&password=a-long-password"):
+            by_link = requests.get(f"{api}/{path}", auth=admin, timeout=60)
+            assert (by_link.status_code, by_link.cookies.get_dict()) == (405, {})
+        foreign = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
+        sent = requests.post(f"{api}/experiments/create", '{"name": "got"}', auth=admin, headers=foreign, timeout=60)
+        assert sent.status_code == 403, "another page's form, with the browser's account"
+        for source in (f"file://{home}", str(home), "../../etc", "http:///#/../../etc", "mlflow-artifacts:/%2e%2e/x"):
+            assert status("model-versions/create", admin, name="litgo-ranker", source=source) == 400, source
+            assert status("model-versions/create", ours, name="litgo-ranker", source=source) == 403, "not theirs yet"
         theirs = {"experiment_id": "1", "key": "a", "value": "b"}
         assert status("experiments/set-experiment-tag", ours, **theirs) == 403
         assert status("experiments/set-experiment-tag", ours, **{**theirs, "experiment_id": "2"}) == 403, (
