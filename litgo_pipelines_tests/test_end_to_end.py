@@ -213,6 +213,7 @@ def test_a_setting_that_cannot_be_used_stops_the_start_by_name() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_own_database_is_migrated_and_left_running(database_url: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [*LITGO, "migrate"],

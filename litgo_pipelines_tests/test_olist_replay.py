@@ -259,6 +259,7 @@ def test_a_tie_is_one_of_the_bought_seller_s() -> None:
     assert olist_replay.tied_share(labels, np.arange(20.0), groups) == 0
 
 
+@pytest.mark.slow
 @needs_files
 def test_loaded_it_is_a_marketplace_to_run_a_night_and_a_snapshot_on(
     database_url: str, olist: Olist, found: Candidates, tmp_path: Path

@@ -108,6 +108,7 @@ def test_a_failing_run_leaves_no_name_in_the_event_log(database_url: str, tmp_pa
     assert SECRET not in log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holds", ["FOR UPDATE", "FOR NO KEY UPDATE"])
 def test_a_locked_lawyer_waits_and_the_others_are_written(database_url: str, holds: str, tmp_path: Path) -> None:
     with connect(database_url) as connection:

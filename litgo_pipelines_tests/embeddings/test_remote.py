@@ -494,6 +494,7 @@ def embed_in_twenties(url: str, base: str) -> None:
     embed_remote(open_connection(url), OpenAI(base_url=base), AS_OF, batch=20)
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_no_gap_and_nothing_twice(database_url: str) -> None:
     market(database_url)
     child: list[Child] = []

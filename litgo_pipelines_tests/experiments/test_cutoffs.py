@@ -175,6 +175,7 @@ def killed_after_carrying_out(url: str, at: datetime) -> None:
     killed_tick(url, at, cutoffs, "_carry_out")
 
 
+@pytest.mark.slow
 def test_killed_anywhere_nothing_happened_and_the_next_run_decides_the_same(better: Lab) -> None:
     for somewhere in (killed_after_promoting, killed_after_carrying_out):
         killed(somewhere, better.url, better.start + 20 * DAY)

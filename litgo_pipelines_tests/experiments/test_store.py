@@ -190,6 +190,7 @@ def test_the_rate_expected_is_that_of_clients_whose_days_were_over(life: Life) -
         life.do(store.ramp, 9000, life.by())
 
 
+@pytest.mark.slow
 def test_the_assets_the_jobs_and_the_figures_to_scrape(
     life: Life, mlflow: MLflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -413,6 +413,7 @@ def test_a_run_stops_asking_when_nobody_answers(
     assert result.statuses == {"classified": 6}
 
 
+@pytest.mark.slow
 def test_the_model_learns_what_people_chose_and_not_what_it_guessed(
     database_url: str, connection: Any, model: Model, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def delete_lawyers(live: LiveMarketplace) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.one_server  # runs of Dagster
 @pytest.mark.parametrize(("lose", "table"), [(hide, "offers"), (delete_lawyers, "lawyers")])
 def test_a_night_after_a_fall_computes_and_deletes_nothing_until_a_person_has_looked(

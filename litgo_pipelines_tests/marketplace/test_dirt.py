@@ -18,6 +18,7 @@ __all__ = ["another_url", "environment", "loose_url", "model"]
 pytestmark = pytest.mark.one_server
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_dirty_row_is_nobody_elses_trouble(
     loose_url: str, another_url: Callable[[], str], model: Model, tmp_path: Path

@@ -25,6 +25,7 @@ AWAY = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_night_and_a_matching_with_people_on_leave_and_busy(
     live: LiveMarketplace, monkeypatch: pytest.MonkeyPatch

@@ -335,6 +335,7 @@ def test_two_matchers_at_once_match_every_case_once(database_url: str, another_u
     assert offers(database_url) == offers(calm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "number"), [("before", 0), ("after", 1), ("before", 5), ("after", 12)])
 def test_a_killed_batch_is_finished_with_the_same_offers(
     database_url: str, another_url: Callable[[], str], moment: str, number: int

@@ -142,6 +142,7 @@ def test_a_text_that_is_refused_is_left_out_for_a_lawyer_but_not_for_a_case(url:
     assert recorded(url) == [(f"stems5+{space}", True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 5])
 def test_a_killed_batch_is_finished_with_the_vectors_it_began_with(
     url: str, another_url: Callable[[], str], number: int

@@ -248,6 +248,7 @@ def killed_erasure(url: str, person: str, home: str, moment: str) -> None:
     erased(url, person, Path(home))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_anywhere_and_run_again(database_url: str, tmp_path: Path, moment: str) -> None:
     people = fill(database_url, tmp_path)

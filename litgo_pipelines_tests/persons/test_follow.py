@@ -168,6 +168,7 @@ def test_what_is_embedded_is_what_is_erased(database_url: str, people: People) -
     assert ask(database_url, both, {"as_of": AT}) == []
 
 
+@pytest.mark.slow
 @pytest.mark.one_server
 def test_as_jobs(database_url: str, tmp_path: Path, people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITGO_HOME", str(tmp_path))

@@ -106,6 +106,7 @@ def test_a_service_without_a_row_gets_one(database_url: str) -> None:
     assert 20 < (breaker.admit(5).retry_in or 0) <= 30
 
 
+@pytest.mark.slow
 def test_other_processes_see_it_open_and_one_of_them_gets_the_probe(
     breaker: CircuitBreaker, database_url: str, processes: Callable[[int, float], list[Asking]]
 ) -> None:

@@ -130,6 +130,7 @@ def test_who_could_be_chosen_is_known_for_ninety_days(life: Life, mlflow: MLflow
     assert life.rows("SELECT count(*) FROM litgo.matchings") == [(3,)]
 
 
+@pytest.mark.slow
 def test_runs_go_with_their_events_and_each_jobs_newest_stays(
     life: Life, mlflow: MLflow, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

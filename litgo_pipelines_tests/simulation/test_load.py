@@ -276,6 +276,7 @@ def test_a_row_in_an_empty_marketplace_refuses_even_with_our_prefix(database_url
     assert "profiles" in refused(database_url)
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_nothing(database_url: str) -> None:
     before = structure(database_url)
     parameters = {**SMALL, "lawyers": 2000, "cases": 80_000}
