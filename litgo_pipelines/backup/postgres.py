@@ -12,6 +12,7 @@ from litgo_pipelines.backup.manifest import BackupRefused
 from litgo_pipelines.database import connect
 from litgo_pipelines.database.urls import without_credentials
 from litgo_pipelines.environment import OF_PROGRAMS, passed_on
+from litgo_pipelines.marketplace.mapping import quoted
 
 QUERY = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "host": "PGHOST", "passfile": "PGPASSFILE"}
 
@@ -91,7 +92,7 @@ def script(dumped: Path, target: Path, url: str) -> None:
 def load(url: str, statements: Path, schemas: Sequence[str], owner: str | None = None) -> None:
     """In one transaction: the schemas go, the script's come. `owner`: whose they are then, instead of the session's."""
     before = [f"DROP SCHEMA IF EXISTS {name} CASCADE" for name in schemas]
-    role = '"' + owner.replace('"', '""') + '"' if owner else "CURRENT_USER"
+    role = quoted(owner) if owner else "CURRENT_USER"
     if "public" in schemas:  # as a new database's
         before += [f"CREATE SCHEMA public AUTHORIZATION {role}", "GRANT USAGE ON SCHEMA public TO PUBLIC"]
     if owner:

@@ -31,13 +31,14 @@ R = TypeVar("R")
 # Classes whose first line names objects, limits and states, never values.
 _NAMES_OBJECTS = ("08", "0A", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58")
 _QUOTES_INPUT = ("42601",)
+READ_ONLY = "the database is read-only (a full disk, or a replica): make room, or use the primary"
 _TO_DO = {
     "23": "a row breaks a rule of the marketplace: look at it, or at the rule",
     "P0": "a trigger or function refused the row: look at what it demands",
     "21": "an id stands for several rows: `litgo doctor` names the table",
     "22": "a value does not fit: the contract check's page lists such columns",
     "2200H": "the ids of a table have run out: let the sequence and its column be bigint",
-    "25006": "the database is read-only (a full disk, or a replica): make room, or use the primary",
+    "25006": READ_ONLY,
     "42501": "a right is missing: run `python -m litgo_pipelines.database.roles` as the owner of the tables",
     "42704": "an object is not there: of a foreign table, the user mapping of its server; of ours, run `litgo migrate`",
     "42": "the database is not what this version needs: run `litgo migrate`",

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import psycopg2
 
 from litgo_pipelines.database import Cursor, sql
+from litgo_pipelines.database.errors import READ_ONLY
 from litgo_pipelines.marketplace import views
 from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA
 
 ROLE = "litgo_pipelines"
 PAIR = sql("litgo_pipelines.marketplace", "pair.sql")
-READ_ONLY = "the database is read-only (a full disk, or a replica): make room, or use the primary"
 _ADVICE = {
     "42501": "run `python -m litgo_pipelines.database.roles` as the database's owner, after `litgo migrate`",
     "23514": "a check of theirs refuses the value, or no partition takes it: translate it in the mapping (values), "

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 import psycopg2
 
 from litgo_pipelines.database import Connection, Cursor, connect, sql
+from litgo_pipelines.database.errors import READ_ONLY
 from litgo_pipelines.marketplace import access, proposal, views
 from litgo_pipelines.marketplace import attempts as trying
 from litgo_pipelines.marketplace.mapping import Form, SourceMapping, parse, quoted
@@ -81,7 +82,7 @@ def _examine(cursor: Cursor) -> Report:
     )
     encoding, version, read_only = views.one(cursor)
     if read_only:
-        report.failures.append(trying.READ_ONLY)
+        report.failures.append(READ_ONLY)
     if encoding != "UTF8":
         report.failures.append(f"the database's encoding is {encoding}: create it with ENCODING 'UTF8'")
     if version < OLDEST * 10_000:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 from litgo_pipelines.marketplace import other_names
-from litgo_pipelines.marketplace.mapping import Form, relation_text
+from litgo_pipelines.marketplace.mapping import Form, quoted, relation_text
 from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, OTHER_TEXTS, TABLES, VALUES, WRITTEN
 from litgo_pipelines.marketplace.words import folded
 
@@ -136,12 +136,13 @@ def not_deleted(columns: Mapping[str, str]) -> str | None:
     for name in other_names.DELETED:
         for theirs, kind in columns.items():
             if _plain(theirs) == name and kind in _DELETED:
-                return f"t.{_column(theirs)} {_DELETED[kind]}"
+                return f"{_column(theirs)} {_DELETED[kind]}"
     return None
 
 
 def _column(theirs: str) -> str:
-    return theirs if _PLAIN.fullmatch(theirs) else '"' + theirs.replace('"', '""') + '"'
+    """SQL of a column of the row t as a person would write it: in quotation marks only where it needs them."""
+    return f"t.{theirs if _PLAIN.fullmatch(theirs) else quoted(theirs)}"
 
 
 def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | None:
@@ -154,39 +155,39 @@ def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | N
             return Form(0, column=theirs, values=values)
     if kind in FAMILIES[family] or (family == "text" and kind in OTHER_TEXTS):
         return Form(0, column=theirs)
-    quoted = _column(theirs)
+    value = _column(theirs)
     if family == "text" and theirs in table.labels:  # an enum whose labels are ours, or of no table of ours
         if not written:
-            return Form(0, sql=f"t.{quoted}::text")
+            return Form(0, sql=f"{value}::text")
         return Form(0, column=theirs, values=tuple((label, label) for label in table.labels[theirs]))
     conversions = {
         # what has no uuid has one computed, where nothing is written or looked up by it
-        **{("uuid", kind): f"md5('{ours} ' || t.{quoted})::uuid" for kind in ("int4", "int8") if name == "reviews.id"},
+        **{("uuid", kind): f"md5('{ours} ' || {value})::uuid" for kind in ("int4", "int8") if name == "reviews.id"},
         # numbers as texts, arrays of enums or citext
-        **{("text", other): f"t.{quoted}::text" for other in (*FAMILIES["number"], "uuid")},
-        **{("text[]", array): f"t.{quoted}::text[]" for array in [kind] if array.startswith("_")},
-        ("instant", "timestamp"): f"t.{quoted} AT TIME ZONE 'UTC'",
-        ("instant", "date"): f"CASE WHEN t.{quoted} < '9999-01-01' "
-        f"THEN t.{quoted}::timestamp AT TIME ZONE 'America/Sao_Paulo' END",
+        **{("text", other): f"{value}::text" for other in (*FAMILIES["number"], "uuid")},
+        **{("text[]", array): f"{value}::text[]" for array in [kind] if array.startswith("_")},
+        ("instant", "timestamp"): f"{value} AT TIME ZONE 'UTC'",
+        ("instant", "date"): f"CASE WHEN {value} < '9999-01-01' "
+        f"THEN {value}::timestamp AT TIME ZONE 'America/Sao_Paulo' END",
         # jsonb takes no \\u0000 and no half of a pair: such a value counts as absent
-        ("json", "json"): f"CASE WHEN t.{quoted}::text !~ '{_NO_JSONB}' THEN t.{quoted}::jsonb END",
-        ("text[]", "jsonb"): f"CASE WHEN jsonb_typeof(t.{quoted}) = 'array' "
-        f"THEN ARRAY(SELECT jsonb_array_elements_text(CASE WHEN jsonb_typeof(t.{quoted}) = 'array' "
-        f"THEN t.{quoted} END)) END",
-        ("text[]", "text"): f"string_to_array(t.{quoted}, ',')",
-        ("text[]", "varchar"): f"string_to_array(t.{quoted}, ',')",
+        ("json", "json"): f"CASE WHEN {value}::text !~ '{_NO_JSONB}' THEN {value}::jsonb END",
+        ("text[]", "jsonb"): f"CASE WHEN jsonb_typeof({value}) = 'array' "
+        f"THEN ARRAY(SELECT jsonb_array_elements_text(CASE WHEN jsonb_typeof({value}) = 'array' "
+        f"THEN {value} END)) END",
+        ("text[]", "text"): f"string_to_array({value}, ',')",
+        ("text[]", "varchar"): f"string_to_array({value}, ',')",
         **{
-            ("boolean", text): f"upper(btrim(t.{quoted})) IN ('S', 'SIM', 'T', 'TRUE', 'Y', 'YES', '1')"
+            ("boolean", text): f"upper(btrim({value})) IN ('S', 'SIM', 'T', 'TRUE', 'Y', 'YES', '1')"
             for text in ("text", "varchar", "bpchar")
         },
         **{
             # decimals behind a comma, as Brazil writes them
-            ("number", text): f"CASE WHEN t.{quoted} ~ '^[ ]*-?[0-9]{{1,15}}([.,][0-9]{{1,15}})?[ ]*$' "
-            f"THEN replace(t.{quoted}, ',', '.')::numeric END"
+            ("number", text): f"CASE WHEN {value} ~ '^[ ]*-?[0-9]{{1,15}}([.,][0-9]{{1,15}})?[ ]*$' "
+            f"THEN replace({value}, ',', '.')::numeric END"
             for text in ("text", "varchar", "bpchar")
         },
-        ("number", "money"): f"t.{quoted}::numeric",
-        **{("boolean", number): f"t.{quoted} <> 0" for number in FAMILIES["number"]},
+        ("number", "money"): f"{value}::numeric",
+        **{("boolean", number): f"{value} <> 0" for number in FAMILIES["number"]},
     }
     return Form(0, sql=conversion) if not written and (conversion := conversions.get((family, kind))) else None
 

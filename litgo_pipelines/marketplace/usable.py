@@ -5,6 +5,7 @@ arithmetic or leaves the database, statements ask one function per family of typ
 `number`, `limit_of`, `list`, `placed` (migration 0027). The view made here lists what those take for absent.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
 from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA, TABLES, VALUES
@@ -26,8 +27,10 @@ RANGES = {
 }
 WHOLE = {"lawyers.max_concurrent_cases", "lawyers.cases_30d", "lawyers.capacidade_mensal"}
 FREE_TEXT = {"cases.title", "cases.description", "reviews.comment", "contracts.doc_url"}  # may well be empty
-# What texts of somebody else's must look like: OneSignal takes no token but its own.
-SHAPES = {"profiles.push_token": "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"}
+PUSH_TOKEN = "profiles.push_token"
+# What texts of somebody else's must look like: OneSignal takes no token but its own, and those of Expo, Firebase and
+# Apple are no UUID.
+SHAPES = {PUSH_TOKEN: "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"}
 _PAIR = {"lat", "lng"}
 # An instant that may be open at either end: «on leave until further notice».
 OPEN_ENDED = {"lawyers.leave_from", "lawyers.leave_until"}
@@ -74,6 +77,11 @@ def condition(name: str, value: str) -> str | None:
         "json": f"jsonb_typeof({value}) = 'object'",
         "text": None if name in FREE_TEXT else f"btrim({value}) <> ''",
     }.get(family)
+
+
+def has_shape(name: str, text: str) -> bool:
+    """Whether a text without blanks around it can be one of the column `name` of SHAPES, as `condition` says in SQL."""
+    return bool(re.fullmatch(SHAPES[name], text, re.IGNORECASE))
 
 
 def view_statement(tables: Iterable[tuple[str, str, Mapping[str, str]]]) -> str:

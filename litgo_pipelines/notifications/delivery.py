@@ -18,13 +18,14 @@ from typing import Any
 
 from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, sql
 from litgo_pipelines.marketplace.names import for_header
+from litgo_pipelines.marketplace.usable import PUSH_TOKEN, has_shape
 from litgo_pipelines.notifications.addresses import BadAddress, address, digest, usable
 from litgo_pipelines.notifications.messages import Item, Words, ttl_seconds, words
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS, Message, put
 from litgo_pipelines.notifications.zones import of_reader
 from litgo_pipelines.observability.metrics import Delta, add, count, observe
 from litgo_pipelines.resources.external_service import LONGEST_PAUSE, CircuitOpen, PermanentFailure, ServiceFailure
-from litgo_pipelines.resources.onesignal import OneSignal, is_subscription
+from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.sendgrid import SendGrid
 
 PACKAGE = "litgo_pipelines.notifications"
@@ -464,7 +465,9 @@ class Deliverer:
 def _token_missing(delivery: Delivery) -> str | None:
     if not delivery.push_token:
         return "no push token in the profile"
-    return None if is_subscription(delivery.push_token) else "a push token in the profile that is none of OneSignal's"
+    if has_shape(PUSH_TOKEN, delivery.push_token):
+        return None
+    return "a push token in the profile that is none of OneSignal's"
 
 
 def never_arrived(failure: ServiceFailure) -> bool:

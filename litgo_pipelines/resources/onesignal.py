@@ -4,7 +4,6 @@ Optional: without ONESIGNAL_API_KEY and an app id nothing here is called. Words,
 """
 
 import os
-import re
 from typing import Any
 
 from pydantic import PrivateAttr
@@ -14,7 +13,6 @@ from litgo_pipelines.resources.external_service import ExternalService, json_of
 from litgo_pipelines.resources.vendor import VendorResource
 
 MOST_BYTES = 2**16  # of an answer, which has a few hundred
-SUBSCRIPTION = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class OneSignal(VendorResource):
@@ -78,11 +76,6 @@ class OneSignal(VendorResource):
             most_bytes=MOST_BYTES,
             read=_notification,
         )
-
-
-def is_subscription(token: str) -> bool:
-    """Can a token be one of OneSignal's? Those of Expo, Firebase and Apple are no UUID, and the request is refused."""
-    return bool(re.fullmatch(SUBSCRIPTION, token, re.IGNORECASE))
 
 
 def _notification(answer: Answer) -> str | None:
