@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Reason = Literal["timeout", "unavailable", "rate_limited", "rejected", "invalid", "certificate", "circuit_open"]
 RETRIED: tuple[Reason, ...] = ("timeout", "unavailable", "rate_limited")
-RETRIED_STATUS = (408, 409, 425, 429)  # and every 5xx
+CONFLICT = 409  # with another request for the same thing
+RETRIED_STATUS = (408, CONFLICT, 425, 429)  # and every 5xx
 LONGEST_PAUSE = 3600.0  # seconds a Retry-After may keep the breaker open
 DAY = 86_400  # seconds
 MOST_BYTES = 32 * 2**20  # of an answer
@@ -51,7 +52,8 @@ WHAT_TO_DO = {
 class ServiceFailure(RuntimeError):
     """A call that came to nothing. `attempts`: requests that were sent; `status`: of the answer, where there was one;
     `retry_after`: seconds the service, or its breaker, wants us to wait; `code`: the service's own name of the error;
-    `limit_reached`: nobody is to ask before that, so that the breaker opens at once."""
+    `limit_reached`: nobody is to ask before that, so that the breaker opens at once; `counts_as_answer`: it is about
+    this request alone, so that to the breaker the service is up."""
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class ServiceFailure(RuntimeError):
         retry_after: float | None = None,
         code: str | None = None,
         limit_reached: bool = False,
+        counts_as_answer: bool = False,
     ) -> None:
         super().__init__(message)
         self.reason: Reason = reason
@@ -69,6 +72,7 @@ class ServiceFailure(RuntimeError):
         self.retry_after = retry_after
         self.code = code
         self.limit_reached = limit_reached
+        self.counts_as_answer = counts_as_answer
         self.attempts = 0
 
 
@@ -237,8 +241,7 @@ class ExternalService:
         if self._breaker is None or admission is None:
             return
         try:
-            of_one = failure is not None and failure.status in (400, 409) and not failure.limit_reached
-            if failure is None or failure.reason == "rejected" or of_one:
+            if failure is None or failure.counts_as_answer:
                 if self._breaker.succeeded(admission):
                     self._warn("circuit_breaker_closed")
             else:
@@ -378,11 +381,12 @@ def _failure(answer: Answer, said: Refusal) -> ServiceFailure:
             retry_after=wait,
             code=code,
             limit_reached=said.limit_reached,
+            counts_as_answer=(said.of_one or status == CONFLICT) and not said.limit_reached,
         )
     usual = WHAT_TO_DO.get(status, "a redirect, check the base URL" if 300 <= status < 400 else "not accepted")
     message = said.to_do or usual
     named = f"HTTP {status}{f' {code}' if code else ''}, {message}"
-    return PermanentFailure("rejected", named, status=status, code=code)
+    return PermanentFailure("rejected", named, status=status, code=code, counts_as_answer=True)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -21,6 +21,7 @@ from litgo_pipelines.resources.external_service import (
     CircuitOpen,
     ExternalService,
     PermanentFailure,
+    Refusal,
     ServiceFailure,
     TransientFailure,
     json_of,
@@ -478,6 +479,20 @@ def test_a_service_that_rejects_is_up(service: Make, database_url: str, fault: f
         for _ in range(7):
             assert not isinstance(failure(one, server.url), CircuitOpen)
         assert len(server.requests) == 7
+
+
+@pytest.mark.parametrize("code", [400, 409, 429, 503])
+def test_a_limit_of_one_thing_says_nothing_of_the_service_and_one_of_all_opens_the_breaker(
+    service: Make, database_url: str, code: int
+) -> None:
+    of_one = service(database_url, attempts=1, refusal=lambda answer: Refusal("ONE", of_one=True))
+    of_all = service(database_url, attempts=1, refusal=lambda answer: Refusal("ALL", limit_reached=True))
+    with FaultServer(faults.status(code)) as server:
+        for _ in range(7):
+            assert failure(of_one, server.url).reason == "rate_limited"
+        assert failure(of_all, server.url).reason == "rate_limited"
+        assert isinstance(failure(of_one, server.url), CircuitOpen)
+        assert len(server.requests) == 8
 
 
 def test_a_long_retry_after_keeps_the_breaker_open_for_as_long(service: Make, database_url: str) -> None:
