@@ -122,8 +122,8 @@ CREATE TABLE public.lawyers_before AS SELECT id, last_offered_at FROM lawyers;
 """
 
 TAKE_BACK = """
-TRUNCATE litgo.matchings, litgo.matching_batches, litgo.matching_failures, litgo.exposures, litgo.outbox,
-         litgo.metric_state, case_matches;
+TRUNCATE litgo.matchings, litgo.matching_batches, litgo.matching_failures, litgo.case_waits, litgo.case_duplicates,
+         litgo.candidate_sets, litgo.exposures, litgo.told, litgo.outbox, litgo.metric_state, public.case_matches;
 DELETE FROM offers WHERE sent_at >= %(as_of)s;
 UPDATE lawyers l SET last_offered_at = b.last_offered_at
 FROM public.lawyers_before b WHERE b.id = l.id AND b.last_offered_at IS DISTINCT FROM l.last_offered_at;

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.matching import TAKE_BACK
 from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.matching import record
 from litgo_pipelines.matching.plan import Plan
@@ -384,3 +385,30 @@ def test_rows_that_somebody_holds_delay_their_case_alone(database_url: str, monk
     (result,) = match(database_url, as_of=AS_OF + 2 * record.RETRY)
     assert (result.matched, result.failures) == (1, {})
     assert ask(database_url, "SELECT count(*) FROM offers") == [(60,)]
+
+
+def test_the_benchmark_takes_back_what_a_matching_wrote(database_url: str) -> None:
+    """Offers, a case that waits, one that repeats another; who could be offered a case was so before."""
+    fill(database_url)
+    ask(
+        database_url,
+        "UPDATE cases SET area = 'Marítimo' WHERE id = (SELECT min(id::text)::uuid FROM cases); "
+        "INSERT INTO cases (client_id, area, description, created_at) SELECT client_id, 'Civil', 'A geladeira parou.', "
+        "%(as_of)s - n * interval '5 minutes' FROM (SELECT client_id FROM cases LIMIT 1) c, generate_series(1, 2) n; "
+        "CREATE TABLE public.lawyers_before AS SELECT id, last_offered_at FROM lawyers",
+        {"as_of": AS_OF},
+    )
+    tables = ask(
+        database_url,
+        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('litgo', 'public') "
+        "AND tablename NOT IN ('lawyer_availability', 'lawyer_accounts')",
+    )
+    counts = " UNION ALL ".join(f"SELECT '{name}', count(*) FROM {schema}.{name}" for schema, name in tables)
+    counts += " UNION ALL SELECT 'last_offered_at', count(last_offered_at) FROM lawyers"
+    before = dict(ask(database_url, counts))
+    match(database_url)
+    written = dict(ask(database_url, counts))
+    changed = {name for name in written if written[name] != before[name]}
+    assert {"offers", "case_matches", "case_waits", "case_duplicates", "candidate_sets", "last_offered_at"} <= changed
+    ask(database_url, TAKE_BACK, {"as_of": AS_OF})
+    assert dict(ask(database_url, counts)) == before
