@@ -4,18 +4,11 @@ SELECT case_id, client_id, round
 FROM (
     SELECT c.id AS case_id, c.client_id, 1 + m.round AS round, c.area
     FROM cases c
-    CROSS JOIN LATERAL (
-        SELECT coalesce(max(round), 1) AS round, count(*) > 0 AS matched FROM litgo.matchings WHERE case_id = c.id
-    ) m
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS offers, count(*) FILTER (WHERE {open_offer}) AS open
-        FROM offers f WHERE f.case_id = c.id
-    ) o
-    WHERE c.status = 'pending_assignment' AND c.created_at <= %(as_of)s
+{so_far}    WHERE c.status = 'pending_assignment' AND c.created_at <= %(as_of)s
       AND NOT EXISTS (SELECT FROM litgo.case_waits v WHERE v.case_id = c.id)
       AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
       AND (o.offers > 0 OR m.matched) AND o.open = 0
       AND (m.round >= %(rounds)s OR c.created_at <= %(as_of)s::timestamptz - %(round_days)s * interval '24 hours')
-    OFFSET 0  -- what an area is called is read of these alone
+    {fence}
 ) c
 WHERE litgo.chosen(c.area) IS NOT NULL

@@ -16,18 +16,11 @@ fresh AS (
 ),
 again AS (
     -- A further round is for a case whose offers all came to nothing: none open, none accepted, not too old.
-    SELECT w.*, 1 + m.round AS round
-    FROM waiting w
-    CROSS JOIN LATERAL (
-        SELECT coalesce(max(round), 1) AS round, count(*) > 0 AS matched FROM litgo.matchings WHERE case_id = w.id
-    ) m
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS offers, count(*) FILTER (WHERE {open_offer}) AS open
-        FROM offers f WHERE f.case_id = w.id
-    ) o
-    WHERE w.created_at > %(as_of)s::timestamptz - %(round_days)s * interval '24 hours'
+    SELECT c.*, 1 + m.round AS round
+    FROM waiting c
+{so_far}    WHERE c.created_at > %(as_of)s::timestamptz - %(round_days)s * interval '24 hours'
       AND (o.offers > 0 OR m.matched) AND o.open = 0 AND m.round < %(rounds)s
-      AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = w.id AND k.status IN ('pending-signature', 'active'))
+      AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
 ),
 open_cases AS (
 {open_cases}),
@@ -59,8 +52,9 @@ woken AS (
                  AND NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id AND o.lawyer_id = x.id))))
 )
 SELECT p.id::text AS case_id, p.round, p.created_at
-FROM (  -- what an area is called is read of these alone
-    SELECT * FROM fresh UNION ALL SELECT * FROM again UNION ALL SELECT * FROM woken OFFSET 0
+FROM (
+    SELECT * FROM fresh UNION ALL SELECT * FROM again UNION ALL SELECT * FROM woken
+    {fence}
 ) p
 WHERE litgo.chosen(p.area) IS NOT NULL AND NOT EXISTS (
     SELECT FROM litgo.matching_failures f

@@ -7,7 +7,7 @@ from litgo_pipelines.database import sql
 from litgo_pipelines.equity.availability import NUMBERS, filled
 
 PACKAGE = "litgo_pipelines.matching"
-_FILES = {"{over}": "over.sql", "{news}": "news.sql"}
+_FILES = {"{over}": "over.sql", "{news}": "news.sql", "{so_far}": "so_far.sql"}  # over.sql has {so_far}
 _SHARED = {
     "{near_by_numbers}": (
         "    UNION ALL\n"
@@ -25,6 +25,9 @@ _SHARED = {
         "(SELECT max(litgo.instant(k.created_at)) FROM contracts k "
         "WHERE k.case_id = c.id AND k.status = 'canceled' AND k.created_at <= %(as_of)s)"
     ),
+    # Ends a subquery whose rows alone a condition outside is asked of. Postgres would move the condition inwards, and
+    # `litgo.chosen`, which reads words, would be called for every case that waits.
+    "{fence}": "OFFSET 0",
     "{digest}": "litgo.case_digest(c.area, c.subarea, c.complexity, c.description, c.coords::text)",
 }
 

@@ -1,7 +1,7 @@
 -- Open cases with neither a next instant nor a person told. A next instant that passed two hours ago is none. Open is what
 -- is not at its end: a state nobody knows is one in which nobody does anything, until the team was told of it.
 WITH open_case AS (
-    SELECT c.id, c.status, litgo.chosen(c.area) AS area,
+    SELECT c.id, c.status, c.area,
            -- a row without a usable instant of creation is put aside, and told
            CASE WHEN c.created_at <= %(as_of)s::timestamptz + interval '1 day' THEN litgo.instant(c.created_at) END AS created_at,
            EXISTS (SELECT FROM exported_contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active')) AS contract
@@ -23,7 +23,7 @@ known AS (
             CASE WHEN t_contract.told_at IS NULL OR t_contract.told_at < k.newest
                 THEN coalesce(GREATEST(c.created_at, o.interested_at + interval '3 days', k.newest), '1900-01-01') END
         WHEN o.expires_at IS NOT NULL THEN o.expires_at
-        WHEN c.area IS NULL THEN CASE
+        WHEN litgo.chosen(c.area) IS NULL THEN CASE
             WHEN t.case_id IS NULL THEN coalesce(tf.retry_at, c.created_at)
             WHEN t.status = 'review' THEN CASE WHEN t_review.told_at >= t.as_of THEN NULL ELSE t.as_of END
             ELSE t.as_of END

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from litgo_pipelines.contracts.requests import request_signatures
 from litgo_pipelines.contracts.signatures import look_at_envelopes
-from litgo_pipelines.database import Connection, open_connection, sql
+from litgo_pipelines.database import Connection, connect, open_connection, sql
 from litgo_pipelines.equity import availability
 from litgo_pipelines.intake.batch import triage_pending
 from litgo_pipelines.intake.classifier import Model
 from litgo_pipelines.marketplace.schema import TABLES as SOURCE_TABLES
 from litgo_pipelines.matching import waits
 from litgo_pipelines.matching.batch import match_pending
+from litgo_pipelines.matching.claim import waiting_cases
 from litgo_pipelines.matching.plan import Arms, Plan
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.notifications.delivery import Deliverer
@@ -28,8 +29,9 @@ from litgo_pipelines.observability import unattended
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.onesignal import OneSignal
 from litgo_pipelines.resources.sendgrid import SendGrid
+from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.intake import model  # noqa: F401
-from litgo_pipelines_tests.worlds.matching import AS_OF, fill
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, fill, match
 
 PLAN = Plan(rounds=2, round_days=3, offer_burst_days=0)  # the limit per day bites
 TICK = timedelta(minutes=90)
@@ -459,3 +461,19 @@ def test_a_batch_of_a_clock_that_was_wrong_holds_up_nobody(database_url: str) ->
         assert (result.matched, result.as_of, result.resumed) == (2, AS_OF, False)
         with connection, connection.cursor() as cursor:
             assert unattended.find(cursor, AS_OF + HOUR) == []
+
+
+def test_what_an_area_is_called_is_not_read_of_cases_with_open_offers(database_url: str) -> None:
+    """Of thousands of them, at every look: nothing would follow from it."""
+    fill(database_url)
+    match(database_url)
+    execute(
+        database_url,
+        "UPDATE cases SET area = 'unread'",
+        "CREATE OR REPLACE FUNCTION litgo.chosen(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT AS "
+        "$$ BEGIN IF value = 'unread' THEN RAISE 'it was read'; END IF; RETURN value; END $$",
+    )
+    with connect(database_url) as connection, connection.cursor() as cursor:
+        assert unattended.find(cursor, AS_OF + MINUTE) == []
+        assert waits.over(cursor, Plan(), AS_OF + MINUTE) == 0
+        assert waiting_cases(cursor, Plan(), AS_OF + MINUTE) == []
