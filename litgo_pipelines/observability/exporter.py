@@ -38,7 +38,7 @@ from litgo_pipelines.observability.hosts import Hosts, is_address
 from litgo_pipelines.observability.metrics import METRICS
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 STALE = 120.0  # seconds: older values do not count as read
@@ -332,6 +332,26 @@ def shut_socket(request: socket.socket) -> None:
         request.shutdown(socket.SHUT_RDWR)
 
 
+def with_head(application: "WSGIApplication") -> "WSGIApplication":
+    """The application, which answers HEAD with the status and headers of GET, and with no body."""
+
+    def answer(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return application(environ, start)
+        said: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def note(status: str, headers: list[tuple[str, str]], error: object = None) -> Callable[[bytes], object]:
+            said.append((status, headers))
+            return len
+
+        size = sum(map(len, application({**environ, "REQUEST_METHOD": "GET"}, note)))
+        status, headers = said[-1]
+        start(status, [*headers, ("Content-Length", str(size))])
+        return []
+
+    return answer
+
+
 @contextmanager
 def serving(
     exporter: Exporter, host: str, port: int, every_seconds: float, allowed_hosts: str = HOSTS
@@ -377,7 +397,7 @@ def serving(
     def alive() -> bool:
         return all(reader.is_alive() for reader in readers)
 
-    with make_server(host, port, application, BoundedServer, Quiet) as server:
+    with make_server(host, port, with_head(application), BoundedServer, Quiet) as server:
         for reader in readers:
             reader.start()
         thread = threading.Thread(target=server.serve_forever, daemon=True, name="http")

@@ -339,6 +339,19 @@ def test_a_scrape_by_name_is_not_answered_with_nothing(port: int, query: str) ->
     assert samples(get(port, f"/metrics?{query}")[1])["database_up[]"] == 1
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/elsewhere"])
+def test_head_is_answered_like_get_and_without_a_body(port: int, path: str) -> None:
+    found = {}
+    for method in ("GET", "HEAD"):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client, client.makefile("rb") as answer:
+            client.sendall(f"{method} {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            head, _, body = answer.read().partition(b"\r\n\r\n")
+            status, *headers = head.decode().split("\r\n")
+            found[method] = (status, {line.partition(":")[0] for line in headers}, bool(body))
+    assert found["GET"] == (*found["HEAD"][:2], True)
+    assert found["HEAD"][2] is False
+
+
 def test_of_many_pools_the_first_are_shown(database_url: str) -> None:
     execute(
         database_url,
