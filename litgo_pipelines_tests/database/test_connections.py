@@ -1,5 +1,8 @@
 """Sessions as they are after connecting; transactions that are tried again, and those that are not."""
 
+import socket
+import struct
+import threading
 from contextlib import closing
 from typing import Any
 
@@ -7,8 +10,8 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from litgo_pipelines.database import connect, in_transaction, open_connection
-from litgo_pipelines_tests.support import execute
+from litgo_pipelines.database import connect, in_transaction, open_connection, watch
+from litgo_pipelines_tests.support import execute, free_port
 
 FAIL = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$"
 
@@ -55,6 +58,24 @@ def test_limits_of_a_role_do_not_reach_our_sessions(database_url: str) -> None:
         assert cursor.fetchone() == ("1h", "1h", "pg_catalog, litgo_source, pg_temp", "UTC", "lawyers")
         cursor.execute("SELECT relkind FROM pg_class WHERE oid = 'lawyers'::regclass")
         assert cursor.fetchone() == ("v",)
+
+
+@pytest.mark.parametrize("severity", ["FATAL", "FATALE", "ВАЖНО", "致命的"])
+def test_a_server_that_lets_nobody_in_has_spoken_in_whichever_language(severity: str) -> None:
+    def refuse() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(1024)
+            said = f"S{severity}\0VFATAL\0C53300\0Mmuitas conexões\0\0".encode()
+            client.sendall(b"E" + struct.pack("!i", len(said) + 4) + said)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=refuse, daemon=True).start()
+        port = listener.getsockname()[1]
+        dsn = "postgresql://ana@127.0.0.1:{}/litgo?sslmode=disable&gssencmode=disable"
+        assert watch._doing(dsn.format(port), [1]) == (None, "")
+    doing, silence = watch._doing(dsn.format(free_port()), [1])
+    assert (doing, bool(silence)) == (None, True)
 
 
 # What somebody may have set for the role or the database, and what our sessions have.
