@@ -232,7 +232,7 @@ def candidates(olist: Olist, progress: bool = True) -> Candidates:
     pairs = pd.DataFrame({"case": case, "seller": seller, "bought": bought})
     area_key = _seller_area(seller, orders["area"].to_numpy()[case], olist)
     pairs["popularity"] = in_area.count(area_key, purchased[case])
-    recent = momentum.Past(_seller_area(sales["seller"], sales["area"], olist), sold_at)
+    recent = momentum.EventHistory(_seller_area(sales["seller"], sales["area"], olist), sold_at)
     pairs["recent"] = recent.decayed(area_key, purchased[case], RECENT_DAYS)
     eight = features(olist, case, seller, pairs["popularity"].to_numpy())
     base = np.column_stack([eight, lately(olist, pairs)])
@@ -255,9 +255,9 @@ def lately(olist: Olist, pairs: pd.DataFrame) -> NDArray[np.float64]:
     accepted = bought & (approved > 0)[case]
     signed = contracts(orders)
     everything = momentum.Momentum(
-        momentum.Happened(seller, area, purchased[case]),
-        momentum.Happened(seller[accepted], area[accepted], approved[case][accepted]),
-        momentum.Signed(
+        momentum.Events(seller, area, purchased[case]),
+        momentum.Events(seller[accepted], area[accepted], approved[case][accepted]),
+        momentum.ContractEvents(
             signed["seller"].to_numpy(dtype=np.int64),
             signed["area"].to_numpy(dtype=np.int64),
             seconds(signed["signed"]),

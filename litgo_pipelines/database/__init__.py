@@ -213,7 +213,7 @@ def advisory_lock(cursor: Cursor, name: str) -> None:
 
 @contextmanager
 def session_lock(connection: Connection, name: str) -> Iterator[None]:
-    """Hold the lock `name` over several transactions of one connection; a connection that dies lets it go."""
+    """Hold the lock `name` over several transactions of one connection; a connection that dies releases it."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = 0")  # of rows; for this one is waited
         cursor.execute("SELECT pg_advisory_lock(%s)", (lock_key(name),))

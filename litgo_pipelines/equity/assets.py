@@ -132,7 +132,7 @@ def lawyer_load(
         context.add_asset_metadata(figures, partition_key=key)
         results.append(result)
     with postgres.connect() as connection:
-        figures_of_night, plot = load_pictures(connection, results[0].night)
+        figures_of_night, plot = load_metadata(connection, results[0].night)
     return dg.MaterializeResult(
         metadata={
             "dagster/column_lineage": column_lineage(LOAD_SOURCES),
@@ -145,7 +145,7 @@ def lawyer_load(
     )
 
 
-def load_pictures(connection: Connection, night: date) -> tuple[Metadata, str]:
+def load_metadata(connection: Connection, night: date) -> tuple[Metadata, str]:
     """Numbers of one night, which Dagster plots over time, and its histogram of load as markdown; counted in the
     database."""
     from litgo_pipelines.observability.plots import figure, markdown_image
@@ -220,17 +220,17 @@ def offer_distribution(context: dg.AssetExecutionContext, postgres: Postgres) ->
         shown = figures["pools"][:POOLS_SHOWN]
         cursor.execute("SELECT litgo.pool_label(p) FROM unnest(%s::text[]) AS p", ([pool["pool"] for pool in shown],))
         labels = [label for (label,) in cursor.fetchall()]
-        _, histogram = load_pictures(connection, night)
+        _, histogram = load_metadata(connection, night)
     return dg.MaterializeResult(
         metadata={
             "dagster/column_lineage": column_lineage(DISTRIBUTION_SOURCES),
-            **distribution_pictures(night, figures, labels, history),
+            **distribution_metadata(night, figures, labels, history),
             "load histogram": dg.MetadataValue.md(histogram),
         }
     )
 
 
-def distribution_pictures(
+def distribution_metadata(
     night: date, figures: "Distribution", labels: list[str], history: list[tuple[date, float | None]]
 ) -> Metadata:
     """`labels`: of the largest pools, in their order."""

@@ -33,7 +33,7 @@ def lawyer_evidence(
         figures = refresh(connection, as_of).as_dict()
         known = coverage(connection)
     log_json(context.log, "lawyer_evidence", run_id=context.run.run_id, **figures)
-    return dg.MaterializeResult(metadata={**figures, **coverage_pictures(*known)})
+    return dg.MaterializeResult(metadata={**figures, **coverage_metadata(*known)})
 
 
 def coverage(connection: Connection) -> tuple[int, dict[str, int]]:
@@ -44,7 +44,7 @@ def coverage(connection: Connection) -> tuple[int, dict[str, int]]:
     return lawyers, dict(zip(FEATURES, known, strict=True))
 
 
-def coverage_pictures(lawyers: int, known: dict[str, int]) -> Metadata:
+def coverage_metadata(lawyers: int, known: dict[str, int]) -> Metadata:
     from litgo_pipelines.observability.plots import figure, markdown_image
 
     drawn, axes = figure("Lawyers with evidence, by feature", "share of lawyers", "")

@@ -278,14 +278,14 @@ def _change_by_hand(
     change: "Callable[[Cursor, Actor], RunningExperiment]",
 ) -> None:
     """The change in one transaction, and the experiment it leaves as metadata."""
-    now = act_by_hand(
+    running = act_by_hand(
         context,
         config,
         postgres,
         lambda connection, actor: in_transaction(connection, lambda cursor: change(cursor, actor)),
     )
     context.add_output_metadata(
-        {"experiment": now.experiment, "tries": now.tries, "treated": f"{now.treatment_points / 100:g} %"}
+        {"experiment": running.experiment, "tries": running.tries, "treated": f"{running.treatment_points / 100:g} %"}
     )
 
 

@@ -1,3 +1,4 @@
+-- Whether a running experiment has a cutoff to close, and whether a challenger may wait for its experiment.
 SELECT
     EXISTS (
         SELECT FROM litgo.experiments e

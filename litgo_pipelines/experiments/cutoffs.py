@@ -21,6 +21,8 @@ from litgo_pipelines.experiments import fairness, store
 from litgo_pipelines.experiments.assignment import BUCKETS
 from litgo_pipelines.experiments.confidence import Moments
 from litgo_pipelines.experiments.decision import (
+    HOURS,
+    RATING,
     Arm,
     Cutoff,
     ExperimentDecision,
@@ -31,7 +33,7 @@ from litgo_pipelines.experiments.decision import (
 )
 from litgo_pipelines.experiments.fairness import InterimAnalysis
 from litgo_pipelines.experiments.layers import RANKING
-from litgo_pipelines.experiments.store import HOURS, PACKAGE, RATING, RunningExperiment
+from litgo_pipelines.experiments.store import PACKAGE, RunningExperiment
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.ledger import Actor
 
@@ -94,21 +96,21 @@ def close_cutoff(
     refuses is held: the next cutoff decides again.
     """
     advisory_lock(cursor, store.LOCK)
-    now = store.running_experiment(cursor, layer)
-    at = _open_cutoff(cursor, now, as_of, cutoff_minutes) if now else None
-    if now is None or at is None:
+    running = store.running_experiment(cursor, layer)
+    at = _open_cutoff(cursor, running, as_of, cutoff_minutes) if running else None
+    if running is None or at is None:
         return None
-    rules = now.rules
-    cutoff = _gather(cursor, now, rules, at)
+    rules = running.rules
+    cutoff = _gather(cursor, running, rules, at)
     decision = decide_experiment(cutoff, rules)
-    held, ended = _carry_out(cursor, now, cutoff, decision, as_of, run_id)
+    held, ended = _carry_out(cursor, running, cutoff, decision, as_of, run_id)
     cursor.execute(
         "INSERT INTO litgo.experiment_cutoffs (experiment, cutoff, statistics, decision, held) "
         "VALUES (%s, %s, %s, %s, %s)",
-        (now.experiment, at, _json(cutoff.as_dict()), _json(decision.as_dict()), held),
+        (running.experiment, at, _json(cutoff.as_dict()), _json(decision.as_dict()), held),
     )
-    ramped_to = None if ended or held else _ramp(cursor, now, cutoff, as_of, run_id)
-    return ClosedCutoff(now.experiment, cutoff, decision, held, ended, ramped_to)
+    ramped_to = None if ended or held else _ramp(cursor, running, cutoff, as_of, run_id)
+    return ClosedCutoff(running.experiment, cutoff, decision, held, ended, ramped_to)
 
 
 def newest_cutoff(cursor: Cursor, layer: str = RANKING) -> NewestCutoff | None:
@@ -152,23 +154,23 @@ _CLOSED = (
 )
 
 
-def _open_cutoff(cursor: Cursor, now: RunningExperiment, as_of: datetime, cutoff_minutes: int) -> datetime | None:
+def _open_cutoff(cursor: Cursor, running: RunningExperiment, as_of: datetime, cutoff_minutes: int) -> datetime | None:
     cursor.execute(
         f"SELECT {_NEWEST} FROM litgo.experiments e WHERE e.experiment = %(experiment)s AND {_NEWEST} > {_CLOSED}",
-        {"experiment": now.experiment, "as_of": as_of, "step": timedelta(minutes=cutoff_minutes)},
+        {"experiment": running.experiment, "as_of": as_of, "step": timedelta(minutes=cutoff_minutes)},
     )
     row = cursor.fetchone()
     return row[0] if row else None
 
 
-def _gather(cursor: Cursor, now: RunningExperiment, rules: ExperimentRules, at: datetime) -> Cutoff:
+def _gather(cursor: Cursor, running: RunningExperiment, rules: ExperimentRules, at: datetime) -> Cutoff:
     """Everything known at the cutoff; records the outcomes seen for it."""
     caps = [guardrail.cap for guardrail in rules.guardrails if guardrail.name == HOURS]
     values = {
-        "experiment": now.experiment,
+        "experiment": running.experiment,
         "cutoff": at,
-        "window": now.window,
-        "cap": (caps and caps[0]) or now.window / timedelta(hours=1),
+        "window": running.window,
+        "cap": (caps and caps[0]) or running.window / timedelta(hours=1),
     }
     cursor.execute(sql(PACKAGE, "outcomes.sql"), values)
     cursor.execute(sql(PACKAGE, "statistics.sql"), values)
@@ -178,7 +180,7 @@ def _gather(cursor: Cursor, now: RunningExperiment, rules: ExperimentRules, at: 
         for (points, *treatment), (_, *control) in zip(rows[::2], rows[1::2], strict=True)
     )
     exposed = sum(phase.treatment.exposed + phase.control.exposed for phase in phases)
-    return Cutoff(now.started_at, at, phases, _interim_analyses(cursor, now, rules, at, exposed))
+    return Cutoff(running.started_at, at, phases, _interim_analyses(cursor, running, rules, at, exposed))
 
 
 def _arm(
@@ -196,7 +198,7 @@ def _arm(
 
 
 def _interim_analyses(
-    cursor: Cursor, now: RunningExperiment, rules: ExperimentRules, at: datetime, exposed: int
+    cursor: Cursor, running: RunningExperiment, rules: ExperimentRules, at: datetime, exposed: int
 ) -> tuple[InterimAnalysis, ...]:
     """Interim analyses already stored, and those that are due now."""
     if rules.gini_margin is None:
@@ -204,24 +206,24 @@ def _interim_analyses(
     cursor.execute(
         "SELECT statistics -> 'gini_looks' FROM litgo.experiment_cutoffs WHERE experiment = %s "
         "ORDER BY cutoff DESC LIMIT 1",
-        (now.experiment,),
+        (running.experiment,),
     )
     row = cursor.fetchone()
     taken = {analysis["clients"]: InterimAnalysis(**analysis) for analysis in row[0]} if row else {}
     for clients in fairness.interim_points(min(exposed, rules.horizon)):
-        if clients not in taken and (analysis := _analyse_spread(cursor, now, rules, at, clients)):
+        if clients not in taken and (analysis := _analyse_spread(cursor, running, rules, at, clients)):
             taken[clients] = analysis
     return tuple(taken[clients] for clients in sorted(taken))
 
 
 def _analyse_spread(
-    cursor: Cursor, now: RunningExperiment, rules: ExperimentRules, at: datetime, clients: int
+    cursor: Cursor, running: RunningExperiment, rules: ExperimentRules, at: datetime, clients: int
 ) -> InterimAnalysis | None:
     """None while an arm has no offer among these clients: nothing to compare, the next cutoff tries again."""
-    cursor.execute(sql(PACKAGE, "spread.sql"), {"experiment": now.experiment, "cutoff": at, "clients": clients})
+    cursor.execute(sql(PACKAGE, "spread.sql"), {"experiment": running.experiment, "cutoff": at, "clients": clients})
     found = cursor.fetchall()
     rows, until = [row[:-1] for row in found], found[0][-1]
-    cursor.execute(_MONTH, {"until": until, "began": now.started_at})
+    cursor.execute(_MONTH, {"until": until, "began": running.started_at})
     month = {lawyer: counts for lawyer, *counts in cursor.fetchall()}
     cursor.execute(
         sql(PACKAGE, "lawyers.sql"),
@@ -235,7 +237,7 @@ def _analyse_spread(
     if len({treated for _, treated, _ in offers}) < 2:
         return None
     arms = {number: (treated, phase) for number, treated, phase, _ in rows}
-    seed = int.from_bytes(hashlib.sha256(f"{now.spec['salt']}:gini:{clients}".encode()).digest()[:6], "big")
+    seed = int.from_bytes(hashlib.sha256(f"{running.spec['salt']}:gini:{clients}".encode()).digest()[:6], "big")
     return fairness.interim_analysis(
         [treated for treated, _ in arms.values()],
         [phase for _, phase in arms.values()],
@@ -250,15 +252,20 @@ def _analyse_spread(
 
 
 def _carry_out(
-    cursor: Cursor, now: RunningExperiment, cutoff: Cutoff, decision: ExperimentDecision, as_of: datetime, run_id: str
+    cursor: Cursor,
+    running: RunningExperiment,
+    cutoff: Cutoff,
+    decision: ExperimentDecision,
+    as_of: datetime,
+    run_id: str,
 ) -> tuple[str | None, str | None]:
     """(why it is held, outcome when the experiment ended)."""
     stored = decision.as_dict()
-    if now.treatment is None:  # what a person set, a person changes
+    if running.treatment is None:  # what a person set, a person changes
         if decision.outcome.final:
             store.end(
                 cursor,
-                now,
+                running,
                 str(decision.outcome),
                 cutoff.at,
                 stored,
@@ -266,47 +273,47 @@ def _carry_out(
             )
         return None, str(decision.outcome) if decision.outcome.final else None
     state = ledger.locked_state(cursor)
-    if (state.champion, state.challenger) != (now.control, now.treatment):
-        serves, control = (f"version {v}" if v else transitions.HEURISTIC for v in (state.champion, now.control))
+    if (state.champion, state.challenger) != (running.control, running.treatment):
+        serves, control = (f"version {v}" if v else transitions.HEURISTIC for v in (state.champion, running.control))
         reason = (
             f"what serves is now {serves}, the experiment compares with {control}"
-            if state.champion != now.control
-            else f"version {now.treatment} is {state.stages.get(now.treatment)} and no longer the challenger"
+            if state.champion != running.control
+            else f"version {running.treatment} is {state.stages.get(running.treatment)} and no longer the challenger"
         )
-        store.end(cursor, now, "stopped", cutoff.at, stored, Actor(WHO, reason, as_of, run_id))
+        store.end(cursor, running, "stopped", cutoff.at, stored, Actor(WHO, reason, as_of, run_id))
         return None, "stopped"
     outcome = decision.outcome
     if not outcome.final:
         return None, None
     actor = Actor(WHO, "; ".join(decision.reasons), as_of, run_id)
     if outcome is ExperimentOutcome.PROMOTE:
-        evidence = {"experiment_id": now.experiment, "cutoff": cutoff.at.isoformat(), "decision": stored}
+        evidence = {"experiment_id": running.experiment, "cutoff": cutoff.at.isoformat(), "decision": stored}
         try:
-            transitions.promote(cursor, now.treatment, now.experiment, evidence, actor)
+            transitions.promote(cursor, running.treatment, running.experiment, evidence, actor)
         except ledger.Refused as error:
             held = str(error)
             transitions.alert(
                 cursor,
                 "promotion_held",
                 "warning",
-                f"experiment {now.experiment}",
-                f"promotion_held: {now.experiment} {transitions.digest(held)}",
-                f"{now.experiment} would promote version {now.treatment}, but {held}",
+                f"experiment {running.experiment}",
+                f"promotion_held: {running.experiment} {transitions.digest(held)}",
+                f"{running.experiment} would promote version {running.treatment}, but {held}",
                 as_of,
             )
             return held, None
-    store.end(cursor, now, str(outcome), cutoff.at, stored, actor)
+    store.end(cursor, running, str(outcome), cutoff.at, stored, actor)
     return None, str(outcome)
 
 
-def _ramp(cursor: Cursor, now: RunningExperiment, cutoff: Cutoff, as_of: datetime, run_id: str) -> int | None:
+def _ramp(cursor: Cursor, running: RunningExperiment, cutoff: Cutoff, as_of: datetime, run_id: str) -> int | None:
     """The second phase, once enough clients were exposed and nothing speaks against it."""
-    plan = now.spec["ramp"]
+    plan = running.spec["ramp"]
     exposed = sum(phase.treatment.exposed + phase.control.exposed for phase in cutoff.phases)
-    if now.phase > 1 or exposed < plan["clients"] or plan["points"] == now.treatment_points:
+    if running.phase > 1 or exposed < plan["clients"] or plan["points"] == running.treatment_points:
         return None
     reason = f"{exposed:,} clients and no harm seen"
-    return store.ramp(cursor, plan["points"], Actor(WHO, reason, as_of, run_id), now.layer).treatment_points
+    return store.ramp(cursor, plan["points"], Actor(WHO, reason, as_of, run_id), running.layer).treatment_points
 
 
 def _json(value: object) -> str:

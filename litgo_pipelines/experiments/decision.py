@@ -21,6 +21,8 @@ from litgo_pipelines.experiments import confidence, e_process, srm
 from litgo_pipelines.experiments.confidence import Moments
 from litgo_pipelines.experiments.fairness import PERMUTATIONS, InterimAnalysis, interim_points
 
+HOURS, RATING = "hours_to_accept", "rating"  # guardrails whose sums an experiment makes
+BETTER = "converts better"  # the claim of an experiment that has to show an improvement
 _STORED_ANALYSES = "gini_looks"  # key of the interim analyses in a stored cutoff
 _DRAWS = 400  # quantiles of the predictive distribution
 _REACHED = 1.25  # paths that reach the limit by the horizon / are at it there: 1.14–1.40 in simulated paths
@@ -93,7 +95,7 @@ class ExperimentRules:
     def claim(self) -> str:
         """What the experiment has to show of treatment."""
         margin = self.non_inferiority_margin
-        return "converts better" if margin is None else f"converts less by no more than {margin:.0%}"
+        return BETTER if margin is None else f"converts less by no more than {margin:.0%}"
 
     @property
     def guardrail_alpha(self) -> float:

@@ -13,15 +13,27 @@ from numpy.typing import ArrayLike, NDArray
 
 SD = 0.10  # of the relative effect looked for
 RARE, RARE_SD = 0.10, 0.20  # below this rate: what can be seen at all is a larger effect
-GRID = 40  # effects mixed over, up to 4 SD
+GRID = 40  # effects mixed over, up to FARTHEST spreads
+FARTHEST = 4
+ROOM = 0.95  # of the effects that exist, the share looked for where most convert
 
 Floats = NDArray[np.float64]
 
 
-def sd_for(rate: float) -> float:
-    """Spread of the effects looked for at an expected rate. Validity does not depend on it, power does: at 2 %
-    converting and a true +20 %, by 20,000 clients .29 with .20 and .10 with .10."""
-    return RARE_SD if rate < RARE else SD
+def sd_for(rate: float, fraction: float) -> float:
+    """Spread of the effects looked for at an expected rate, with at most the share `fraction` treated.
+
+    Validity does not depend on it, power does: at 2 % converting and a true +20 %, by 20,000 clients .29 with .20 and
+    .10 with .10. Where most convert there is no room for large effects, and the spread is what leaves the largest of
+    them inside `highest_rate`.
+    """
+    return min(RARE_SD if rate < RARE else SD, ROOM * (1 - rate) / (FARTHEST * fraction))
+
+
+def highest_rate(fraction: float, sd: float) -> float:
+    """Below this expected rate every effect looked for exists: treatment that converts worse by FARTHEST spreads beside
+    a control whose rate is rate / (1 − FARTHEST · sd · fraction), which is below 1."""
+    return 1 - FARTHEST * sd * fraction
 
 
 def log_e(
@@ -103,7 +115,7 @@ def _factors(fractions: tuple[float, ...], rate: float, side: int, sd: float, gr
         raise ValueError("fractions and rate must lie inside (0, 1)")
     if side not in (1, -1) or not 0 < sd < 0.25 or grid < 1:
         raise ValueError("side is 1 or −1, sd lies inside (0, 0.25), grid is at least 1")
-    d = side * 4 * sd * np.arange(1, grid + 1) / grid
+    d = side * FARTHEST * sd * np.arange(1, grid + 1) / grid
     weights = -((d / sd) ** 2) / 2
     weights -= np.log(np.exp(weights).sum())
     p = np.minimum(rate * (1 + d) / (f * (1 + d) + 1 - f), (1 + rate) / 2)

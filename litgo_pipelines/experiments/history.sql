@@ -1,3 +1,4 @@
+-- Evidence at the cutoffs of an experiment, oldest first; thinned to about 300, the newest among them.
 SELECT cutoff, coalesce(decision ->> 'log_e_claim', decision ->> 'log_e_better')::float8, (decision ->> 'log_e_worse')::float8,
     (decision ->> 'log_e_mismatch')::float8
 FROM (

@@ -18,7 +18,7 @@ RUNS = "runs"
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedExperiment:
     """An experiment with the figures of its newest cutoff; those are None before the first one. treatment, control: the
     versions, in the layer of offers the hours."""
 
@@ -46,15 +46,15 @@ class Listed:
         return {**vars(self), "started_at": self.started_at.isoformat(), "ended_at": ended}
 
 
-def experiments(cursor: Cursor, experiment: str | None = None) -> list[Listed]:
+def experiments(cursor: Cursor, experiment: str | None = None) -> list[ListedExperiment]:
     """All experiments, or the one of that name; the newest first."""
     cursor.execute(
         sql(PACKAGE, "listing.sql"), {"heuristic": transitions.HEURISTIC, "runs": RUNS, "experiment": experiment}
     )
-    return [_listed(*row) for row in cursor.fetchall()]
+    return [_from_row(*row) for row in cursor.fetchall()]
 
 
-def _listed(
+def _from_row(
     experiment: str,
     layer: str,
     treatment: str | None,
@@ -68,13 +68,13 @@ def _listed(
     spec: Mapping[str, Any],
     exposed: int,
     decision: Mapping[str, Any] | None,
-) -> Listed:
+) -> ListedExperiment:
     seen = decision or {}
     mature = seen.get("mature")
     claim, outlook = seen.get("log_e_claim"), spec.get("outlook")
     if hours := spec.get("offer_hours"):
         treatment, control = (f"{hours[arm]:g} h" for arm in ("treatment", "control"))
-    return Listed(
+    return ListedExperiment(
         experiment,
         layer,
         treatment or "",
@@ -110,7 +110,7 @@ COLUMNS = (
 )
 
 
-def cells(one: Listed) -> tuple[str | int | None, ...]:
+def cells(one: ListedExperiment) -> tuple[str | int | None, ...]:
     """The COLUMNS of one experiment; None before there is such a figure."""
     return (
         one.experiment,
@@ -127,7 +127,7 @@ def cells(one: Listed) -> tuple[str | int | None, ...]:
     )
 
 
-def table(found: list[Listed]) -> str:
+def table(found: list[ListedExperiment]) -> str:
     """Markdown: a row per experiment."""
     rows = [
         ["–" if cell is None else f"{cell:,}" if isinstance(cell, int) else cell for cell in cells(one)]
@@ -139,13 +139,13 @@ def table(found: list[Listed]) -> str:
 OF_LAYERS = ("layer", "decides", "runs")
 
 
-def layers(found: list[Listed]) -> list[tuple[str, str, str]]:
+def layers(found: list[ListedExperiment]) -> list[tuple[str, str, str]]:
     """What each layer decides, and what runs in it: its OF_LAYERS."""
     runs = {one.layer: one.experiment for one in found if one.outcome == RUNS}
     return [(layer, decides, runs.get(layer, "nothing")) for layer, decides in LAYERS.items()]
 
 
-def text(one: Listed) -> str:
+def text(one: ListedExperiment) -> str:
     """An experiment in a few lines, for a terminal."""
     figures = "no cutoff was closed yet"
     if one.mature is not None:

@@ -1,3 +1,4 @@
+-- Experiments, the newest first, with their newest phase, how they ended, and the decision at their newest cutoff.
 SELECT e.experiment, e.layer, e.treatment_version, coalesce(e.control_version, %(heuristic)s), e.started_at,
        x.ended_at, coalesce(x.outcome, %(runs)s), coalesce(x.reason, e.reason), p.points, p.phases, e.spec,
        (SELECT count(*) FROM litgo.experiment_arms a WHERE a.experiment = e.experiment), c.decision

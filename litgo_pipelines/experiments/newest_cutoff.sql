@@ -1,3 +1,4 @@
+-- The newest closed cutoff of a layer with its experiment, and the utilisation of available lawyers on the newest night.
 SELECT c.experiment, coalesce('version ' || e.control_version, %(heuristic)s), e.treatment_version, e.spec, e.spec -> 'rules',
     c.statistics, c.held, CASE x.outcome WHEN 'stopped' THEN x.reason END,
     (

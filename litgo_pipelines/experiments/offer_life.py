@@ -36,8 +36,8 @@ def start(
             f"offers cannot be tried with {hours:g} hours: between {SHORTEST_HOURS:g} and {LONGEST_HOURS:g}, "
             f"and other than the usual {usual:g}"
         )
-    if now := store.running_experiment(cursor, OFFERS):
-        raise Refused(f"{now.experiment} runs")
+    if running := store.running_experiment(cursor, OFFERS):
+        raise Refused(f"{running.experiment} runs")
     name = _name(cursor, hours)
     spec = store.specification(cursor, name, plan, actor.at, gini_margin=None)
     spec["offer_hours"] = {"treatment": hours, "control": usual}

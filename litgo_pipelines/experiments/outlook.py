@@ -60,26 +60,35 @@ def outlook(
         counts.append(left if clients is None else min(clients, left))
         left -= counts[-1]
     fractions = [fraction for _, fraction in phases]
-    lifts, decisive = (LIFTS, LIFTS[-1]) if rules.non_inferiority_margin is None else (EQUAL_LIFTS, 0.0)
+    improvements = possible_lifts(rules.baseline_rate)
+    lifts, decisive = (improvements, improvements[-1]) if rules.non_inferiority_margin is None else (EQUAL_LIFTS, 0.0)
     expected = {lift: power(rules, counts, fractions, lift) for lift in lifts}
     return Outlook(reachable, days, expected, decisive, rules.claim)
+
+
+def possible_lifts(rate: float) -> tuple[float, ...]:
+    """Those of LIFTS that treatment can reach beside a control of this rate; where there are none, the lift that wins
+    half of those who do not convert."""
+    return tuple(lift for lift in LIFTS if rate * (1 + lift) < 1) or ((1 / rate - 1) / 2,)
 
 
 def power(rules: ExperimentRules, clients: Sequence[int], fractions: Sequence[float], lift: float) -> float:
     """Chance that the claim is shown of a true relative lift when all these clients are final; looks before that add a
     little.
 
-    The difference of rates is normal around lift · rate with the variance of all phases together; each phase shows it.
+    Control converts at the expected rate. The difference of rates is normal around lift · rate, with the variance of
+    the pooled rates of all phases together; each phase shows it.
     """
     f = np.array(fractions)
     n = np.array(clients)[:, None] * np.column_stack([f, 1 - f])  # (phases, treatment and control)
     rate = rules.baseline_rate
-    information = float((n.prod(axis=1) / np.maximum(n.sum(axis=1), 1)).sum())
-    deviation = sqrt(rate * (1 - rate) / information)
+    pooled = np.clip(rate * (1 + f * lift), 0, 1)
+    weight = n.prod(axis=1) / np.maximum(n.sum(axis=1), 1)
+    deviation = sqrt(float(weight @ (pooled * (1 - pooled)))) / float(weight.sum())
     draws = np.array([NormalDist().inv_cdf((i + 0.5) / DRAWS) for i in range(DRAWS)])
     difference = lift * rate + deviation * draws
-    treated = np.clip(rate + difference[:, None] * (1 - f), 0, 1) * n[:, 0]
-    control = np.clip(rate - difference[:, None] * f, 0, 1) * n[:, 1]
+    treated = np.clip(pooled + difference[:, None] * (1 - f), 0, 1) * n[:, 0]
+    control = np.clip(pooled - difference[:, None] * f, 0, 1) * n[:, 1]
     counts = np.broadcast_to(n, (DRAWS, *n.shape))
     reached = log_e_of_claim(fractions, counts, np.stack([treated, control], axis=-1), rules)
     return float((reached >= log(1 / rules.alpha)).mean())

@@ -9,12 +9,20 @@ from math import log
 from typing import Any
 
 from litgo_pipelines.experiments.confidence import Moments
-from litgo_pipelines.experiments.decision import Arm, Cutoff, ExperimentDecision, ExperimentOutcome, ExperimentRules
+from litgo_pipelines.experiments.decision import (
+    BETTER,
+    HOURS,
+    RATING,
+    Arm,
+    Cutoff,
+    ExperimentDecision,
+    ExperimentOutcome,
+    ExperimentRules,
+)
 from litgo_pipelines.experiments.off_policy import Estimate, PolicyEvaluation
 from litgo_pipelines.observability.plots import figure, png
 from litgo_pipelines.observability.tables import markdown_table
 
-BETTER_CLAIM = "converts better"
 _WORDS = {
     ExperimentOutcome.HALT: "Halted: the figures are not to be trusted, everybody is on control.",
     ExperimentOutcome.ROLL_BACK: "Rolled back: treatment does harm, everybody is on control.",
@@ -53,7 +61,7 @@ def arms_table(cutoff: Cutoff) -> str:
 
 
 def _arm_row(number: int, share: str, name: str, arm: Arm) -> tuple[object, ...]:
-    means = [_mean(arm.guardrails.get(guardrail, Moments())) for guardrail in ("hours_to_accept", "rating")]
+    means = [_mean(arm.guardrails.get(guardrail, Moments())) for guardrail in (HOURS, RATING)]
     rate = f"{arm.conversions / arm.mature:.1%}" if arm.mature else "–"
     return number, share, name, f"{arm.exposed:,}", f"{arm.mature:,}", f"{arm.conversions:,}", rate, *means
 
@@ -66,7 +74,7 @@ def outlook_text(outlook: Mapping[str, Any]) -> str:
     """What an experiment may be expected to show, in a sentence; as stored with its specification."""
     chances = ", ".join(f"{float(lift):+.0%}: {power:.0%}" for lift, power in outlook["power"].items())
     claim = outlook.get("claim")
-    shown = f"that treatment {claim}, at a lift" if claim and claim != BETTER_CLAIM else "a lift"
+    shown = f"that treatment {claim}, at a lift" if claim and claim != BETTER else "a lift"
     days = "at an unknown pace" if outlook["days"] is None else f"in about {outlook['days']:.0f} days"
     return f"{outlook['clients']:,} clients {days}; chance to show {shown} of {chances}"
 

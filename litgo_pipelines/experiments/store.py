@@ -15,8 +15,8 @@ from typing import Any
 from litgo_pipelines.database import Cursor, advisory_lock, sql
 from litgo_pipelines.experiments import assignment
 from litgo_pipelines.experiments.assignment import BUCKETS, Experiment
-from litgo_pipelines.experiments.decision import ExperimentRules, Guardrail
-from litgo_pipelines.experiments.e_process import sd_for
+from litgo_pipelines.experiments.decision import HOURS, RATING, ExperimentRules, Guardrail
+from litgo_pipelines.experiments.e_process import highest_rate, sd_for
 from litgo_pipelines.experiments.layers import LAYERS, RANKING
 from litgo_pipelines.experiments.outlook import outlook
 from litgo_pipelines.lifecycle import ledger, transitions
@@ -27,13 +27,13 @@ PACKAGE = "litgo_pipelines.experiments"
 LOCK = "experiments"  # taken before the ledger's
 HOLDOUT_SALT = "litgo-holdout-1"
 WINDOW_DAYS = 14  # from a client's first exposure until its outcome is final
-HOURS, RATING = "hours_to_accept", "rating"
 # Margins are about a tenth of the hours' and a third of the stars' standard deviation, as in benchmarks/experiments.py.
 GUARDRAILS = (Guardrail(HOURS, 14.0, higher_is_better=False, cap=24.0 * WINDOW_DAYS), Guardrail(RATING, 0.3))
 EARLY_HARM_MARGINS = 2.0  # of a guardrail, before min_days
 GINI_MARGIN = 0.02
 BASELINE_DAYS = 60
 BASELINE_RATE = 0.3  # where nothing was offered before
+LOWEST_RATE, HIGHEST_RATE = 0.02, 0.98  # expected, whatever came before
 FRESHER = "fresher"  # the gate's word in the ledger for a challenger that is as good and made of newer data
 
 
@@ -219,11 +219,11 @@ def specification(
     where the layer does not choose who is offered."""
     highest = max(plan.treatment_points, plan.ramp_points)
     rate, clients = baseline(cursor, at)
-    expected = min(max(rate, 0.02), 0.95 * _rate_limit(highest), 0.98)
+    expected = min(max(rate, LOWEST_RATE), HIGHEST_RATE)
     rules = ExperimentRules(
         expected,
         plan.guardrails,
-        sd=sd_for(expected),
+        sd=sd_for(expected, highest / BUCKETS),
         early_harm_margins=EARLY_HARM_MARGINS,
         min_sample_size=plan.min_sample_size,
         horizon=plan.horizon,
@@ -296,34 +296,34 @@ def ramp(cursor: Cursor, points: int, actor: Actor, layer: str = RANKING) -> Run
     Raises Refused when none runs, or with these points already, and for points that cannot be.
     """
     advisory_lock(cursor, LOCK)
-    now = _required(cursor, layer)
-    if points == now.treatment_points:
-        raise Refused(f"{now.experiment} treats {points / 100:g} % already")
-    if reason := _unusable(points, now.rules.baseline_rate):
+    running = _required(cursor, layer)
+    if points == running.treatment_points:
+        raise Refused(f"{running.experiment} treats {points / 100:g} % already")
+    if reason := _unusable(points) or _cannot_be_judged(points, running.rules):
         raise Refused(reason)
-    _begin_phase(cursor, now.experiment, now.phase + 1, points, actor)
-    return load_experiment(cursor, now.experiment, now.phase + 1)
+    _begin_phase(cursor, running.experiment, running.phase + 1, points, actor)
+    return load_experiment(cursor, running.experiment, running.phase + 1)
 
 
 def _required(cursor: Cursor, layer: str) -> RunningExperiment:
     if layer not in LAYERS:
         raise Refused(f"there is no layer {layer}: there are {', '.join(LAYERS)}")
-    if now := running_experiment(cursor, layer):
-        return now
+    if running := running_experiment(cursor, layer):
+        return running
     raise Refused("no experiment runs" if layer == RANKING else f"no experiment runs in the layer {layer}")
 
 
 def stop(cursor: Cursor, actor: Actor, layer: str = RANKING) -> RunningExperiment:
     """End the layer's running experiment without a verdict; a challenger is archived. Refused when none runs."""
     advisory_lock(cursor, LOCK)
-    now = _required(cursor, layer)
-    end(cursor, now, "stopped", None, None, actor)
-    return now
+    running = _required(cursor, layer)
+    end(cursor, running, "stopped", None, None, actor)
+    return running
 
 
 def end(
     cursor: Cursor,
-    now: RunningExperiment,
+    running: RunningExperiment,
     outcome: str,
     cutoff: datetime | None,
     decision: Mapping[str, object] | None,
@@ -334,7 +334,7 @@ def end(
         "INSERT INTO litgo.experiment_ends (experiment, outcome, cutoff, ended_at, actor, reason, decision) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s)",
         (
-            now.experiment,
+            running.experiment,
             outcome,
             cutoff,
             actor.at,
@@ -343,38 +343,40 @@ def end(
             json.dumps(decision) if decision else None,
         ),
     )
-    if now.treatment and ledger.locked_state(cursor).challenger == now.treatment:
-        evidence = {"experiment_id": now.experiment, "outcome": outcome, "decision": decision}
-        because = Actor(actor.who, f"{now.experiment}: {actor.reason}", actor.at, actor.run_id, actor.by_hand)
-        transitions.archive(cursor, now.treatment, evidence, because)
-    _announce(cursor, now, outcome, actor)
+    if running.treatment and ledger.locked_state(cursor).challenger == running.treatment:
+        evidence = {"experiment_id": running.experiment, "outcome": outcome, "decision": decision}
+        because = Actor(actor.who, f"{running.experiment}: {actor.reason}", actor.at, actor.run_id, actor.by_hand)
+        transitions.archive(cursor, running.treatment, evidence, because)
+    _announce(cursor, running, outcome, actor)
 
 
-def _announce(cursor: Cursor, now: RunningExperiment, outcome: str, actor: Actor) -> None:
+def _announce(cursor: Cursor, running: RunningExperiment, outcome: str, actor: Actor) -> None:
     """Alerts of how it ended. Of a promotion the ledger tells, but where no version was tried."""
     if outcome == "halt":
         transitions.notify(
             cursor,
             "experiment_halted",
             "critical",
-            f"experiment {now.experiment}",
-            now.experiment,
-            f"{now.experiment} was halted, everybody gets what was before: {actor.reason}",
-            {"experiment": now.experiment, "reason": actor.reason},
+            f"experiment {running.experiment}",
+            running.experiment,
+            f"{running.experiment} was halted, everybody gets what was before: {actor.reason}",
+            {"experiment": running.experiment, "reason": actor.reason},
             actor.at,
         )
-    elif outcome != "promote" or now.treatment is None:
-        if now.treatment is None:
-            follows = f"set OFFER_HOURS for {now.tries} for all" if outcome == "promote" else "offers wait as before"
+    elif outcome != "promote" or running.treatment is None:
+        if running.treatment is None:
+            follows = (
+                f"set OFFER_HOURS for {running.tries} for all" if outcome == "promote" else "offers wait as before"
+            )
         else:
-            follows = f"version {now.treatment} does not serve"
+            follows = f"version {running.treatment} does not serve"
         transitions.alert(
             cursor,
             "experiment_ended",
             "warning" if outcome in ("roll_back", "promote") else "info",
-            f"experiment {now.experiment}",
-            f"experiment_ended: {now.experiment}",
-            f"{now.experiment} ended ({outcome}), {follows}: {actor.reason}",
+            f"experiment {running.experiment}",
+            f"experiment_ended: {running.experiment}",
+            f"{running.experiment} ended ({outcome}), {follows}: {actor.reason}",
             actor.at,
         )
 
@@ -411,17 +413,19 @@ def _refusal(cursor: Cursor, state: LedgerState, version: str, at: datetime, by_
     return f"{found[0]} {'ended: ' + found[1] if found[1] else 'runs'}" if found else None
 
 
-def _rate_limit(points: int) -> float:
-    """Below this expected rate the e-process knows what its largest effects mean: 1 − 4·sd·f."""
-    return 1 - 4 * ExperimentRules(BASELINE_RATE).sd * points / BUCKETS
-
-
-def _unusable(points: int, rate: float = 0.0) -> str | None:
+def _unusable(points: int) -> str | None:
     if not 0 < points < BUCKETS:
         return f"{points / 100:g} % of the clients cannot be treated: more than 0 and less than 100"
-    if rate >= _rate_limit(points):
-        return f"with {rate:.0%} expected to convert, {points / 100:g} % treated cannot be judged: treat fewer"
     return None
+
+
+def _cannot_be_judged(points: int, rules: ExperimentRules) -> str | None:
+    """Why an experiment's test, whose effects were fixed for the shares planned, has no answer for a larger one."""
+    if rules.baseline_rate < highest_rate(points / BUCKETS, rules.sd):
+        return None
+    return (
+        f"with {rules.baseline_rate:.0%} expected to convert, {points / 100:g} % treated cannot be judged: treat fewer"
+    )
 
 
 def _begin_phase(cursor: Cursor, experiment: str, phase: int, points: int, actor: Actor) -> None:

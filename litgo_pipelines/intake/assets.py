@@ -53,12 +53,12 @@ def triaged_cases(
             openai=openai,
             warn=context.log.warning,
         )
-        pictures = queue_pictures(connection, as_of)
+        pictures = queue_metadata(connection, as_of)
     log_json(context.log, "triaged_cases", run_id=context.run.run_id, **result.figures())
-    return dg.MaterializeResult(metadata={**run_pictures(result, values.triage_min_confidence), **pictures})
+    return dg.MaterializeResult(metadata={**run_metadata(result, values.triage_min_confidence), **pictures})
 
 
-def run_pictures(result: "TriageResult", threshold: float) -> Metadata:
+def run_metadata(result: "TriageResult", threshold: float) -> Metadata:
     """Counts by status and area, and how sure the classifier was."""
     from litgo_pipelines.observability.plots import FEWEST, figure, markdown_image
 
@@ -87,7 +87,7 @@ def run_pictures(result: "TriageResult", threshold: float) -> Metadata:
     return metadata
 
 
-def queue_pictures(connection: Connection, as_of: datetime) -> Metadata:
+def queue_metadata(connection: Connection, as_of: datetime) -> Metadata:
     from litgo_pipelines.intake.review import markdown, queue, waiting
 
     with connection, connection.cursor() as cursor:

@@ -366,7 +366,7 @@ def model_evaluation(
         became = evaluation.record_verdict(cursor, row, result, at, context.run.run_id, experiments=experiments)
     with postgres.connect() as connection, connection.cursor() as cursor:
         serving = reconcile(mlflow, cursor, at).state.champion
-    evaluation.publish(mlflow, row, result)
+    shown = evaluation.publish(mlflow, row, result)
     decision = result["decision"]
     context.log.info(f"{decision['outcome']}: {'; '.join(decision['reasons'])}")
     return dg.MaterializeResult(
@@ -382,6 +382,7 @@ def model_evaluation(
             "rules without learning": dg.MetadataValue.md(evaluation.rival_table(decision.get("rivals", []))),
             "slices": dg.MetadataValue.md(evaluation.slice_table(decision["slices"])),
             "drift (PSI, training against held-out)": steps.table_metadata(("feature", "PSI"), result["drift"].items()),
+            "in MLflow": shown,
             **_run_link(mlflow, _text(row.mlflow_run_id)),
         }
     )

@@ -29,6 +29,7 @@ from litgo_pipelines.learning.gate import (
 from litgo_pipelines.learning.retrainings import Retraining
 from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines.lifecycle.states import LedgerState, refusal
+from litgo_pipelines.lifecycle.transitions import STORED_HEURISTIC
 from litgo_pipelines.matching import calibration
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.plan import read_plan
@@ -42,8 +43,6 @@ from litgo_pipelines.models.training import seed_averaged_ndcg
 from litgo_pipelines.observability.tables import markdown_table
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
-
-HEURISTIC = "hand weights"  # as stored in evaluations, retrainings and ledger keys
 
 # How evenly one ranker would have spread the last weeks' offers, with its λ and what a replay said of others.
 ReplayFairness = TypedDict(
@@ -177,7 +176,7 @@ def _reload_problems(model: Served, trained: Scorer, test_set: Rows) -> tuple[st
 
 def _rivals(served: Scorer, test_set: Rows, k: int) -> dict[str, NDArray[np.float64]]:
     """NDCG@k per case of every rule without learning; of a candidate that is a rule, of what it is not."""
-    scores = {HEURISTIC: heuristic.score(test_set.columns(FEATURES).features), **rules.rivals(test_set)}
+    scores = {STORED_HEURISTIC: heuristic.score(test_set.columns(FEATURES).features), **rules.rivals(test_set)}
     if served.kind == "rule":
         scores = {name: scores[name] for name in (rules.AT_RANDOM,)}
     return {name: ndcg(test_set.labels, values, test_set.groups, (k,))[:, 0] for name, values in scores.items()}
@@ -191,7 +190,7 @@ def _baseline(mlflow: MLflow, champion: ledger.Entry | None, cursor: Cursor, tes
 
 def _score_heuristic(test_set: Rows) -> _Baseline:
     scores = heuristic.score(test_set.columns(FEATURES).features)
-    return _Baseline(HEURISTIC, Ranker(), ndcg(test_set.labels, scores, test_set.groups, KS))
+    return _Baseline(STORED_HEURISTIC, Ranker(), ndcg(test_set.labels, scores, test_set.groups, KS))
 
 
 def _score_champion(mlflow: MLflow, version: str, cursor: Cursor, test_set: Rows) -> _Baseline:
@@ -271,8 +270,8 @@ def record_verdict(
     """Write the verdict, the calibrated λ and the transition, in one transaction; says what came of the version.
 
     Rejected: archived. Passed: challenger, or champion where there is none or no experiments are made. It stays a
-    candidate with too little evidence, and when it may not go up now: then `waiting` finds it later. A version that is
-    no candidate any more was judged before and is left as it is.
+    candidate with too little evidence, and when it may not go up now: then `candidate_to_promote` finds it later. A
+    version that is no candidate any more was judged before and is left as it is.
     """
     version = row.mlflow_version
     assert version is not None
@@ -312,18 +311,35 @@ def candidate_to_promote(cursor: Cursor, at: datetime, *, experiments: bool) -> 
     return next((root for root, v in found if not refusal(state, up, v, at, experiments=experiments)), None)
 
 
-def publish(mlflow: MLflow, row: Retraining, result: Evaluation) -> None:
-    """Show the verdict on the candidate's MLflow run and version; safe to repeat."""
-    assert row.mlflow_run_id is not None
-    assert row.mlflow_version is not None
+def publish(mlflow: MLflow, row: Retraining, result: Evaluation) -> str:
+    """Show the verdict on the candidate's MLflow version and run; safe to repeat. Says where it is shown.
+
+    What somebody deleted there is passed over: the verdict is in the ledger. Raises MLflowUnavailable.
+    """
+    run_id, version = row.mlflow_run_id, row.mlflow_version
+    assert run_id is not None
+    assert version is not None
+    module, client, outcome = mlflow.module(), mlflow.client(), result["decision"]["outcome"]
+    run = registry.known(module, lambda: client.get_run(run_id))
+    registered = registry.known(module, lambda: client.get_model_version(registry.MODEL_NAME, version))
+    shown = []
+    if registered is not None:
+        client.set_model_version_tag(registry.MODEL_NAME, version, "gate", outcome)
+        shown.append(f"version {version}")
+    if run is not None and run.info.lifecycle_stage == "active":
+        _publish_on_run(mlflow, run_id, result)
+        if registered is not None:
+            registry.show(mlflow, version, "comparison", result["baseline"], {"comparison.png": picture(result)})
+        shown.append(f"run {run_id}")
+    return ", ".join(shown) or "nowhere: its run and its version were deleted there"
+
+
+def _publish_on_run(mlflow: MLflow, run_id: str, result: Evaluation) -> None:
     client = mlflow.client()
-    decision = result["decision"]
-    client.log_dict(row.mlflow_run_id, dict(result), "evaluation.json")
-    registry.show(mlflow, row.mlflow_version, "comparison", result["baseline"], {"comparison.png": picture(result)})
-    client.set_tag(row.mlflow_run_id, "gate", decision["outcome"])
-    client.set_model_version_tag(registry.MODEL_NAME, row.mlflow_version, "gate", decision["outcome"])
+    client.log_dict(run_id, dict(result), "evaluation.json")
+    client.set_tag(run_id, "gate", result["decision"]["outcome"])
     numbers = {f"baseline_ndcg_{k}": value for k, value in (result["baseline_ndcg"] or {}).items() if value is not None}
-    run_page.log_figures(client, row.mlflow_run_id, {**numbers, **figures(result)})
+    run_page.log_figures(client, run_id, {**numbers, **figures(result)})
 
 
 def figures(result: Evaluation) -> dict[str, float]:

@@ -47,10 +47,10 @@ class Freshness:
     newer_days: float
     champion_days: float
 
-    def counts(self, rules: GateRules) -> bool:
+    def is_enough(self, rules: GateRules) -> bool:
         return self.newer_days > 0 and (self.newer_days >= rules.fresher_days or self.champion_days > rules.stale_days)
 
-    def words(self) -> str:
+    def sentence(self) -> str:
         return (
             f"as good and fresher: {self.newer_days:.0f} days of data more than the champion, whose data are "
             f"{self.champion_days:.0f} days old"
@@ -218,7 +218,7 @@ def judge_candidate(
     shown = f"NDCG@{k} {mean:.4f}"
     reasons = _not_better(shown, mean, reference_mean, difference, rules)
     way = BETTER
-    if reasons and freshness and freshness.counts(rules) and _as_good(difference, reference_mean, rules):
+    if reasons and freshness and freshness.is_enough(rules) and _as_good(difference, reference_mean, rules):
         way, reasons = FRESHER, []
     reasons += _vetoes(mean, held_against, results, evenness, rules)
     outcome = GateOutcome.REJECTED if reasons else GateOutcome.PASSED
@@ -228,7 +228,7 @@ def judge_candidate(
     if not reasons:
         spread = f"difference {difference.low:+.4f} to {difference.high:+.4f}"
         reasons = [f"{shown} against {reference_mean:.4f} on {queries} cases, {spread}"]
-        reasons += [freshness.words()] if way == FRESHER and freshness else []
+        reasons += [freshness.sentence()] if way == FRESHER and freshness else []
     return GateDecision(
         outcome, reasons, queries, skipped, mean, reference_mean, difference, results, k, held_against, way, freshness
     )

@@ -29,7 +29,7 @@ class SweepTooLarge(ValueError):
 
 
 @dataclass(frozen=True)
-class Swept:
+class SweepResult:
     """One configuration and the entry that cross-validation chose with it. name: the settings in words."""
 
     name: str
@@ -57,21 +57,21 @@ def sweep(
     settings: Iterable[tuple[Setting, Recipe]],
     seed: int = 0,
     say: Callable[[str], None] = lambda stage: None,
-) -> list[Swept]:
+) -> list[SweepResult]:
     """The best first. Raises NothingToLearn as a training would."""
     found = []
     for setting, recipe in settings:
         name = ", ".join(f"{key} {value:g}" for key, value in setting.items()) or "as it is"
-        field, chosen = cross_validated(rows, recipe, seed, watch=partial(_told, say, name))
-        found.append(Swept(name, setting, field[chosen], field))
+        field, chosen = cross_validated(rows, recipe, seed, watch=partial(_progress, say, name))
+        found.append(SweepResult(name, setting, field[chosen], field))
     return sorted(found, key=lambda one: -one.mean)
 
 
-def _told(say: Callable[[str], None], name: str, doing: str, done: int, parts: int) -> None:
+def _progress(say: Callable[[str], None], name: str, doing: str, done: int, parts: int) -> None:
     say(f"{name}: {doing}, {done} of {parts} done")
 
 
-def table(found: Sequence[Swept]) -> str:
+def table(found: Sequence[SweepResult]) -> str:
     """Markdown: each configuration's NDCG, and its difference from the recipe as it is with an interval over cases."""
     base = next(one for one in found if not one.setting)
     rows = []
@@ -83,7 +83,7 @@ def table(found: Sequence[Swept]) -> str:
     return markdown_table(("configuration", "chosen", "NDCG", "ahead of the recipe by", "time"), rows, right=(2,))
 
 
-def log(client: "MlflowClient", experiment_id: str, found: Sequence[Swept], about: Mapping[str, str]) -> str:
+def log(client: "MlflowClient", experiment_id: str, found: Sequence[SweepResult], about: Mapping[str, str]) -> str:
     """One parent run with a child per configuration; the parent's id. about: tags of the parent."""
     describe_experiment(client, experiment_id)
     parent = client.create_run(

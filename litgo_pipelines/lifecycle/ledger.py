@@ -127,7 +127,7 @@ def apply_transition(
     transition.
     """
     current = locked_state(cursor)
-    if existing := _one(cursor, "transition_key = %s", (key,)):
+    if existing := _by_key(cursor, key):
         if (existing.transition, existing.version) != (transition, version):
             raise LedgerConflict(f"{key} was the {existing.transition} of version {existing.version} already")
         return existing
@@ -199,14 +199,14 @@ def append(
     row = cursor.fetchone()
     if row:
         return Entry(*row)
-    if existing := _one(cursor, "transition_key = %s", (key,)):
+    if existing := _by_key(cursor, key):
         return existing
     raise LedgerConflict(
         f"{key}: expected to follow entry {expected_sequence}, but the ledger is at {head(cursor)}; nothing was written"
     )
 
 
-def _one(cursor: Cursor, condition: str, parameters: tuple[object, ...] = ()) -> Entry | None:
-    cursor.execute(f"SELECT {_COLUMNS} FROM litgo.model_ledger WHERE {condition}", parameters)
+def _by_key(cursor: Cursor, key: str) -> Entry | None:
+    cursor.execute(f"SELECT {_COLUMNS} FROM litgo.model_ledger WHERE transition_key = %s", (key,))
     row = cursor.fetchone()
     return Entry(*row) if row else None

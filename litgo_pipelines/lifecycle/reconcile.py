@@ -14,7 +14,7 @@ from litgo_pipelines.database import Cursor, advisory_lock
 from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.lifecycle.transitions import alert
-from litgo_pipelines.models.registry import MODEL_NAME
+from litgo_pipelines.models.registry import MODEL_NAME, known
 from litgo_pipelines.resources.mlflow import MLflow
 
 if TYPE_CHECKING:
@@ -86,13 +86,11 @@ def reconcile(mlflow: MLflow, cursor: Cursor, at: datetime) -> Reconciled:
 
 def _read_registry(module: ModuleType, client: "MlflowClient") -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
     """(alias → version, version → tags); both empty when nothing was ever registered."""
-    try:
-        # found by search, versions have no aliases; the model has
-        aliases = {alias: str(version) for alias, version in client.get_registered_model(MODEL_NAME).aliases.items()}
-    except module.exceptions.MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    model = known(module, lambda: client.get_registered_model(MODEL_NAME))
+    if model is None:
         return {}, {}
+    # found by search, versions have no aliases; the model has
+    aliases = {alias: str(version) for alias, version in model.aliases.items()}
     tags: dict[str, Mapping[str, str]] = {}
     token = None
     while True:

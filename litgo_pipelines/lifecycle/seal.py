@@ -19,7 +19,7 @@ COMMAND = "litgo model seal VERSION"
 
 
 @dataclass(frozen=True)
-class Found:
+class SealProposal:
     """A version's file, and what speaks against its being what was registered; `problems` empty: nothing does."""
 
     version: str
@@ -56,7 +56,7 @@ def unsealed_in(url: str) -> list[str] | None:
         return None
 
 
-def look(cursor: Cursor, mlflow: MLflow, version: str) -> Found:
+def look(cursor: Cursor, mlflow: MLflow, version: str) -> SealProposal:
     """Fetch the version's one file, and hold it against its run and the ledger; another process parses it.
 
     Raises Refused for a version that needs no seal or must have none, VersionMissing, ScorerDamaged, MLflowUnavailable.
@@ -64,10 +64,12 @@ def look(cursor: Cursor, mlflow: MLflow, version: str) -> Found:
     _refuse(cursor, version)
     file = registry.served_file(mlflow, version)
     problems = registry.served_file_problems(mlflow, version, file)
-    return Found(version, ledger.state(cursor).stages[version], file, (*problems, *_ledger_problems(cursor, file)))
+    return SealProposal(
+        version, ledger.state(cursor).stages[version], file, (*problems, *_ledger_problems(cursor, file))
+    )
 
 
-def seal(cursor: Cursor, found: Found, actor: Actor) -> Entry:
+def seal(cursor: Cursor, found: SealProposal, actor: Actor) -> Entry:
     """Write what was found. Raises Refused when something speaks against it."""
     if found.problems:
         raise Refused(f"version {found.version} is not sealed: {'; '.join(found.problems)}")

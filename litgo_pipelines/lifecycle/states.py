@@ -7,10 +7,10 @@ wrote; `refusal` judges what may be written next.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Transition = Literal["candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted", "sealed"]
-TRANSITIONS = ("candidate", "challenger", "champion", "archived", "rolled_back", "freeze_lifted", "sealed")
+TRANSITIONS: tuple[Transition, ...] = get_args(Transition)
 Stage = Literal["candidate", "challenger", "champion", "previous", "archived", "quarantined"]
 COOLDOWN = timedelta(hours=24)
 FREEZE_WINDOW = timedelta(days=7)  # a second rollback within it freezes promotion
@@ -160,15 +160,15 @@ def refusal(
     experiments: off, a candidate that passed the gate replaces the champion directly. Raises ValueError for an unknown
     transition.
     """
-    now = state.stages.get(version)
-    shown = f"version {version} is {now}" if now else f"version {version} is not in the ledger"
+    stage = state.stages.get(version)
+    shown = f"version {version} is {stage}" if stage else f"version {version} is not in the ledger"
     match transition:
         case "candidate":
-            if now:
+            if stage:
                 return f"{shown} already"
             return _quarantined(state, data)
         case "challenger":
-            if now != "candidate":
+            if stage != "candidate":
                 return f"{shown}: only a candidate becomes challenger"
             if state.champion is None:
                 return "there is no champion to challenge: a candidate that passes the gate becomes the first one"
@@ -176,18 +176,18 @@ def refusal(
                 return f"version {state.challenger} is the open challenger: there is one at a time"
             return _quarantined(state, state.data.get(version)) or _held(state, at, by_hand)
         case "champion":
-            if now not in ("candidate", "challenger"):
-                back = ": it comes back by a rollback of the champion" if now == "previous" else ""
+            if stage not in ("candidate", "challenger"):
+                back = ": it comes back by a rollback of the champion" if stage == "previous" else ""
                 return f"{shown}: only a challenger becomes champion{back}"
-            if now == "candidate" and state.champion and experiments and not by_hand:
+            if stage == "candidate" and state.champion and experiments and not by_hand:
                 return f"{shown}: with a champion in place it must be challenger first"
             return _quarantined(state, state.data.get(version)) or _held(state, at, by_hand)
         case "archived":
             return (
-                None if now in ("candidate", "challenger") else f"{shown}: only a candidate or challenger is archived"
+                None if stage in ("candidate", "challenger") else f"{shown}: only a candidate or challenger is archived"
             )
         case "rolled_back":
-            if now != "champion":
+            if stage != "champion":
                 return f"{shown}: only the champion is rolled back"
             if successor is not None and successor not in state.predecessors:
                 return f"version {successor} did not serve before version {version}, or may not again"
@@ -195,7 +195,7 @@ def refusal(
         case "freeze_lifted":
             return None if state.frozen else "promotion is not frozen"
         case "sealed":
-            if now in (None, "quarantined"):
+            if stage in (None, "quarantined"):
                 return f"{shown}: it will not serve"
             return None if by_hand else f"{shown}: only a person says which file it is"
     raise ValueError(f"unknown transition {transition!r}: one of {', '.join(TRANSITIONS)}")

@@ -17,7 +17,7 @@ from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.notifications.outbox import TEAM, Kind, Message, put
 
 HEURISTIC = "the heuristic ranker"
-STORED_HEURISTIC = "hand weights"  # in stored messages, as `notifications.messages` reads it
+STORED_HEURISTIC = "hand weights"  # in stored messages, evaluations and ledger keys; `notifications.messages` reads it
 Severity = Literal["info", "warning", "critical"]
 
 

@@ -72,10 +72,10 @@ def case_offers(
             if sum(result.matched + len(result.failures) + result.waiting for result in found) < parameters.limit:
                 break
     with postgres.connect() as connection:
-        return dg.MaterializeResult(metadata=offer_pictures(connection, results, rankers))
+        return dg.MaterializeResult(metadata=offer_metadata(connection, results, rankers))
 
 
-def offer_pictures(connection: Connection, results: "Sequence[BatchResult]", rankers: "Rankers") -> Metadata:
+def offer_metadata(connection: Connection, results: "Sequence[BatchResult]", rankers: "Rankers") -> Metadata:
     """What a person wants to see of a run: its batches, the share of relevance kept, why one case went to whom."""
     from litgo_pipelines.matching.explain import contributions, markdown, read_matchings
     from litgo_pipelines.observability.plots import FEWEST, figure, markdown_image
@@ -256,10 +256,10 @@ def allocation_parameters(
         cases=len(window.cases[0].at),
         lambdas=found,
     )
-    return dg.MaterializeResult(metadata=calibration_pictures(window, rules, fits))
+    return dg.MaterializeResult(metadata=calibration_metadata(window, rules, fits))
 
 
-def calibration_pictures(window: "Window", rules: "Sequence[Rule]", fits: "Sequence[Fit]") -> Metadata:
+def calibration_metadata(window: "Window", rules: "Sequence[Rule]", fits: "Sequence[Fit]") -> Metadata:
     from litgo_pipelines.matching import replay
     from litgo_pipelines.observability.plots import figure, markdown_image
 

@@ -5,7 +5,7 @@ here sees what the allocation saw (S among it, which no later day can compute ag
 """
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,23 +91,15 @@ def overlay(
     place: id → row number of the lawyers that are there.
     """
     changed = 0
-    for k, rows, given in _logged(lawyer, starts, case_ids, sets, place):
-        features[starts[k] + rows] = given
-        changed += len(rows)
-    return changed
-
-
-def _logged(
-    lawyer: Ints, starts: Ints, case_ids: Sequence[str], sets: Mapping[str, CandidateSet], place: Mapping[str, int]
-) -> Iterator[tuple[int, Ints, Floats]]:
-    """(case, its pairs that were logged, their features)."""
     for k, case_id in enumerate(case_ids):
-        if (logged := sets.get(case_id)) is None:
-            continue
         own = lawyer[starts[k] : starts[k + 1]]
+        if case_id not in sets or not len(own):
+            continue
+        logged = sets[case_id]
         order = np.argsort(own)
         wanted = np.array([place.get(one, -1) for one in logged.lawyer_ids], dtype=np.int64)
-        at = np.searchsorted(own, wanted, sorter=order)
-        rows = order[np.minimum(at, len(order) - 1)] if len(order) else np.empty(0, np.int64)
-        there = own[rows] == wanted if len(order) else np.zeros(0, dtype=bool)
-        yield k, rows[there], logged.features[: len(wanted)][there] if len(order) else np.empty((0, len(BASE)))
+        rows = order[np.minimum(np.searchsorted(own, wanted, sorter=order), len(order) - 1)]
+        there = own[rows] == wanted
+        features[starts[k] + rows[there]] = logged.features[: len(wanted)][there]
+        changed += int(there.sum())
+    return changed

@@ -1,4 +1,4 @@
--- Marks cases that repeat an earlier one of the same client, in the same words, within minutes; lets go those whose
+-- Marks cases that repeat an earlier one of the same client, in the same words, within minutes; releases those whose
 -- original was cancelled or is gone, and those that say something else by now. Nothing is deleted: the marketplace's rows
 -- stay as they are.
 WITH recent AS MATERIALIZED (  -- words are read of these alone, not of every case that waits for an answer

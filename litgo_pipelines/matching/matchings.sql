@@ -1,3 +1,4 @@
+-- Every round of a case as it was matched, oldest first.
 SELECT m.case_id::text, m.round, m.matched_at, m.candidates, m.radius_km, m.lambda,
     (b.parameters -> 'rule' ->> 'weight')::float8, m.pool_load, e.ranker, e.model_version,
     coalesce(w.weights_used, '{}'), w.preset_used, m.considered

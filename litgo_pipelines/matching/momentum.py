@@ -23,28 +23,28 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Happened:
+class Events:
     """Events as columns: codes of lawyer and area (-1: none known), and when, in whole seconds."""
 
     lawyer: Ints
     area: Ints
     at: Ints
 
-    def of_area(self) -> "Happened":
+    def of_area(self) -> "Events":
         """Those whose area is known."""
         known = self.area >= 0
-        return Happened(self.lawyer[known], self.area[known], self.at[known])
+        return Events(self.lawyer[known], self.area[known], self.at[known])
 
 
 @dataclass(frozen=True)
-class Signed(Happened):
+class ContractEvents(Events):
     """Contracts. fee: natural logarithm of the amount, NaN without one; kind: code of what the amount means."""
 
     fee: Floats
     kind: Ints
 
 
-class Past:
+class EventHistory:
     """Events by key, to be asked what lies in [instant − window, instant)."""
 
     def __init__(self, key: Ints, at: Ints, values: Floats | None = None) -> None:
@@ -111,21 +111,21 @@ def _packed(key: Ints, at: Ints) -> Ints:
 class Momentum:
     """A marketplace's events, to be asked for any lawyer, area and instant."""
 
-    def __init__(self, offered: Happened, accepted: Happened, signed: Signed, areas: int) -> None:
+    def __init__(self, offered: Events, accepted: Events, signed: ContractEvents, areas: int) -> None:
         """areas: number of area codes."""
         self._areas = areas + 1
         offered, accepted, contracts = offered.of_area(), accepted.of_area(), signed.of_area()
-        self._offered = Past(self._pair(offered.lawyer, offered.area), offered.at)
-        self._accepted = Past(self._pair(accepted.lawyer, accepted.area), accepted.at)
-        self._signed = Past(self._pair(contracts.lawyer, contracts.area), contracts.at)
-        self._all_signed = Past(signed.lawyer, signed.at)
+        self._offered = EventHistory(self._pair(offered.lawyer, offered.area), offered.at)
+        self._accepted = EventHistory(self._pair(accepted.lawyer, accepted.area), accepted.at)
+        self._signed = EventHistory(self._pair(contracts.lawyer, contracts.area), contracts.at)
+        self._all_signed = EventHistory(signed.lawyer, signed.at)
         self._kinds = range(int(signed.kind.max(initial=-1)) + 1)
         self._fees = {}
         for kind in self._kinds:
             some = (signed.kind == kind) & np.isfinite(signed.fee) & (signed.area >= 0)
             own, area = self._pair(signed.lawyer[some], signed.area[some]), signed.area[some]
             at, fee = signed.at[some], signed.fee[some]
-            self._fees[kind] = (Past(own, at, fee), Past(area, at, fee))
+            self._fees[kind] = (EventHistory(own, at, fee), EventHistory(area, at, fee))
 
     def _pair(self, lawyer: Ints, area: Ints) -> Ints:
         return lawyer.astype(np.int64) * self._areas + area

@@ -9,7 +9,7 @@ import numpy as np
 
 from litgo_pipelines.database import Cursor, advisory_lock, sql
 from litgo_pipelines.database.arrow import read
-from litgo_pipelines.matching.momentum import Floats, Happened, Ints, Momentum, Signed
+from litgo_pipelines.matching.momentum import ContractEvents, Events, Floats, Ints, Momentum
 from litgo_pipelines.matching.statements import PACKAGE
 from litgo_pipelines.models.features import MOMENTUM_KEYS, WINDOW_DAYS
 
@@ -59,12 +59,12 @@ def read_night(cursor: Cursor, as_of: datetime) -> Night:
     fee = rows["fee"].to_numpy()
     known_fee = np.where((fee > 0) & np.isfinite(fee), fee, np.nan)
 
-    def events(number: int) -> Happened:
+    def events(number: int) -> Events:
         some = what == number
-        return Happened(lawyer[some], area[some], at[some])
+        return Events(lawyer[some], area[some], at[some])
 
     some = what == SIGNED
-    signed = Signed(lawyer[some], area[some], at[some], np.log(known_fee[some]), kind[some])
+    signed = ContractEvents(lawyer[some], area[some], at[some], np.log(known_fee[some]), kind[some])
     momentum = Momentum(events(OFFERED), events(ACCEPTED), signed, len(areas))
     pairs = np.unique(np.stack([lawyer, area], axis=1)[area >= 0], axis=0)
     instant = np.full(len(pairs), int(as_of.timestamp()))

@@ -232,7 +232,7 @@ class Replay:
 
     def _counted(self, end: float) -> NDArray[np.bool_]:
         found = np.zeros(len(self.lawyers.capacity), bool)
-        found[_joined(self.eligible[self._window(end)])] = True
+        found[_concatenated(self.eligible[self._window(end)])] = True
         return found & (self.active_share(end) > COUNTED_SHARE)
 
     def active_share(self, end: float) -> Floats:
@@ -243,7 +243,7 @@ class Replay:
         """Of the 30 days to `end` (inclusive)."""
         window, counted = self._window(end), self._counted(end)
         n = len(counted)
-        offers = np.bincount(_joined(self.offered[window]), minlength=n)
+        offers = np.bincount(_concatenated(self.offered[window]), minlength=n)
         room = OFFERS_PER_CASE * self.lawyers.capacity * self.active_share(end)
         u = np.divide(offers, room, out=np.full(n, np.nan), where=counted)
         had_choice = np.array([len(pool) > self.k for pool in self.eligible[window]], bool)
@@ -280,14 +280,14 @@ class Replay:
         source, sink, first = 0, 1, 2 + len(members)  # pools from 2 on, then lawyers
         pool_node = 2 + np.arange(len(members))
         rows = [np.zeros(len(members), int), np.repeat(pool_node, [len(p) for p in members]), first + lawyer]
-        columns = [pool_node, first + _joined(members), np.full(total, sink)]
+        columns = [pool_node, first + _concatenated(members), np.full(total, sink)]
         capacity = np.concatenate([offers, np.ones(len(rows[1]) + total, int)]).astype(np.int32)
         nodes = first + len(counted)
         graph = coo_array((capacity, (np.concatenate(rows), np.concatenate(columns))), shape=(nodes, nodes)).tocsr()
         return float(maximum_flow(graph, source, sink).flow_value / total)
 
 
-def _joined(arrays: list[Ints]) -> Ints:
+def _concatenated(arrays: list[Ints]) -> Ints:
     return np.concatenate([*arrays, np.empty(0, np.int64)])
 
 

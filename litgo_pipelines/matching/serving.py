@@ -82,7 +82,7 @@ class Rankers:
         self._hashes = ledger.scorer_hashes(cursor)
 
     def version(self, version: str | None) -> Ranker:
-        """A version as a ranker, tried on two rows. Hand weights for None, and when it cannot rank, saying why."""
+        """A version as a ranker, tried on two rows. The heuristic ranker for None, and, with a reason, if it fails."""
         if version is None:
             return Ranker()
         if version not in self._loaded:

@@ -1,3 +1,5 @@
+-- Cases of a batch that are left to match, in the order of their turn: still pending, and neither matched, nor failed, nor
+-- put off in this batch.
 SELECT b.turn, b.case_id::text, b.round
 FROM unnest(%(case_ids)s::uuid[], %(rounds)s::int[]) WITH ORDINALITY AS b (case_id, round, turn)
 JOIN cases c ON c.id = b.case_id AND c.status = 'pending_assignment'

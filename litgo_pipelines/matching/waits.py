@@ -73,7 +73,7 @@ def park(cursor: Cursor, plan: Plan, as_of: datetime) -> int:
 
 
 def put_aside(cursor: Cursor, as_of: datetime) -> int:
-    """Cases whose row nothing can be decided on: parked as failed, told to the team, let go once mended. How many."""
+    """Cases whose row nothing can be decided on: parked as failed, told to the team, released once mended. How many."""
     cursor.execute(statement("aside.sql"), {"as_of": as_of, "again": RETRY_TOLD})
     found = cursor.fetchall()
     for case_id, since in found:

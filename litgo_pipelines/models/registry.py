@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import yaml
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 MODEL_NAME = "litgo-ranker"
+T = TypeVar("T")
 EARLIER_FILE = "model.lgb"  # of versions before a scorer was a file of ours; they know the eight FEATURES
 LARGEST = 256 << 20  # bytes of a served file; a trained one has a hundredth
 _SCORER_FILE = re.compile(r"scorer-[0-9a-f]{64}\.json")
@@ -49,6 +50,16 @@ class VersionMissing(RuntimeError):
 class Version:
     version: str
     run_id: str
+
+
+def known(module: ModuleType, ask: Callable[[], T]) -> T | None:
+    """What MLflow answers; None for a run, a version or a model that it does not have."""
+    try:
+        return ask()
+    except module.exceptions.MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def find(mlflow: MLflow, candidate_key: str) -> Version | None:

@@ -15,14 +15,14 @@ from litgo_pipelines.settings import Settings, settings
 from litgo_pipelines.steps import RETRY, AsOfConfig, permanent_fails_once
 
 if TYPE_CHECKING:
-    from litgo_pipelines.monitoring.check import Limits
+    from litgo_pipelines.monitoring.check import MonitorLimits
 
 
-def limits(values: Settings) -> "Limits":
+def limits(values: Settings) -> "MonitorLimits":
     """What the monitor is asked with by these settings."""
-    from litgo_pipelines.monitoring.check import Limits
+    from litgo_pipelines.monitoring.check import MonitorLimits
 
-    return Limits(
+    return MonitorLimits(
         outcome_hours=values.quality_outcome_hours or values.offer_hours,
         floor=values.quality_threshold,
         min_outcomes=values.quality_min_outcomes,

@@ -32,13 +32,14 @@ EXCUSED_FROM = 0.3  # CUSUM of the holdout against its own reference
 EXCUSED_UP_TO = 5.0  # its cap: a holdout that is well again must not excuse for weeks
 NULLS_MORE = 0.2  # than before the champion served
 DEMAND = ("cusum", "window", "floor")  # alarms that a fall in demand can cause
-_Z = 1.645
+OWN = "its own first outcomes in service"  # source of a reference
+_Z = 1.645  # of a one-sided 95 % interval
 
 CheckDecision = Literal["serves", "roll_back", "excused", "learns"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class MonitorLimits:
     """What an operator may set. outcome_hours: age at which an outcome is final, the offers' term; kept while a version
     serves. floor: `QUALITY_THRESHOLD`. min_outcomes: in an hour, before the hour is judged."""
 
@@ -62,7 +63,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MonitorMemory:
     """What one check leaves for the next."""
 
     alone: MonitorState = field(default_factory=MonitorState)  # against the reference
@@ -77,7 +78,7 @@ class Memory:
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Memory":
+    def from_dict(cls, values: dict[str, Any]) -> "MonitorMemory":
         return cls(
             MonitorState.from_dict(values["alone"]),
             MonitorState.from_dict(values["against_control"]),
@@ -93,7 +94,7 @@ class Episode:
     version: str
     since: datetime
     last: datetime  # of the last check, or `since`
-    memory: Memory
+    memory: MonitorMemory
     reference: Reference | None
 
 
@@ -105,8 +106,8 @@ class QualityCheck:
     decision: CheckDecision
     alarms: tuple[Alarm, ...]
     seen: Observation
-    before: Memory
-    after: Memory
+    before: MonitorMemory
+    after: MonitorMemory
     reference: Reference | None
     incident: str | None = None
 
@@ -119,14 +120,14 @@ class MonitorTick:
     rolled_back: tuple[str, str | None] | None = None
 
 
-def check_due(cursor: Cursor, as_of: datetime, limits: Limits) -> bool:
+def check_due(cursor: Cursor, as_of: datetime, limits: MonitorLimits) -> bool:
     """Whether a check would see anything; one query."""
     cursor.execute(sql(PACKAGE, "due.sql"), {"at": as_of, "term": timedelta(hours=limits.outcome_hours)})
     return bool(cursor.fetchone()[0])
 
 
 def check_and_act(
-    connection: Connection, mlflow: MLflow, folder: Path, as_of: datetime, limits: Limits, run_id: str
+    connection: Connection, mlflow: MLflow, folder: Path, as_of: datetime, limits: MonitorLimits, run_id: str
 ) -> MonitorTick:
     """Finish what is unfinished, check, and roll the champion back if it must go. `connection`: in no transaction.
 
@@ -142,8 +143,8 @@ def check_and_act(
 
 
 def judge(
-    memory: Memory, seen: Observation, reference: Reference | None, limits: Limits
-) -> tuple[Memory, CheckDecision, tuple[Alarm, ...]]:
+    memory: MonitorMemory, seen: Observation, reference: Reference | None, limits: MonitorLimits
+) -> tuple[MonitorMemory, CheckDecision, tuple[Alarm, ...]]:
     """The next memory, the decision and its alarms; pure.
 
     seen: with the holdout's counts, None where it had no outcome in the day. An excused alarm starts the CUSUM anew:
@@ -162,7 +163,7 @@ def judge(
         seen = replace(seen, new=Counts(), hour=Counts(), day=Counts())
     alone, alarms = advance(
         memory.alone,
-        replace(seen, new=_alone(seen.new), hour=_alone(seen.hour), day=_alone(seen.day)),
+        replace(seen, new=_without_control(seen.new), hour=_without_control(seen.hour), day=_without_control(seen.day)),
         rules,
     )
     against, control = memory.against_control, memory.control_cusum
@@ -177,10 +178,10 @@ def judge(
             new = (seen.new.control_outcomes or 0, seen.new.control_successes or 0)
             control = min(float(cusum(control, expected, *new)), EXCUSED_UP_TO)
     if control >= EXCUSED_FROM and not certain and alarms and all(alarm.kind in DEMAND for alarm in alarms):
-        return Memory(replace(alone, cusum=0.0), against, control), "excused", alarms
+        return MonitorMemory(replace(alone, cusum=0.0), against, control), "excused", alarms
     found = (*certain, *(alarm for alarm in alarms if control < EXCUSED_FROM or alarm.kind not in DEMAND))
     decision: CheckDecision = "roll_back" if found else "serves" if reference else "learns"
-    return Memory(alone, against, control), decision, found
+    return MonitorMemory(alone, against, control), decision, found
 
 
 def decision_text(check: QualityCheck) -> str:
@@ -197,35 +198,35 @@ def decision_text(check: QualityCheck) -> str:
     return f"Version {check.version} serves as it should."
 
 
-def _alone(counts: Counts) -> Counts:
+def _without_control(counts: Counts) -> Counts:
     return Counts(counts.outcomes, counts.successes)
 
 
-def _check(cursor: Cursor, as_of: datetime, limits: Limits, run_id: str) -> QualityCheck | None:
+def _check(cursor: Cursor, as_of: datetime, limits: MonitorLimits, run_id: str) -> QualityCheck | None:
     """One check as rows; None when another was made for this instant, or an incident waits, or no model serves."""
     advisory_lock(cursor, LOCK)
-    now = _episode(cursor)
-    if now is None or now.last >= as_of:
+    episode = _episode(cursor)
+    if episode is None or episode.last >= as_of:
         return None
-    incident = f"quality {now.sequence}"
+    incident = f"quality {episode.sequence}"
     cursor.execute("SELECT EXISTS (SELECT FROM litgo.quality_incidents WHERE incident = %s)", (incident,))
     if cursor.fetchone()[0]:
         return None
-    reference = now.reference or _choose(cursor, now, as_of, limits, run_id)
-    chosen_now = reference is not None and reference.source == OWN and now.reference is None
+    reference = episode.reference or _choose_reference(cursor, episode, as_of, limits, run_id)
+    chosen_now = reference is not None and reference.source == OWN and episode.reference is None
     hours = reference.outcome_hours if reference else limits.outcome_hours
-    seen, broken = _observe(cursor, now, as_of, timedelta(hours=hours))
+    seen, broken = _observe(cursor, episode, as_of, timedelta(hours=hours))
     if chosen_now:  # what a reference was made of is not judged by it
         seen = replace(seen, new=Counts())
-    memory = now.memory
-    if reference and (learned := _holdout_in_service(cursor, now)):
+    memory = episode.memory
+    if reference and (learned := _holdout_in_service(cursor, episode)):
         rate, just_now = learned
         reference = replace(reference, control_rate=rate)
         if just_now:  # what was held against another rate excuses nothing
             memory = replace(memory, control_cusum=0.0)
     after, decision, alarms = judge(memory, seen, None if chosen_now else reference, limits)
     check = QualityCheck(
-        now.version,
+        episode.version,
         decision,
         alarms,
         seen,
@@ -234,7 +235,7 @@ def _check(cursor: Cursor, as_of: datetime, limits: Limits, run_id: str) -> Qual
         reference,
         incident if decision == "roll_back" else None,
     )
-    _record(cursor, now.sequence, as_of, check, broken, run_id)
+    _record(cursor, episode.sequence, as_of, check, broken, run_id)
     return check
 
 
@@ -289,36 +290,35 @@ def _episode(cursor: Cursor) -> Episode | None:
         version,
         since,
         last,
-        Memory.from_dict(memory) if memory else Memory(),
+        MonitorMemory.from_dict(memory) if memory else MonitorMemory(),
         Reference(**reference) if reference else None,
     )
 
 
-OWN = "its own first outcomes in service"
-
-
-def _choose(cursor: Cursor, now: Episode, as_of: datetime, limits: Limits, run_id: str) -> Reference | None:
+def _choose_reference(
+    cursor: Cursor, episode: Episode, as_of: datetime, limits: MonitorLimits, run_id: str
+) -> Reference | None:
     """The reference of an episode, written once: the version's own cases before (an experiment's arm, an earlier stay),
     else everybody's in the weeks before, else its first outcomes in service; None while there are too few."""
     term = timedelta(hours=limits.outcome_hours)
     previous = ledger.state(cursor).previous
     cursor.execute(
         sql(PACKAGE, "reference.sql"),
-        {"version": now.version, "control": previous, "since": now.since, "look_back": LOOK_BACK, "term": term},
+        {"version": episode.version, "control": previous, "since": episode.since, "look_back": LOOK_BACK, "term": term},
     )
     *counts, nulls = cursor.fetchone()
     own, control, everybody = ((counts[i], counts[i + 1]) for i in (0, 2, 4))
     options = [("its own cases before it served", own), (f"all cases of the {LOOK_BACK.days} days before", everybody)]
     if max(own[0], everybody[0]) < MIN_OUTCOMES:
-        seen, _ = _observe(cursor, replace(now, last=now.since), as_of, term)
+        seen, _ = _observe(cursor, replace(episode, last=episode.since), as_of, term)
         options.append((OWN, (seen.new.outcomes, seen.new.successes)))
     found = next((option for option in options if option[1][0] >= MIN_OUTCOMES), None)
     if found is None:
         return None
     source, (outcomes, successes) = found
     reference = Reference(
-        _lower(outcomes, successes),
-        _lower(*control) if control[0] >= MIN_OUTCOMES else None,
+        _lower_bound(outcomes, successes),
+        _lower_bound(*control) if control[0] >= MIN_OUTCOMES else None,
         nulls,
         limits.outcome_hours,
         outcomes,
@@ -327,35 +327,35 @@ def _choose(cursor: Cursor, now: Episode, as_of: datetime, limits: Limits, run_i
     cursor.execute(
         "INSERT INTO litgo.quality_references (episode, version, reference, chosen_at, run_id) "
         "VALUES (%s, %s, %s, %s, %s)",
-        (now.sequence, now.version, json.dumps(asdict(reference)), as_of, run_id),
+        (episode.sequence, episode.version, json.dumps(asdict(reference)), as_of, run_id),
     )
     return reference
 
 
-def _holdout_in_service(cursor: Cursor, now: Episode) -> tuple[float, bool] | None:
+def _holdout_in_service(cursor: Cursor, episode: Episode) -> tuple[float, bool] | None:
     """(success rate to expect of the holdout, whether the last check was the first that knew it); None: not known yet.
 
     What its ranker reached when it served more clients is too much: the champion takes the good lawyers first.
     """
-    cursor.execute(sql(PACKAGE, "holdout.sql"), {"episode": now.sequence, "outcomes": MIN_OUTCOMES})
+    cursor.execute(sql(PACKAGE, "holdout.sql"), {"episode": episode.sequence, "outcomes": MIN_OUTCOMES})
     row = cursor.fetchone()
-    return (_lower(row[0], row[1]), row[2]) if row else None
+    return (_lower_bound(row[0], row[1]), row[2]) if row else None
 
 
-def _lower(outcomes: int, successes: int) -> float:
+def _lower_bound(outcomes: int, successes: int) -> float:
     """Lower end of Wilson's (1927) one-sided 95 % interval, kept off 0 and 1."""
     rate, z2 = successes / outcomes, _Z**2 / outcomes
     low = (rate + z2 / 2 - sqrt(z2 * (rate * (1 - rate) + z2 / 4))) / (1 + z2)
     return min(max(low, 0.005), 0.98)
 
 
-def _observe(cursor: Cursor, now: Episode, as_of: datetime, term: timedelta) -> tuple[Observation, float]:
+def _observe(cursor: Cursor, episode: Episode, as_of: datetime, term: timedelta) -> tuple[Observation, float]:
     """What there is to see, and the number of batches whose model was broken so far."""
     values = {
-        "episode": now.sequence,
-        "version": now.version,
-        "since": now.since,
-        "last": now.last,
+        "episode": episode.sequence,
+        "version": episode.version,
+        "since": episode.since,
+        "last": episode.last,
         "at": as_of,
         "term": term,
     }

@@ -5,7 +5,7 @@ WITH serving AS (
            recorded_at AS since
     FROM litgo.model_ledger WHERE transition IN ('champion', 'rolled_back') ORDER BY sequence DESC LIMIT 1
 ),
-now AS (
+episode AS (
     SELECT s.*, coalesce((r.reference ->> 'outcome_hours')::float8 * interval '1 hour', %(term)s) AS term,
            coalesce((SELECT max(checked_at) FROM litgo.quality_checks c WHERE c.episode = s.episode
                      AND checked_at <= %(at)s), s.since) AS last
@@ -16,9 +16,9 @@ SELECT EXISTS (
     SELECT FROM litgo.quality_incidents i
     WHERE NOT EXISTS (SELECT FROM litgo.quality_incident_ends e WHERE e.incident = i.incident)
 ) OR EXISTS (
-    SELECT FROM now n JOIN litgo.exposures x ON x.exposed_at > n.last AND x.exposed_at <= %(at)s
+    SELECT FROM episode n JOIN litgo.exposures x ON x.exposed_at > n.last AND x.exposed_at <= %(at)s
 ) OR EXISTS (
-    SELECT FROM now n JOIN litgo.exposures x
+    SELECT FROM episode n JOIN litgo.exposures x
         ON x.exposed_at > GREATEST(n.since, n.last - n.term) AND x.exposed_at <= %(at)s - n.term
     WHERE n.last < %(at)s AND x.round = 1 AND (x.model_version = n.version OR x.arm = 'holdout')
 )

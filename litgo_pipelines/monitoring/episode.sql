@@ -1,3 +1,5 @@
+-- The stay in service that the newest promotion or rollback began, with its last check and its reference; no row while no
+-- model serves.
 SELECT l.sequence, l.version, l.recorded_at, coalesce(c.checked_at, l.recorded_at), c.state, r.reference
 FROM (
     SELECT sequence, CASE transition WHEN 'champion' THEN version ELSE successor END AS version, recorded_at

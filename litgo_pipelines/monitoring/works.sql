@@ -1,3 +1,4 @@
+-- Rollbacks that are not finished, and the newest check; one row also before the first check.
 SELECT
     (
         SELECT count(*) FROM litgo.quality_incidents i

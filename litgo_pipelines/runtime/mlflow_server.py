@@ -8,9 +8,12 @@ and their model, whoever made these, and read the others. Where MLFLOW_AUTH_CONF
 login, the one below is written, on the database of MLFLOW_BACKEND_STORE_URI.
 """
 
+import hashlib
 import os
+import stat
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +42,19 @@ def write_configuration(path: Path, database: str) -> None:
     """For this user alone. `database`: URL of MLflow's."""
     text = CONFIG.format(database=database.replace("%", "%%"), admin=ADMIN)  # % is the file's own sign
     private_file.write(path, text)
+
+
+def configuration_folder(database: str) -> Path:
+    """A folder for this user alone, the same at every start on this database: the process becomes MLflow's, and nobody
+    is left to remove it. Exits when somebody else made one of that name."""
+    name = f"litgo-mlflow-{os.getuid()}-{hashlib.sha256(database.encode()).hexdigest()[:16]}"
+    folder = Path(tempfile.gettempdir()) / name
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        sys.exit(f"{folder} is open to others: remove it")
+    return folder
 
 
 def password(name: str) -> str:
@@ -85,8 +101,9 @@ def _give_own(store: "SqlAlchemyStore") -> None:
 
 def main() -> None:
     if not os.environ.get(CONFIG_VARIABLE):
-        path = Path(tempfile.mkdtemp(prefix="litgo-mlflow-")) / "auth.ini"
-        write_configuration(path, os.environ["MLFLOW_BACKEND_STORE_URI"])
+        database = os.environ["MLFLOW_BACKEND_STORE_URI"]
+        path = configuration_folder(database) / "auth.ini"
+        write_configuration(path, database)
         os.environ[CONFIG_VARIABLE] = str(path)
     accounts(password(ADMIN_PASSWORD), password(PIPELINES_PASSWORD))
     for name in (ADMIN_PASSWORD, PIPELINES_PASSWORD):

@@ -13,13 +13,13 @@ _HEAD = """# Metrics
 
 `litgo exporter` serves them at `/metrics`; `/healthz` says that it lives, `/readyz` that what it shows is not older
 than two minutes. Counters and histograms are rows that the work itself increments in its own transaction, so that they
-survive restarts and count once; gauges are read every `EXPORTER_REFRESH_SECONDS`, dear ones less often. A scrape
+survive restarts and count once; gauges are read every `EXPORTER_REFRESH_SECONDS`, expensive ones less often. A scrape
 never asks a database: when one is down the last values stay, `database_up` and `litgo_source_up` are 0 and
 `litgo_metrics_age_seconds` grows. What alerts on them: [runbooks](runbooks/README.md).
 
-Sources are `database`, `statistics` (the dear gauges, so that a slow one is no dead database) and `dagster`, each read
-by a thread of its own, which gives up after a minute, also on a server that accepts and never answers. The series are
-bounded: counters take the label values below and no others, a gauge shows its first rows and leaves out the rest.
+Sources are `database`, `statistics` (the expensive gauges, so that a slow one is no dead database) and `dagster`, each
+read by a thread of its own, which gives up after a minute, also on a server that accepts and never answers. The series
+are bounded: counters take the label values below and no others, a gauge shows its first rows and leaves out the rest.
 
 ## system_health_score
 

@@ -8,23 +8,35 @@ import pytest
 
 from litgo_pipelines.experiments import e_process
 from litgo_pipelines.experiments.decision import ExperimentRules
-from litgo_pipelines.experiments.outlook import outlook, power
+from litgo_pipelines.experiments.outlook import outlook, possible_lifts, power
 from litgo_pipelines.experiments.report import outlook_text
 
 
-def simulated(rate: float, lift: float, sd: float, clients: int = 20_000, runs: int = 4000) -> float:
-    """Share of experiments, half treated, whose e-value is at its limit at the end."""
+def simulated(
+    rate: float,
+    lift: float,
+    sd: float,
+    clients: int = 20_000,
+    runs: int = 4000,
+    expected: float | None = None,
+    side: int = 1,
+) -> float:
+    """Share of experiments, half treated, whose e-value is at its limit at the end. expected: another rate."""
     draw = np.random.default_rng(5)
     half = clients // 2
     treated, control = draw.binomial(half, rate * (1 + lift), runs), draw.binomial(half, rate, runs)
     counts = np.full((runs, 1), half)
-    found = e_process.log_e([0.5], counts, counts, treated[:, None], control[:, None], rate=rate, side=1, sd=sd)
+    found = e_process.log_e(
+        [0.5], counts, counts, treated[:, None], control[:, None], rate=expected or rate, side=side, sd=sd
+    )
     return float((found >= log(20)).mean())
 
 
-@pytest.mark.parametrize(("rate", "lift"), [(0.3, 0.1), (0.3, 0.05), (0.1, 0.1), (0.02, 0.2)])
+@pytest.mark.parametrize(
+    ("rate", "lift"), [(0.3, 0.1), (0.3, 0.05), (0.1, 0.1), (0.02, 0.2), (0.9, 0.02), (0.95, 0.01)]
+)
 def test_the_expected_power_is_that_of_simulated_experiments(rate: float, lift: float) -> None:
-    rules = ExperimentRules(rate, sd=e_process.sd_for(rate))
+    rules = ExperimentRules(rate, sd=e_process.sd_for(rate, 0.5))
     assert power(rules, [20_000], [0.5], lift) == pytest.approx(simulated(rate, lift, rules.sd), abs=0.03)
 
 
@@ -43,10 +55,32 @@ def test_the_expected_power_to_show_that_nothing_is_lost_is_that_of_simulated_ex
 
 
 def test_a_wider_prior_shows_more_where_conversions_are_rare_and_errs_no_more() -> None:
-    assert (e_process.sd_for(0.02), e_process.sd_for(0.1), e_process.sd_for(0.3)) == (0.2, 0.1, 0.1)
+    assert [e_process.sd_for(rate, 0.5) for rate in (0.02, 0.1, 0.3)] == [0.2, 0.1, 0.1]
     narrow, wide = (simulated(0.02, 0.2, sd) for sd in (0.1, 0.2))
     assert wide > narrow + 0.1
     assert simulated(0.02, 0.0, 0.2) < 0.025
+
+
+def test_where_most_convert_small_effects_are_looked_for_and_shown_sooner_and_harm_too() -> None:
+    """Beside the spread of .10, with which no rate above .76 can be expected while half are treated."""
+    won, lost = 0.2 * 0.05 / 0.95, -0.02  # a fifth of those who do not convert
+    sd = e_process.sd_for(0.95, 0.5)
+    assert simulated(0.95, won, sd) > simulated(0.95, won, 0.1, expected=0.76) + 0.3
+    assert simulated(0.95, lost, sd, 5000, side=-1) > simulated(0.95, lost, 0.1, 5000, expected=0.76, side=-1) + 0.2
+    assert max(simulated(0.95, 0.0, sd, side=side) for side in (1, -1)) < 0.025
+    for rate in (0.02, 0.3, 0.76, 0.8, 0.98):
+        for fraction in (0.1, 0.5, 0.9):
+            assert rate < e_process.highest_rate(fraction, e_process.sd_for(rate, fraction))
+
+
+def test_an_outlook_names_lifts_that_can_be() -> None:
+    assert possible_lifts(0.3) == (0.05, 0.1, 0.2)
+    assert possible_lifts(0.9) == (0.05, 0.1)
+    assert possible_lifts(0.98) == (pytest.approx(0.01 / 0.98),)
+    found = outlook(ExperimentRules(0.98, sd=e_process.sd_for(0.98, 0.5)), [(None, 0.5)], 400, 14)
+    assert list(found.power) == [found.decisive]
+    assert found.as_dict()["power"] == {found.as_dict()["decisive"]: pytest.approx(found.decisive_power, abs=0.001)}
+    assert 0.2 < found.decisive_power < 1
 
 
 def test_what_is_expected_is_plain_json_and_a_sentence() -> None:

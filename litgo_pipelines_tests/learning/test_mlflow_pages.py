@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,25 @@ def test_the_verdict_s_numbers_are_metrics_and_told_twice_they_are_there_once(sh
     assert metrics["rival/rating"] < metrics["ndcg/candidate"]
     assert metrics["baseline_ndcg_5"] == 0.65
     assert len(client.get_metric_history(version.run_id, "lift")) == 1
+
+
+@proof
+@pytest.mark.slow
+def test_of_a_run_that_somebody_deleted_the_verdict_is_shown_on_the_version_alone(shown: Shown) -> None:
+    mlflow, version, _ = shown
+    row = Retraining(
+        "root", datetime.fromisoformat(ABOUT["as_of"]), mlflow_run_id=version.run_id, mlflow_version=version.version
+    )
+    client, gone = mlflow.client(), replace(row, mlflow_run_id="0" * 32, mlflow_version="99")
+    client.delete_run(version.run_id)
+    try:
+        assert evaluation.publish(mlflow, row, verdict(0.2)) == f"version {version.version}"
+        assert client.get_model_version(registry.MODEL_NAME, version.version).tags["gate"] == "passed"
+        assert "deleted" in evaluation.publish(mlflow, gone, verdict(0.2))
+    finally:
+        client.restore_run(version.run_id)
+    only_run = replace(row, mlflow_version="99")
+    assert evaluation.publish(mlflow, only_run, verdict(0.2)) == f"run {version.run_id}"
 
 
 def test_a_verdict_without_a_baseline_has_the_numbers_there_are() -> None:

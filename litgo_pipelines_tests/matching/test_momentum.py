@@ -12,7 +12,16 @@ import pytest
 from litgo_pipelines.database import connect
 from litgo_pipelines.learning import snapshot
 from litgo_pipelines.matching import momentum_night
-from litgo_pipelines.matching.momentum import DAY, PRIOR_OFFERS, WINDOW, Happened, Momentum, Past, Signed, tenure
+from litgo_pipelines.matching.momentum import (
+    DAY,
+    PRIOR_OFFERS,
+    WINDOW,
+    ContractEvents,
+    EventHistory,
+    Events,
+    Momentum,
+    tenure,
+)
 from litgo_pipelines.models.features import HALF_LIVES, KEYS, MOMENTUM_KEYS
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
 
@@ -20,7 +29,7 @@ NOW = int(AS_OF.timestamp())
 MATCHED = "FROM case_matches WHERE created_at >= %s"
 
 
-def drawn(seed: int, events: int = 400, lawyers: int = 6, areas: int = 3) -> tuple[Happened, Happened, Signed]:
+def drawn(seed: int, events: int = 400, lawyers: int = 6, areas: int = 3) -> tuple[Events, Events, ContractEvents]:
     draw = np.random.default_rng(seed)
 
     def some(count: int) -> tuple[Any, Any, Any]:
@@ -29,13 +38,15 @@ def drawn(seed: int, events: int = 400, lawyers: int = 6, areas: int = 3) -> tup
 
     fee = np.where(draw.random(events // 3) < 0.2, np.nan, draw.normal(7, 1, events // 3))
     kind = draw.integers(-1, 2, events // 3)
-    return Happened(*some(events)), Happened(*some(events // 2)), Signed(*some(events // 3), fee, kind)
+    return Events(*some(events)), Events(*some(events // 2)), ContractEvents(*some(events // 3), fee, kind)
 
 
-def plain(offered: Happened, accepted: Happened, signed: Signed, lawyer: int, area: int, at: int) -> dict[str, float]:
+def plain(
+    offered: Events, accepted: Events, signed: ContractEvents, lawyer: int, area: int, at: int
+) -> dict[str, float]:
     """One pair by loops over all events."""
 
-    def of(events: Happened, who: int | None, where: int | None) -> list[int]:
+    def of(events: Events, who: int | None, where: int | None) -> list[int]:
         return [
             k
             for k in range(len(events.at))
@@ -46,7 +57,7 @@ def plain(offered: Happened, accepted: Happened, signed: Signed, lawyer: int, ar
     everywhere = of(signed, lawyer, None)
     row: dict[str, float] = {}
 
-    def weigh(events: Happened, rows: list[int], days: int) -> float:
+    def weigh(events: Events, rows: list[int], days: int) -> float:
         return float(sum(2 ** (-(at - events.at[k]) / DAY / days) for k in rows))
 
     for days in HALF_LIVES:
@@ -83,7 +94,7 @@ def test_nothing_from_the_instant_on_is_known(seed: int) -> None:
     at = np.full(18, NOW - 200 * DAY)
     lawyer, area = np.repeat(np.arange(6), 3), np.tile(np.arange(3), 6)
 
-    def before(events: Happened) -> Any:
+    def before(events: Events) -> Any:
         early = events.at < at[0]
         return type(events)(*(column[early] for column in vars(events).values()))
 
@@ -96,26 +107,26 @@ def test_nothing_from_the_instant_on_is_known(seed: int) -> None:
 
 
 def test_an_event_of_the_instant_itself_is_not_before_it() -> None:
-    one = Past(np.array([4]), np.array([NOW]))
+    one = EventHistory(np.array([4]), np.array([NOW]))
     key = np.array([4, 4, 5])
     at = np.array([NOW, NOW + 1, NOW + 1])
     assert one.count(key, at).tolist() == [0, 1, 0]
     assert one.decayed(key, at, 7)[[0, 2]].tolist() == [0, 0]
     assert np.isnan(one.since(key, at)).tolist() == [True, False, True]
     assert one.count(key[:1], at[:1] + WINDOW + 1).tolist() == [0]
-    assert Past(np.empty(0, np.int64), np.empty(0, np.int64)).decayed(key, at, 7).tolist() == [0, 0, 0]
+    assert EventHistory(np.empty(0, np.int64), np.empty(0, np.int64)).decayed(key, at, 7).tolist() == [0, 0, 0]
 
 
 def test_offers_alone_do_not_raise_anything() -> None:
     """The allocator makes the offers: who got more of them and no answer is not ranked higher for it."""
 
-    def daily(count: int) -> Happened:
+    def daily(count: int) -> Events:
         zeros = np.zeros(count, np.int64)
-        return Happened(zeros, zeros, NOW - 1 - np.arange(count) * DAY)
+        return Events(zeros, zeros, NOW - 1 - np.arange(count) * DAY)
 
     def rates(offers: int, accepted: int) -> Any:
         nobody = np.empty(0, np.int64)
-        nothing = Signed(nobody, nobody, nobody, np.empty(0), nobody)
+        nothing = ContractEvents(nobody, nobody, nobody, np.empty(0), nobody)
         found = Momentum(daily(offers), daily(accepted), nothing, areas=1)
         return found.features(np.array([0]), np.array([0]), np.array([NOW]))[0, :6]
 

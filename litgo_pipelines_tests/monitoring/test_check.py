@@ -17,7 +17,7 @@ from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.lifecycle import actions, ledger
 from litgo_pipelines.monitoring import assets as monitor_assets
 from litgo_pipelines.monitoring import check as monitor
-from litgo_pipelines.monitoring.check import Memory, MonitorTick, Reference, judge
+from litgo_pipelines.monitoring.check import MonitorMemory, MonitorTick, Reference, judge
 from litgo_pipelines.monitoring.rules import Counts, Observation
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
@@ -341,7 +341,7 @@ def test_a_tick_with_nothing_to_see_costs_one_query(market: Market, monkeypatch:
 def test_what_is_certain_needs_no_excuse_and_replays_from_rows(market: Market) -> None:
     """The holdout's own signs excuse an alarm against the reference, not one against the holdout itself."""
     reference = Reference(0.2, 0.2, None, 24, 1000, "test")
-    fallen = Memory(control_cusum=2.0)
+    fallen = MonitorMemory(control_cusum=2.0)
     both = Counts(400, 40, 400, 40)
     seen = Observation(AT, both, both, both)
     after, decision, alarms = judge(fallen, seen, reference, LIMITS)
@@ -355,10 +355,10 @@ def test_what_is_certain_needs_no_excuse_and_replays_from_rows(market: Market) -
     check = market.tick(market.start + 30 * HOUR).check
     ((stored, state),) = market.life.rows("SELECT observation, state FROM litgo.quality_checks")
     assert check is not None
-    assert Memory.from_dict(state) == check.after
+    assert MonitorMemory.from_dict(state) == check.after
     counts = {name: Counts(**stored[name]) for name in ("new", "hour", "day")}
     again = Observation(**{**stored, **counts, "at": datetime.fromisoformat(stored["at"])})
-    assert judge(Memory(), again, check.reference, LIMITS) == (check.after, check.decision, check.alarms)
+    assert judge(MonitorMemory(), again, check.reference, LIMITS) == (check.after, check.decision, check.alarms)
 
 
 def test_the_asset_and_its_check(market: Market, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -123,6 +123,22 @@ def test_the_administrators_password_is_shown_on_a_terminal_once(tmp_path: Path)
     assert admin not in child.output()
 
 
+def test_starts_without_a_configuration_leave_one_folder_per_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = [mlflow_server.configuration_folder(database) for database in ("one", "one", "two")]
+    assert set(tmp_path.iterdir()) == set(made)
+    assert made[0] == made[1] != made[2]
+    assert made[0].stat().st_mode & 0o777 == 0o700
+    made[0].rmdir()
+    for obstacle in (lambda: made[0].symlink_to(made[2]), made[0].touch, lambda: made[0].mkdir(0o755)):
+        obstacle()
+        with pytest.raises(SystemExit, match="remove it"):
+            mlflow_server.configuration_folder("one")
+        (made[0].rmdir if made[0].is_dir() and not made[0].is_symlink() else made[0].unlink)()
+
+
 def test_mlflows_assistant_runs_nothing_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any account may ask it, one that only reads too; it starts shells and other people's programs."""
     for line in (supervisor.FILES / "mlflow.env").read_text().splitlines():

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.monitoring import check as monitor
-from litgo_pipelines.monitoring.check import Limits, MonitorTick
+from litgo_pipelines.monitoring.check import MonitorLimits, MonitorTick
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines_tests.worlds.lifecycle import AT, Life
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-LIMITS = Limits()
+LIMITS = MonitorLimits()
 REQUESTS = """
 WITH who AS (
     SELECT md5(%(name)s || n)::uuid AS id, %(start)s::timestamptz + (n + 0.5) * interval '1 hour' / %(hourly)s AS at,
