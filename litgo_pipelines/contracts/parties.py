@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.marketplace.names import visible
 from litgo_pipelines.marketplace.words import folded
-from litgo_pipelines.notifications.addresses import usable
+from litgo_pipelines.notifications.addresses import mailbox, usable
 from litgo_pipelines.resources.docusign import Recipient
 
 LONGEST_NAME = 100  # characters DocuSign takes of a name
@@ -25,6 +25,12 @@ def email(value: str | None) -> str | None:
     """A party's address, where DocuSign keeps the whole of it."""
     found = usable(value)
     return found if found and len(found) <= LONGEST_EMAIL else None
+
+
+def share_a_mailbox(*emails: str | None) -> bool:
+    """Would what is sent to one of the parties be read, and signed, by the other?"""
+    known = [mailbox(found) for each in emails if (found := usable(each))]
+    return len(set(known)) < len(known)
 
 
 def digest(contract_id: str, who: str, email: str) -> str:

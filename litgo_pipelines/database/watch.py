@@ -23,6 +23,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection as _Connection
 
+from litgo_pipelines.database.connecting import SEVERITY
 from litgo_pipelines.database.session import wait
 
 LOOK_AFTER = 15.0  # seconds that a call may wait before anybody asks
@@ -33,7 +34,6 @@ GRACE = 10.0  # seconds beyond a statement's limit, which the server keeps as lo
 TICK = 0.5
 DOING = "SELECT pid, state, wait_event_type FROM pg_catalog.pg_stat_activity WHERE pid = ANY (%s)"
 _TCP_INFO = struct.Struct("=8B12I")
-_SEVERITY = ":  "  # libpq's sign behind what a server calls an error, FATAL or ВАЖНО; its own messages have one blank
 _LAST_SENT, _LAST_RECEIVED = 8 + 9, 8 + 11  # fields of it: milliseconds since then
 
 
@@ -195,7 +195,7 @@ def _doing(dsn: str, backends: list[int]) -> tuple[Mapping[int, tuple[str | None
     try:
         return {pid: (state, event) for pid, state, event in _ask(dsn, DOING, backends)}, ""
     except psycopg2.Error as error:
-        spoke = error.pgcode is not None or _SEVERITY in str(error)  # full, or starting: somebody is there
+        spoke = error.pgcode is not None or SEVERITY in str(error)  # full, or starting: somebody is there
         return None, "" if spoke else "no second connection can be had"
     except (TimeoutError, OSError, ValueError):
         return None, f"a second connection had no answer in {ASK_SECONDS:g} s"

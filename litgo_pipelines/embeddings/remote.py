@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -30,10 +30,11 @@ from litgo_pipelines.embeddings.store import (
 )
 from litgo_pipelines.intake import sensitive
 from litgo_pipelines.intake.masking import mask
-from litgo_pipelines.resources.external_service import ExternalService, PermanentFailure
+from litgo_pipelines.resources.external_service import ExternalService, PermanentFailure, ServiceFailure
 
 ABOUT_PER_TEXT = (400, 413, 422)  # a request is refused for what is in it
 HARMLESS = "contrato de aluguel"  # refused too: it is not the text's fault
+ASKED_AGAIN = timedelta(days=7)  # for a text at which the service broke without refusing it
 
 
 class Embeds(Protocol):
@@ -78,6 +79,7 @@ def embed_remote(
             stopped = "another run is asking"
         else:
             asking.withheld += withhold(connection, as_of, kinds).total()
+            asking.forget_breaks()
             missing = missing_texts(connection, model, dimension, as_of, kinds, batch, remote=True)
             for texts, of in missing:
                 kept = asking.leaving([text for text in texts if has_words(text.text)])
@@ -121,12 +123,9 @@ class _Asking:
         model = self.openai.embedding_model
         try:
             vectors = self._embed([masked for _, masked in texts])
-        except PermanentFailure as failure:
-            if failure.status not in ABOUT_PER_TEXT:
+        except ServiceFailure as failure:
+            if not self._about_a_text(failure):
                 raise
-            if not self.answers:
-                self._embed([HARMLESS])
-                self.answers = True
             if len(texts) > 1:
                 middle = len(texts) // 2
                 self.ask(texts[:middle])
@@ -136,11 +135,38 @@ class _Asking:
                 cursor.execute(
                     "INSERT INTO litgo.unembeddable_texts (text_hash, model, status, as_of) VALUES (%s, %s, %s, %s) "
                     "ON CONFLICT DO NOTHING",
-                    (texts[0][0].hashed, model, failure.status, self.as_of),
+                    (texts[0][0].hashed, model, failure.status or 0, self.as_of),
                 )
             self.refused += 1
             return
         self.done += write(self.connection, model, [text for text, _ in texts], vectors, self.as_of, "openai")
+
+    def _about_a_text(self, failure: ServiceFailure) -> bool:
+        """Whether it is the fault of what was asked: of a refusal, or where it breaks or answers with NaN, and takes a
+        harmless text all the same. Raises ServiceFailure for a refusal of that one too."""
+        if isinstance(failure, PermanentFailure):
+            if failure.status not in ABOUT_PER_TEXT:
+                return False
+            if not self.answers:
+                self._embed([HARMLESS])
+                self.answers = True
+            return True
+        if failure.reason != "invalid" and (failure.status or 0) < 500:  # it is away, slow or at a limit
+            return False
+        try:
+            self._embed([HARMLESS])  # each time: by now it may be away
+        except ServiceFailure:
+            return False
+        return True
+
+    def forget_breaks(self) -> None:
+        """What made it break a week ago is asked for again: it may have been chance, or is mended."""
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM litgo.unembeddable_texts "
+                "WHERE model = %s AND status NOT BETWEEN 400 AND 499 AND as_of <= %s",
+                (self.openai.embedding_model, self.as_of - ASKED_AGAIN),
+            )
 
     def _embed(self, texts: list[str]) -> NDArray[np.float32]:
         return self.openai.embed(texts, deadline_seconds=self.deadline_seconds)

@@ -32,24 +32,24 @@ client AS MATERIALIZED (
     SELECT DISTINCT c.client_id, c.lawyer_id FROM contracts c JOIN reviews r ON r.contract_id = c.id
 ),
 own_account AS MATERIALIZED (
-    -- a client who is the lawyer: by id, e-mail address, or as a lawyer of the same registration number
+    -- a client who is the lawyer: by id, mailbox, or as a lawyer of the same registration number
     SELECT client_id, lawyer_id FROM client WHERE client_id = lawyer_id
     UNION
     SELECT k.client_id, k.lawyer_id
     FROM client k
     JOIN profiles p ON p.id = k.client_id
-    JOIN profiles l ON l.id = k.lawyer_id AND lower(btrim(l.email)) = lower(btrim(p.email))
+    JOIN profiles l ON l.id = k.lawyer_id AND litgo.mailbox(l.email) = litgo.mailbox(p.email)
     WHERE btrim(p.email) <> ''
     UNION
     SELECT k.client_id, k.lawyer_id
     FROM client k
     JOIN lawyers p ON p.id = k.client_id
     JOIN lawyers l ON l.id = k.lawyer_id AND litgo.oab_key(l.oab_number) = litgo.oab_key(p.oab_number)
-    UNION  -- an account of the same e-mail address as another one with the lawyer's number
+    UNION  -- an account of the same mailbox as another one with the lawyer's number
     SELECT k.client_id, k.lawyer_id
     FROM client k
     JOIN profiles p ON p.id = k.client_id
-    JOIN profiles q ON lower(btrim(q.email)) = lower(btrim(p.email))
+    JOIN profiles q ON litgo.mailbox(q.email) = litgo.mailbox(p.email)
     JOIN lawyers o ON o.id = q.id
     JOIN lawyers l ON l.id = k.lawyer_id AND litgo.oab_key(l.oab_number) = litgo.oab_key(o.oab_number)
     WHERE btrim(p.email) <> ''

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import psycopg2
 
-from litgo_pipelines.database import Cursor, error_kind, sql
+from litgo_pipelines.database import SCHEMA, Cursor, error_kind, sql
 from litgo_pipelines.marketplace import views
 from litgo_pipelines.marketplace.mapping import SourceMapping
 from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA, TABLES, WRITTEN
@@ -32,6 +32,25 @@ def hidden(cursor: Cursor, relations: Sequence[str] = ()) -> list[tuple[str, str
         for view, table, reader, forced in cursor.fetchall()
         if relations or view in TABLES  # what is made for /metrics reads the same tables
     ]
+
+
+def closed(cursor: Cursor) -> str | None:
+    """A sentence when row security of our own tables hides their rows from this user; None when it does not.
+
+    Some databases switch it on for every new table, by an event trigger, or for all tables once a day.
+    """
+    cursor.execute(
+        "SELECT count(*), min(relname) FROM pg_class WHERE relnamespace = to_regnamespace(%s) "
+        "AND relkind IN ('r', 'p') AND row_security_active(oid)",
+        (SCHEMA,),
+    )
+    number, one = cursor.fetchone() or (0, None)
+    if not number:
+        return None
+    return (
+        f"row security is on for {number:,} of the tables in {SCHEMA} (one of them: {one}), which hides their rows "
+        "from the pipelines: run `litgo migrate` as their owner, which switches it off there; grants say who reads them"
+    )
 
 
 def repeated(cursor: Cursor, mapping: SourceMapping, *, of_views: bool = True) -> list[tuple[str, str]]:

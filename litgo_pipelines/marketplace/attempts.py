@@ -33,6 +33,7 @@ _ADVICE = {
     "57014": "it took longer than five seconds: a trigger or a lock of theirs",
     "P0001": "a trigger of theirs refuses",
     "0A000": "a rule of theirs stands on the table, which our statements cannot write through: make it a trigger",
+    "42P17": "a policy of theirs asks its own table, in a circle: let it ask a SECURITY DEFINER function",
     "22003": "a number does not fit their column: widen it",
 }
 # What a function of theirs is told that finds its tables by the search_path of whoever writes.
@@ -124,6 +125,6 @@ def said(error: psycopg2.Error) -> str:
         parts.append(f"in the function {function}")
     if theirs and error.pgcode in _NO_SUCH_NAME:
         parts.append("if it finds its tables by search_path: `write_as: owner` beside the table in the mapping")
-    elif advice := _ADVICE.get(error.pgcode or ""):
+    elif advice := getattr(error, "limit", None) or _ADVICE.get(error.pgcode or ""):
         parts.append(advice)
     return "; ".join(parts)

@@ -70,6 +70,8 @@ def _problems(cursor: Cursor, missing: list[str], at: datetime) -> tuple[Mapping
     problems: dict[str, list[str]] = defaultdict(list)
     for problem in missing:
         problems[problem.split()[1].split(".")[0]].append(problem)
+    if closed := access.closed(cursor):
+        return {table: [closed] for table in TABLES}, {}
     for table, problem in [*access.hidden(cursor), *access.refused(cursor)]:
         problems[table].append(problem)
     if problems:

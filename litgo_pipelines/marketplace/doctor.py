@@ -87,6 +87,7 @@ def _examine(cursor: Cursor) -> Report:
         report.failures.append(f"the database's encoding is {encoding}: create it with ENCODING 'UTF8'")
     if version < OLDEST * 10_000:
         report.failures.append(f"PostgreSQL {report.server}: {OLDEST} or newer is needed")
+    report.notes += _collation(cursor)
     cursor.execute("SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10min'")
     fitted = _best(cursor, report)
     tables = _their_tables(cursor)
@@ -112,6 +113,19 @@ def _examine(cursor: Cursor) -> Report:
         report.tried_as, report.attempts = trying.attempt(cursor, fitted)
         report.failures += [f"{one.write}: {one.problem}" for one in report.attempts if one.problem]
     return report
+
+
+def _collation(cursor: Cursor) -> list[str]:
+    """A sentence where the system sorts texts otherwise than when the database was made: an index may miss rows."""
+    cursor.execute(
+        "SELECT datcollversion, pg_database_collation_actual_version(oid) FROM pg_database "
+        "WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)"
+    )
+    return [
+        f"the database's texts were sorted by version {made} of its collation, and the system has {now}: "
+        "REINDEX DATABASE, then ALTER DATABASE … REFRESH COLLATION VERSION"
+        for made, now in cursor.fetchall()
+    ]
 
 
 def deleted_count(fitted: views.Fit) -> list[str]:

@@ -56,7 +56,7 @@ def _in_one_transaction(cursor: Cursor) -> list[str]:
     (encoding,) = cursor.fetchone() or ("",)
     if encoding != "UTF8":
         raise MigrationError(f"the database's encoding is {encoding}: create it with ENCODING 'UTF8'")
-    return [*_own_schema(cursor), *_marketplace(cursor), *_views(cursor)]
+    return [*_own_schema(cursor), *_marketplace(cursor), *_views(cursor), *_opened(cursor)]
 
 
 def _current(connection: Connection) -> tuple[bool, bool]:
@@ -114,7 +114,31 @@ def _is_current(cursor: Cursor) -> bool:
     if dict(cursor.fetchall()) != {version: sha256 for version, _, sha256, _ in migrations()}:
         return False
     mapping = views.wanted(cursor)
-    return views.up_to_date(cursor, mapping)
+    return not _with_row_security(cursor) and views.up_to_date(cursor, mapping)
+
+
+def _with_row_security(cursor: Cursor) -> list[str]:
+    """Tables of ours whose rows are hidden from every role but the owner's, for no policy is ours."""
+    cursor.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind IN ('r', 'p') "
+        "AND relrowsecurity ORDER BY 1",
+        (SCHEMA,),
+    )
+    return [name for (name,) in cursor.fetchall()]
+
+
+def _opened(cursor: Cursor) -> list[str]:
+    """Row security off on our own tables: an event trigger of theirs may put it on every new one."""
+    found = _with_row_security(cursor)
+    for name in found:
+        cursor.execute(f"ALTER TABLE {SCHEMA}.{quoted(name)} DISABLE ROW LEVEL SECURITY")
+    if still := _with_row_security(cursor):
+        raise MigrationError(
+            f"an event trigger keeps row security on {SCHEMA}.{still[0]}, which hides its rows from the pipelines: let "
+            f"it leave the schemas {SCHEMA} and {SOURCE_SCHEMA} alone"
+        )
+    said = f"row security was on for {len(found)} of our own tables: switched off, grants say who may read them"
+    return [said] if found else []
 
 
 def _own_schema(cursor: Cursor) -> list[str]:

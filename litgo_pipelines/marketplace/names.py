@@ -7,6 +7,7 @@ that were encoded twice. What can be undone with certainty is; what is lost is n
 import html
 import re
 import unicodedata
+from itertools import dropwhile, takewhile
 
 from litgo_pipelines.marketplace.words import folded
 
@@ -26,6 +27,9 @@ _NONE = frozenset({"null", "none", "nan", "undefined", "n/a", "na", "nil", "nao 
 _TITLE = re.compile(
     r"(?:dr|dra|drs|sr|sra|srta|prof|profa|exmo|exma|ilmo|ilma|adv|advogad[oa]|doutora?)\.?", re.IGNORECASE
 )
+# What mail programs make a link of, and what no name holds. An address stands in many profiles where a name belongs.
+_LINK = re.compile(r"://|@|^www\.", re.IGNORECASE)
+_AFTER_TITLE = re.compile(r"(?<!\S)((?:dr|dra|sr|sra|srta|prof|profa|adv)\.)(?=\w)", re.IGNORECASE)
 _OF_HEADERS = re.compile(r'[(),:;<>@\[\]"\\]+')  # SendGrid takes what stands after one of them for another address
 
 
@@ -43,21 +47,31 @@ def is_damaged(value: str | None) -> bool:
 
 
 def is_name(text: str) -> bool:
-    """Does a text as `visible` gives it name anybody?"""
-    return any(letter.isalpha() for letter in text) and folded(text) not in _NONE
+    """Does a text as `visible` gives it name anybody? An address of the network alone does not."""
+    named = any(letter.isalpha() for word in text.split() if not _LINK.search(word) for letter in word)
+    return named and folded(text) not in _NONE
 
 
 def first_name(value: str | None) -> str | None:
-    """How a message greets: without titles; None where there is no name."""
-    text = visible(value)
-    words = [word for word in text.split() if not _TITLE.fullmatch(word)] if is_name(text) else []
-    return next((word[:LONGEST] for word in words if any(letter.isalpha() for letter in word)), None)
+    """How a message greets: without titles and what is no part of a name; None where there is no name.
+
+    Whoever signs up with somebody else's address writes to them by this word: it is none that a mail program links.
+    """
+    text = _AFTER_TITLE.sub(r"\1 ", visible(value))
+    words = [word for word in text.split() if not _TITLE.fullmatch(word) and not _LINK.search(word)]
+    bare = ("".join(takewhile(_in_names, dropwhile(lambda letter: not letter.isalpha(), word))) for word in words)
+    return next((word[:LONGEST].rstrip("'’-") for word in bare if word), None) if is_name(text) else None
 
 
 def for_header(value: str | None) -> str | None:
     """A name that may stand beside an e-mail address; None where there is none."""
-    text = " ".join(_OF_HEADERS.sub(" ", visible(value)).split())[:LONGEST].rstrip()
-    return text if is_name(text) else None
+    text = visible(value)
+    said = " ".join(_OF_HEADERS.sub(" ", text).split())[:LONGEST].rstrip()
+    return said if is_name(text) and is_name(said) else None
+
+
+def _in_names(letter: str) -> bool:
+    return unicodedata.category(letter)[0] in "LM" or letter in "'’-"
 
 
 def _decoded(text: str) -> str:

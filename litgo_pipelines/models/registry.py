@@ -96,12 +96,12 @@ def register(mlflow: MLflow, bundle: Bundle, example: NDArray[np.float64], tags:
     with module.start_run(run_id=run_id):
         run_page.log(client, experiment_id, run_id, metrics)
         module.log_artifacts(str(bundle.folder), "bundle")
-        client.set_tag(run_id, run_page.NOTE, card)
+        client.set_tag(run_id, run_page.NOTE, run_page.fitted(card, run_page.LONGEST_NOTE))
         logged = log_scorer(module, bundle.scorers()[0], example)
         # Inside the run: a run that finished has its version, and one that was cut off is seen to be.
         created = module.register_model(logged.model_uri, MODEL_NAME, tags=tags)
     run_page.end(client, run_id, metrics)
-    client.update_model_version(MODEL_NAME, created.version, card)
+    client.update_model_version(MODEL_NAME, created.version, run_page.fitted(card, run_page.LONGEST_DESCRIPTION))
     return Version(str(created.version), run_id)
 
 

@@ -23,6 +23,9 @@ _DIGEST = 36  # characters the server takes
 TITLES = {"lambdamart": "LambdaMART", "regression": "regression trees", "softmax": "softmax trees"}
 KIND = "mlflow.experimentKind"  # read by MLflow's pages: the tabs of model training, not those of agents
 NOTE = "mlflow.note.content"
+# Characters that MLflow's tables take of a run's note and of a version's description; Postgres refuses one more.
+LONGEST_NOTE, LONGEST_DESCRIPTION = 8000, 5000
+ELSEWHERE = "(left out here for its length: `bundle/model_card.md` among the run's artifacts has it)"
 EXPERIMENT = {
     KIND: "custom_model_development",
     NOTE: "Rankers of the lawyers who may take a case. One run per candidate, named by the day of its data; under it a "
@@ -31,6 +34,17 @@ EXPERIMENT = {
     "the alias `champion` of the registered model litgo-ranker.",
 }
 SPLITS = {"train": "training", "holdout": "test"}
+
+
+def fitted(card: str, longest: int) -> str:
+    """The card without the longest of its blocks, as many as it takes until it has `longest` characters."""
+    blocks = card.split("\n\n")
+    while len("\n\n".join(blocks)) > longest:
+        place = max(range(len(blocks)), key=lambda number: len(blocks[number]))
+        if len(blocks[place]) <= len(ELSEWHERE):
+            return card[: longest - 1] + "…"
+        blocks[place] = ELSEWHERE
+    return "\n\n".join(blocks)
 
 
 def describe_experiment(client: "MlflowClient", experiment_id: str) -> None:

@@ -48,6 +48,17 @@ def usable(value: str | None) -> str | None:
         return None
 
 
+def mailbox(checked: str) -> str:
+    """The mailbox an address reaches; `litgo.mailbox` in the database. What follows a + is its owner's own, and Gmail
+    reads no dots. An address that begins with a + is a telephone's number."""
+    plain = checked.strip().lower()
+    name, _, domain = plain.rpartition("@")
+    if name.startswith("+"):
+        return plain
+    name = name.partition("+")[0]
+    return f"{name.replace('.', '')}@gmail.com" if domain in ("gmail.com", "googlemail.com") else f"{name}@{domain}"
+
+
 def digest(checked: str) -> str:
     """What an address is known by where it must not be kept; `litgo.address_digest` in the database."""
     return hashlib.sha256(checked.strip().lower().encode()).hexdigest()

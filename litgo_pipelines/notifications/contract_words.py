@@ -13,6 +13,7 @@ from litgo_pipelines.notifications.wording import day, money
 # Why on paper: for the team, which has to do something about it.
 PAPER = {
     "no_email": "falta um endereço de e-mail válido (até 100 caracteres) de uma das partes: corrija-o no perfil",
+    "same_email": "as duas partes têm a mesma caixa de e-mail no perfil: uma assinaria pela outra",
     "email_bounced": "o e-mail do DocuSign a uma das partes voltou: corrija o endereço no perfil",
     "envelope_missing": "o DocuSign não conhece mais o envelope",
     "envelope_deleted": "o envelope foi apagado no DocuSign",

@@ -1,6 +1,9 @@
 """Markdown tables for asset metadata and pages. Pure."""
 
+import re
 from collections.abc import Container, Iterable, Sequence
+
+_BAR = re.compile(r"(?<!\\)\|")
 
 
 def markdown_table(
@@ -23,4 +26,13 @@ def markdown_table(
 
 
 def _line(cells: Iterable[object]) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"
+    return "| " + " | ".join(_cell(str(cell)) for cell in cells) + " |"
+
+
+def _cell(text: str) -> str:
+    r"""What would end the cell or the row, without doing so.
+
+    >>> print(_line(["a | b", "two\nlines"]))
+    | a \| b | two lines |
+    """
+    return _BAR.sub(r"\\|", " ".join(text.splitlines()))

@@ -7,9 +7,11 @@ knows a service: that is `external_service`'s.
 import asyncio
 import atexit
 import os
+import select
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,14 +20,21 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from litgo_pipelines.database import SEARCH_PATH, DatabaseUnavailable, libpq
+from litgo_pipelines.database import SEARCH_PATH, Connection, DatabaseUnavailable, libpq
 from litgo_pipelines.database.session import wait
 
 if TYPE_CHECKING:
     import httpx2
 
 KEPT = 3.0  # seconds a connection waits for its next request; common servers close theirs after five and more
+# Whatever a role or the database sets: it stays open, and statements of several processes wait for each other.
+BRIEF_SESSION = (
+    "SET synchronous_commit = off; SET idle_session_timeout = 0; SET default_transaction_isolation = 'read committed'; "
+    "SET extra_float_digits = 1; SET standard_conforming_strings = on"
+)
 LATE = 2.0  # seconds beyond its own limit a request is waited for, should the event loop be held up
+PLAIN, PACKED = ("identity", "none", "utf-8", "utf8"), ("gzip", "x-gzip", "deflate")  # as answers name their encoding
+OF_PACKED = ("content-encoding", "content-length")  # headers that are not true of what was unpacked
 LOOK_UPS = 32  # names looked up at once: one that hangs holds up no other host
 # How a host is reached, and whom we trust.
 ROUTES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -172,8 +181,9 @@ async def _within(client: "httpx2.AsyncClient", request: _Request) -> Answer:
             client.stream(request.method, request.url, content=request.content, headers=headers) as answer,
         ):
             certificate_ends = _certificate_ends(answer)  # before the connection may be closed
-            if answer.headers.get("content-encoding", "identity") != "identity":
-                raise ConnectionError("an encoding that was not asked for")  # a small body may become a huge one
+            encoding = answer.headers.get("content-encoding", "identity").strip().lower() or "identity"
+            if encoding not in PLAIN and encoding not in PACKED:
+                raise ConnectionError("an encoding that was not asked for")
             body = bytearray()
             async for chunk in answer.aiter_raw():
                 body += chunk
@@ -181,7 +191,11 @@ async def _within(client: "httpx2.AsyncClient", request: _Request) -> Answer:
                     raise AnswerTooLarge(f"more than {request.most_bytes} bytes")
             if _goes_on(answer):
                 await answer.extensions["network_stream"].aclose()
-            return Answer(answer.status_code, dict(answer.headers), bytes(body), certificate_ends)
+            told, content = dict(answer.headers), bytes(body)
+            if encoding in PACKED:
+                content = _unpacked(content, request.most_bytes)
+                told = {name: value for name, value in told.items() if name not in OF_PACKED}
+            return Answer(answer.status_code, told, content, certificate_ends)
     except TimeoutError:
         raise TimeoutError(f"no complete answer within {request.seconds:.3g} s") from None
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, UnicodeError) as error:
@@ -190,6 +204,23 @@ async def _within(client: "httpx2.AsyncClient", request: _Request) -> Answer:
         if _has(error, ssl.SSLCertVerificationError):
             raise CertificateNotTrusted("certificate not trusted") from None
         raise ConnectionError(type(error).__name__) from None
+
+
+def _unpacked(body: bytes, most_bytes: int) -> bytes:
+    """What some server packed although it was not asked to; a small body may become a huge one."""
+    found, rest = bytearray(), body
+    while rest:
+        packed = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # whichever header it has
+        try:
+            found += packed.decompress(rest, most_bytes + 1 - len(found))
+        except zlib.error:
+            raise ConnectionError("a packed answer that is damaged") from None
+        if len(found) > most_bytes:
+            raise AnswerTooLarge(f"more than {most_bytes} bytes")
+        if not packed.eof:
+            raise ConnectionError("a packed answer that is cut short")
+        rest = packed.unused_data
+    return bytes(found)
 
 
 def _certificate_ends(answer: "httpx2.Response") -> float | None:
@@ -208,6 +239,13 @@ def _goes_on(answer: "httpx2.Response") -> bool:
         return bool(left)
     except AttributeError:
         return True
+
+
+def _spoken_to(connection: Connection) -> bool:
+    """Whether something came on a connection on which nothing was asked: its end, most likely."""
+    looked_at = select.poll()
+    looked_at.register(connection.fileno(), select.POLLIN)
+    return bool(looked_at.poll(0))
 
 
 def _connections() -> _Connections:
@@ -288,7 +326,9 @@ class BriefDatabase:
 
     def _row(self, statement: str, parameters: object) -> tuple[Any, ...] | None:
         until = time.monotonic() + self._seconds
-        if self._connection is None or self._connection.closed:
+        if self._connection is not None and (self._connection.closed or _spoken_to(self._connection)):
+            self._close()  # the server, or a pooler, has ended it meanwhile
+        if self._connection is None:
             self._connection = psycopg2.connect(
                 libpq(self._url),
                 application_name="litgo-services",
@@ -298,7 +338,7 @@ class BriefDatabase:
             wait(self._connection, until)
             with self._connection.cursor() as cursor:  # not at the connection's start: a pooler ignores or refuses that
                 limit = f"SET statement_timeout = {max(1, int(self._seconds * 1000))}"
-                cursor.execute(f"{SEARCH_PATH}; {limit}; SET synchronous_commit = off")
+                cursor.execute(f"{SEARCH_PATH}; {limit}; {BRIEF_SESSION}")
                 wait(self._connection, until)
         with self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)

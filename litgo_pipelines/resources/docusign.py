@@ -29,8 +29,8 @@ from litgo_pipelines.resources.external_service import (
     Refusal,
     TransientFailure,
     json_of,
-    until_reset,
 )
+from litgo_pipelines.resources.rate_limits import until_reset
 from litgo_pipelines.resources.vendor import VendorResource
 
 T = TypeVar("T")
@@ -204,7 +204,7 @@ class DocuSign(VendorResource):
 
         body = {"status": "voided", "voidedReason": reason}
         path = f"/envelopes/{quote(envelope_id, safe='')}"
-        with _gone():
+        with _gone(told=True):  # nobody looks again whether it was somebody else's page that was not found
             self._call("void_envelope", "PUT", path, read, time.monotonic() + self.deadline_seconds, body=body)
 
     def _existing(self, draft: Draft, until: float) -> str | None:
@@ -359,13 +359,13 @@ def refusal(answer: Answer) -> Refusal:
 
 
 @contextmanager
-def _gone() -> Iterator[None]:
-    """Turns the answer that there is no such envelope into EnvelopeGone."""
+def _gone(*, told: bool = False) -> Iterator[None]:
+    """Turns the answer that there is no such envelope into EnvelopeGone. `told`: only where DocuSign itself says so."""
     try:
         yield
     except PermanentFailure as failure:
         known = (failure.code or "").upper()
-        if known in GONE or (failure.status == 404 and not known):
+        if known in GONE or (failure.status == 404 and not known and not told):
             gone = EnvelopeGone("rejected", str(failure), status=failure.status, code=failure.code)
             gone.attempts = failure.attempts
             raise gone from None

@@ -9,13 +9,10 @@ Without a database, or while it is down, calls go ahead without a breaker; what 
 
 import json
 import logging
-import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -25,6 +22,7 @@ from litgo_pipelines.observability.metrics import ADD, Delta, columns, count, ob
 from litgo_pipelines.resources import tracing
 from litgo_pipelines.resources.bounded import Answer, AnswerTooLarge, BriefDatabase, CertificateNotTrusted, send
 from litgo_pipelines.resources.circuit_breaker import Admission, CircuitBreaker
+from litgo_pipelines.resources.rate_limits import retry_after, until_reset
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -35,7 +33,6 @@ RETRIED: tuple[Reason, ...] = ("timeout", "unavailable", "rate_limited")
 CONFLICT = 409  # with another request for the same thing
 RETRIED_STATUS = (408, CONFLICT, 425, 429)  # and every 5xx
 LONGEST_PAUSE = 3600.0  # seconds a Retry-After may keep the breaker open
-DAY = 86_400  # seconds
 MOST_BYTES = 32 * 2**20  # of an answer
 CERTIFICATE = sql("litgo_pipelines.resources", "certificate.sql")
 LEASE_SLACK = 5.0  # seconds between the end of a probe's attempt and its report
@@ -387,41 +384,6 @@ def _failure(answer: Answer, said: Refusal) -> ServiceFailure:
     message = said.to_do or usual
     named = f"HTTP {status}{f' {code}' if code else ''}, {message}"
     return PermanentFailure("rejected", named, status=status, code=code, counts_as_answer=True)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header, given as seconds or as a date, or of OpenAI's retry-after-ms; None without one
-    that can be read.
-
-    A date counts from the answer's own Date, so that our clock may be wrong.
-    """
-    milliseconds = headers.get("retry-after-ms", "").strip()
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", milliseconds):
-        return float(math.ceil(min(float(milliseconds), 1e12) / 1000))
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    until, sent = _date(value), _date(headers.get("date", ""))
-    return None if until is None else max(0.0, math.ceil((until - (sent or datetime.now(UTC))).total_seconds()))
-
-
-def until_reset(headers: Mapping[str, str]) -> float | None:
-    """Seconds to the end of a limit as X-RateLimit-Reset tells it, in Unix time or in seconds from now, at most an
-    hour; None without one that can be read. Unix time too counts from the answer's own Date."""
-    value = headers.get("x-ratelimit-reset", "").strip()
-    if not re.fullmatch("[0-9]{1,12}", value):
-        return None
-    sent = _date(headers.get("date", "")) or datetime.now(UTC)
-    seconds = int(value) if int(value) <= DAY else math.ceil(int(value) - sent.timestamp())
-    return float(min(LONGEST_PAUSE, max(1, seconds)))
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _worth_retrying(error: BaseException) -> bool:

@@ -185,6 +185,9 @@ def _create_database(url: str, server: str) -> None:
         raise StartError(
             f"the database {name!r} is missing and this user may not create it: create it first"
         ) from error
+    except psycopg2.InternalError as error:  # of template1, like a version of its collation; there is no row to be told
+        said = getattr(error, "primary", error)
+        raise StartError(f"the database {name!r} is missing and cannot be created ({said}): create it first") from error
     finally:
         connection.close()
 

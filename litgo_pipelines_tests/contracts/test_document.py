@@ -182,7 +182,18 @@ def test_a_fee_that_makes_no_sense_is_refused(fee: Any, reason: str) -> None:
         ({"lawyer": "Jo?o Müller"}, "letters_not_printable"),
         *(
             ({"client": name}, "client_missing")
-            for name in ("-", ".", "???", "1234", "N/A", "null", "🙏", "Não informado")
+            for name in (
+                "-",
+                ".",
+                "???",
+                "1234",
+                "N/A",
+                "null",
+                "🙏",
+                "Não informado",
+                "ana@example.com",
+                "https://x.example/a",
+            )
         ),
         *(({"oab": oab}, "oab_missing") for oab in ("-", "n/a", "não tenho", "OAB nº", "em andamento")),
     ],

@@ -132,6 +132,37 @@ def test_nobody_to_write_to_means_by_hand(
 
 
 @pytest.mark.parametrize(
+    ("client", "lawyer"),
+    [
+        ("angela@example.com", "Angela@Example.com "),
+        ("angela+cliente@example.com", "angela@example.com"),
+        ("an.gela+1@gmail.com", "angela@googlemail.com"),
+    ],
+)
+def test_nobody_signs_for_the_other_from_the_same_mailbox(
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, client: str, lawyer: str
+) -> None:
+    contract = add_contract(database_url, client_email=client, lawyer_email=lawyer)
+    assert run(connection, docusign).outcomes == {"manual": 1}
+    assert request_row(database_url, contract)[2] == "same_email"
+    assert not fake.envelopes
+
+
+def test_a_client_who_is_another_account_of_the_lawyer_has_no_contract_to_sign(
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
+) -> None:
+    contract = add_contract(database_url)
+    rows(
+        database_url,
+        "INSERT INTO litgo.lawyer_accounts (lawyer_id, person_id) "
+        "SELECT unnest(ARRAY[lawyer_id, client_id]), lawyer_id FROM contracts",
+    )
+    assert run(connection, docusign).outcomes == {"refused": 1}
+    assert request_row(database_url, contract)[2] == "own_case"
+    assert not fake.envelopes
+
+
+@pytest.mark.parametrize(
     ("values", "reason"),
     [
         ({"offer": "declined"}, "no_offer"),

@@ -10,8 +10,75 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from litgo_pipelines.database import connect, in_transaction, open_connection, watch
+from litgo_pipelines.database import (
+    DatabaseUnavailable,
+    connect,
+    connecting,
+    in_transaction,
+    open_connection,
+    watch,
+)
 from litgo_pipelines_tests.support import execute, free_port
+
+OWN = "db.abcdefghijklmnopqrst.supabase.co"
+POOLER = "aws-0-sa-east-1.pooler.supabase.com"
+
+
+@pytest.mark.parametrize(
+    ("said", "host", "to_do"),
+    [
+        ("FATAL:  sorry, too many clients already", "h", "no place left"),
+        (
+            "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute",
+            "h",
+            "no place left",
+        ),
+        ("FATAL:  no more connections allowed (max_client_conn)", "h", "no place left"),
+        ("FATAL:  desculpe, muitas conexões para a role postgres", "h", "no place left"),
+        (
+            "FATAL:  (EMAXCONNSESSION) max clients reached in session mode - max clients are limited to pool_size: 15",
+            POOLER,
+            "the pooler's pool size",
+        ),
+        ("FATAL:  MaxClientsInSessionMode: max clients reached", POOLER, "no place left"),
+        ("FATAL:  Tenant or user not found", POOLER, "postgres.PROJECT"),
+        ("FATAL:  (ENOTFOUND) tenant/user postgres.abc not found", POOLER, "postgres.PROJECT"),
+        (
+            "FATAL:  (ENOIDENTIFIER) no tenant identifier provided (external_id or sni_hostname required)",
+            POOLER,
+            "postgres.PROJECT",
+        ),
+        ('FATAL:  database "litgo" does not exist', "h", "create it"),
+        ('FATAL:  password authentication failed for user "ana"', "h", "check user, password"),
+        ('FATAL:  autenticação do tipo senha falhou para o usuário "ana"', "h", "check user, password"),
+        (
+            'FATAL:  no pg_hba.conf entry for host "1.2.3.4", user "ana", database "x", no encryption',
+            "h",
+            "pg_hba.conf",
+        ),
+        ('server certificate for "x" does not match host name "y"', "h", "sslrootcert"),
+        ("FATAL:  the database system is starting up", "h", "tried again"),
+        (f'connection to server at "{OWN}" (2a05:d0::1), port 5432 failed: Network is unreachable', OWN, "IPv6 only"),
+        (f'could not translate host name "{OWN}" to address: Name or service not known', OWN, "IPv6 only"),
+        ('could not translate host name "dv.example" to address: No address', "dv.example", "the host's name right"),
+        ('connection to server at "127.0.0.1", port 5432 failed: Connection refused', "127.0.0.1", "is it running?"),
+        ("timeout expired", "h", "is it running?"),
+    ],
+)
+def test_what_to_do_where_there_is_no_connection(said: str, host: str, to_do: str) -> None:
+    assert to_do in connecting.advice(said, host)
+
+
+def test_a_server_without_a_place_left_says_so(database_url: str) -> None:
+    name = make_url(database_url).database
+    execute(database_url, f"CREATE ROLE few_{name} LOGIN CONNECTION LIMIT 0")
+    try:
+        url = make_url(database_url).set(username=f"few_{name}").render_as_string(hide_password=False)
+        with pytest.raises(DatabaseUnavailable, match="no place left for a connection"):
+            open_connection(url, attempts=1)
+    finally:
+        execute(database_url, f"DROP ROLE few_{name}")
+
 
 FAIL = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$"
 
@@ -92,6 +159,7 @@ SETTINGS = {
     "IntervalStyle": ("iso_8601", "postgres"),
     "extra_float_digits": ("-10", "1"),
     "bytea_output": ("escape", "hex"),
+    "exit_on_error": ("on", "off"),
     "transaction_timeout": ("400ms", "0"),
 }
 

@@ -79,8 +79,10 @@ def test_whoever_came_first_may_leave_and_the_last_one_out_stops_it(tmp_path: Pa
 @pytest.mark.slow
 def test_kept_running_shared_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "s3cr3t")
+    for name in ("LANG", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.setenv(name, "pt_PT.ISO-8859-15")  # of a terminal elsewhere, and not installed here
     with embedded_server(tmp_path) as url:
-        assert one(url, "SELECT 1") == 1
+        assert one(url, "SELECT datcollate FROM pg_database WHERE datname = 'template1'") in ("C.UTF-8", "C")
         assert b"s3cr3t" not in Path(f"/proc/{postmaster(tmp_path)}/environ").read_bytes()
         assert os.environ["OPENAI_API_KEY"] == "s3cr3t"
         code = (

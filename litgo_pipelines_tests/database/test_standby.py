@@ -1,11 +1,6 @@
 """A replica as the database: said in one sentence, nothing is given up, and after its promotion it serves."""
 
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -15,11 +10,13 @@ from litgo_pipelines.database import connect, libpq, open_connection
 from litgo_pipelines.marketplace import doctor
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.observability import gauges
-from litgo_pipelines_tests.support import execute, free_port
+from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.dirt import fill
-from litgo_pipelines_tests.worlds.machine import postgres_binaries
 from litgo_pipelines_tests.worlds.matching import match
+from litgo_pipelines_tests.worlds.own_server import INITDB, command, folder, serving
 from litgo_pipelines_tests.worlds.strange_tables import day
+
+__all__ = ["folder"]
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,35 +24,6 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.proof("litgo_pipelines/database", "litgo_pipelines/marketplace", "litgo_pipelines_tests/worlds"),
 ]
-
-USER = "nobody" if os.geteuid() == 0 else None  # as root Postgres refuses to run
-
-
-def command(folder: Path, name: str, *arguments: str) -> None:
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-    line = [str(postgres_binaries() / name), *arguments]
-    subprocess.run(line, check=True, env=environment, cwd=folder, user=USER, stdout=subprocess.DEVNULL)
-
-
-@contextmanager
-def serving(folder: Path, name: str) -> Iterator[str]:
-    """A server on a data directory; the URL of its database."""
-    port = free_port()
-    options = f"-k {folder} -h 127.0.0.1 -p {port} -c fsync=off -c shared_buffers=16MB"
-    command(folder, "pg_ctl", "-D", name, "-l", f"{name}.log", "-o", options, "-w", "start")
-    try:
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        command(folder, "pg_ctl", "-D", name, "-m", "immediate", "stop")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="litgo-standby-"))
-    if USER:
-        shutil.chown(made, USER)
-    yield made
-    shutil.rmtree(made)
 
 
 def said(url: str) -> list[str]:
@@ -69,7 +37,7 @@ def said(url: str) -> list[str]:
 
 
 def test_a_standby_is_named_and_serves_once_it_is_promoted(folder: Path) -> None:
-    command(folder, "initdb", "-D", "one", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+    command(folder, "initdb", "-D", "one", *INITDB)
     with serving(folder, "one") as primary:
         migrate(primary)
         fill(primary)

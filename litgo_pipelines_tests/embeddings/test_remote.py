@@ -441,6 +441,32 @@ def test_a_text_that_openai_refuses_is_found_recorded_and_left_out(database_url:
     assert counted(database_url, "embedding_source_total") == {"openai": 55}
 
 
+def breaks_at(word: str, broken: Fault) -> Fault:
+    def fault(handler: Handler) -> None:
+        bad = any(word in text for text in handler.server.requests[-1].json()["input"])
+        (broken if bad else vectors)(handler)
+
+    return fault
+
+
+@pytest.mark.parametrize(("broken", "status"), [(faults.status(500), 500), (faults.answer(NAN), 200)])
+def test_a_text_at_which_the_service_breaks_holds_up_no_other(database_url: str, broken: Fault, status: int) -> None:
+    """And the breaker stays closed; a week later it is asked for again."""
+    market(database_url)
+    with FaultServer(breaks_at("numero 7", broken)) as server:
+        client = openai(server, database_url=database_url)
+        client.service.backoff_seconds = 0.01
+        found = remote(database_url, client, batch=20)
+        assert (found.texts, found.refused, found.stopped) == (55, 1, "")
+        assert rows(database_url, "SELECT status FROM litgo.unembeddable_texts") == [(status,)]
+        server.requests.clear()
+        assert remote(database_url, client).texts == 0
+        assert server.requests == []
+        server.faults = (vectors,)
+        execute(database_url, "UPDATE litgo.unembeddable_texts SET as_of = as_of - interval '8 days'")
+        assert remote(database_url, client).texts == 1
+
+
 @pytest.mark.parametrize(("code", "told"), [(400, "request"), (401, "credentials"), (404, "base URL")])
 def test_a_rejection_of_everything_blames_no_text_and_stops_at_once(database_url: str, code: int, told: str) -> None:
     market(database_url)

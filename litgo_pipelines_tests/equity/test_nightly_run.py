@@ -1,6 +1,9 @@
 """The nightly job as Dagster runs it: backfill as one run, blocking contract, and what can go wrong in the middle."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -206,3 +209,43 @@ def test_as_of_is_the_end_of_the_partition() -> None:
     ((key, night, as_of),) = equity_assets.nights(KEYS[-1:])
     assert (key, night.isoformat(), as_of) == (KEYS[-1], KEYS[-1], END)
     assert as_of.tzinfo is UTC  # 30 days before it are 720 hours, whatever the clocks did
+
+
+# The night's last instant where the clocks went back on 18 February (23:00 came twice) and forward on 4 November 2018
+# (there was no midnight).
+ENDS = {
+    "2018-02-16": datetime(2018, 2, 17, 4, tzinfo=UTC),
+    "2018-02-17": datetime(2018, 2, 18, 5, tzinfo=UTC),
+    "2018-02-18": datetime(2018, 2, 19, 5, tzinfo=UTC),
+    "2018-11-02": datetime(2018, 11, 3, 5, tzinfo=UTC),
+    "2018-11-03": datetime(2018, 11, 4, 4, tzinfo=UTC),
+    "2018-11-04": datetime(2018, 11, 5, 4, tzinfo=UTC),
+}
+BACKFILLS = """
+import sys
+from litgo_pipelines.definitions import build_defs
+from litgo_pipelines.resources.postgres import Postgres
+job = build_defs(postgres=Postgres(url=sys.argv[1])).resolve_job_def("nightly_equity")
+for first, last in zip(sys.argv[2::2], sys.argv[3::2]):
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    assert job.execute_in_process(tags=tags).success
+"""
+
+
+@pytest.mark.slow
+@proof
+def test_a_backfill_over_nights_of_23_and_25_hours_counts_each_offer_of_720_hours(database_url: str) -> None:
+    month, second = timedelta(hours=720), timedelta(seconds=1)
+    with connect(database_url) as connection:
+        market = Marketplace(connection, ENDS["2018-02-16"])
+        lawyers = {key: market.lawyer(created_at=datetime(2017, 1, 1, tzinfo=UTC)) for key in ENDS}
+        for key, end in ENDS.items():
+            for at in (end - month - second, end - month + second, end - second, end + second):
+                market.offer(market.case(created_at=at), lawyers[key], sent_at=at)
+    command = [sys.executable, "-c", BACKFILLS, database_url, "2018-02-16", "2018-02-18", "2018-11-02", "2018-11-04"]
+    environment = {**os.environ, "EQUITY_FIRST_NIGHT": "2018-01-01"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = rows(database_url, "SELECT night::text, lawyer_id::text, as_of, offers_30d FROM litgo.equity_history")
+    assert {(night, as_of) for night, _, as_of, _ in found} == set(ENDS.items())
+    assert {night: offers for night, lawyer, _, offers in found if lawyers[night] == lawyer} == dict.fromkeys(ENDS, 2)

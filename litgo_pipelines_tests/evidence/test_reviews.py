@@ -9,6 +9,7 @@ import pytest
 from litgo_pipelines.database import Connection, connect
 from litgo_pipelines.evidence.checks import bursts
 from litgo_pipelines.evidence.refresh import refresh
+from litgo_pipelines.notifications.addresses import mailbox
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
@@ -57,13 +58,20 @@ def test_a_contract_counts_once_by_its_first_review(market: Marketplace) -> None
     assert seen(market.connection, lawyer) == (1, 1, 2)
 
 
-@pytest.mark.parametrize("how", ["same account", "same address", "same number", "address of another number", "none"])
+ADDRESSES = {
+    "same address": " Ana@Example.com ",
+    "same mailbox": "ana+cliente@example.com",
+    "address of another number": "OUTRA.ADVOGADA@gmail.com",
+    "mailbox of another number": "outraadvogada+1@googlemail.com",
+}
+
+
+@pytest.mark.parametrize("how", [*ADDRESSES, "same account", "same number", "none"])
 def test_nobody_reviews_himself(market: Marketplace, how: str) -> None:
     lawyer, other = market.lawyer(oab_number="OAB/SP 123.456"), market.lawyer(oab_number="SP 123456")
     market._insert("profiles", id=lawyer, email="ana@example.com")
-    market._insert("profiles", id=other, email="outra@example.com")
-    addresses = {"same address": " Ana@Example.com ", "address of another number": "OUTRA@example.com"}
-    client = market._insert("profiles", email=addresses.get(how, "cliente@example.com"))
+    market._insert("profiles", id=other, email="outra.advogada@gmail.com")
+    client = market._insert("profiles", email=ADDRESSES.get(how, "cliente@example.com"))
     client = {"same account": lawyer, "same number": other}.get(how, client)
     contract = market.contract(market.case(), lawyer, client_id=client, status="closed")
     market.review(contract, lawyer)
@@ -75,6 +83,19 @@ def test_addresses_that_are_blank_relate_nobody(market: Marketplace) -> None:
     market._insert("profiles", id=lawyer, email=" ")
     market.review(market.contract(market.case(), lawyer, client_id=client, status="closed"), lawyer)
     assert seen(market.connection, lawyer)[0] == 1
+
+
+def test_a_mailbox_is_the_same_one_in_the_database_and_here(market: Marketplace) -> None:
+    known = [
+        *("Ana@Example.com", "ana+x+y@example.com", "a.na@gmail.com", " A.N.A+z@GoogleMail.com ", "a.na@gmail.com.br"),
+        *("a.na@example.com", "+5511987654321@fone.example", "+5511900000000@fone.example", "josé@exemplo.com.br"),
+    ]
+    with market.connection.cursor() as cursor:
+        cursor.execute("SELECT litgo.mailbox(one) FROM unnest(%s) WITH ORDINALITY AS t (one, n) ORDER BY n", (known,))
+        assert [one for (one,) in cursor.fetchall()] == [mailbox(one) for one in known]
+        cursor.execute("SELECT litgo.mailbox(NULL)")
+        assert cursor.fetchone() == (None,)
+    assert len({mailbox(one) for one in known}) == 7
 
 
 def test_a_burst_of_reviews_is_flagged(market: Marketplace) -> None:

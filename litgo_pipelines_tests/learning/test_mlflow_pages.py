@@ -16,7 +16,7 @@ from litgo_pipelines.learning.evaluation import Evaluation
 from litgo_pipelines.learning.gate import Evenness, judge_candidate
 from litgo_pipelines.learning.retrainings import Retraining
 from litgo_pipelines.models import bundle, registry, run_page
-from litgo_pipelines.models.features import BY_KEY
+from litgo_pipelines.models.features import BY_KEY, KEYS
 from litgo_pipelines.models.learners import Recipe, Rows
 from litgo_pipelines.models.training import train
 from litgo_pipelines.resources.mlflow import MLflow
@@ -169,6 +169,23 @@ def test_the_card_has_a_legend_and_nothing_that_looks_like_an_address(shown: Sho
     pictures = {file.path for file in mlflow.client().list_artifacts(version.run_id, "bundle")}
     assert "bundle/field.png" in pictures
     assert bundle.legend(["gone"]).splitlines()[-1] == "| gone | – | – | – |"
+
+
+def test_a_card_of_whatever_length_fits_into_mlflows_columns() -> None:
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+    from mlflow.store.tracking.dbmodels.models import SqlTag
+
+    columns = (SqlTag.__table__.c["value"], SqlModelVersion.__table__.c["description"])
+    taken = tuple(column.type.length for column in columns)
+    assert taken == (run_page.LONGEST_NOTE, run_page.LONGEST_DESCRIPTION)
+    legend = bundle.legend([*KEYS, *KEYS])
+    card = "\n\n".join(["# litgo-ranker", "**Use.** Orders.", legend, "**Limits.** " + "x" * 1500])
+    assert len(card) > max(taken)
+    for longest in taken:
+        shown = run_page.fitted(card, longest)
+        assert shown == card.replace(legend, run_page.ELSEWHERE)
+        assert run_page.fitted("short", longest) == "short"
+        assert len(run_page.fitted("a\n\n" * 9000, longest)) == longest
 
 
 def verdict(baseline: float) -> Evaluation:

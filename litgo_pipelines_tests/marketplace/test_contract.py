@@ -97,6 +97,16 @@ def test_what_the_pipelines_may_not_see_or_write_is_said(live: LiveMarketplace, 
     assert "row security of public.reviews applies to live_owner" in said["reviews"]
     execute(live.superuser, "CREATE POLICY everything ON public.reviews USING (true)")
     assert failed(pipelines) == {}
+    ring = "EXISTS (SELECT FROM public.reviews other WHERE other.rating > 3)"
+    execute(live.superuser, f"CREATE POLICY ring ON public.reviews USING ({ring})")
+    assert "let it ask a SECURITY DEFINER function" in failed(pipelines)["reviews"]
+    execute(live.superuser, "DROP POLICY ring ON public.reviews")
+    execute(live.superuser, "ALTER TABLE litgo.outbox ENABLE ROW LEVEL SECURITY")
+    said = failed(pipelines)
+    assert set(said) == set(TABLES)
+    assert "run `litgo migrate` as their owner" in said["offers"]
+    migrate(live.url)
+    assert failed(pipelines) == {}
     execute(live.superuser, "CREATE POLICY less ON public.reviews AS RESTRICTIVE USING (rating > 3)")
     assert set(failed(pipelines)) == {"reviews"}
 

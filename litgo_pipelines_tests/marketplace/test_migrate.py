@@ -144,3 +144,34 @@ def test_planted_functions_and_triggers_are_refused(database_url: str) -> None:
     )
     with pytest.raises(MigrationError, match=r"the trigger spy on litgo\.outbox; look at it"):
         migrate(database_url)
+
+
+# Supabase's recipe, without its limit to the schema public.
+EVERY_TABLE = """
+CREATE FUNCTION public.secure() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ DECLARE made record; BEGIN
+    FOR made IN SELECT c.* FROM pg_event_trigger_ddl_commands() c JOIN pg_class t ON t.oid = c.objid
+                WHERE object_type IN ('table', 'partitioned table') AND NOT relrowsecurity LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', made.object_identity);
+    END LOOP;
+END $$;
+CREATE EVENT TRIGGER secure ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS'{more})
+EXECUTE FUNCTION public.secure();
+"""
+
+
+def test_row_security_that_is_put_on_every_new_table_hides_none_of_ours(empty_url: str) -> None:
+    execute(empty_url, EVERY_TABLE.format(more=""))
+    done = migrate(empty_url)
+    assert any(line.startswith("row security was on for ") for line in done)
+    assert migrate(empty_url) == []
+    execute(empty_url, "ALTER TABLE litgo.outbox ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+    assert "row security was on for 1 of our own tables: switched off, grants say who may read them" in migrate(
+        empty_url
+    )
+    assert migrate(empty_url) == []
+
+
+def test_an_event_trigger_that_insists_is_named(empty_url: str) -> None:
+    execute(empty_url, EVERY_TABLE.format(more=", 'ALTER TABLE'"))
+    with pytest.raises(MigrationError, match="an event trigger keeps row security on"):
+        migrate(empty_url)

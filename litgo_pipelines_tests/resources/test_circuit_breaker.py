@@ -11,10 +11,12 @@ from multiprocessing.connection import Connection
 
 import psycopg2
 import pytest
+from sqlalchemy.engine import make_url
 
 from litgo_pipelines.database import DatabaseUnavailable, libpq
 from litgo_pipelines.resources.bounded import BriefDatabase
 from litgo_pipelines.resources.circuit_breaker import CircuitBreaker
+from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child
 from litgo_pipelines_tests.worlds.resources import let_pause_pass
 
@@ -214,6 +216,24 @@ def test_a_statement_that_waits_too_long_is_given_up_and_the_next_is_not_tried_a
     time.sleep(1.6)
     assert database.row("SELECT 1", ()) == (1,)
     database.close()
+
+
+def test_a_connection_that_was_ended_while_nobody_asked_is_made_anew(database_url: str) -> None:
+    name = make_url(database_url).database
+    execute(
+        database_url,
+        f"ALTER DATABASE {name} SET idle_session_timeout = '100ms'",
+        f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'",
+    )
+    with closing(BriefDatabase(database_url, seconds=PATIENT)) as database:
+        settings = "SELECT current_setting('idle_session_timeout'), current_setting('transaction_isolation')"
+        assert database.row(settings, ()) == ("0", "read committed")
+        (backend,) = database.row("SELECT pg_backend_pid()", ()) or (0,)
+        time.sleep(0.3)
+        assert database.row("SELECT pg_backend_pid()", ()) == (backend,)
+        execute(database_url, f"SELECT pg_terminate_backend({backend}, 5000)")
+        (another,) = database.row("SELECT pg_backend_pid()", ()) or (backend,)
+        assert another != backend
 
 
 def test_a_server_process_that_stops_without_a_word(database_url: str) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import jwt
 import pytest
 
-from litgo_pipelines.resources.docusign import DocuSign, Draft, Signer
+from litgo_pipelines.resources.docusign import DocuSign, Draft, EnvelopeGone, Signer
 from litgo_pipelines.resources.external_service import CircuitOpen, ServiceFailure
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import FaultServer
@@ -217,6 +217,17 @@ def test_every_fault_of_what_creates_nothing(fake: FakeDocuSign, operation: str)
         expected = 1 if (fault, reason) not in TRANSIENT else 3
         assert fake.operations.count(operation) in ((2, 3) if fault in SLOW else (expected,))
         assert fake.live() == [envelope]
+
+
+def test_a_page_that_is_not_found_is_no_envelope_that_is_gone(fake: FakeDocuSign) -> None:
+    """A proxy or a wrong base URL answers 404 as well: the envelope may still be signed."""
+    docusign = client(fake.url)
+    envelope = docusign.send(DRAFT, look_first=False)
+    fake.trouble = {"void_envelope": [faults.answer(b"<h1>Not Found</h1>", 404, "text/html"), faults.status(404)]}
+    for _ in range(2):
+        assert not isinstance(failure(lambda: docusign.void(envelope, "engano")), EnvelopeGone)
+    fake.trouble = {"void_envelope": [faults.json_answer({"errorCode": "ENVELOPE_DOES_NOT_EXIST"}, 404)]}
+    assert isinstance(failure(lambda: docusign.void(envelope, "engano")), EnvelopeGone)
 
 
 @pytest.mark.parametrize("arrived", [False, True])

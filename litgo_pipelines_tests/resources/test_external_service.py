@@ -1,10 +1,12 @@
 """Every fault × the policy, over real HTTP on loopback; breaker and metrics in a real Postgres."""
 
+import gzip
 import json
 import os
 import signal
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -25,9 +27,8 @@ from litgo_pipelines.resources.external_service import (
     ServiceFailure,
     TransientFailure,
     json_of,
-    retry_after,
-    until_reset,
 )
+from litgo_pipelines.resources.rate_limits import retry_after, until_reset
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import FaultServer
 from litgo_pipelines_tests.support import execute
@@ -311,6 +312,40 @@ def test_what_no_text_of_ours_can_hold_is_replaced_and_the_rest_is_read(
     str(found).encode()
 
 
+ITEMS = b'{"items": [1, 2]}'
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(ITEMS)),
+        ("GZIP", gzip.compress(ITEMS[:5]) + gzip.compress(ITEMS[5:])),
+        ("x-gzip", gzip.compress(ITEMS)),
+        ("deflate", zlib.compress(ITEMS)),
+        ("utf-8", ITEMS),  # no encoding at all, and yet some say it
+        ("", ITEMS),
+    ],
+)
+def test_an_answer_that_was_packed_without_being_asked_to_is_read(service: Make, encoding: str, body: bytes) -> None:
+    with FaultServer(faults.answer(body, Content_Encoding=encoding)) as server:
+        assert call(service(), server.url) == [1, 2]
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "reason"),
+    [
+        ("gzip", gzip.compress(ITEMS)[:-9], "unavailable"),
+        ("gzip", ITEMS, "unavailable"),
+        ("gzip", gzip.compress(bytes(9_000)), "invalid"),  # small on the way, too large here
+        ("br", ITEMS, "unavailable"),
+    ],
+)
+def test_one_that_cannot_be_unpacked_is_an_error(service: Make, encoding: str, body: bytes, reason: str) -> None:
+    with FaultServer(faults.answer(body, Content_Encoding=encoding)) as server:
+        assert failure(service(attempts=1), server.url, most_bytes=8_000).reason == reason
+
+
 @pytest.mark.parametrize("as_date", [False, True])
 def test_a_short_retry_after_is_waited_for(service: Make, as_date: bool) -> None:
     with FaultServer(faults.too_many_requests(2, as_date=as_date), OK) as server:
@@ -339,7 +374,13 @@ def test_a_retry_after_beyond_the_deadline_stops_at_once(service: Make, as_date:
         ({"retry-after": "soon"}, None),
         ({"retry-after": "٣"}, None),
         ({"retry-after": "9" * 400}, 999_999_999),
-        ({"retry-after": "1.5"}, None),
+        ({"retry-after": "1.5"}, 2),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after": "60s"}, 60),
+        ({"retry-after": "90000"}, 90_000),
+        ({"retry-after": "1445412500", "date": "Wed, 21 Oct 2015 07:27:50 GMT"}, 30),
+        ({"retry-after": "1445412500000", "date": "Wed, 21 Oct 2015 07:27:50 GMT"}, 30),
+        ({"retry-after": "2015-10-21T04:28:00-03:00", "date": "Wed, 21 Oct 2015 07:27:50 GMT"}, 10),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT", "date": "Wed, 21 Oct 2015 07:27:50 GMT"}, 10),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
         ({"retry-after": "Wed, 99 Oct 2015 07:28:00"}, None),
@@ -347,6 +388,7 @@ def test_a_retry_after_beyond_the_deadline_stops_at_once(service: Make, as_date:
         ({"retry-after": f"Wed, 21 Oct 2015 07:28:00 +{'9' * 14}"}, None),
         ({"retry-after-ms": "1200", "retry-after": "9"}, 2),
         ({"retry-after-ms": "0.5"}, 1),
+        ({"x-ms-retry-after-ms": "1200"}, 2),
         ({"retry-after-ms": "-1", "retry-after": "9"}, 9),
         ({"retry-after-ms": "9" * 400}, 1e9),
     ],
@@ -367,9 +409,23 @@ SENT = "Wed, 21 Oct 2015 07:27:50 GMT"  # 1445412470
         ("1545412500", 3600),
         ("45", 45),  # in seconds from now, as some say it
         ("0", 1),
-        ("86401", 1),
+        ("86401", None),  # neither seconds of a day nor an instant of these years
         ("-5", None),
-        ("1445412500.5", None),
+        ("1445412500.5", 31),
+        ("1445412500000", 30),  # in milliseconds
+        ("1445412500000000", 30),
+        ("6m0s", 360),
+        ("2m59.56s", 180),
+        ("7.66s", 8),
+        ("76ms", 1),
+        ("1h", 3600),
+        ("2d3h", 3600),
+        ("2015-10-21T07:28:00Z", 10),
+        ("2015-10-21T07:28:00", 10),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 10),
+        ("20151021", None),
+        ("6m0", None),
+        ("m", None),
         ("soon", None),
         ("٣", None),
         ("9" * 400, None),
@@ -378,7 +434,34 @@ SENT = "Wed, 21 Oct 2015 07:27:50 GMT"  # 1445412470
 )
 def test_the_end_of_a_limit_counts_from_the_answers_own_clock(told: str, expected: float | None) -> None:
     assert until_reset({"x-ratelimit-reset": told, "date": SENT}) == expected
+    assert until_reset({"ratelimit-reset": told, "date": SENT}) == expected
     assert until_reset({}) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"ratelimit": '"default";r=0;t=30'}, 30),
+        ({"ratelimit": "limit=100, remaining=0, reset=50"}, 50),
+        ({"ratelimit": "limit=100, remaining=0"}, None),
+        ({"x-ratelimit-reset-requests": "6m0s"}, 360),
+        ({"x-ratelimit-reset-requests": "8h0m0s", "x-ratelimit-reset-tokens": "2s"}, 2),
+        (
+            {
+                "x-ratelimit-reset-requests": "8m0s",
+                "x-ratelimit-reset-tokens": "2s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-remaining-tokens": "900",
+            },
+            480,
+        ),
+        ({"x-ratelimit-reset-tokens": "0", "x-ratelimit-remaining-tokens": "-1"}, 1),
+    ],
+)
+def test_a_limit_of_several_kinds_ends_with_the_one_that_is_reached(
+    headers: dict[str, str], expected: float | None
+) -> None:
+    assert until_reset(headers) == expected
 
 
 def test_a_limit_that_names_its_end_alone_keeps_the_breaker_open_for_as_long(service: Make, database_url: str) -> None:
