@@ -81,6 +81,9 @@ SELECT pg_temp.number('a', number), md5('l' || (first + 3 * 7919) %% %(lawyers)s
        md5('p' || number %% 1000)::uuid, CASE WHEN number %% 3 = 0 THEN 'active' ELSE 'closed' END,
        at + interval '1 day'
 FROM past WHERE number %% 2 = 0;
+INSERT INTO case_matches (case_id, lawyer_id, created_at)  -- of the window: a table that is read by its key
+SELECT case_id, lawyer_id, sent_at FROM offers WHERE sent_at > %(as_of)s::timestamptz - interval '30 days'
+ON CONFLICT DO NOTHING;
 CREATE INDEX offers_lawyer_sent ON public.offers (lawyer_id, sent_at);
 INSERT INTO public.lawyers (id, name, primary_area, tags_expertise, geo_latlon, is_available, max_concurrent_cases,
                             cases_30d, capacidade_mensal, last_offered_at, oab_number, created_at)
@@ -123,7 +126,8 @@ CREATE TABLE public.lawyers_before AS SELECT id, last_offered_at FROM lawyers;
 
 TAKE_BACK = """
 TRUNCATE litgo.matchings, litgo.matching_batches, litgo.matching_failures, litgo.case_waits, litgo.case_duplicates,
-         litgo.candidate_sets, litgo.exposures, litgo.told, litgo.outbox, litgo.metric_state, public.case_matches;
+         litgo.candidate_sets, litgo.exposures, litgo.told, litgo.outbox, litgo.metric_state;
+DELETE FROM case_matches WHERE created_at >= %(as_of)s;
 DELETE FROM offers WHERE sent_at >= %(as_of)s;
 UPDATE lawyers l SET last_offered_at = b.last_offered_at
 FROM public.lawyers_before b WHERE b.id = l.id AND b.last_offered_at IS DISTINCT FROM l.last_offered_at;

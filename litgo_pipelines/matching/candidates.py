@@ -227,17 +227,21 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
 
 def _known_clients(cursor: Cursor, cases: Cases, ids: list[str], as_of: datetime) -> dict[str, Ints]:
     """Client of a case → lawyers (row numbers) who had a contract with them before the instant."""
-    cursor.execute(
-        "SELECT DISTINCT client_id::text, lawyer_id::text FROM contracts "
-        "WHERE client_id = ANY(%s::uuid[]) AND created_at < %s",
-        (sorted(set(cases.clients)), as_of),
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    pairs = read(
+        cursor,
+        "SELECT client_id::text, lawyer_id::text FROM (SELECT DISTINCT client_id, lawyer_id FROM contracts "
+        "WHERE client_id = ANY(%(clients)s::uuid[]) AND created_at < %(as_of)s) c ORDER BY c.client_id",
+        {"clients": sorted(set(cases.clients)), "as_of": as_of},
+        {"client": pa.string(), "lawyer": pa.string()},
     )
-    found: dict[str, list[int]] = {}
-    lawyer_row = {lawyer: row for row, lawyer in enumerate(ids)} if cursor.rowcount else {}
-    for client, lawyer in cursor.fetchall():
-        if lawyer in lawyer_row:
-            found.setdefault(client, []).append(lawyer_row[lawyer])
-    return {client: np.array(rows) for client, rows in found.items()}
+    pairs = pairs.append_column("row", pc.index_in(pairs["lawyer"], value_set=pa.array(ids, pa.string()))).drop_null()
+    client = pairs["client"].to_numpy(zero_copy_only=False)
+    first = np.flatnonzero(client[1:] != client[:-1]) + 1
+    rows = np.split(pairs["row"].to_numpy().astype(np.int64), first)
+    return {of[0]: found for of, found in zip(np.split(client, first), rows, strict=True) if len(found)}
 
 
 def _one_account(twin: Floats, area: Floats, account: Floats) -> NDArray[np.bool_]:

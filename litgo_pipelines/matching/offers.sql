@@ -41,13 +41,13 @@ logged AS (
     UPDATE case_matches m
     SET fair_score = c.fair, equity_score = c.equity, raw_score = c.raw, features = c.features, breakdown = c.breakdown,
         weights_used = $10, preset_used = $13, created_at = $4
-    FROM chosen c WHERE m.case_id = c.case_id AND m.lawyer_id = c.lawyer_id
+    FROM chosen c WHERE m.case_id = $1 AND m.lawyer_id = c.lawyer_id
 ),
 logged_first AS (  -- not ON CONFLICT, which a view with a trigger does not take
     INSERT INTO case_matches (case_id, lawyer_id, fair_score, equity_score, raw_score, features, breakdown,
                               weights_used, preset_used, created_at)
     SELECT case_id, lawyer_id, fair, equity, raw, features, breakdown, $10, $13, $4 FROM chosen c
-    WHERE NOT EXISTS (SELECT FROM case_matches m WHERE m.case_id = c.case_id AND m.lawyer_id = c.lawyer_id)
+    WHERE NOT EXISTS (SELECT FROM case_matches m WHERE m.case_id = $1 AND m.lawyer_id = c.lawyer_id)
 ),
 offered AS (
     INSERT INTO offers (id, case_id, lawyer_id, status, sent_at, expires_at, fair_score, raw_score, equity_weight,

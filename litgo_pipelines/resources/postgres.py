@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 
 import dagster as dg
 
-from litgo_pipelines.database import Connection, connect, open_connection
+from litgo_pipelines.database import Connection, connect, kept, open_connection
 
 SENSOR_SECONDS = 40.0  # of a statement; Dagster ends a tick after 60
 
@@ -22,8 +22,8 @@ class Postgres(dg.ConfigurableResource):
 
     @contextmanager
     def look(self) -> Iterator[Connection]:
-        """As `connect`, for sensors: a tick must not wait long for one answer."""
-        with connect(self.url, application_name="litgo-sensor", statement_seconds=SENSOR_SECONDS) as connection:
+        """As `connect`, for sensors: a tick must not wait long for one answer. The connection is kept for the next."""
+        with kept.connect(self.url, application_name="litgo-sensor", statement_seconds=SENSOR_SECONDS) as connection:
             yield connection
 
     @contextmanager
