@@ -127,6 +127,8 @@ class DocuSign(VendorResource):
     or PermanentFailure; no message holds a name, an address or a key.
     """
 
+    SERVICE = "docusign"
+
     base_url: str | None = None
     auth_url: str = "https://account.docusign.com"
     account_id: str | None = None
@@ -134,10 +136,7 @@ class DocuSign(VendorResource):
     integration_key: str | None = None
     timeout_seconds: float = 45.0
     deadline_seconds: float = 90.0
-    fallback_enabled: bool = True
-    database_url: str | None = None
 
-    _service: ExternalService | None = PrivateAttr(default=None)
     _token: tuple[str, float] | None = PrivateAttr(default=None)  # and until when, monotonic
 
     @property
@@ -145,19 +144,8 @@ class DocuSign(VendorResource):
         given = (self.base_url, self.account_id, self.user_id, self.integration_key)
         return all((*given, os.environ.get("DOCUSIGN_PRIVATE_KEY")))
 
-    @property
-    def service(self) -> ExternalService:
-        if self._service is None:
-            self._service = ExternalService(
-                "docusign",
-                self.timeout_seconds,
-                self.deadline_seconds,
-                self.database_url,
-                self.fallback_enabled,
-                refusal=refusal,
-                run_id=self._run_id,
-            )
-        return self._service
+    def _refusal(self, answer: Answer) -> Refusal:
+        return refusal(answer)
 
     def send(self, draft: Draft, *, look_first: bool) -> str:
         """The id of the one envelope of the draft's transaction. `look_first`: it may have been created before.

@@ -6,10 +6,8 @@ Optional: without ONESIGNAL_API_KEY and an app id nothing here is called. Words,
 import os
 from typing import Any
 
-from pydantic import PrivateAttr
-
 from litgo_pipelines.resources.bounded import Answer
-from litgo_pipelines.resources.external_service import ExternalService, json_of
+from litgo_pipelines.resources.external_service import json_of
 from litgo_pipelines.resources.vendor import VendorResource
 
 MOST_BYTES = 2**16  # of an answer, which has a few hundred
@@ -21,14 +19,13 @@ class OneSignal(VendorResource):
     One HTTP request per call: the outbox repeats, in its own rows, and knows after each whether it may have arrived.
     """
 
+    SERVICE = "onesignal"
+    ATTEMPTS = 1
+
     app_id: str | None = None
     base_url: str | None = None
     timeout_seconds: float = 15.0
     deadline_seconds: float = 30.0
-    fallback_enabled: bool = True
-    database_url: str | None = None
-
-    _service: ExternalService | None = PrivateAttr(default=None)
 
     @property
     def missing(self) -> str | None:
@@ -36,19 +33,6 @@ class OneSignal(VendorResource):
         if not self.app_id:
             return "ONESIGNAL_APP_ID"
         return None if os.environ.get("ONESIGNAL_API_KEY") else "ONESIGNAL_API_KEY"
-
-    @property
-    def service(self) -> ExternalService:
-        if self._service is None:
-            self._service = ExternalService(
-                "onesignal",
-                self.timeout_seconds,
-                self.deadline_seconds,
-                self.database_url,
-                attempts=1,
-                run_id=self._run_id,
-            )
-        return self._service
 
     def push(
         self, *, subscription: str, title: str, text: str, idempotency_key: str, ttl_seconds: int | None = None

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import PrivateAttr
-
 from litgo_pipelines.resources.bounded import Answer, send
 from litgo_pipelines.resources.external_service import MOST_BYTES, ExternalService, Refusal, ServiceFailure, json_of
 from litgo_pipelines.resources.vendor import VendorResource
@@ -66,38 +64,22 @@ class OpenAIFailed(RuntimeError):
 
 
 class OpenAI(VendorResource):
-    """The key is not a field, for Dagster shows a resource's fields: it is read from OPENAI_API_KEY at the call.
+    """The key is not a field, for Dagster shows a resource's fields: it is read from OPENAI_API_KEY at the call."""
 
-    `timeout_seconds` is for one attempt, `deadline_seconds` for all; `database_url`: where breaker and metrics are.
-    """
+    SERVICE = "openai"
 
     model: str = "gpt-4.1-mini"
     embedding_model: str = "text-embedding-3-small"
     base_url: str | None = None
     timeout_seconds: float = 30.0
     deadline_seconds: float = 60.0
-    fallback_enabled: bool = True
-    database_url: str | None = None
-
-    _service: ExternalService | None = PrivateAttr(default=None)
 
     @property
     def configured(self) -> bool:
         return bool(os.environ.get("OPENAI_API_KEY"))
 
-    @property
-    def service(self) -> ExternalService:
-        if self._service is None:
-            self._service = ExternalService(
-                "openai",
-                self.timeout_seconds,
-                self.deadline_seconds,
-                self.database_url,
-                self.fallback_enabled,
-                refusal=refusal,
-                run_id=self._run_id,
-            )
-        return self._service
+    def _refusal(self, answer: Answer) -> Refusal:
+        return refusal(answer)
 
     @property
     def dimension(self) -> int:

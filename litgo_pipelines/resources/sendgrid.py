@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 from urllib.parse import urlencode
 
-from pydantic import PrivateAttr
-
 from litgo_pipelines.resources.bounded import Answer
-from litgo_pipelines.resources.external_service import ExternalService, PermanentFailure, Refusal, json_of
+from litgo_pipelines.resources.external_service import PermanentFailure, Refusal, json_of
 from litgo_pipelines.resources.vendor import VendorResource
 
 SENDER_NAME = "LITGO"
@@ -46,32 +44,21 @@ class SendGrid(VendorResource):
     SendGrid has no idempotency key, so that a call is one HTTP request: who repeats it must know, and count it.
     """
 
+    SERVICE = "sendgrid"
+    ATTEMPTS = 1
+
     sender: str = "nao-responda@litgo.example"
     base_url: str | None = None
     timeout_seconds: float = 15.0
     deadline_seconds: float = 30.0
-    database_url: str | None = None
-
-    _service: ExternalService | None = PrivateAttr(default=None)
 
     @property
     def missing(self) -> str | None:
         """The variable that must be set before anything can be sent."""
         return None if os.environ.get("SENDGRID_API_KEY") else "SENDGRID_API_KEY"
 
-    @property
-    def service(self) -> ExternalService:
-        if self._service is None:
-            self._service = ExternalService(
-                "sendgrid",
-                self.timeout_seconds,
-                self.deadline_seconds,
-                self.database_url,
-                attempts=1,
-                refusal=_refusal,
-                run_id=self._run_id,
-            )
-        return self._service
+    def _refusal(self, answer: Answer) -> Refusal:
+        return _refusal(answer)
 
     def mail(
         self,
