@@ -466,7 +466,7 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
         blind=kind.blind,
     )
     with connect(url) as connection, connection.cursor() as cursor:
-        load._load(cursor, world, False)
+        load.replace_tables(cursor, world, progress=False)
     mlflow = MLflow(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
     mlflow.module().create_experiment(mlflow.experiment, artifact_location=(folder / "artifacts").as_uri())
     steps.now = clock.now

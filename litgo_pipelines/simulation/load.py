@@ -92,7 +92,7 @@ def simulate(
                 f"a marketplace simulated with {json.dumps(present)} is there already, not {json.dumps(wanted)}: "
                 "ask for the same one, or replace it (replace=True)"
             )
-        counts = _load(cursor, world, progress)
+        counts = replace_tables(cursor, world, progress)
         cursor.execute(
             f"UPDATE {SCHEMA}.own_marketplace SET simulated_at = now(), simulation = %s WHERE true",
             (json.dumps({**wanted, "rows": counts}),),
@@ -227,7 +227,8 @@ def _added(cursor: Cursor, *, simulated: bool) -> dict[str, int]:
     return {table: number for table, number in cursor.fetchall() if number}
 
 
-def _load(cursor: Cursor, world: "World", progress: bool) -> dict[str, int]:
+def replace_tables(cursor: Cursor, world: "World", progress: bool) -> dict[str, int]:
+    """The world's rows in place of whatever the marketplace's tables hold, and ours emptied: table → rows written."""
     import pyarrow as pa
     from tqdm import tqdm
 
