@@ -17,7 +17,10 @@ from litgo_pipelines.marketplace import views
 from litgo_pipelines.marketplace.mapping import quoted
 from litgo_pipelines.marketplace.views import FittedTable, one
 
-LOCK_TIMEOUT = "2s"  # for what would make readers wait behind us
+# For what would make readers wait behind us; below the second after which a server looks for a deadlock: of a reader
+# and us it is we who give way.
+LOCK_TIMEOUT = "800ms"
+IN_THE_WAY = (psycopg2.errors.LockNotAvailable, psycopg2.extensions.TransactionRollbackError)
 BUILD_TIMEOUT = "30s"  # for what waits for the transactions of others and holds nobody up meanwhile
 ATTEMPTS, PAUSE = 5, 1.0
 
@@ -213,7 +216,7 @@ def _create(cursor: Cursor, wish: Wish) -> tuple[str, bool]:
             return "", False
         except psycopg2.Error as error:
             refused, final = _said(error), isinstance(error, _FINAL)
-            waited = isinstance(error, psycopg2.errors.LockNotAvailable)
+            waited = isinstance(error, IN_THE_WAY)
             if waited:
                 refused = f"an open transaction of somebody else was in the way ({blockers(cursor)})"
             left = [index for index in _known(cursor, wish.relation) if index.name == wish.name and not index.valid]
@@ -227,7 +230,7 @@ def _drop(cursor: Cursor, wish: Wish, index: Known) -> bool:
     cursor.execute(f"SET lock_timeout = '{BUILD_TIMEOUT}'")
     try:
         cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {quoted(wish.schema)}.{quoted(index.name)}")
-    except psycopg2.errors.LockNotAvailable:
+    except IN_THE_WAY:
         return False
     return True
 

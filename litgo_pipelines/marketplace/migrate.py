@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 
-import psycopg2
-
 from litgo_pipelines.database import SCHEMA, Connection, Cursor, lock_key, open_connection, sql
 from litgo_pipelines.marketplace import indexes, ours, views
 from litgo_pipelines.marketplace.mapping import SourceTable, quoted
@@ -96,7 +94,7 @@ def _without_waiting(connection: Connection, work: Callable[[Cursor], list[str]]
             with connection, connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", (indexes.LOCK_TIMEOUT,))
                 return work(cursor)
-        except psycopg2.errors.LockNotAvailable:
+        except indexes.IN_THE_WAY:
             time.sleep(indexes.PAUSE * (1 + attempt))
     with connection, connection.cursor() as cursor:
         raise MigrationError(

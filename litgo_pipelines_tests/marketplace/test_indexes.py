@@ -10,7 +10,7 @@ import pytest
 from litgo_pipelines.database import connect, libpq
 from litgo_pipelines.marketplace import indexes
 from litgo_pipelines.marketplace.migrate import MigrationError, migrate
-from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.support import execute, until
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace
 
 OURS = "SELECT relname FROM pg_class WHERE relkind = 'i' AND relname ^@ 'litgo_' ORDER BY 1"
@@ -108,3 +108,22 @@ def test_alter_never_makes_readers_wait_behind_an_idle_transaction(
             readers.join()
     assert max(waited) < 2
     assert "existing marketplace: added lawyers.cases_30d (int)" in migrate(database_url)
+
+
+def test_of_a_reader_and_a_migration_that_wait_for_each_other_the_migration_gives_way(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes, "PAUSE", 0.1)
+    execute(database_url, "UPDATE litgo.source_mapping SET rendering_sha256 = 'of another version'")
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+    done: list[list[str]] = []
+    migration = threading.Thread(target=lambda: done.append(migrate(database_url)))
+    with closing(psycopg2.connect(libpq(database_url))) as reader, reader.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM litgo_source.reviews")  # whose view is dropped last
+        migration.start()
+        until(lambda: asked(database_url, waits) != [(0,)], 10, "the migration waits for the reader")
+        cursor.execute("SELECT count(*) FROM litgo_source.lawyers")  # whose view it has dropped by now
+        reader.commit()
+    migration.join(30)
+    assert done
+    assert migrate(database_url) == []
