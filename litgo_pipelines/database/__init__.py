@@ -122,6 +122,11 @@ def open_connection(
     raise ValueError("attempts must be at least 1")
 
 
+def session_of(opened: Connection) -> str:
+    """Statements that make a session ours, whatever its role, its database or a pooler sets."""
+    return SESSION + (NEWER_SESSION if opened.server_version >= 170_000 else "")
+
+
 def _prepared(opened: CleanConnection, url: str, statement_seconds: float | None) -> Connection:
     """Settings are made after connecting, and looked at: a pooler ignores or refuses those of a connection's start."""
     dsn = libpq(url)
@@ -129,8 +134,7 @@ def _prepared(opened: CleanConnection, url: str, statement_seconds: float | None
         opened.peer = watch.Peer(dsn, None, PREPARE_SECONDS)
         values.register(opened)
         with opened.cursor() as cursor:
-            newer = NEWER_SESSION if opened.server_version >= 170_000 else ""
-            cursor.execute(f"{SESSION}{newer}; SELECT pg_backend_pid()")
+            cursor.execute(f"{session_of(opened)}; SELECT pg_backend_pid()")
             (first,) = cursor.fetchone() or (0,)
             opened.commit()
             cursor.execute(KEPT)

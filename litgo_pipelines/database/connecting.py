@@ -34,7 +34,7 @@ _ADVICE = (
         "the server lets this user in from elsewhere, or by TLS only: see its pg_hba.conf and ?sslmode=.",
     ),
     (
-        r"certificate|SSL|TLS",
+        r"certificate|(does not support|requires?) SSL|SSL connection is required|no encryption",
         "the TLS of server and URL do not fit: see ?sslmode= and ?sslrootcert= of LITGO_DATABASE_URL.",
     ),
 )

@@ -20,18 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from litgo_pipelines.database import SEARCH_PATH, Connection, DatabaseUnavailable, libpq
+from litgo_pipelines.database import Connection, DatabaseUnavailable, libpq, session_of
 from litgo_pipelines.database.session import wait
 
 if TYPE_CHECKING:
     import httpx2
 
 KEPT = 3.0  # seconds a connection waits for its next request; common servers close theirs after five and more
-# Whatever a role or the database sets: it stays open, and statements of several processes wait for each other.
-BRIEF_SESSION = (
-    "SET synchronous_commit = off; SET idle_session_timeout = 0; SET default_transaction_isolation = 'read committed'; "
-    "SET extra_float_digits = 1; SET standard_conforming_strings = on"
-)
 LATE = 2.0  # seconds beyond its own limit a request is waited for, should the event loop be held up
 PLAIN, PACKED = ("identity", "none", "utf-8", "utf8"), ("gzip", "x-gzip", "deflate")  # as answers name their encoding
 OF_PACKED = ("content-encoding", "content-length")  # headers that are not true of what was unpacked
@@ -338,7 +333,7 @@ class BriefDatabase:
             wait(self._connection, until)
             with self._connection.cursor() as cursor:  # not at the connection's start: a pooler ignores or refuses that
                 limit = f"SET statement_timeout = {max(1, int(self._seconds * 1000))}"
-                cursor.execute(f"{SEARCH_PATH}; {limit}; {BRIEF_SESSION}")
+                cursor.execute(f"{session_of(self._connection)}; {limit}; SET synchronous_commit = off")
                 wait(self._connection, until)
         with self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)

@@ -57,6 +57,8 @@ POOLER = "aws-0-sa-east-1.pooler.supabase.com"
             "pg_hba.conf",
         ),
         ('server certificate for "x" does not match host name "y"', "h", "sslrootcert"),
+        ("server does not support SSL, but SSL was required", "h", "sslmode"),
+        ("SSL SYSCALL error: EOF detected", "h", "is it running?"),
         ("FATAL:  the database system is starting up", "h", "tried again"),
         (f'connection to server at "{OWN}" (2a05:d0::1), port 5432 failed: Network is unreachable', OWN, "IPv6 only"),
         (f'could not translate host name "{OWN}" to address: Name or service not known', OWN, "IPv6 only"),

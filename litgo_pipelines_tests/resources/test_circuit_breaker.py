@@ -224,10 +224,12 @@ def test_a_connection_that_was_ended_while_nobody_asked_is_made_anew(database_ur
         database_url,
         f"ALTER DATABASE {name} SET idle_session_timeout = '100ms'",
         f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'",
+        f"ALTER DATABASE {name} SET lock_timeout = '5ms'",
     )
     with closing(BriefDatabase(database_url, seconds=PATIENT)) as database:
-        settings = "SELECT current_setting('idle_session_timeout'), current_setting('transaction_isolation')"
-        assert database.row(settings, ()) == ("0", "read committed")
+        names = ("idle_session_timeout", "transaction_isolation", "lock_timeout", "statement_timeout")
+        settings = f"SELECT {', '.join(f'current_setting({each!r})' for each in names)}"
+        assert database.row(settings, ()) == ("0", "read committed", "0", "1min")
         (backend,) = database.row("SELECT pg_backend_pid()", ()) or (0,)
         time.sleep(0.3)
         assert database.row("SELECT pg_backend_pid()", ()) == (backend,)
