@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from litgo_pipelines.evidence import sentiment
+from litgo_pipelines.marketplace import terms
 
 MODEL = 1  # raise it when this module would train or score differently
 LONGEST = 2_000  # characters of a comment: beyond, nobody changes his mind
@@ -63,17 +64,9 @@ class Model:
     bias: float
     digest: str
 
-    def sparse(self, tokens: Sequence[str]) -> tuple[list[int], list[float]]:
-        """(columns, values): words and letters, each block of length 1."""
-        columns: list[int] = []
-        values: list[float] = []
-        for terms in (_word_terms, _letter_terms):
-            counts = Counter(term for term in terms(tokens) if term in self.vocabulary)
-            at = [self.vocabulary[term] for term in counts]
-            block = (1 + np.log(np.fromiter(counts.values(), float, len(counts)))) * self.idf[at]
-            columns += at
-            values += (block / (np.linalg.norm(block) or 1)).tolist()
-        return columns, values
+    def sparse(self, tokens: Sequence[str]) -> terms.Row:
+        """Words and letters."""
+        return terms.row((_word_terms(tokens), _letter_terms(tokens)), self.vocabulary, self.idf)
 
     def score(self, comment: str) -> float | None:
         """0 (blames) … 1 (praises); None when the comment says nothing either way."""
@@ -133,24 +126,15 @@ def train(labelled: Iterable[tuple[str, bool]]) -> Model:
     read = [(comment[:LONGEST], praised) for comment, praised in labelled]
     rows = [(sentiment.tokens(comment), _leaning(comment), praised) for comment, praised in read]
     documents = Counter(
-        term for tokens, *_ in rows for terms in (_word_terms, _letter_terms) for term in set(terms(tokens))
+        term for tokens, *_ in rows for found in (_word_terms, _letter_terms) for term in set(found(tokens))
     )
     kept = sorted(t for t, n in documents.items() if n >= (LEAST_LETTERS if t[0] == "~" else LEAST_WORDS))
-    vocabulary = {term: column for column, term in enumerate(kept)}
-    idf = np.array([np.log((1 + len(rows)) / (1 + documents[term])) + 1 for term in kept])
+    vocabulary, idf = terms.columns_of(kept, documents, len(rows))
     empty = Model(vocabulary, idf, None, 0.0, "")
-    sparse = [empty.sparse(tokens) for tokens, *_ in rows]
-    terms = csr_matrix(
-        (
-            np.concatenate([values for _, values in sparse]),
-            np.concatenate([np.array(columns, dtype=np.int32) for columns, _ in sparse]),
-            np.cumsum([0, *(len(columns) for columns, _ in sparse)]),
-        ),
-        shape=(len(rows), len(vocabulary)),
-    )
+    matrix = terms.matrix([empty.sparse(tokens) for tokens, *_ in rows], len(vocabulary))
     leanings = csr_matrix(LEXICON_WEIGHT * np.array([[leaning] for _, leaning, _ in rows]))
     fitted = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=3000, class_weight="balanced")
-    fitted.fit(hstack([terms, leanings]).tocsr(), [praised for *_, praised in rows])
+    fitted.fit(hstack([matrix, leanings]).tocsr(), [praised for *_, praised in rows])
     return Model(vocabulary, idf, fitted.coef_[0], float(fitted.intercept_[0]), "")
 
 

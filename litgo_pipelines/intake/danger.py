@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from litgo_pipelines.intake import rules
 from litgo_pipelines.intake.sentences import encoder
 from litgo_pipelines.intake.text import LONGEST, clean, fold, words
+from litgo_pipelines.marketplace import terms
 
 Floats = NDArray[np.floating]
 
@@ -128,17 +129,9 @@ class Recogniser:
     weights: Any
     bias: Any
 
-    def sparse(self, text: str) -> tuple[list[int], list[float]]:
-        """(columns, values): words with pairs of them and letters, each block of length 1."""
-        columns: list[int] = []
-        values: list[float] = []
-        for terms in (_word_terms, _letter_terms):
-            counts = Counter(term for term in terms(text) if term in self.vocabulary)
-            at = [self.vocabulary[term] for term in counts]
-            block = (1 + np.log(np.fromiter(counts.values(), float, len(counts)))) * self.idf[at]
-            columns += at
-            values += (block / (np.linalg.norm(block) or 1)).tolist()
-        return columns, values
+    def sparse(self, text: str) -> terms.Row:
+        """Words with pairs of them, and letters."""
+        return terms.row((_word_terms(text), _letter_terms(text)), self.vocabulary, self.idf)
 
     def shares(self, texts: Sequence[str], encode: Encode) -> Floats:
         """(texts, classes): how much each class is the right one; rows sum to 1. Texts hold a word each."""
@@ -220,24 +213,15 @@ def train(built_from: Sequence[Sentence], encode: Encode) -> Recogniser:
     from sklearn.linear_model import LogisticRegression
 
     texts = [clean(sentence.text) for sentence in built_from]
-    documents = Counter(term for text in texts for terms in (_word_terms, _letter_terms) for term in set(terms(text)))
+    documents = Counter(term for text in texts for found in (_word_terms, _letter_terms) for term in set(found(text)))
     kept = sorted(term for term, n in documents.items() if term[0] != "~" or n >= LEAST_DOCUMENTS)
-    vocabulary = {term: column for column, term in enumerate(kept)}
-    idf = np.array([np.log((1 + len(texts)) / (1 + documents[term])) + 1 for term in kept])
+    vocabulary, idf = terms.columns_of(kept, documents, len(texts))
     model = Recogniser(vocabulary, idf, None, None)
-    rows = [model.sparse(text) for text in texts]
-    terms = csr_matrix(
-        (
-            np.concatenate([values for _, values in rows]),
-            np.concatenate([np.array(columns, dtype=np.int32) for columns, _ in rows]),
-            np.cumsum([0, *(len(columns) for columns, _ in rows)]),
-        ),
-        shape=(len(texts), len(vocabulary)),
-    )
+    matrix = terms.matrix([model.sparse(text) for text in texts], len(vocabulary))
     signs = np.array([_signed(text) for text in texts])
     vectors = np.asarray(encode([variant for text in texts for variant in variants(text)]))
     # each sentence twice: its vector with the accents and without
-    copies = [hstack([terms, csr_matrix(np.hstack([vectors[copy::2], signs]))]) for copy in (0, 1)]
+    copies = [hstack([matrix, csr_matrix(np.hstack([vectors[copy::2], signs]))]) for copy in (0, 1)]
     fitted = LogisticRegression(C=INVERSE_REGULARISATION / 2, max_iter=3000, class_weight="balanced")
     fitted.fit(vstack(copies).tocsr(), [sentence.number for sentence in built_from] * 2)
     return Recogniser(vocabulary, idf, fitted.coef_.T, fitted.intercept_)
