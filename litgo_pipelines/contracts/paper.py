@@ -49,7 +49,7 @@ def move(
     records.event(cursor, contract.contract_id, f"paper:{why}", at, envelope_id=envelope)
     add(cursor, [count("contract_envelopes_abandoned_total", reason=why)])
     people = (contract.client_id, contract.lawyer_id, TEAM)
-    records.tell(cursor, "contract_manual", contract.contract_id, people, at, due_at=until.isoformat(), reason=why)
+    records.notify(cursor, "contract_manual", contract.contract_id, people, at, due_at=until.isoformat(), reason=why)
 
 
 def remind_of_envelope(
@@ -58,7 +58,7 @@ def remind_of_envelope(
     """Those who have not signed an envelope hear until when they can."""
     ids = {"client": contract.client_id, "lawyer": contract.lawyer_id}
     people = [ids[party] for party in missing]
-    records.tell(
+    records.notify(
         cursor, "contract_reminder", contract.contract_id, people, at, due_at=due_at.isoformat(), method="docusign"
     )
     cursor.execute(

@@ -53,7 +53,7 @@ def event(cursor: Cursor, contract_id: str, name: str, at: datetime, actor: str 
     return cursor.rowcount == 1
 
 
-def tell(
+def notify(
     cursor: Cursor,
     kind: Kind,
     contract_id: str,
@@ -98,7 +98,7 @@ def sign(cursor: Cursor, contract: Contract, signed: Mapping[Party, datetime], a
         "UPDATE litgo.contract_requests SET status = 'signed' WHERE contract_id = %s", (contract.contract_id,)
     )
     add(cursor, [count("contracts_signed_total")])
-    tell(cursor, "contract_signed", contract.contract_id, (contract.client_id, contract.lawyer_id), at)
+    notify(cursor, "contract_signed", contract.contract_id, (contract.client_id, contract.lawyer_id), at)
     return True
 
 
@@ -110,7 +110,7 @@ def cancel(cursor: Cursor, contract: Contract, reason: str, at: datetime) -> Non
     )
     if cursor.rowcount:
         people = (contract.client_id, contract.lawyer_id, TEAM)
-        tell(cursor, "contract_voided", contract.contract_id, people, at, reason=reason)
+        notify(cursor, "contract_voided", contract.contract_id, people, at, reason=reason)
     cursor.execute(
         "UPDATE litgo.contract_requests SET status = 'canceled', reason = %s, next_check_at = NULL "
         "WHERE contract_id = %s",

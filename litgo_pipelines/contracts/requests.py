@@ -205,7 +205,7 @@ class _Work:
                 records.event(cursor, each.contract_id, f"refused:{reason}", self.result.as_of)
                 people = (each.client_id, each.lawyer_id, TEAM)
                 about = f"{each.contract_id}:{reason}"
-                records.tell(
+                records.notify(
                     cursor, "contract_refused", each.contract_id, people, self.result.as_of, about=about, reason=reason
                 )
 
@@ -286,7 +286,7 @@ class _Work:
             if outcome != "canceled":
                 add(cursor, [count("contract_creation_method_total", method=outcome)])
             if outcome == "docusign" and wanted:
-                records.tell(
+                records.notify(
                     cursor,
                     "contract_to_sign",
                     each.contract_id,
@@ -295,7 +295,7 @@ class _Work:
                     due_at=due.isoformat(),
                 )
             elif outcome == "manual":
-                records.tell(
+                records.notify(
                     cursor,
                     "contract_manual",
                     each.contract_id,

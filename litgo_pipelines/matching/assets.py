@@ -176,9 +176,9 @@ def parked_cases(
         if gone := waits.gone(cursor, as_of):
             return dg.MaterializeResult(metadata={"stopped": "; ".join(map(str, gone))})
         aside = waits.put_aside(cursor, as_of)
-        strange = waits.tell_strange(cursor, as_of)
+        strange = waits.notify_unknown_states(cursor, as_of)
         ended = waits.park(cursor, read_plan(cursor, settings()), as_of)
-        told = waits.tell(cursor, as_of)
+        told = waits.notify(cursor, as_of)
         returned = availability.record(cursor, as_of)
         parked = waits.parked(cursor)
     counts = {reason: sum(case.reason == reason for case in parked) for reason in waits.REASONS}

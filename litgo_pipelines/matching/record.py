@@ -191,11 +191,11 @@ def record_failure(cursor: Cursor, case_id: str, reason: str, as_of: datetime) -
     )
     dead, first = cursor.fetchone()
     if dead:
-        tell_failed(cursor, case_id, first, as_of)
+        notify_failed(cursor, case_id, first, as_of)
     return bool(dead)
 
 
-def tell_failed(cursor: Cursor, case_id: str, since: datetime, as_of: datetime) -> None:
+def notify_failed(cursor: Cursor, case_id: str, since: datetime, as_of: datetime) -> None:
     """The team hears once of a case that cannot be matched."""
     key = f"case_failed:{case_id}:{since.timestamp():.0f}"
     put(cursor, [Message("case_failed", TEAM, key, {"case_id": case_id, "since": since.isoformat()})], as_of)

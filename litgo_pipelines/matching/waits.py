@@ -10,7 +10,7 @@ from typing import NamedTuple
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.marketplace import counts
 from litgo_pipelines.matching.plan import Plan
-from litgo_pipelines.matching.record import RETRY_TOLD, tell_failed
+from litgo_pipelines.matching.record import RETRY_TOLD, notify_failed
 from litgo_pipelines.matching.statements import statement
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS, Message, put
 from litgo_pipelines.notifications.wording import moment
@@ -77,7 +77,7 @@ def put_aside(cursor: Cursor, as_of: datetime) -> int:
     cursor.execute(statement("aside.sql"), {"as_of": as_of, "again": RETRY_TOLD})
     found = cursor.fetchall()
     for case_id, since in found:
-        tell_failed(cursor, case_id, since, as_of)
+        notify_failed(cursor, case_id, since, as_of)
     return len(found)
 
 
@@ -121,20 +121,20 @@ def untold(cursor: Cursor, as_of: datetime) -> int:
     return int(cursor.fetchone()[0])
 
 
-def tell_strange(cursor: Cursor, as_of: datetime) -> int:
+def notify_unknown_states(cursor: Cursor, as_of: datetime) -> int:
     """States of cases and contracts that nobody knows: the team hears of each once. How many are new."""
-    cursor.execute(statement("strange.sql"), {"as_of": as_of, "marketplace": TEAMS[Owner.MARKETPLACE]})
+    cursor.execute(statement("unknown_states.sql"), {"as_of": as_of, "marketplace": TEAMS[Owner.MARKETPLACE]})
     return cursor.rowcount
 
 
-def tell(cursor: Cursor, as_of: datetime) -> int:
-    """Tell them; cases whose area was removed after triage enter the review queue first."""
+def notify(cursor: Cursor, as_of: datetime) -> int:
+    """Notify who waits to be told; how many. Cases whose area was removed after triage enter the review queue first."""
     cursor.execute(
         "UPDATE litgo.triage SET status = 'review', reason = 'area_uncertain', as_of = %(as_of)s "
         f"WHERE case_id IN ({statement('reopened.sql')})",
         {"as_of": as_of},
     )
-    cursor.execute(statement("tell.sql"), _people(as_of))
+    cursor.execute(statement("notify.sql"), _people(as_of))
     return int(cursor.fetchone()[0])
 
 

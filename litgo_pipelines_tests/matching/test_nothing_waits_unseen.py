@@ -70,7 +70,7 @@ class Life:
         look_at_envelopes(self.connection, DocuSign(), at, limit=100, signing_days=7)
         with self.connection, self.connection.cursor() as cursor:
             waits.park(cursor, PLAN, at)
-            waits.tell(cursor, at)
+            waits.notify(cursor, at)
             availability.record(cursor, at)
         deliverer = Deliverer(self.connection, OneSignal(), SendGrid(), clock=lambda: self.now, pause=lambda _: None)
         deliverer.run()
@@ -324,13 +324,13 @@ def everything_told(url: str, at: datetime) -> tuple[list[str], list[str], list[
         with connection, connection.cursor() as cursor:
             cursor.execute(sql("litgo_pipelines.matching", "expiry.sql"), {"as_of": at, "ids": None})
             waits.put_aside(cursor, at)
-            waits.tell_strange(cursor, at)
-            waits.tell(cursor, at)
+            waits.notify_unknown_states(cursor, at)
+            waits.notify(cursor, at)
         request_signatures(connection, DocuSign(), at, limit=100, signing_days=7)
         for _ in match_pending(connection, PLAN, lambda *_: Arms.alone(Ranker()), at, "life"):
             pass
         with connection, connection.cursor() as cursor:
-            waits.tell(cursor, at)
+            waits.notify(cursor, at)
             after = [each.kind for each in unattended.find(cursor, at)]
             cursor.execute("SELECT DISTINCT kind FROM litgo.outbox WHERE kind <> 'offer' ORDER BY 1")
             return before, after, [kind for (kind,) in cursor.fetchall()]
@@ -422,7 +422,7 @@ def test_an_interested_lawyer_who_has_left_is_nobody_to_choose(database_url: str
                 "(SELECT min(lawyer_id::text)::uuid FROM offers) RETURNING lawyer_id"
             )
             (lawyer,) = cursor.fetchone() or (None,)
-            assert waits.tell(cursor, at) == 1
+            assert waits.notify(cursor, at) == 1
             cursor.execute(f"{change} WHERE {'id' if 'lawyers' in change else 'lawyer_id'} = %s", (lawyer,))
         (result,) = match_pending(connection, PLAN, lambda *_: Arms.alone(Ranker()), at + HOUR, "life")
         assert (result.matched, result.failures) == (1, {})
@@ -437,11 +437,11 @@ def test_who_was_told_before_a_contract_came_to_nothing_is_told_again(database_u
             "SELECT c.id, l.id, 'interested', %(at)s, %(at)s, %(at)s FROM cases c, lawyers l",
             {"at": AS_OF - 2 * HOUR},
         )
-        assert [waits.tell(cursor, AS_OF + n * HOUR) for n in range(3)] == [1, 0, 0]
+        assert [waits.notify(cursor, AS_OF + n * HOUR) for n in range(3)] == [1, 0, 0]
         cursor.execute(A_CONTRACT.format(columns="status", values="'canceled'", at=AS_OF + 3 * HOUR))
         cursor.execute("UPDATE cases SET status = 'pending_assignment'")
         assert "case" in {each.kind for each in unattended.find(cursor, AS_OF + 6 * HOUR)}
-        assert [waits.tell(cursor, AS_OF + n * HOUR) for n in (6, 7)] == [1, 0]
+        assert [waits.notify(cursor, AS_OF + n * HOUR) for n in (6, 7)] == [1, 0]
         assert "case" not in {each.kind for each in unattended.find(cursor, AS_OF + 9 * HOUR)}
         cursor.execute("SELECT count(*) FROM litgo.outbox WHERE kind = 'lawyers_interested'")
         assert cursor.fetchone() == (2,)

@@ -7,7 +7,7 @@ import pytest
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.matching.plan import Plan
-from litgo_pipelines.matching.waits import tell
+from litgo_pipelines.matching.waits import notify
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.observability import unattended
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match, offers
@@ -254,6 +254,6 @@ def test_a_possible_danger_is_told_though_its_area_is_chosen(database_url: str) 
     )
     with connect(database_url) as connection, connection.cursor() as cursor:
         assert "review" in {each.kind for each in unattended.find(cursor, LATER)}
-        tell(cursor, AS_OF + MINUTE)
+        notify(cursor, AS_OF + MINUTE)
         assert "review" not in {each.kind for each in unattended.find(cursor, LATER)}
     assert ask(database_url, "SELECT count(*) FROM litgo.outbox WHERE kind = 'case_review'") == [(1,)]

@@ -366,9 +366,9 @@ def stages(url: str, model: Model, folder: Path) -> dict[str, Any]:
     with connect(url) as connection, connection.cursor() as cursor:
         at = AS_OF + DAY / 12
         waits.put_aside(cursor, at)
-        waits.tell_strange(cursor, at)
+        waits.notify_unknown_states(cursor, at)
         waits.park(cursor, Plan(), at)
-        waits.tell(cursor, at)
+        waits.notify(cursor, at)
         availability.record(cursor, at)
         waits.markdown(waits.parked(cursor))
         unattended.find(cursor, at)
