@@ -250,6 +250,27 @@ def test_cases_without_words_are_not_alike(database_url: str) -> None:
     assert result.matched == 4
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("合同 2024", "離婚 2024", False),
+        ("Развод 2024", "Долг 2024", False),
+        ("Развод, 2024!", "развод 2024", True),
+        ("قضية 1", "طلاق 1", False),
+        ("คดี 1", "หย่า 1", False),
+        ("Łódź 5", "Odz 5", False),
+        ("Straße", "Strae", False),
+        ("😀 Divórcio 🙏", "DIVORCIO", True),
+        ("«Divórcio» – 2ª vara", "divorcio 2 vara", True),
+        ("合同。", "合同", True),
+    ],
+)
+def test_two_matters_in_another_script_are_not_alike_for_a_figure_they_share(
+    database_url: str, one: str, other: str, alike: bool
+) -> None:
+    assert ask(database_url, "SELECT litgo.said(%s) = litgo.said(%s)", (one, other)) == [(alike,)]
+
+
 def test_a_huge_text_is_compared_by_its_beginning_and_a_digest(database_url: str) -> None:
     ((same, other, length),) = ask(
         database_url,
