@@ -37,8 +37,9 @@ from litgo_pipelines.equity import availability
 from litgo_pipelines.equity.share import LEAST_SHARE
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, states
 from litgo_pipelines.marketplace.migrate import migrate
-from litgo_pipelines.matching import candidates, claim
+from litgo_pipelines.matching import candidates, claim, day_limit
 from litgo_pipelines.matching.allocation import STEPS, Choice, explore
+from litgo_pipelines.matching.features import COUNTRY_KM
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.heuristic import weights
@@ -47,6 +48,7 @@ AS_OF = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
 PAST_DAYS = 365.0
 WINDOW = timedelta(days=30)
 SAMPLE = 10  # cases of the plain loop
+NOISE = 0.001  # of a relevance: imputed means may differ in the third decimal
 
 FILL = """
 SET synchronous_commit = off;
@@ -59,7 +61,7 @@ SELECT lat, lng, 1 - sum(people) OVER (ORDER BY uf DESC) / sum(people) OVER () A
        1 - sum(people) OVER (ORDER BY uf DESC) / sum(people) OVER () + people / sum(people) OVER () AS high
 FROM unnest(%(uf)s::text[], %(lat)s::float8[], %(lng)s::float8[], %(people)s::float8[]) AS s (uf, lat, lng, people);
 CREATE FUNCTION pg_temp.area() RETURNS text VOLATILE RETURN
-    (ARRAY['Civil', 'Trabalhista', 'Família', 'Consumidor', 'Penal', 'Previdenciário', 'Tributário', 'Empresarial',
+    (ARRAY['Civil', 'Trabalhista', 'Família', 'Consumidor', 'Criminal', 'Previdenciário', 'Tributário', 'Empresarial',
            'Imobiliário', 'Ambiental'])[1 + floor(10 * power(random(), 1.5))];
 -- a bell of some 25 km around a capital
 CREATE FUNCTION pg_temp.near() RETURNS float8 VOLATILE RETURN (random() + random() + random() - 1.5) * 0.5;
@@ -196,7 +198,7 @@ class Lawyer:
     most: int | None  # cases at a time
     last_offered: datetime | None
     open_cases: int = 0
-    offers_30d: int = 0
+    offered: list[datetime] = field(default_factory=list)  # in the last 30 days
     evidence: dict[str, Any] = field(default_factory=dict)
     subareas: dict[tuple[str, str], float] = field(default_factory=dict)
 
@@ -206,14 +208,14 @@ SELECT id::text, tags_expertise, primary_area, geo_latlon[0], geo_latlon[1], cap
        max_concurrent_cases, last_offered_at
 FROM public.lawyers WHERE is_available AND is_approved AND status = 'active' AND created_at < %(as_of)s
 """
-OFFERS = "SELECT lawyer_id::text FROM offers WHERE sent_at > %(since)s"
+OFFERS = "SELECT lawyer_id::text, sent_at FROM offers WHERE sent_at > %(since)s"
 OPEN = "SELECT lawyer_id::text FROM contracts WHERE status IN ('pending-signature', 'active')"
 KNOWN = ("concluded", "won", "years", "publications", "degrees", "response_h", "stars", "reviews", "softskill")
 EVIDENCE = f"SELECT lawyer_id::text, {', '.join(KNOWN)} FROM litgo.lawyer_evidence"
 SUBAREAS = "SELECT lawyer_id::text, area, subarea, (won + 1) / (concluded + 2) FROM litgo.lawyer_subarea_evidence"
 PENDING = """
 SELECT id::text, client_id::text, area, subarea, urgency_h, coalesce(complexity, 'MEDIUM'), coords[0], coords[1]
-FROM cases WHERE status = 'pending_assignment' ORDER BY created_at, id LIMIT %(limit)s
+FROM cases WHERE status = 'pending_assignment' ORDER BY urgency_h, created_at, id LIMIT %(limit)s
 """
 
 
@@ -252,8 +254,8 @@ class PlainLoop:
             cursor.execute(query + only, {"since": AS_OF - WINDOW, **values})
             return [row for row in cursor.fetchall() if row[0] in lawyers]
 
-        for (lawyer,) in rows(OFFERS):
-            lawyers[lawyer].offers_30d += 1
+        for lawyer, sent_at in rows(OFFERS):
+            lawyers[lawyer].offered.append(sent_at)
         for (lawyer,) in rows(OPEN):
             lawyers[lawyer].open_cases += 1
         for lawyer, *known in rows(EVIDENCE + (" WHERE true" if only else "")):
@@ -314,13 +316,19 @@ class PlainLoop:
         for row in rows:
             there = [(value, weight) for value, weight in zip(row, importance, strict=True) if value is not None]
             relevance.append(sum(v * w for v, w in there) / sum(w for _, w in there))
-        z, chosen, weight = self.choose([lawyer for lawyer, _ in pool], relevance)
-        drawn, propensity, _ = explore(
-            Choice(np.array(chosen), np.array(chosen), ()),
-            np.argsort(np.argsort([lawyer.id for lawyer, _ in pool])),
+        nearer = max((step for step in self.plan.radii_km if step < radius), default=0)
+        first, rest = self.turns([km <= nearer for _, km in pool], [self.may_be_asked(lawyer) for lawyer, _ in pool])
+        z, chosen, weight = self.choose([lawyer for lawyer, _ in pool], relevance, rest, 5 - len(first))
+        found = np.array([rest.index(i) for i in chosen], dtype=np.int64)
+        positions, propensity, _ = explore(
+            Choice(found, found, ()),
+            np.argsort(np.argsort([pool[i][0].id for i in rest])),
             self.plan.exploration,
             int.from_bytes(hashlib.sha256(f"{case}:1".encode()).digest()[:16], "big"),
+            5 - len(first),
         )
+        drawn = first + [rest[i] for i in positions.tolist()]
+        chances = [1.0] * len(first) + propensity.tolist()
         sent_at = AS_OF + timedelta(microseconds=turn)
         with self.connection, self.connection.cursor() as cursor:
             cursor.execute(
@@ -331,7 +339,7 @@ class PlainLoop:
                 "INSERT INTO litgo.exposures VALUES (%s, 1, %s, 'hand_weights', NULL, NULL, NULL, %s)",
                 (case, client, sent_at),
             )
-            for i, chance in zip(drawn.tolist(), propensity.tolist(), strict=True):
+            for i, chance in zip(drawn, chances, strict=True):
                 self.offer(cursor, case, pool[i][0], sent_at, rows[i], relevance[i], weight, z[i], chance)
 
     def features(
@@ -358,18 +366,46 @@ class PlainLoop:
             1.0,
             None,
             lawyer.subareas.get((area, subarea), success),
-            None if math.isinf(radius) else thousandth(1 - km / radius),
+            thousandth(1 - km / min(radius, COUNTRY_KM)),
             qualification,
             None if response is None else thousandth(1 - response / urgency),
             reviews,
             0.5 if softskill is None else thousandth(softskill),
         ]
 
-    def choose(self, pool: list[Lawyer], relevance: list[float]) -> tuple[list[float], list[int], float]:
-        """(relative loads, who is chosen, λ used)."""
+    def may_be_asked(self, lawyer: Lawyer) -> bool:
+        """Whether one more offer is not more than capacity allows in any stretch of days."""
+        for days in day_limit.SPANS:
+            allowed = (days + self.plan.offer_burst_days) * lawyer.capacity * 5 / 30
+            if sum(at > AS_OF - timedelta(days=days) for at in lawyer.offered) + 1 > max(allowed, 1) + 1e-9:
+                return False
+        return True
+
+    def turns(self, near: list[bool], free: list[bool]) -> tuple[list[int], list[int]]:
+        """(who is offered the case whatever the allocation says, among whom it chooses)."""
+        everybody = range(len(near))
+        if sum(near) >= 5:
+            near = [False for _ in everybody]
+        taken: list[int] = []
+        for turn in (
+            [i for i in everybody if near[i] and free[i]],
+            [i for i in everybody if free[i]],
+            [i for i in everybody if near[i] or free[i]],
+            list(everybody),
+        ):
+            reached = {*taken, *turn}
+            if len(reached) >= 5 or len(reached) == len(near):
+                break
+            taken = sorted(reached)
+        return taken, [i for i in turn if i not in taken]
+
+    def choose(
+        self, pool: list[Lawyer], relevance: list[float], rest: list[int], places: int
+    ) -> tuple[list[float], list[int], float]:
+        """(relative loads of the pool, who of the rest is chosen, λ used)."""
         rule = self.plan.rule
         work = [
-            (1 - rule.cases_weight) * lawyer.offers_30d / 5 + rule.cases_weight * lawyer.cases_30d for lawyer in pool
+            (1 - rule.cases_weight) * len(lawyer.offered) / 5 + rule.cases_weight * lawyer.cases_30d for lawyer in pool
         ]
         room = [lawyer.capacity * lawyer.active_share for lawyer in pool]
         mean = sum(work) / sum(room)
@@ -377,10 +413,10 @@ class PlainLoop:
 
         waiting = [lawyer.last_offered.timestamp() if lawyer.last_offered else -math.inf for lawyer in pool]
 
-        def first_five(scores: Sequence[float]) -> list[int]:
-            return sorted(range(len(pool)), key=lambda i: (-scores[i], waiting[i], pool[i].offers_30d, pool[i].id))[:5]
+        def first(scores: Sequence[float]) -> list[int]:
+            return sorted(rest, key=lambda i: (-scores[i], waiting[i], len(pool[i].offered), pool[i].id))[:places]
 
-        best = first_five(relevance)
+        best = first(relevance)
         enough = rule.keep * sum(relevance[i] for i in best) - 1e-9
         for step in STEPS:
             weight = rule.weight * step
@@ -390,10 +426,10 @@ class PlainLoop:
                 math.floor(round((r + weight * (1 - min(load, rule.cap))) / rule.grid, 6) + 0.5)
                 for r, load in zip(relevance, z, strict=True)
             ]
-            five = first_five(scores)
+            five = first(scores)
             if sum(relevance[i] for i in five) >= enough:
                 break
-        return z, sorted(five, key=lambda i: (-relevance[i], waiting[i], pool[i].offers_30d, pool[i].id)), weight
+        return z, sorted(five, key=lambda i: (-relevance[i], waiting[i], len(pool[i].offered), pool[i].id)), weight
 
     def offer(
         self,
@@ -438,7 +474,7 @@ class PlainLoop:
             "VALUES ('offer', %s, %s, %s, %s)",
             (lawyer.id, f"offer:{case}:{lawyer.id}", json.dumps({"offer_id": offer}), sent_at),
         )
-        lawyer.offers_30d += 1
+        lawyer.offered.append(sent_at)
         lawyer.last_offered = sent_at
 
 
@@ -488,7 +524,7 @@ def bare_numpy(url: str, cases: int, plan: Plan) -> float:
         if subarea in lawyers.success_in:
             there = lawyers.success_in[subarea][who]
             features[:, 2] = np.where(np.isnan(there), features[:, 2], there)
-        features[:, 3] = np.round(1 - km[near] / radius, 3)
+        features[:, 3] = np.round(1 - km[near] / min(radius, COUNTRY_KM), 3)
         features[:, 4] = lawyers.qualification[area][low:high][near]
         features[:, 5] = np.round(np.maximum(1 - lawyers.response_h[who] / urgency, 0), 3)
         features[:, 6] = lawyers.reviews[who]
@@ -589,7 +625,9 @@ def measure(url: str, lawyers: int, cases: int, repetitions: int) -> int:
         started, a_case, theirs = plain_loop(url, plan, sample, hold)
         undo(url)
         first = {case for case, _ in theirs}
-        same &= theirs == {pair: relevance for pair, relevance in mine.items() if pair[0] in first}
+        ours_of_them = {pair: relevance for pair, relevance in mine.items() if pair[0] in first}
+        same &= theirs.keys() == ours_of_them.keys()
+        same &= all(abs(relevance - ours_of_them.get(pair, math.inf)) < NOISE for pair, relevance in theirs.items())
         loops.append(started + a_case * cases)
 
     middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
@@ -685,7 +723,7 @@ def plain_loop(url: str, plan: Plan, sample: int, hold: bool) -> tuple[float, fl
 
 
 def offers(url: str) -> dict[tuple[str, str], float]:
-    """(case, lawyer) → relevance, to two decimals: imputed means may differ in the third."""
+    """(case, lawyer) → relevance."""
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT case_id::text, lawyer_id::text, raw_score::float8 FROM offers WHERE sent_at >= %s", (AS_OF,)
