@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KEPT = 5  # connections per process
 RENEWED_AFTER = 900  # seconds
+_looked_at: set[tuple[int, str]] = set()  # process and URL
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
@@ -30,7 +31,10 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         should_autocreate_tables: bool = True,
         inst_data: "ConfigurableClassData | None" = None,
     ) -> None:
-        super().__init__(postgres_url, should_autocreate_tables, inst_data)
+        # Each part looks over a connection of its own whether its tables are there: once a process is enough.
+        place = os.getpid(), postgres_url
+        super().__init__(postgres_url, should_autocreate_tables and place not in _looked_at, inst_data)
+        _looked_at.add(place)
         for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
             part._engine = _engine(postgres_url, os.getpid())
 

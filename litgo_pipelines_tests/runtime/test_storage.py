@@ -7,6 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from litgo_pipelines.database import connect
 from litgo_pipelines.runtime import storage
@@ -47,6 +49,19 @@ def test_instances_of_a_process_share_connections_that_stay_open(home: Path, dat
         found.append(sessions(database_url))
     assert len(found[0]) == 1
     assert found[0] == found[1] == found[2]
+
+
+def test_a_further_instance_opens_no_connection(home: Path) -> None:
+    opened = []
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert instance.get_runs_count() == 0
+    event.listen(Engine, "do_connect", watch := lambda *_: opened.append(1))  # None: SQLAlchemy connects as always
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            assert instance.get_runs_count() == 0
+    finally:
+        event.remove(Engine, "do_connect", watch)
+    assert opened == []
 
 
 def test_a_connection_that_was_lost_is_replaced_before_it_is_used(home: Path, database_url: str) -> None:
