@@ -60,14 +60,13 @@ def platform() -> Iterator[dict[str, str]]:
     """Databases up and migrated; yields the environment variables every process of the project needs."""
     config = settings()
     home = config.home
-    os.umask(0o077)  # the children's too
     try:
         close(home)
         (home / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StartError(f"LITGO_HOME={home}: {error.strerror}: name a folder that this user may write to") from None
     given = config.litgo_database_url
-    with nullcontext(normalise(given)) if given else embedded_server(home) as server:
+    with private_file.umask(), nullcontext(normalise(given)) if given else embedded_server(home) as server:
         url = server if given else normalise(server, "litgo")
         _dagster_home(home)
         environment = _environment(config, url)

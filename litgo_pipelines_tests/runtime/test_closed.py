@@ -47,6 +47,7 @@ def test_home_is_closed_whatever_the_umask(tmp_path: Path, monkeypatch: pytest.M
             for path in (*home.glob("*"), *(home / "logs").iterdir()):
                 assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
         assert open_to_others(home) == []
+        assert os.umask(mask) == mask, "the caller's own is back"
     finally:
         os.umask(before)
 

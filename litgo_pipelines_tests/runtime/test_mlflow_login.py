@@ -132,7 +132,12 @@ def test_starts_without_a_configuration_leave_one_folder_per_database(
     assert made[0] == made[1] != made[2]
     assert made[0].stat().st_mode & 0o777 == 0o700
     made[0].rmdir()
-    for obstacle in (lambda: made[0].symlink_to(made[2]), made[0].touch, lambda: made[0].mkdir(0o755)):
+
+    def open_folder() -> None:
+        made[0].mkdir()
+        made[0].chmod(0o755)  # whatever the umask
+
+    for obstacle in (lambda: made[0].symlink_to(made[2]), made[0].touch, open_folder):
         obstacle()
         with pytest.raises(SystemExit, match="remove it"):
             mlflow_server.configuration_folder("one")
