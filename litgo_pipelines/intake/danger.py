@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.intake import rules
 from litgo_pipelines.intake.sentences import encoder
-from litgo_pipelines.intake.text import LONGEST, clean, fold, words
+from litgo_pipelines.intake.text import clean, fold, other_script, words
 from litgo_pipelines.marketplace import terms
 
 Floats = NDArray[np.floating]
@@ -41,6 +41,8 @@ INVERSE_REGULARISATION = 10.0
 PIECE, OVERLAP = 60, 20  # words: a long text is also read piece by piece
 HOURS_SURE, HOURS_SIGN, HOURS_URGENT = 4, 12, 24
 SURE, SIGN, URGENT = 0.75, 0.42, 0.5  # shares; found on the building set alone, docs/triage.md
+SIGN_OTHER = 0.1  # in another script, where the sentence vector speaks alone: ordinary matters have .03 at most in the
+# languages it knows, and a person looks at what it does not
 
 Encode = Callable[[Sequence[str]], Any]  # texts → (texts, DIMENSION) of length 1
 
@@ -147,11 +149,12 @@ class Recogniser:
 
     def judge(self, text: str, encode: Encode) -> Danger:
         """`text` as `clean` leaves it. The most dangerous of its pieces counts."""
-        read_as = [piece for piece in pieces(text) if words(piece)]
+        read_as = [piece for piece in pieces(text) if any(map(str.isalnum, piece))]
         if not read_as:
             return NOTHING
         shares = self.shares(read_as, encode)
-        return verdict(shares[int((shares[:, 2] + shares[:, 3]).argmax())])
+        worst = int((shares[:, 2] + shares[:, 3]).argmax())
+        return verdict(shares[worst], SIGN_OTHER if other_script(read_as[worst]) else SIGN)
 
     def save(self, path: Path) -> None:
         np.savez_compressed(
@@ -166,19 +169,19 @@ class Recogniser:
 
 def pieces(text: str) -> list[str]:
     """The text, and where it is long, parts of PIECE words that overlap."""
-    found = text[:LONGEST].split()
+    found = text.split()
     if len(found) <= PIECE + OVERLAP:
         return [text]
     return [text, *(" ".join(found[at : at + PIECE]) for at in range(0, len(found) - OVERLAP, PIECE - OVERLAP))]
 
 
-def verdict(shares: Floats) -> Danger:
-    """What the shares of the classes come to."""
+def verdict(shares: Floats, sign: float = SIGN) -> Danger:
+    """What the shares of the classes come to; `sign`: the least share of danger that a person must look at."""
     danger, urgent = float(shares[2] + shares[3]), float(shares[1])
-    life = danger >= SIGN and float(shares[3]) >= 0.25 * danger
+    life = danger >= sign and float(shares[3]) >= 0.25 * danger
     if danger >= SURE:
         return Danger(danger, HOURS_SURE, False, life)
-    if danger >= SIGN:
+    if danger >= sign:
         return Danger(danger, HOURS_SIGN, True, life)
     return Danger(danger, HOURS_URGENT if urgent >= URGENT else None, False, False)
 

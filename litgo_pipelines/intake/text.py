@@ -3,17 +3,37 @@
 import re
 import unicodedata
 
+from litgo_pipelines.intake import markup
+
 LONGEST = 10_000  # characters read of a title and a description together
+FOR_RULES = 100_000  # in which unmistakable words are looked for, and of each part, markup and all
+PASSES = 8  # markup within markup, as often as anybody escaped it
+END = 0.25  # of what is read of a longer text, that is of its end: people say there why they write
 
 _WORD = re.compile("[a-z0-9]+")
 _MARKS = re.compile("[\u0300-\u036f]")
 
 
-def clean(*parts: str | None) -> str:
-    """The parts as one text of at most LONGEST characters: NFKC, without invisible characters, spaces collapsed."""
-    text = "\n".join(part[:LONGEST] for part in parts if part)[:LONGEST]
-    kept = (_visible(character) for character in unicodedata.normalize("NFKC", text))
-    return " ".join("".join(kept).split())[:LONGEST].strip()
+def clean(*parts: str | None, longest: int = LONGEST) -> str:
+    """The parts as one text of at most `longest` characters: without markup, NFKC, without invisible characters, spaces
+    collapsed. Of a longer one, its beginning and its end."""
+    return _ends(" ".join(filter(None, (_cleaned(_ends(part, FOR_RULES)) for part in parts if part))), longest)
+
+
+def _cleaned(text: str) -> str:
+    for _ in range(PASSES):
+        kept = "".join(map(_visible, _ends(unicodedata.normalize("NFKC", markup.shown(text)), FOR_RULES)))
+        if text == (plain := " ".join(kept.split())):
+            break
+        text = plain
+    return text
+
+
+def _ends(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    end = int(longest * END)
+    return f"{text[: longest - end - 1].rstrip()} {text[-end:].lstrip()}"
 
 
 def _visible(character: str) -> str:
@@ -25,6 +45,12 @@ def _visible(character: str) -> str:
 def fold(text: str) -> str:
     """Lower case, no accents, as `litgo.folded` in the database."""
     return text.lower() if text.isascii() else _MARKS.sub("", unicodedata.normalize("NFD", text.lower()))
+
+
+def other_script(text: str) -> bool:
+    """Whether most of a text's letters are not Latin."""
+    letters = [character for character in fold(text) if character.isalpha()]
+    return 2 * sum(character.isascii() for character in letters) < len(letters)
 
 
 def words(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from litgo_pipelines.intake import danger, rules, taxonomy
 from litgo_pipelines.intake.danger import Danger
 from litgo_pipelines.intake.taxonomy import NONE, Subarea
-from litgo_pipelines.intake.text import clean, words
+from litgo_pipelines.intake.text import FOR_RULES, clean, words
 
 LEAST_WORDS = 3
 ALTERNATIVES = 3
@@ -107,7 +107,7 @@ def decide(case: Case, classify: Classifier, threshold: float, judge: Judge = da
     said = judge(text)
     urgency_source, urgency_h = shortest(
         client=case.urgency_h,
-        rule=rules.urgency_h(text),
+        rule=rules.urgency_h(clean(case.title, case.description, longest=FOR_RULES)),
         text=said.hours,
         **{"class": taxonomy.urgency_h(found.area, found.subarea)},
         openai=openai.urgency_h if openai else None,

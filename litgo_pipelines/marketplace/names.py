@@ -70,13 +70,18 @@ def for_header(value: str | None) -> str | None:
     return said if is_name(text) and is_name(said) else None
 
 
+def reread(text: str) -> str:
+    """A text of UTF-8 that was read as Windows' letters, as it was meant: «nÃ£o» as «não»."""
+    return _TWICE.sub(_once, text)
+
+
 def _in_names(letter: str) -> bool:
     return unicodedata.category(letter)[0] in "LM" or letter in "'’-"
 
 
 def _decoded(text: str) -> str:
     """Entities of HTML and accents encoded twice, as they were meant."""
-    return _TWICE.sub(_once, _ENTITY.sub(lambda found: html.unescape(found[0]), text))
+    return reread(_ENTITY.sub(lambda found: html.unescape(found[0]), text))
 
 
 def _once(found: re.Match[str]) -> str:

@@ -38,6 +38,11 @@ def test_the_figure_on_sentences_nobody_built_from() -> None:
         "meu filho nunca fez nada e foi preso hoje de manha",
         "o plano não liberou a cirurgia do meu pai que está na UTI",
         "o pai dela nao devolveu minha filha e sumiu",
+        "زوجي يضربني وهدد بقتلي الليلة",
+        "我丈夫打我，今晚威胁要杀我",
+        "Мій чоловік б'є мене і погрожував убити сьогодні",
+        "मेरा पति मुझे मारता है",  # which the encoder hardly knows: a person looks
+        "<p>Ele&nbsp;disse&nbsp;que&nbsp;vai&nbsp;me&nbsp;ma&shy;tar</p>",
     ],
 )
 def test_a_negation_or_a_soft_beginning_cancels_no_danger(text: str) -> None:
@@ -54,6 +59,9 @@ def test_a_negation_or_a_soft_beginning_cancels_no_danger(text: str) -> None:
         "tenho direito a horas extras?",
         "qual o prazo de garantia de um colchão?",
         "minha mãe faleceu e deixou uma casa para quatro irmãos",
+        "Хочу вернуть деньги за отменённый рейс",
+        "我被公司解雇了，没有拿到工资",
+        f"<img src='data:image/png;base64,{'eHh4' * 3_000}'/>Quero revisar meu contrato de aluguel",
     ],
 )
 def test_ordinary_matters_are_no_danger(text: str) -> None:
@@ -69,8 +77,9 @@ def test_few_signs_are_a_persons_to_look_at() -> None:
 
 def test_danger_at_the_end_of_a_long_calm_text_is_found() -> None:
     calm = "Gostaria de saber sobre o contrato de aluguel da minha loja e o reajuste anual pelo índice combinado. "
-    found = urgency(calm * 12 + "Meu marido me bateu ontem e disse que vai me matar se eu sair de casa.")
-    assert found.urgency_h <= 12
+    danger_told = "Meu marido me bateu ontem e disse que vai me matar se eu sair de casa. "
+    for text in (calm * 12 + danger_told, calm * 500 + danger_told, calm * 300 + danger_told + calm * 300):
+        assert urgency(text).urgency_h <= 12
 
 
 @pytest.mark.parametrize(

@@ -167,3 +167,20 @@ def test_clean_is_short_visible_and_final(text: str) -> None:
     assert len(cleaned) <= LONGEST
     assert not any(ord(character) < 32 for character in cleaned)
     assert clean(cleaned) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("<p>Fui <b>dem</b>itida</p><p>sem&nbsp;justa causa</p>", "Fui demitida sem justa causa"),
+        ("amea&amp;amp;ccedil;a &lt;br /&gt;grave", "ameaça grave"),
+        ("<!--[if mso]><xml>x</xml><![endif]--><style>p{a:b}</style><p class=Mso>oi</p >", "oi"),
+        ("{\\rtf1\\ansi{\\fonttbl{\\f0 Calibri;}}\\f0\\fs22 amea\\'e7a\\par j\\u225? feita}", "ameaça já feita"),
+        ("primeira linha\\nsegunda", "primeira linha segunda"),
+        ("NÃ£o me deixa sair", "Não me deixa sair"),
+        ("renda < 2 salários & idade > 60, AT&T, x<y", "renda < 2 salários & idade > 60, AT&T, x<y"),
+        ("“voltei AMANHÔ, a <b e c> d", "“voltei AMANHÔ, a <b e c> d"),
+    ],
+)
+def test_a_text_is_read_as_a_person_saw_it(written: str, read: str) -> None:
+    assert clean(written) == read
