@@ -50,6 +50,7 @@ class Delivery:
     in_doubt: str | None
     in_doubt_since: datetime | None
     push_token: str | None
+    token_shared: bool  # with another profile: whose device it is now, nobody knows
     email: str | None
     name: str | None
     lat: float | None  # of the reader, whose clock is meant
@@ -465,9 +466,9 @@ class Deliverer:
 def _token_missing(delivery: Delivery) -> str | None:
     if not delivery.push_token:
         return "no push token in the profile"
-    if has_shape(PUSH_TOKEN, delivery.push_token):
-        return None
-    return "a push token in the profile that is none of OneSignal's"
+    if not has_shape(PUSH_TOKEN, delivery.push_token):
+        return "a push token in the profile that is none of OneSignal's"
+    return "a push token that another profile has as well" if delivery.token_shared else None
 
 
 def never_arrived(failure: ServiceFailure) -> bool:

@@ -1,6 +1,13 @@
 -- The claimed deliveries with what it takes to write and address them: one row each, its messages in order.
+WITH tokens AS MATERIALIZED (
+    SELECT DISTINCT lower(btrim(p.push_token)) AS token
+    FROM litgo.deliveries d JOIN profiles p ON p.id = d.recipient_id
+    WHERE d.claimed_by = %(token)s::uuid AND d.status = 'open'
+), shared AS MATERIALIZED (
+    SELECT token FROM tokens JOIN profiles p ON lower(btrim(p.push_token)) = token GROUP BY token HAVING count(*) > 1
+)
 SELECT d.delivery_id::text, d.recipient_id::text, d.attempts, d.in_doubt, d.in_doubt_since,
-       nullif(btrim(p.push_token), ''), p.email, p.full_name,
+       nullif(btrim(p.push_token), ''), coalesce(lower(btrim(p.push_token)) IN (SELECT token FROM shared), false), p.email, p.full_name,
        coalesce(l.place[1], max(own.place[1])), coalesce(l.place[0], max(own.place[0])), l.oab_number,
        coalesce(d.push_key, d.delivery_id)::text,
        array_agg(o.message_id ORDER BY o.message_id),

@@ -27,12 +27,13 @@ NOT_SUBSCRIBED = faults.json_answer({"id": "", "errors": ["All included players 
 
 
 def test_a_push(world: World) -> None:
-    world.offer(world.person())
+    person = world.person()
+    world.offer(person)
     assert world.deliver().statuses[("push", "accepted")] == 1
     (request,) = world.push.requests
     assert request.headers["authorization"] == "Key secret-push-key"
     body = request.json()
-    assert body["include_subscription_ids"] == [subscription("token")]
+    assert body["include_subscription_ids"] == [subscription(person)]
     assert body["contents"]["pt"].startswith("Um caso espera sua resposta. Área: Família (Guarda).")
     assert world.mail.requests == []
     row = "SELECT status, delivery_id::text, provider_id, attempts, in_doubt, lease_until FROM litgo.deliveries"
@@ -81,6 +82,17 @@ def test_a_token_of_another_service_is_not_asked_for(world: World, token: str) -
     assert world.ask(listed) == [(2,)]
 
 
+def test_a_device_that_two_people_logged_in_on_shows_neither_the_others_messages(world: World) -> None:
+    ana, bia = world.person(token="office"), world.person(token="office", email="bia@example.com")
+    world.ask("UPDATE profiles SET push_token = ' ' || upper(push_token) WHERE id = %s", (bia,))
+    world.person(token=None), world.person(token=None)  # who has none shares none
+    world.offer(ana)
+    assert world.deliver().statuses == {("email", "accepted"): 1}
+    world.ask("UPDATE profiles SET push_token = NULL WHERE id = %s", (ana,))  # at her logout
+    world.offer(bia)
+    assert world.deliver(later=10 * MINUTES).statuses == {("push", "accepted"): 1}
+
+
 @pytest.mark.parametrize(
     ("area", "subarea", "said"),
     [
@@ -120,7 +132,7 @@ def test_cooldown(world: World) -> None:
     world.offer(other)
     world.deliver(later=4 * MINUTES)
     asked = [r.json()["include_subscription_ids"] for r in world.push.requests]
-    assert asked == [[subscription("token")], [subscription("other")]]
+    assert asked == [[subscription(person)], [subscription("other")]]
     assert due(world, 4 * MINUTES) == 0
     world.now = START + 5 * MINUTES
     assert due(world, 5 * MINUTES) == 1

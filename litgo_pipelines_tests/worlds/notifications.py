@@ -72,7 +72,7 @@ class World:
         with self._connected() as connection:
             market = Marketplace(connection, START)
             person = market.lawyer()
-            known = subscription(token) if token and token.strip() else token
+            known = subscription(token if token != "token" else person) if token and token.strip() else token
             return market._insert("profiles", id=person, full_name="Ana Souza", push_token=known, email=email)
 
     def offer(self, person: str, **values: Any) -> int:
