@@ -13,15 +13,9 @@ from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.runtime.supervisor import StartError, _create_database
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.matching import ask, fill, match
-from litgo_pipelines_tests.worlds.own_server import INITDB, command, folder, serving
+from litgo_pipelines_tests.worlds.own_server import INITDB, PROOF, command, serving
 
-__all__ = ["folder"]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.one_server,
-    pytest.mark.timeout(300),
-    pytest.mark.proof("litgo_pipelines/database", "litgo_pipelines/marketplace", "litgo_pipelines_tests/worlds"),
-]
+pytestmark = PROOF
 
 NOTIFIES = """
 CREATE FUNCTION public.tells() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

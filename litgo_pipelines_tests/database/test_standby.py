@@ -13,17 +13,10 @@ from litgo_pipelines.observability import gauges
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.dirt import fill
 from litgo_pipelines_tests.worlds.matching import match
-from litgo_pipelines_tests.worlds.own_server import INITDB, command, folder, serving
+from litgo_pipelines_tests.worlds.own_server import INITDB, PROOF, command, serving
 from litgo_pipelines_tests.worlds.strange_tables import day
 
-__all__ = ["folder"]
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.one_server,
-    pytest.mark.timeout(300),
-    pytest.mark.proof("litgo_pipelines/database", "litgo_pipelines/marketplace", "litgo_pipelines_tests/worlds"),
-]
+pytestmark = PROOF
 
 
 def said(url: str) -> list[str]:

@@ -188,6 +188,11 @@ def test_a_card_of_whatever_length_fits_into_mlflows_columns() -> None:
         assert len(run_page.fitted("a\n\n" * 9000, longest)) == longest
 
 
+def retraining_of(version: registry.Version) -> Retraining:
+    as_of = datetime.fromisoformat(ABOUT["as_of"])
+    return Retraining("root", as_of, mlflow_run_id=version.run_id, mlflow_version=version.version)
+
+
 def verdict(baseline: float) -> Evaluation:
     """A verdict on 300 cases in two slices, with rivals, replay and drift."""
     random = np.random.default_rng(3)
@@ -223,9 +228,7 @@ def verdict(baseline: float) -> Evaluation:
 @pytest.mark.slow
 def test_the_verdict_s_numbers_are_metrics_and_told_twice_they_are_there_once(shown: Shown) -> None:
     mlflow, version, _ = shown
-    row = Retraining(
-        "root", datetime.fromisoformat(ABOUT["as_of"]), mlflow_run_id=version.run_id, mlflow_version=version.version
-    )
+    row = retraining_of(version)
     result = verdict(0.1)
     for _ in range(2):
         evaluation.publish(mlflow, row, result)
@@ -248,9 +251,7 @@ def test_the_verdict_s_numbers_are_metrics_and_told_twice_they_are_there_once(sh
 @pytest.mark.slow
 def test_of_a_run_that_somebody_deleted_the_verdict_is_shown_on_the_version_alone(shown: Shown) -> None:
     mlflow, version, _ = shown
-    row = Retraining(
-        "root", datetime.fromisoformat(ABOUT["as_of"]), mlflow_run_id=version.run_id, mlflow_version=version.version
-    )
+    row = retraining_of(version)
     client, gone = mlflow.client(), replace(row, mlflow_run_id="0" * 32, mlflow_version="99")
     client.delete_run(version.run_id)
     try:

@@ -14,6 +14,12 @@ from litgo_pipelines_tests.support import free_port
 from litgo_pipelines_tests.worlds.machine import postgres_binaries
 
 USER = "nobody" if os.geteuid() == 0 else None  # as root Postgres refuses to run
+PROOF = [  # of a test on such a server
+    pytest.mark.slow,
+    pytest.mark.one_server,
+    pytest.mark.timeout(300),
+    pytest.mark.proof("litgo_pipelines/database", "litgo_pipelines/marketplace", "litgo_pipelines_tests/worlds"),
+]
 INITDB = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
 
 

@@ -1,0 +1,1 @@
+from litgo_pipelines_tests.worlds.own_server import folder  # noqa: F401
