@@ -1,0 +1,36 @@
+"""Why a run failed, in a line for whoever started it at a terminal."""
+
+import dagster as dg
+
+from litgo_pipelines.dagster_internals import why_failed
+
+
+@dg.asset
+def fine() -> None:
+    pass
+
+
+@dg.asset_check(asset=fine, blocking=True)
+def is_large() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=False, description="3 rows, 100 are needed")
+
+
+@dg.asset_check(asset=fine)
+def is_there() -> bool:
+    return True
+
+
+@dg.asset
+def broken() -> None:
+    raise dg.Failure("the file is gone")
+
+
+def test_what_checks_and_steps_said_is_told() -> None:
+    with dg.instance_for_test() as instance:
+        failed = dg.materialize([fine, is_large, is_there, broken], instance=instance, raise_on_error=False)
+        assert sorted(why_failed(instance, failed.run_id)) == [
+            "broken: dagster._core.definitions.events.Failure: the file is gone",
+            "is_large: 3 rows, 100 are needed",
+        ]
+        went_well = dg.materialize([fine], instance=instance)
+        assert why_failed(instance, went_well.run_id) == []
