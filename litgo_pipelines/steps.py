@@ -61,10 +61,14 @@ def table_metadata(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> 
     return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name, kind) for name, kind in named.items()]))
 
 
+def finite(value: float) -> float | None:
+    """A figure that does not exist is empty: JSON has no number for it, and the page that reads one breaks."""
+    return value if math.isfinite(value) else None
+
+
 def _cell(value: object) -> int | float | str | None:
-    """A number stays one; what JSON has no number for is empty, else the page that reads it breaks."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return finite(value)
     return value if value is None or isinstance(value, int | str) else str(value)
 
 

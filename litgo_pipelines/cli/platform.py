@@ -335,8 +335,8 @@ def _summary(url: str) -> None:
         f"Learning     {snapshot['rows']:,} rows of {snapshot['cases']:,} cases, {candidate['rounds']} rounds × "
         f"{len(candidate['seeds'])} seeds\n"
         f"             held out {decision['queries']:,} cases: NDCG@{decision['k']} "
-        f"{decision['candidate_ndcg']:.3f}, {evaluation['baseline']} {_shown(decision['baseline_ndcg'], '.3f')} "
-        f"({_shown(decision['lift'], '+.1%')})\n"
+        f"{_shown(decision['candidate_ndcg'], '.3f')}, "
+        f"{evaluation['baseline']} {_shown(decision['baseline_ndcg'], '.3f')} ({_shown(decision['lift'], '+.1%')})\n"
         f"             {decision['outcome']}; MLflow litgo-ranker version {version}"
     )
     if evaluation["baseline"] != STORED_HEURISTIC:

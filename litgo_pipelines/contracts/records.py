@@ -3,7 +3,6 @@
 Knows the database, not Dagster and not DocuSign. A contract changes only from 'pending-signature'.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.notifications.outbox import TEAM, Kind, Message, put
 from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.settings import TIMEZONE
@@ -48,7 +48,7 @@ def event(cursor: Cursor, contract_id: str, name: str, at: datetime, actor: str 
     cursor.execute(
         "INSERT INTO litgo.contract_events (contract_id, event, at, actor, details) VALUES (%s, %s, %s, %s, %s) "
         "ON CONFLICT (contract_id, event) DO NOTHING",
-        (contract_id, name, at, actor, json.dumps(details)),
+        (contract_id, name, at, actor, as_json(details)),
     )
     return cursor.rowcount == 1
 

@@ -1,4 +1,4 @@
-"""Values as the client reads them: what Python cannot hold is absent, and never an error for the other rows."""
+"""Values as the client reads and writes them: what the other side cannot hold is absent, never an error for others."""
 
 import json
 from collections.abc import Callable
@@ -37,6 +37,14 @@ def read_json(text: str) -> Any:
         return json.loads(text, parse_int=_whole)
     except RecursionError:
         return None
+
+
+def as_json(value: object) -> str:
+    """JSON as Postgres takes it: what is no number, or is infinite, becomes null, where Python writes NaN."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(json.loads(json.dumps(value), parse_constant=lambda name: None))
 
 
 _KINDS = [

@@ -11,6 +11,7 @@ from psycopg2.extensions import AsIs
 
 from litgo_pipelines.database import Connection, Cursor, advisory_lock, piecewise, sql
 from litgo_pipelines.database.arrow import read
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.equity import availability
 from litgo_pipelines.equity.availability import filled
 from litgo_pipelines.equity.capacity import CapacityRules, steps_sql
@@ -156,7 +157,7 @@ def read_window(connection: Connection, night: date, as_of: datetime) -> tuple[L
 
 
 def store_distribution(connection: Connection, night: date, as_of: datetime, figures: Distribution) -> None:
-    row = {**figures, "night": night, "as_of": as_of, "pools": json.dumps(figures["pools"], ensure_ascii=False)}
+    row = {**figures, "night": night, "as_of": as_of, "pools": as_json(figures["pools"])}
     columns = ", ".join(row)
     with connection.cursor() as cursor:
         cursor.execute(

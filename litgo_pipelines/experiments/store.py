@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from litgo_pipelines.database import Cursor, advisory_lock, sql
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.experiments import assignment
 from litgo_pipelines.experiments.assignment import BUCKETS, Experiment
 from litgo_pipelines.experiments.decision import HOURS, RATING, ExperimentRules, Guardrail
@@ -340,7 +341,7 @@ def end(
             actor.at,
             actor.who,
             actor.reason,
-            json.dumps(decision) if decision else None,
+            as_json(decision) if decision else None,
         ),
     )
     if running.treatment and ledger.locked_state(cursor).challenger == running.treatment:

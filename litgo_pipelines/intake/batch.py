@@ -5,7 +5,6 @@ Belongs here: reading, writing, failures, the choice between OpenAI and the loca
 """
 
 import hashlib
-import json
 import logging
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from litgo_pipelines.database import Connection, Cursor, error_kind, in_transaction, of_the_database, session_lock, sql
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.intake import remote, sensitive, taxonomy
 from litgo_pipelines.intake.classifier import VERSION, Model, keep, train
 from litgo_pipelines.intake.masking import mask
@@ -256,11 +256,11 @@ class _Work:
             "life_at_risk": decision.danger.life,
             "complexity": decision.complexity,
             "local_only": local_only,
-            "sources": json.dumps(decision.sources),
+            "sources": as_json(decision.sources),
             "area_confidence": decision.area_confidence,
             "subarea_confidence": decision.subarea_confidence,
             "reason": decision.reason,
-            "alternatives": json.dumps(
+            "alternatives": as_json(
                 [
                     {"area": label.area, "subarea": label.subarea, "confidence": round(p, 4)}
                     for label, p in decision.alternatives

@@ -3,12 +3,12 @@
 Knows the database, not Dagster. Shows no personal data and no text: who reviews reads the case in the marketplace.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from litgo_pipelines.database import Cursor, connect, sql
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.intake import rules, taxonomy
 from litgo_pipelines.marketplace.ids import identifier
 from litgo_pipelines.marketplace.public_numbers import help_text
@@ -141,7 +141,7 @@ def decide(cursor: Cursor, case_id: str, area: str, subarea: str, who: str, as_o
             "case_id": case_id,
             "area": label.area,
             "subarea": label.subarea,
-            "sources": json.dumps(chosen),
+            "sources": as_json(chosen),
             "class_h": taxonomy.urgency_h(*label),
             "who": who.strip(),
             "as_of": as_of,

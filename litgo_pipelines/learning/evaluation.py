@@ -47,7 +47,7 @@ from litgo_pipelines.settings import Settings
 # How evenly one ranker would have spread the last weeks' offers, with its λ and what a replay said of others.
 ReplayFairness = TypedDict(
     "ReplayFairness",
-    {"version": str | None, "lambda": float, "gini": float, "kept": float, "replay": dict[str, object]},
+    {"version": str | None, "lambda": float, "gini": float, "kept": float | None, "replay": dict[str, object]},
 )
 Evaluation = TypedDict(
     "Evaluation",
@@ -246,7 +246,7 @@ def _fairness(window: calibration.Window, rules: Sequence[Rule]) -> dict[str, Re
             "version": fit.ranker.version,
             "lambda": fit.weight,
             "gini": fit.figures.gini,
-            "kept": fit.figures.kept,
+            "kept": None if np.isnan(fit.figures.kept) else fit.figures.kept,  # nobody had a choice
             "replay": fit.evidence(window),
         }
         for name, fit in zip(names, calibration.fit_all(window, rules), strict=True)
@@ -362,7 +362,7 @@ def figures(result: Evaluation) -> dict[str, float]:
         found |= {f"rival/{run_page.plain(r['name'])}": r["mean"]}
         found |= _with_interval(f"rival/{run_page.plain(r['name'])}_difference", r["difference"])
     drift = {f"drift/psi_{name}": value for name, value in result.get("drift", {}).items()}
-    worst = max((value for value in drift.values() if np.isfinite(value)), default=None)
+    worst = max((value for value in drift.values() if value is not None and np.isfinite(value)), default=None)
     found |= {**drift, "drift/psi_highest": worst}
     return {name: float(value) for name, value in found.items() if value is not None and np.isfinite(value)}
 
@@ -390,7 +390,7 @@ def fairness_table(fairness: Mapping[str, ReplayFairness] | None) -> str:
     if not fairness:
         return "too few cases for a replay"
     rows = [
-        (name, f"{found['lambda']:g}", f"{found['gini']:.3f}", f"{found['kept']:.1%}")
+        (name, f"{found['lambda']:g}", f"{found['gini']:.3f}", "–" if found["kept"] is None else f"{found['kept']:.1%}")
         for name, found in fairness.items()
     ]
     return markdown_table(("replay", "lambda", "Gini of offers", "relevance kept"), rows, right=(1, 2, 3))

@@ -4,12 +4,12 @@ The row is keyed by the root of the Dagster run: a re-execution from failure con
 works inside the caller's transaction.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.observability.metrics import add, count
 
 COLUMNS = (
@@ -100,7 +100,7 @@ def record_step(cursor: Cursor, root_run_id: str, **values: object) -> None:
     if unknown := set(values) - set(COLUMNS):
         raise ValueError(f"not columns of a retraining: {sorted(unknown)}")
     assignments = ", ".join(f"{column} = %({column})s" for column in values)
-    parameters = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in values.items()}
+    parameters = {name: as_json(value) if isinstance(value, dict) else value for name, value in values.items()}
     cursor.execute(
         f"UPDATE litgo.retrainings SET {assignments} WHERE root_run_id = %(root_run_id)s",
         {**parameters, "root_run_id": root_run_id},

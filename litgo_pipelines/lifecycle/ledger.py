@@ -5,13 +5,13 @@ allowed is said by `states.py`. Every function works inside the caller's transac
 transition commits or vanishes with it.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
 from litgo_pipelines.database import Cursor, advisory_lock, sql
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.lifecycle import states
 from litgo_pipelines.observability.metrics import add, count
 
@@ -188,7 +188,7 @@ def append(
             "transition": transition,
             "key": key,
             "version": version,
-            "evidence": json.dumps(evidence),
+            "evidence": as_json(evidence),
             "run_id": run_id,
             "actor": actor,
             "reason": reason,

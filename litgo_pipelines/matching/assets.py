@@ -10,7 +10,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once, table_metadata
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, finite, permanent_fails_once, table_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -282,8 +282,8 @@ def calibration_metadata(window: "Window", rules: "Sequence[Rule]", fits: "Seque
     return {
         "decision": dg.MetadataValue.md("\n".join(decisions)),
         "lambda of what serves": fits[0].weight,
-        "Gini on the replay": fits[0].figures.gini,
-        "relevance kept on the replay": fits[0].figures.kept,
+        "Gini on the replay": finite(fits[0].figures.gini),
+        "relevance kept on the replay": finite(fits[0].figures.kept),
         "cases replayed": len(window.cases[0].at),
         "lawyers": window.reached,
         "share of the marketplace": round(window.share, 3),

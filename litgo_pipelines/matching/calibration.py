@@ -7,7 +7,6 @@ Lawyers, availability and evidence are those of today; a large marketplace is th
 share, which leaves the demand on a lawyer as it was. The replay itself: `replay.py`.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.matching import candidate_sets, candidates
 from litgo_pipelines.matching.allocation import Floats, Rule
 from litgo_pipelines.matching.features import impute
@@ -227,5 +227,5 @@ def record_weight(
     cursor.execute(
         "INSERT INTO litgo.allocation_parameters (as_of, model_version, lambda, evidence, run_id) "
         "VALUES (%s, %s, %s, %s, %s) ON CONFLICT (as_of, model_version) DO NOTHING",
-        (as_of, version, weight, json.dumps(evidence), run_id),
+        (as_of, version, weight, as_json(evidence), run_id),
     )

@@ -1,6 +1,5 @@
 """Record: rows written for one matched case, in one statement and one transaction, and for a failed attempt."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from litgo_pipelines.database import (
     refuses_a_row,
     sql,
 )
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.experiments.offer_life import OfferLife
 from litgo_pipelines.matching.explain import Entry
 from litgo_pipelines.matching.statements import PACKAGE
@@ -137,7 +137,7 @@ def _parameters(matched: MatchedCase, deltas: list[Delta]) -> dict[str, object]:
     names, labels, values = columns(deltas)
     ranker = matched.ranker
     return vars(matched) | {
-        "considered": json.dumps(matched.considered),
+        "considered": as_json(matched.considered),
         "weights_used": ranker.weights_used(matched.preset, matched.complexity),
         "ranker": ranker.kind,
         "model_version": ranker.version,

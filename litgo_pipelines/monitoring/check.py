@@ -9,7 +9,6 @@ against the holdout (certain, but slow, for the holdout is small), and the holdo
 against the reference is excused while the holdout shows signs of the same fall.
 """
 
-import json
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from math import sqrt
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, sql
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.experiments import store
 from litgo_pipelines.lifecycle import actions, ledger
 from litgo_pipelines.lifecycle.ledger import Actor, Refused
@@ -256,9 +256,9 @@ def _record(cursor: Cursor, episode: int, as_of: datetime, check: QualityCheck, 
             new.control_successes or 0,
             check.before.alone.cusum,
             check.after.alone.cusum,
-            json.dumps({**asdict(check.seen), "at": as_of.isoformat()}),
-            json.dumps(check.after.as_dict()),
-            json.dumps([asdict(alarm) for alarm in check.alarms]),
+            as_json({**asdict(check.seen), "at": as_of.isoformat()}),
+            as_json(check.after.as_dict()),
+            as_json([asdict(alarm) for alarm in check.alarms]),
             check.decision,
             broken,
             run_id,
@@ -327,7 +327,7 @@ def _choose_reference(
     cursor.execute(
         "INSERT INTO litgo.quality_references (episode, version, reference, chosen_at, run_id) "
         "VALUES (%s, %s, %s, %s, %s)",
-        (episode.sequence, episode.version, json.dumps(asdict(reference)), as_of, run_id),
+        (episode.sequence, episode.version, as_json(asdict(reference)), as_of, run_id),
     )
     return reference
 

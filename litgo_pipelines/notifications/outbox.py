@@ -4,13 +4,13 @@ Belongs here: the kinds of messages and how a row is written. Ids only: names, a
 when a message is sent. Delivery is `delivery`'s. Matching writes its offers' rows in its one statement, `offers.sql`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from litgo_pipelines.database import Cursor
+from litgo_pipelines.database.values import as_json
 from litgo_pipelines.owners import Owner
 
 # kind → payload keys, all of them ids, instants as ISO 8601, or figures
@@ -69,5 +69,5 @@ def put(cursor: Cursor, messages: Sequence[Message], created_at: datetime) -> No
             cursor,
             "INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at) VALUES %s "
             "ON CONFLICT (dedup_key) DO NOTHING",
-            [(m.kind, m.recipient_id, m.dedup_key, json.dumps(dict(m.payload)), created_at) for m in messages],
+            [(m.kind, m.recipient_id, m.dedup_key, as_json(dict(m.payload)), created_at) for m in messages],
         )

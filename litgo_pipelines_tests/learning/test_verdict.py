@@ -96,13 +96,15 @@ def test_an_earlier_verdict_is_found(life: Life) -> None:
     assert life.do(evaluation.earlier, "1") == verdict("not_enough_evidence")
 
 
-def test_what_passed_goes_into_service_with_the_lambda_it_was_judged_with(life: Life) -> None:
-    cases, lawyers = marketplace(9, n=50, cases=500)
+@pytest.mark.parametrize(("largest", "kept"), [(30, "%"), (5, "–")])  # in pools of five nobody has a choice
+def test_what_passed_goes_into_service_with_the_lambda_it_was_judged_with(life: Life, largest: int, kept: str) -> None:
+    cases, lawyers = marketplace(9, n=50, cases=500, largest=largest)
     rankers = [Ranker(), Ranker(version="1")]
     window = calibration.Window(datetime.fromtimestamp(END, UTC), rankers, [cases, cases], lawyers, 1.0)
     fairness = evaluation._fairness(window, [Rule(), Rule()])
     assert fairness["candidate"]["gini"] <= fairness["baseline"]["gini"]
     assert evaluation.fairness_table(fairness).count("\n") == 3
+    assert evaluation.fairness_table(fairness).count(kept) == 2
     assert judge(life, "1", fairness=fairness) == "champion"
     judge(life, "1", fairness=fairness)
     assert life.rows("SELECT coalesce(model_version, ''), lambda FROM litgo.allocation_parameters ORDER BY 1") == [

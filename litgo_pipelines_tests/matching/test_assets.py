@@ -201,6 +201,14 @@ def test_a_calibration_is_a_version_that_the_next_batch_uses(database_url: str) 
     assert used.rule_of(Ranker(version="7")).weight == 0.6  # nobody calibrated it
 
 
+def test_where_nobody_has_a_choice_no_relevance_is_given_up(database_url: str) -> None:
+    fill(database_url, lawyers=4, cases=400)
+    ask(database_url, "UPDATE cases SET created_at = %s - random() * interval '59 days'", (AS_OF,))
+    found = metadata(run(database_url, "allocation_parameters"), "allocation_parameters")
+    assert found["cases replayed"] == 400
+    assert found["relevance kept on the replay"] is None
+
+
 def test_too_few_cases_leave_lambda_as_it_is(database_url: str) -> None:
     fill(database_url)
     found = metadata(run(database_url, "allocation_parameters"), "allocation_parameters")
