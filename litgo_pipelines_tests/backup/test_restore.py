@@ -3,18 +3,21 @@
 import io
 import json
 import os
+import re
 import shutil
 import stat
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import dagster as dg
 import pytest
+from sqlalchemy.engine import make_url
 
 from litgo_pipelines.backup import make, manifest, postgres, sealed
 from litgo_pipelines.backup import restore as restoring
@@ -134,6 +137,26 @@ def test_everything_is_back_and_the_work_goes_on(of: Databases, home: Path, tmp_
     assert set(map(str, offered)) < set(map(str, matching.offers(of.litgo)))
     with connect(of.litgo) as connection, connection.cursor() as cursor:
         assert ledger.state(cursor).champion == "1"
+
+
+def test_no_program_is_given_a_password_by_its_arguments(
+    of: Databases, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    class Seen(subprocess.Popen[bytes]):
+        def __init__(self, command: list[str], **more: Any) -> None:
+            started.append(command)
+            super().__init__(command, **more)
+
+    monkeypatch.setattr(subprocess, "Popen", Seen)
+    given = (make_url(url).set(password="s3cr3t").render_as_string(hide_password=False) for url in astuple(of))
+    with_password = Databases(*given)
+    path = backed_up(with_password, home, tmp_path / "backups")
+    wipe(of, home)
+    restored(path, with_password, home)
+    assert {Path(command[0]).name for command in started} == {"pg_dump", "pg_restore", "psql"}
+    assert not [command for command in started if re.search(f"s3cr3t|{SECRET}", " ".join(command))]
 
 
 def test_somebody_elses_marketplace_is_left_alone(of: Databases, home: Path, tmp_path: Path) -> None:
