@@ -214,7 +214,8 @@ def _replay_fairness(
     if window is None:
         return None
     plan = read_plan(cursor, settings)
-    return _fairness(window, [plan.rule_of(ranker) for ranker in rankers])
+    found = _fairness(window, [plan.rule_of(ranker) for ranker in rankers])
+    return None if any(np.isnan(each["gini"]) for each in found.values()) else found  # nobody was there for long
 
 
 def _freshness(cursor: Cursor, as_of: datetime, champion: str, at: datetime) -> Freshness | None:

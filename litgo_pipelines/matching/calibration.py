@@ -106,7 +106,7 @@ def read_window(
     preset: str,
     most_pairs: int = MOST_PAIRS,
 ) -> Window | None:
-    """The 60 days before the instant; None when too few, or none with an eligible lawyer, say anything."""
+    """The 60 days before the instant; None when too few cases had an eligible lawyer, or none in the last 30 days."""
     cursor.execute(
         "SELECT id::text, extract(epoch FROM created_at)::float8 FROM cases WHERE created_at > %s AND created_at <= %s "
         "AND area IS NOT NULL AND coords[1] BETWEEN -90 AND 90 AND coords[0] BETWEEN -180 AND 180 "
@@ -136,7 +136,8 @@ def read_window(
     joined = np.nan_to_num(lawyers.joined, nan=-np.inf)
     sets = candidate_sets.read(cursor, cases.ids)
     found, logged = _pairs(cases, at, lawyers, joined, radius, rankers, sets)
-    if not len(found[0].lawyer):
+    offered = np.diff(found[0].starts) > 0
+    if offered.sum() < LEAST_CASES * share or not offered[at > as_of.timestamp() - WINDOW].any():
         return None
     return Window(as_of, rankers, found, ReplayLawyers(lawyers.capacity, joined, lawyers.cases_30d), share, logged)
 

@@ -209,8 +209,13 @@ def test_where_nobody_has_a_choice_no_relevance_is_given_up(database_url: str) -
     assert found["relevance kept on the replay"] is None
 
 
-def test_too_few_cases_leave_lambda_as_it_is(database_url: str) -> None:
-    fill(database_url)
+@pytest.mark.parametrize("everybody_joined", [None, "2 days"])
+def test_too_few_cases_leave_lambda_as_it_is(database_url: str, everybody_joined: str | None) -> None:
+    """Or too few since there were lawyers: a marketplace that moved, say."""
+    fill(database_url, cases=400 if everybody_joined else 12)
+    if everybody_joined:
+        ask(database_url, "UPDATE cases SET created_at = %s - random() * interval '59 days'", (AS_OF,))
+        ask(database_url, "UPDATE lawyers SET created_at = %s - %s::interval", (AS_OF, everybody_joined))
     found = metadata(run(database_url, "allocation_parameters"), "allocation_parameters")
     assert "too few" in found["decision"]
     assert ask(database_url, "SELECT count(*) FROM litgo.allocation_parameters") == [(0,)]
