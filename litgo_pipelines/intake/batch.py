@@ -256,6 +256,7 @@ class _Work:
             "life_at_risk": decision.danger.life,
             "complexity": decision.complexity,
             "local_only": local_only,
+            "text_bytes": case.text_bytes,
             "sources": as_json(decision.sources),
             "area_confidence": decision.area_confidence,
             "subarea_confidence": decision.subarea_confidence,

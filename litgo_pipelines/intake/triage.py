@@ -30,6 +30,7 @@ class Case:
     complexity: str | None = None
     client_name: str | None = None
     consents: bool = False  # to an external service seeing the text, masked
+    text_bytes: int = 0  # of title and description as the database has them
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def run(connection: Any, model: Model, as_of: datetime = NOW, limit: int = 100, 
     return triage_pending(connection, as_of, limit=limit, threshold=0.65, version="test", model=model, **more)
 
 
+FRIENDLY = "divórcio amigável no cartório, sem filhos e sem bens"
 CASE = "SELECT area, subarea, urgency_h, complexity FROM cases WHERE id = %s"
 TRIAGE = "SELECT status, area, subarea, reason, sources FROM litgo.triage WHERE case_id = %s"
 EVERYTHING = (
@@ -120,7 +121,7 @@ def test_danger_is_urgent_the_client_is_told_whom_to_call_and_a_doubt_goes_to_th
 ) -> None:
     given = {"area": "Família", "subarea": "Divórcio", "complexity": "LOW", "urgency_h": 168}
     sure = add_case(database_url, "meu marido me espancou ontem e disse que vai me matar", **given)
-    calm = add_case(database_url, "divórcio amigável no cartório, sem filhos e sem bens", **given)
+    calm = add_case(database_url, FRIENDLY, **given)
     waiting_longer = add_case(database_url, "oi", created_at=NOW - timedelta(days=3))
     run(connection, model)
     assert rows(database_url, CASE, sure)[0][2] <= 12
@@ -148,6 +149,30 @@ def test_danger_is_urgent_the_client_is_told_whom_to_call_and_a_doubt_goes_to_th
     assert rows(database_url, "SELECT urgency_source, reviewer FROM litgo.triage WHERE case_id = %s", sure) == [
         ("person", "bia")
     ]
+
+
+def test_a_text_edited_after_its_triage_is_read_once_more(database_url: str, connection: Any, model: Model) -> None:
+    given = {"area": "Família", "subarea": "Divórcio", "complexity": "LOW", "urgency_h": 168}
+    chosen, left_open = (add_case(database_url, FRIENDLY, **more) for more in (given, {}))
+    vague = add_case(database_url, "oi")
+    run(connection, model)
+    before = rows(database_url, TRIAGE, left_open)
+    edit = "UPDATE cases SET description = description || %s"
+    with connection, connection.cursor() as cursor:
+        cursor.execute(edit, (". Ontem ele voltou, me espancou e disse que vai me matar",))
+    assert run(connection, model, NOW + timedelta(hours=1)).statuses.total() == 3
+    assert [rows(database_url, CASE, case)[0][2] for case in (chosen, left_open, vague)] == [4, 4, 4]
+    told = "SELECT count(*) FROM litgo.outbox WHERE kind = 'public_numbers'"
+    assert rows(database_url, told) == [(3,)]
+    status, area, _, _, sources = rows(database_url, TRIAGE, left_open)[0]
+    assert (status, area, sources["area"]) == (before[0][0], before[0][1], before[0][4]["area"])  # no client chose it
+    # whoever takes the words away again takes no danger away
+    with connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE cases SET description = 'já está tudo resolvido entre nós'")
+    run(connection, model, NOW + timedelta(hours=2))
+    kept = "SELECT min(urgency_h), max(urgency_h), bool_and(life_at_risk), min(danger) > 0.7 FROM litgo.triage"
+    assert rows(database_url, kept) == [(4, 4, True, True)]
+    assert run(connection, model, NOW + timedelta(hours=3)).statuses.total() == 0
 
 
 def test_the_queue_is_cut_off_nowhere(database_url: str, connection: Any, model: Model) -> None:
