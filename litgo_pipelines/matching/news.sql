@@ -11,7 +11,7 @@ WHERE t.status = 'review' AND c.status = 'pending_assignment' AND t.as_of <= %(a
 UNION ALL
 SELECT 'lawyers_interested', c.id::text, c.client_id, coalesce({after_contract}, c.created_at), jsonb_build_object('case_id', c.id)
 FROM cases c
-WHERE c.status = 'pending_assignment' AND c.created_at <= %(as_of)s
+WHERE c.status = 'pending_assignment' AND c.created_at <= %(as_of)s AND c.client_id IS NOT NULL
   AND EXISTS (SELECT FROM offers f WHERE f.case_id = c.id AND f.status = 'interested' AND ({open_offer}))
   AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active'))
   AND NOT EXISTS (SELECT FROM litgo.told o WHERE o.kind = 'lawyers_interested' AND o.subject = c.id::text

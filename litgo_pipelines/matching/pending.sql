@@ -1,7 +1,7 @@
 -- Cases to match as of an instant, in the order of their turn, with the round they are in. What is unhandled decides, not
 -- a watermark: a row that becomes visible late is found like any other. `since` bounds what a frequent look costs.
 WITH waiting AS (
-    SELECT c.id, c.created_at, c.area, c.urgency_h
+    SELECT c.id, c.client_id, c.created_at, c.area, c.urgency_h
     FROM cases c
     WHERE c.status = 'pending_assignment'
       AND c.created_at <= %(as_of)s AND c.created_at > %(since)s
@@ -37,7 +37,7 @@ changed AS MATERIALIZED (
       AND (a.valid_from IS NULL OR a.valid_from > (SELECT min(looked_at) FROM litgo.case_waits))
 ),
 woken AS (
-    SELECT c.id, c.created_at, c.area, c.urgency_h, v.round
+    SELECT c.id, c.client_id, c.created_at, c.area, c.urgency_h, v.round
     FROM litgo.case_waits v
     JOIN cases c ON c.id = v.case_id AND c.status = 'pending_assignment'
         AND litgo.instant(c.created_at) IS NOT NULL
@@ -56,7 +56,8 @@ FROM (
     SELECT * FROM fresh UNION ALL SELECT * FROM again UNION ALL SELECT * FROM woken
     {fence}
 ) p
-WHERE litgo.chosen(p.area) IS NOT NULL AND NOT EXISTS (
+WHERE p.client_id IS NOT NULL  -- `aside.sql` tells of the others
+  AND litgo.chosen(p.area) IS NOT NULL AND NOT EXISTS (
     SELECT FROM litgo.matching_failures f
     WHERE f.case_id = p.id  -- a failure of the future is one of a clock that was wrong
       AND f.retry_at > %(as_of)s AND f.last_failed_at <= %(as_of)s

@@ -1,8 +1,8 @@
--- Cases of a batch that are left to match, in the order of their turn: still pending, and neither matched, nor failed, nor
+-- Cases of a batch that are left to match, in the order of their turn: still pending and somebody's, and neither matched, nor failed, nor
 -- put off in this batch.
 SELECT b.turn, b.case_id::text, b.round
 FROM unnest(%(case_ids)s::uuid[], %(rounds)s::int[]) WITH ORDINALITY AS b (case_id, round, turn)
-JOIN cases c ON c.id = b.case_id AND c.status = 'pending_assignment'
+JOIN cases c ON c.id = b.case_id AND c.status = 'pending_assignment' AND c.client_id IS NOT NULL
 WHERE NOT EXISTS (SELECT FROM litgo.matchings m WHERE m.case_id = b.case_id AND m.round = b.round)
   AND NOT EXISTS (
     SELECT FROM litgo.matching_failures f

@@ -409,6 +409,26 @@ def test_a_case_that_repeats_another_does_not_wait_for_what_is_gone(
         assert cursor.fetchone() == ((5,) if matched else (0,))
 
 
+@pytest.mark.parametrize("answer", [None, "interested", "declined"])
+def test_cases_whose_clients_deleted_their_accounts_stop_nobody_elses(database_url: str, answer: str | None) -> None:
+    """`client_id uuid REFERENCES auth.users ON DELETE SET NULL`; `answer`: of the lawyers, before that."""
+    fill(database_url, lawyers=30, cases=6)
+    at = AS_OF + HOUR
+    with closing(open_connection(database_url)) as connection:
+        if answer:
+            list(match_pending(connection, PLAN, lambda *_: Arms.alone(Ranker()), AS_OF, "life"))
+        with connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE offers SET status = %s, responded_at = %s", (answer, at))
+            cursor.execute("ALTER TABLE public.cases ALTER client_id DROP NOT NULL")
+            cursor.execute("UPDATE cases SET client_id = NULL WHERE id IN (md5('case 1')::uuid, md5('case 2')::uuid)")
+        matched = sum(r.matched for r in match_pending(connection, PLAN, lambda *_: Arms.alone(Ranker()), at, "life"))
+    assert matched == (0 if answer == "interested" else 4)
+    _, after, messages = everything_told(database_url, at + HOUR)
+    assert after == []
+    assert "case_failed" in messages
+    assert ("lawyers_interested" in messages) == (answer == "interested")
+
+
 @pytest.mark.parametrize("change", ["UPDATE public.lawyers SET status = 'deactivated'", "DELETE FROM public.offers"])
 def test_an_interested_lawyer_who_has_left_is_nobody_to_choose(database_url: str, change: str) -> None:
     fill(database_url, lawyers=6, cases=1)
