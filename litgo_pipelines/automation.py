@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 LATE_AFTER = timedelta(minutes=30)
 EARLY = timedelta(minutes=1)  # a run may be a moment older than its time
 FOLLOWING = {"dagster/max_retries": "2", "dagster/max_runtime": "600"}
-# Seconds between two looks for what somebody waits for: cases whenever the daemon looks (every 2, `runtime/daemon.py`;
-# Dagster's own every 5), for contracts and messages every second time. Who asks for 2 is often just too early.
-CASES_EVERY, QUEUES_EVERY = 1, 3
+# Seconds, for what somebody waits for: whenever the daemon looks (`SENSORS_EVERY` in `runtime/daemon.py`; Dagster's own
+# every 5). Who asks for just as many is often too early, and looked at the next time only.
+EVERY_LOOK = 1
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -351,7 +351,7 @@ pending_cases_sensor = request_when(
     "pending_cases_sensor",
     "matching",
     _cases_due,
-    CASES_EVERY,
+    EVERY_LOOK,
     "Requests a matching when cases wait for triage or for offers.",
     run_config={"ops": {"text_embeddings": {"config": {"waiting_only": True}}}},
 )
@@ -368,7 +368,7 @@ contracts_sensor = request_when(
     "contracts_sensor",
     "contracts",
     _contracts_due,
-    QUEUES_EVERY,
+    EVERY_LOOK,
     "Requests a run when a client chose a lawyer, or an envelope is due for a look.",
 )
 
@@ -380,7 +380,7 @@ def _messages_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: dat
 
 
 notifications_sensor = request_when(
-    "notifications_sensor", "notifications", _messages_due, QUEUES_EVERY, "Requests a delivery when messages are due."
+    "notifications_sensor", "notifications", _messages_due, EVERY_LOOK, "Requests a delivery when messages are due."
 )
 
 
