@@ -64,6 +64,35 @@ def test_a_further_instance_opens_no_connection(home: Path) -> None:
     assert opened == []
 
 
+def test_the_catalog_is_asked_once_whether_the_tables_are_there(home: Path) -> None:
+    asked: list[str] = []
+
+    def watch(connection: object, cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    def work(instance: dg.DagsterInstance) -> None:
+        assert list(instance.all_instigator_state()) == []
+        assert instance.get_instigator_state("origin", "selector") is None
+        assert instance.get_ticks("origin", "selector") == []
+        assert instance.get_backfills() == []
+        assert instance.get_asset_records() == []
+        assert instance.event_log_storage.supports_asset_checks
+
+    event.listen(Engine, "before_cursor_execute", watch)
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            work(instance)
+            assert [statement for statement in asked if "pg_catalog" in statement or "secondary_indexes" in statement]
+            asked.clear()
+            work(instance)
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            work(instance)
+    finally:
+        event.remove(Engine, "before_cursor_execute", watch)
+    assert asked
+    assert not [statement for statement in asked if "pg_catalog" in statement or "secondary_indexes" in statement]
+
+
 def test_a_connection_that_was_lost_is_replaced_before_it_is_used(home: Path, database_url: str) -> None:
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert instance.get_runs_count() == 0
