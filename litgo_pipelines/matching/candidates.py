@@ -255,7 +255,7 @@ def _one_account(twin: Floats, area: Floats, account: Floats) -> NDArray[np.bool
 
 
 def barred(cursor: Cursor, cases: Cases, lawyers: Lawyers) -> dict[int, Ints]:
-    """Case (row number) → lawyers (row numbers) who were offered it already, or whose own case it is."""
+    """Case (row number) → lawyers (row numbers) who were offered it already, whose own it is, or whom it names."""
     cursor.execute(sql(PACKAGE, "barred.sql"), {"case_ids": cases.ids})
     case_row = {case: row for row, case in enumerate(cases.ids)}
     lawyer_row = {lawyer: row for row, lawyer in enumerate(lawyers.ids)} if cursor.rowcount else {}

@@ -144,6 +144,33 @@ def test_nobody_is_offered_his_own_case(database_url: str) -> None:
     assert offered == [(3,), (4,), (5,), (6,)]  # nor by his other account
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        "OAB/SP nº 123.456",
+        "oab 123456/SP",
+        "O.A.B. - SP 123456",
+        "OAB/SP&nbsp;123456",
+        "inscrito na OAB-SP sob o 123.456",
+    ],
+)
+def test_a_complaint_about_a_lawyer_is_not_offered_to_that_lawyer(database_url: str, named: str) -> None:
+    fill(database_url, lawyers=6, cases=1)
+    ask(
+        database_url,
+        "UPDATE lawyers SET tags_expertise = '{Civil,Família}', oab_number = 'SP 123.45' || right(name, 1)",
+    )
+    ask(
+        database_url,
+        "UPDATE cases SET description = %s",
+        (f"O Dr. João ({named}) ficou com o dinheiro do meu acordo.",),
+    )
+    match(database_url)
+    offered = "SELECT l.oab_number FROM offers o JOIN lawyers l ON l.id = o.lawyer_id ORDER BY 1"
+    numbers = [number for (number,) in ask(database_url, offered)]
+    assert (len(numbers), "SP 123.456" in numbers) == (5, False)
+
+
 def test_two_accounts_of_one_lawyer_get_one_offer_and_share_a_load(database_url: str) -> None:
     fill(database_url, lawyers=7, cases=1)
     ask(
