@@ -16,8 +16,8 @@ def is_large() -> dg.AssetCheckResult:
 
 
 @dg.asset_check(asset=fine)
-def is_there() -> bool:
-    return True
+def is_there() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
 
 
 @dg.asset
