@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from litgo_pipelines.intake import markup
+from litgo_pipelines.marketplace import markup
 
 LONGEST = 10_000  # characters read of a title and a description together
 FOR_RULES = 100_000  # in which unmistakable words are looked for, and of each part, markup and all

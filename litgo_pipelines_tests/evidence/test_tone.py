@@ -52,6 +52,9 @@ def test_what_says_nothing(comment: str) -> None:
         ("não recomendo", False),
         ("chegou antes do prazo", True),
         ("ainda não recebi o produto", False),
+        ("nÃ£o recomendo, pÃ©ssimo", False),
+        ("<p>n&atilde;o&nbsp;gostei</p>", False),
+        ("<p>&Oacute;timo advogado</p>", True),
     ],
 )
 def test_which_way(comment: str, praises: bool) -> None:
