@@ -198,6 +198,14 @@ KEYWORDED: tuple[Rule, ...] = (
         rf"{digits(5, 15, _NO_SLASH)}(?:[\s,/\-]{{0,3}}serie\s?:?\s?\d{{1,5}}(?:[\s/-]{{0,2}}{UF}\b)?)?",
     ),
     _words("[PIS]", "pis|pasep|nis|nit", "pis|pasep|nis|nit"),
+    Rule(  # a word with a figure in it, right behind: «a senha foi trocada em 2023» names none
+        "[SENHA]",
+        ("senha", "password", "cvv", "cvc", "codigo de seguranca"),
+        re.compile(
+            r"(?<![^\W_])(?:senhas?|password|cvv|cvc|codigo de seguranca)(?: d[aeo] [\w.]{1,20}){0,2}"
+            r"\s?(?:[:=]|(?:e|eh|era)\s)?\s?(?P<v>(?=[^\s,;]{0,30}\d)[^\s,;\x01\x02]{3,40})"
+        ),
+    ),
     _keyword("[BENEFÍCIO]", "beneficio|nb", r"(?:numero do )?beneficio|nb", rf"{digits(9, 11)}"),
     _keyword(
         "[REGISTRO]",
