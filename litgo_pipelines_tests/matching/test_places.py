@@ -1,5 +1,6 @@
 """Places as people enter them, numbers that are none, words for areas, and how far a case looks for lawyers."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -246,6 +247,25 @@ def test_a_lookup_of_areas_and_places_takes_the_indexes(database_url: str) -> No
     ):
         plan = "\n".join(line for (line,) in ask(database_url, f"EXPLAIN SELECT l.id FROM lawyers l WHERE {condition}"))
         assert f"litgo_lawyers_{index}" in plan
+
+
+def test_a_plain_area_is_read_at_once_and_alike(database_url: str) -> None:
+    words = ["Civil", "família", "FAMÍLIA", "Ação", "Órfãos", "Àéôü", "direito", "Direito Civil", "direitoCivil", "x"]
+    words += ["Civil\n", " Civil ", "Civil,Família", "Fami\u0301lia", "Cível/Penal", "área de saúde", "", "ß", "İ"]
+    words += ["c" * 250]
+    lists: list[object] = [None, [], words[:4], words[3:8], words[4:12], [None, "Civil", None]]
+    lists += [[one, two] for one in words for two in words]
+    ((alike, shifted, nested),) = ask(
+        database_url,
+        "SELECT bool_and(coalesce(quick @> whole AND quick <@ whole, false)), "
+        "litgo.area_keys('[0:1]={Civil,Penal}', NULL) @> '{civil,penal}', "
+        "litgo.area_keys('{{Civil},{Penal}}', 'Família') = '{familia}' FROM unnest(%s::jsonb[]) l, unnest(%s) area, "
+        "LATERAL (SELECT CASE WHEN l IS NOT NULL THEN "
+        "coalesce((SELECT array_agg(v #>> '{}') FROM jsonb_array_elements(l) v), '{}') END AS areas) said, "
+        "LATERAL (SELECT litgo.area_keys(areas, area) AS quick, litgo.area_keys_read(areas, area) AS whole) keys",
+        ([None if one is None else json.dumps(one) for one in lists], [*words, None]),
+    )
+    assert (alike, shifted, nested) == (True, True, True)
 
 
 @pytest.mark.parametrize("local", [1, 2, 3, 4])
