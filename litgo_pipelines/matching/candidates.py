@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,13 @@ from litgo_pipelines.matching.momentum import tenure
 from litgo_pipelines.matching.statements import PACKAGE, statement
 from litgo_pipelines.models.features import BASE, FEATURES, MOMENTUM_KEYS
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 TILE_DEGREES = 1.0  # cases of one tile share a region of the query
 KM_PER_DEGREE = 111.0  # of latitude, at least: boxes must not be too small
 ANYWHERE = np.inf  # as a radius
+MANY_REGIONS = 16  # from here on tables are read whole
 
 _COLUMNS = [
     "area",
@@ -168,23 +172,7 @@ def read_cases(cursor: Cursor, case_ids: Sequence[str], rounds: Sequence[int], p
 
 def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> Lawyers:
     """Everybody who could be eligible for one of the cases within its radius, as of the instant."""
-    import pyarrow as pa
-
-    regions, anywhere = _regions(cases, radius_km)
-    rows = read(
-        cursor,
-        statement("candidates.sql").replace("{momentum}", ", ".join(f"lately.{key}" for key in MOMENTUM_KEYS)),
-        {
-            "boxes": [region["box"] for region in regions],
-            "box_areas": [json.dumps(region["areas"]) for region in regions],
-            "anywhere": anywhere,
-            "areas": cases.area_names,
-            "as_of": as_of,
-            "until": as_of + timedelta(seconds=1),  # a batch's own offers are microseconds after its instant
-            "base_capacity": DEFAULT_RULES["base"],
-        },
-        {"lawyer_id": pa.string(), **dict.fromkeys(_COLUMNS, pa.float64())},
-    )
+    rows = _near(cursor, cases, radius_km, as_of)
     identity = rows["lawyer_id"].to_numpy(zero_copy_only=False)
     c = {name: rows[name].to_numpy() for name in _COLUMNS}
     kept = _one_account(c["twin"], c["area"], c["account"])
@@ -225,23 +213,51 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
     )
 
 
+def _near(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> "pa.Table":
+    """Who could be eligible for one of the cases, one row per lawyer and area, ordered by lawyer."""
+    import pyarrow as pa
+
+    regions, anywhere = _regions(cases, radius_km)
+    # The planner takes a box to hold one lawyer in a thousand, and would look up half a marketplace one by one.
+    whole = len(regions) >= MANY_REGIONS or bool(anywhere)
+    cursor.execute(f"SET LOCAL enable_nestloop = {'off' if whole else 'on'}")
+    rows = read(
+        cursor,
+        statement("candidates.sql").replace("{momentum}", ", ".join(f"lately.{key}" for key in MOMENTUM_KEYS)),
+        {
+            "boxes": [region["box"] for region in regions],
+            "box_areas": [json.dumps(region["areas"]) for region in regions],
+            "anywhere": anywhere,
+            "areas": cases.area_names,
+            "as_of": as_of,
+            "until": as_of + timedelta(seconds=1),  # a batch's own offers are microseconds after its instant
+            "base_capacity": DEFAULT_RULES["base"],
+        },
+        {"lawyer_id": pa.string(), **dict.fromkeys(_COLUMNS, pa.float64())},
+    )
+    cursor.execute("SET LOCAL enable_nestloop = on")
+    return rows
+
+
 def _known_clients(cursor: Cursor, cases: Cases, ids: list[str], as_of: datetime) -> dict[str, Ints]:
     """Client of a case → lawyers (row numbers) who had a contract with them before the instant."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    clients = sorted(set(cases.clients))
     pairs = read(
         cursor,
-        "SELECT client_id::text, lawyer_id::text FROM (SELECT DISTINCT client_id, lawyer_id FROM contracts "
-        "WHERE client_id = ANY(%(clients)s::uuid[]) AND created_at < %(as_of)s) c ORDER BY c.client_id",
-        {"clients": sorted(set(cases.clients)), "as_of": as_of},
-        {"client": pa.string(), "lawyer": pa.string()},
+        "SELECT k.client, c.lawyer_id::text FROM unnest(%(clients)s::uuid[]) WITH ORDINALITY AS k (id, client) "
+        "JOIN contracts c ON c.client_id = k.id WHERE c.created_at < %(as_of)s",
+        {"clients": clients, "as_of": as_of},
+        {"client": pa.int64(), "lawyer": pa.string()},
     )
-    pairs = pairs.append_column("row", pc.index_in(pairs["lawyer"], value_set=pa.array(ids, pa.string()))).drop_null()
-    client = pairs["client"].to_numpy(zero_copy_only=False)
-    first = np.flatnonzero(client[1:] != client[:-1]) + 1
-    rows = np.split(pairs["row"].to_numpy().astype(np.int64), first)
-    return {of[0]: found for of, found in zip(np.split(client, first), rows, strict=True) if len(found)}
+    row = pc.index_in(pairs["lawyer"], value_set=pa.array(ids, pa.string())).fill_null(-1).to_numpy()
+    client = pairs["client"].to_numpy()[row >= 0] - 1
+    order = np.argsort(client, kind="stable")
+    bounds = np.searchsorted(client[order], np.arange(len(clients) + 1))
+    rows = np.split(row[row >= 0][order].astype(np.int64), bounds[1:-1])
+    return {of: found for of, found in zip(clients, rows, strict=True) if len(found)}
 
 
 def _one_account(twin: Floats, area: Floats, account: Floats) -> NDArray[np.bool_]:

@@ -1,44 +1,50 @@
 -- Every lawyer who could be offered a case of the batch: one row per lawyer and area, ordered by lawyer, with what the
 -- allocation and the features need as of the instant. Regions are boxes around the cases; exact distances come later.
 WITH wanted AS MATERIALIZED (
-    SELECT name, number, litgo.area_variants(name) AS keys FROM unnest(%(areas)s::text[]) WITH ORDINALITY AS a (name, number)
+    SELECT name, number, litgo.area_variants(name) AS keys, 1::bigint << (number %% 63)::int AS mask
+    FROM unnest(%(areas)s::text[]) WITH ORDINALITY AS a (name, number)
 ),
 region AS MATERIALIZED (  -- from arrays: the planner sees how many there are
-    SELECT r.box::box AS box, ARRAY(
-        SELECT w.number FROM wanted w WHERE w.name IN (SELECT jsonb_array_elements_text(r.areas::jsonb))) AS numbers
+    SELECT r.box::box AS box, (
+        SELECT bit_or(w.mask) FROM wanted w
+        WHERE w.name IN (SELECT jsonb_array_elements_text(r.areas::jsonb))) AS mask
     FROM unnest(%(boxes)s::text[], %(box_areas)s::text[]) AS r (box, areas)
 ),
 -- Who is in a region, whatever they work in: an index of areas, asked once a region, would give half of all lawyers each
--- time. `labels`: what they say they work in, as written.
+-- time. Masks say which areas are wanted there; two areas of a batch may share a bit, which lets a few more through.
 around AS MATERIALIZED (
-    SELECT l.id, array_append(litgo.list(l.tags_expertise), l.primary_area) AS labels, r.numbers
-    FROM region r JOIN lawyers l ON litgo.placed(l.geo_latlon) <@ r.box
-{near_by_numbers}    UNION ALL  -- for cases served from anywhere
-    SELECT l.id, array_append(litgo.list(l.tags_expertise), l.primary_area),
-           ARRAY(SELECT w.number FROM wanted w WHERE w.name = ANY(%(anywhere)s::text[]))
-    FROM lawyers l
-    WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && (
-        SELECT array_agg(key) FROM wanted w, unnest(w.keys) AS key WHERE w.name = ANY(%(anywhere)s::text[]))
+    SELECT id, bit_or(mask) AS mask
+    FROM (
+        SELECT l.id, r.mask FROM region r JOIN lawyers l ON litgo.placed(l.geo_latlon) <@ r.box
+{near_by_numbers}        UNION ALL  -- for cases served from anywhere
+        SELECT l.id, (SELECT bit_or(w.mask) FROM wanted w WHERE w.name = ANY(%(anywhere)s::text[])) FROM lawyers l
+        WHERE litgo.area_keys(l.tags_expertise, l.primary_area) && (
+            SELECT array_agg(key) FROM wanted w, unnest(w.keys) AS key WHERE w.name = ANY(%(anywhere)s::text[]))
+    ) found
+    GROUP BY id
 ),
--- What a way of writing one's areas means is looked up once, and each spelling once, not once a lawyer.
-written AS MATERIALIZED (SELECT DISTINCT labels FROM around),
+-- `labels`: what they say they work in, as written. What a way of writing it means is looked up once, and each spelling
+-- once, not once a lawyer.
+said AS MATERIALIZED (
+    SELECT l.id, a.mask, array_append(litgo.list(l.tags_expertise), l.primary_area) AS labels
+    FROM around a JOIN lawyers l USING (id)
+),
+written AS MATERIALIZED (SELECT DISTINCT labels FROM said),
 spelling AS MATERIALIZED (
     SELECT label, litgo.area_keys(NULL, label) AS keys
-    FROM (SELECT DISTINCT label FROM written, unnest(labels) AS label) AS said
+    FROM (SELECT DISTINCT label FROM written, unnest(labels) AS label) AS known
 ),
 meant AS MATERIALIZED (
-    SELECT r.labels, array_agg(DISTINCT w.number) AS numbers
+    SELECT r.labels, array_agg(DISTINCT w.number) AS numbers, bit_or(w.mask) AS mask
     FROM written r
-    CROSS JOIN LATERAL unnest(r.labels) AS said (label)
-    JOIN (SELECT s.label, w.number FROM spelling s JOIN wanted w ON s.keys && w.keys) w USING (label)
+    CROSS JOIN LATERAL unnest(r.labels) AS one (label)
+    JOIN (SELECT s.label, w.number, w.mask FROM spelling s JOIN wanted w ON s.keys && w.keys) w USING (label)
     GROUP BY r.labels
 ),
-near AS (
-    SELECT DISTINCT a.id, m.numbers FROM around a JOIN meant m USING (labels)
-    WHERE CASE WHEN a.numbers && m.numbers THEN true END  -- the planner takes the bare operator to leave one in 200
-),
 works_in AS (
-    SELECT n.id, w.number, w.name FROM near n JOIN wanted w ON w.number = ANY(n.numbers)
+    SELECT s.id, w.number, w.name
+    FROM said s JOIN meant m USING (labels) CROSS JOIN unnest(m.numbers) AS one (number) JOIN wanted w USING (number)
+    WHERE s.mask & m.mask <> 0
 ),
 offered AS (
     -- the ledger: offers of any status, with those this batch has made; of all accounts of a lawyer

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isnan
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -94,13 +95,12 @@ def considered(
             "lawyer_id": lawyer_id,
             "offered": is_offered,
             "relevance": round(float(relevance[i]), 4),
-            "rank_by_relevance": 1 + int((relevance > relevance[i]).sum()),
+            "rank_by_relevance": 1 + int(np.count_nonzero(relevance > relevance[i])),
             "equity_term": round(float(equity_terms[i]), 4),
             "score": round(float(relevance[i] + choice.weight * equity_terms[i]), 4),
             "load": round(float(load[i]), 4),
             "features": {
-                key: None if np.isnan(value) else value
-                for key, value in zip(KEYS, features[place].tolist(), strict=True)
+                key: None if isnan(value) else value for key, value in zip(KEYS, features[place].tolist(), strict=True)
             },
             "imputed": [key for key, flag in zip(BASE, imputed[place].tolist(), strict=True) if flag],
         }

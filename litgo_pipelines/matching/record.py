@@ -106,6 +106,7 @@ class LawyersRefused(RuntimeError):
 def prepare(cursor: Cursor) -> None:
     """Once per connection, before `write`."""
     cursor.execute("DEALLOCATE ALL")
+    cursor.execute("SET plan_cache_mode = force_generic_plan")  # one plan suits every case; making it takes as long
     cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")  # a row that somebody holds delays its case alone
     cursor.execute(sql(PACKAGE, "offers.sql"))
 

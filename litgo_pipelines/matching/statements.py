@@ -10,10 +10,9 @@ PACKAGE = "litgo_pipelines.matching"
 _FILES = {"{over}": "over.sql", "{news}": "news.sql", "{so_far}": "so_far.sql"}  # over.sql has {so_far}
 _SHARED = {
     "{near_by_numbers}": (
-        "    UNION ALL\n"
-        "    SELECT l.id, array_append(litgo.list(l.tags_expertise), l.primary_area), r.numbers\n"
-        f"    FROM lawyers l JOIN region r ON {NUMBERS} <@ r.box\n"
-        "    WHERE litgo.placed(l.geo_latlon) IS NULL\n"
+        "        UNION ALL\n"
+        f"        SELECT l.id, r.mask FROM lawyers l JOIN region r ON {NUMBERS} <@ r.box\n"
+        "        WHERE litgo.placed(l.geo_latlon) IS NULL\n"
     ),
     # Somebody may still answer, or the client choose: not who has left since.
     "{open_offer}": (
