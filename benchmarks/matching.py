@@ -4,10 +4,11 @@
     python -m benchmarks.matching 1000000 --past-days 36.5    # 5 M past offers instead of 50 M, as many in the window
 
 Peer: a plain Python loop that scores one lawyer at a time by the same formulas and writes row by row, timed on the
-first cases and scaled; it must make the same offers. Floor: the features and the selection of each case in bare numpy,
-nothing kept for explaining, nothing written. The marketplace is filled once, with 50 past offers a lawyer over a year;
-what a measurement wrote is undone before the next. `--past-days` makes those of the last days only, as many per day:
-matching reads no offers older than its window of 30 days. With them go the older contracts, so that fewer are open.
+first cases and scaled; it must make the same offers. Floor: all features and the selection of each case in bare numpy,
+nothing kept for explaining, nothing written; ours is compared with it without what is kept. The marketplace is filled
+once, with 50 past offers a lawyer over a year; what a measurement wrote is undone before the next. `--past-days` makes
+those of the last days only, as many per day: matching reads no offers older than its window of 30 days. With them go
+the older contracts, so that fewer are open.
 """
 
 import argparse
@@ -41,7 +42,7 @@ from litgo_pipelines.matching import candidates, claim, day_limit
 from litgo_pipelines.matching.allocation import STEPS, Choice, explore
 from litgo_pipelines.matching.features import COUNTRY_KM
 from litgo_pipelines.matching.plan import Plan
-from litgo_pipelines.models.features import FEATURES
+from litgo_pipelines.models.features import BASE, FEATURES
 from litgo_pipelines.models.heuristic import weights
 
 AS_OF = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
@@ -146,11 +147,11 @@ DELETE FROM litgo.lawyer_subarea_evidence e WHERE NOT EXISTS (SELECT FROM lawyer
 # the process that started it. `step`: processor time of the work on the cases, without reading and writing.
 OURS = """
 import json, sys, time
-from dataclasses import replace
 from pathlib import Path
+import pandas
 from benchmarks.matching import AS_OF
 from litgo_pipelines.database import open_connection
-from litgo_pipelines.matching import batch, candidates, work
+from litgo_pipelines.matching import batch, candidate_sets, candidates, work
 from litgo_pipelines.matching.plan import Arms
 from litgo_pipelines.models.ranking import Ranker
 
@@ -166,7 +167,10 @@ def timed(owner, name):
             worked[name] = worked.get(name, 0) + time.process_time() - worked_before
     setattr(owner, name, measured)
 BatchWork = work.BatchWork
-for owner, name in ((batch, "search"), (candidates, "eligible"), (BatchWork, "chunk"), (BatchWork, "_commit")):
+KEPT = ((BatchWork, "_considered"), (candidate_sets, "kept"), (candidate_sets, "pack"))
+for owner, name in (
+    (batch, "search"), (candidates, "eligible"), (BatchWork, "chunk"), (BatchWork, "_commit"), *KEPT
+):
     timed(owner, name)
 
 connection = open_connection(sys.argv[1])
@@ -176,9 +180,11 @@ started, started_work = time.perf_counter(), time.process_time()
 seconds, own = time.perf_counter() - started, time.process_time() - started_work
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 assert result.matched == plan.limit, result
+kept = sum(worked[name] for _, name in KEPT)
 print(json.dumps({
     "seconds": seconds, "own": own, "read": spent["search"] - spent["eligible"], "write": spent["_commit"],
-    "step": worked["eligible"] + worked["chunk"] - worked["_commit"], "pool": result.candidates / result.matched,
+    "step": worked["eligible"] + worked["chunk"] - worked["_commit"] - kept, "kept": kept,
+    "pool": result.candidates / result.matched,
     "megabytes": int(peak.split()[1]) / 1024,
 }))
 """
@@ -495,10 +501,11 @@ def bare_numpy(url: str, cases: int, plan: Plan) -> float:
         found = claim.waiting_cases(cursor, Plan(limit=cases), AS_OF)
         batch_cases = candidates.read_cases(cursor, [case for case, *_ in found], [1] * len(found), plan.preset, AS_OF)
         lawyers, reach = candidates.search(cursor, batch_cases, plan.radii_km, AS_OF)
-    rule = plan.rule
+    rule, spans = plan.rule, np.array(day_limit.SPANS) + plan.offer_burst_days
     started = time.process_time()
-    for case, (area, subarea, lat, lng, radius, urgency, complexity) in enumerate(
+    for case, (client, area, subarea, lat, lng, radius, urgency, complexity) in enumerate(
         zip(
+            batch_cases.clients,
             batch_cases.area,
             batch_cases.subarea,
             batch_cases.lat,
@@ -517,7 +524,7 @@ def bare_numpy(url: str, cases: int, plan: Plan) -> float:
         km = EARTH_RADIUS_KM * np.arccos(np.minimum(lawyers.position[members[low:high]] @ place, 1))
         near = np.flatnonzero(km <= radius)
         who = members[low:high][near]
-        features = np.empty((len(who), 8))
+        features = np.empty((len(who), len(BASE)))
         features[:, 0] = 1
         features[:, 1] = np.nan
         features[:, 2] = lawyers.success[who]
@@ -529,18 +536,24 @@ def bare_numpy(url: str, cases: int, plan: Plan) -> float:
         features[:, 5] = np.round(np.maximum(1 - lawyers.response_h[who] / urgency, 0), 3)
         features[:, 6] = lawyers.reviews[who]
         features[:, 7] = lawyers.softskill[who]
-        missing = np.isnan(features)
+        features[:, 8:-2] = lawyers.momentum[area][low:high][near]
+        features[:, -2] = np.isin(who, lawyers.clients.get(client, ()))
+        features[:, -1] = lawyers.tenure[who]
+        eight = features[:, :8]
+        missing = np.isnan(eight)
         known = (~missing).sum(axis=0)
-        sums = np.where(missing, 0, features).sum(axis=0)
+        sums = np.where(missing, 0, eight).sum(axis=0)
         mean = np.round(np.divide(sums, known, out=np.zeros(8), where=known > 0), 3)
         importance = weights(plan.preset, complexity) * (known > 0)
-        relevance = np.where(missing, mean, features) @ (importance / importance.sum())
-        offers, room = (
-            lawyers.offers_30d[who],
-            lawyers.capacity[who] * np.maximum(lawyers.active_share[who], LEAST_SHARE),
-        )
+        relevance = np.where(missing, mean, eight) @ (importance / importance.sum())
+        offers, capacity = lawyers.offers_30d[who], lawyers.capacity[who]
+        room = capacity * np.maximum(lawyers.active_share[who], LEAST_SHARE)
         work = (1 - rule.cases_weight) / 5 * offers + rule.cases_weight * lawyers.cases_30d[who]
         term = 1 - np.minimum(work / room * room.sum() / work.sum(), rule.cap)
+        allowed = np.maximum(np.outer(spans, capacity * 5 / 30), 1)
+        free = np.flatnonzero((lawyers.offers_in[:, who] + 1 <= allowed).all(axis=0))
+        if len(free) >= 5:  # the others come after them
+            who, relevance, term = who[free], relevance[free], term[free]
         enough = rule.keep * np.partition(relevance, -5)[-5:].sum() if len(who) > 5 else 0
         waiting = lawyers.last_offered[who]
         for step in STEPS:
@@ -549,6 +562,7 @@ def bare_numpy(url: str, cases: int, plan: Plan) -> float:
             if relevance[five].sum() >= enough:
                 break
         lawyers.offers_30d[who[five]] += 1
+        lawyers.offers_in[:, who[five]] += 1
         lawyers.last_offered[who[five]] = case
     return time.process_time() - started
 
@@ -632,7 +646,7 @@ def measure(url: str, lawyers: int, cases: int, repetitions: int) -> int:
 
     middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     floor, (loop, holding) = statistics.median(floors) * 1000, loops
-    seconds, step = middle["seconds"], middle["step"] / cases * 1000
+    seconds, step, kept = middle["seconds"], *(middle[name] / cases * 1000 for name in ("step", "kept"))
     peak = max(run["megabytes"] for run in runs)
     print(f"median of {repetitions}; {middle['pool']:,.0f} eligible lawyers per case")
     print(f"candidates to offers {seconds:8.2f} s   each {', '.join(format(run['seconds'], '.2f') for run in runs)}")
@@ -643,6 +657,7 @@ def measure(url: str, lawyers: int, cases: int, repetitions: int) -> int:
     print(f"  over {sample} cases, scaled; {'the same offers as ours' if same else 'OTHER OFFERS THAN OURS'}")
     print(f"matching step a case {step:8.3f} ms  {step / floor:.2f} x bare numpy (at most 3; processor time)")
     print(f"bare numpy a case    {floor:8.3f} ms")
+    print(f"kept of a case       {kept:8.3f} ms  for explaining and replays")
     print(f"peak memory          {peak:8.0f} MB  (under 1,000)")
 
     print("\n| lawyers | cases | seconds | a case | eligible a case | microseconds an eligible pair |")
