@@ -30,6 +30,7 @@ import yaml
 from numpy.typing import NDArray
 
 from benchmarks.fair_allocation import CaseByCase
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.equity.distribution import LEAST_POOL
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.replay import Replay, price
@@ -53,7 +54,6 @@ HEALTHY = {
     "a person can be told by no channel, for a day": 0.0005,
 }
 RUN, CALL, TIMEOUT, DELIVERY, TRIAGE, NOBODY, UNREACHABLE = HEALTHY.values()
-Floats = NDArray[np.float64]
 
 
 @dataclass

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.evaluation_page import write_part
+from litgo_pipelines.arrays import Ints
 from litgo_pipelines.matching.allocation import OFFERS_PER_CASE, Rule, relative_load
 from litgo_pipelines.matching.replay import TARGET_GINI, Figures, Policy, Pool, Replay, ReplayLawyers, price
 from litgo_pipelines.simulation.truth import DAY, Market, World
@@ -37,7 +38,6 @@ LEAST_COVERAGE, LEAST_KEPT = 0.99, 0.84
 FLOOR = 0.45  # of relevance, taken away from everybody to make relevance matter more
 
 OURS = "relative-load price"
-Ints = NDArray[np.int64]
 
 
 def by_relevance(pool: Pool, positions: Ints) -> Ints:

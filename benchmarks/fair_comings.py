@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.evaluation_page import write_part
 from benchmarks.fair_allocation import DAYS, DOCS, END, POOL, POOL_SIZE, SPREAD_LIMITS
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.matching.allocation import OFFERS_PER_CASE, Rule, choose, ties
 from litgo_pipelines.matching.replay import WINDOW, Figures, Policy, Pool, Replay, ReplayLawyers, price
 from litgo_pipelines.simulation.truth import DAY, Market, World
@@ -27,8 +28,6 @@ from litgo_pipelines.simulation.truth import DAY, Market, World
 RATIO = 0.6
 MOST_GINI = 0.20
 SHOWN = {"now": "now", "before": "as it was"}
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

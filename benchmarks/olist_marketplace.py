@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from litgo_pipelines.arrays import Ints
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, unit_vectors
 from litgo_pipelines.matching import momentum
 from litgo_pipelines.models.features import FEATURES, KEYS, with_ranks
@@ -34,8 +35,6 @@ EXPERIENCED_ORDERS, EXPERIENCED_SECONDS = 200, 365 * DAY  # Q: from here on expe
 RECENT_DAYS = 30  # half-life of the rule to beat
 NIGHT = "2h30min"
 NEW_TO_CATEGORY = "the seller had no sale in the category in the 180 days before"
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ NAME = PACKAGE.name
 
 # From the ground up; a folder imports only what stands before it.
 FLOORS = (
-    ("owners", "environment", "settings", "dagster_internals", "steps"),
+    ("owners", "arrays", "environment", "settings", "dagster_internals", "steps"),
     ("jobs",),
     ("database",),
     ("observability",),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Ints
 from litgo_pipelines.embeddings.lexicon import VERSION, Bags, Lexicon
 
 EVEN_WORDS = 20.0  # words of a query at which both count the same; the weight of vectors falls with their cube
@@ -22,7 +23,6 @@ BEST = 3  # of a lawyer's texts: one may be alike by chance, the average blurs a
 BLOCK = 64  # queries at once: bounds the memory
 
 Floats = NDArray[Any]  # computed in double precision
-Ints = NDArray[np.int64]
 
 
 class SpaceMismatch(ValueError):

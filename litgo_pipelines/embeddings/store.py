@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg2.extras import execute_values
 
+from litgo_pipelines.arrays import Ints
 from litgo_pipelines.database import Connection, Cursor, advisory_lock, in_transaction, session_lock, sql
 from litgo_pipelines.embeddings import lexicon
 from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder, has_words
@@ -32,8 +33,6 @@ LAWYERS = 250  # whose vectors are in memory at once
 KINDS = ("case", "lawyer")  # whose texts there are
 NO_SPACE = ""
 EVERYTHING = 2**63 - 1  # as a watermark
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.database import Cursor, advisory_lock, sql
 from litgo_pipelines.database.arrow import read
-from litgo_pipelines.equity.share import SEPARATOR, Demand, Floats, Stretches, pool_name, shares
+from litgo_pipelines.equity.share import SEPARATOR, Demand, Stretches, pool_name, shares
 from litgo_pipelines.marketplace.geo import nearest_state
 from litgo_pipelines.settings import settings
 

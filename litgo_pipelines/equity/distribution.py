@@ -15,6 +15,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats, Ints
 from litgo_pipelines.equity.targets import Fairness
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, UNKNOWN, chord, nearest_state, unit_vectors
 
@@ -24,8 +25,6 @@ COUNTED_SHARE = 0.15  # of the window's demand somebody was there for; of less n
 LEAST_POOL = 20  # percentiles of fewer lawyers say nothing
 GRID_DEGREES = 0.25  # cells of the flow bound
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 _Cell = tuple[int, int]
 _Demand = tuple[str, _Cell | None]  # area and cell of cases
 _Group = tuple[tuple[str, ...], _Cell | None]  # areas and cell of lawyers

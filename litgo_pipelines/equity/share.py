@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats, Ints
 from litgo_pipelines.marketplace.geo import UNKNOWN
 
 PRIOR_CASES = 10.0
@@ -22,9 +23,6 @@ SEPARATOR = "|"
 # offered at once, two and a half days' work; at .15 it was 22 days' after demand had fallen to a fifth, and taken back
 # from the eleventh day on (docs/evaluation.md, "People who come and go").
 LEAST_SHARE = 0.08
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def pool_name(area: str, state: str) -> str:

@@ -9,15 +9,15 @@ outcome is final may be counted.
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from litgo_pipelines.arrays import Floats
 
 SD = 0.10  # of the relative effect looked for
 RARE, RARE_SD = 0.10, 0.20  # below this rate: what can be seen at all is a larger effect
 GRID = 40  # effects mixed over, up to FARTHEST spreads
 FARTHEST = 4
 ROOM = 0.95  # of the effects that exist, the share looked for where most convert
-
-Floats = NDArray[np.float64]
 
 
 def sd_for(rate: float, fraction: float) -> float:

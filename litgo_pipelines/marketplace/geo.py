@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats
+
 EARTH_RADIUS_KM = 6371.0088
 UNKNOWN = "??"
-
-Floats = NDArray[np.float64]
 
 
 class State(NamedTuple):

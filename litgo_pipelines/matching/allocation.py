@@ -11,15 +11,13 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats, Ints
 from litgo_pipelines.equity.share import LEAST_SHARE
 
 OFFERS_PER_CASE = 5
 STEPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)  # of λ, tried in this order
 NEVER = -np.inf  # last_offered of a lawyer who never got an offer: sorts first
 _NOISE = 1e-9  # below it two sums of relevance are the same
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

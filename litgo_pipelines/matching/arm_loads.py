@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.experiments.assignment import ARMS
 from litgo_pipelines.matching.statements import PACKAGE
-
-Floats = NDArray[np.float64]
 
 _OFFERS = sql(PACKAGE, "arm_offers.sql")
 

@@ -15,10 +15,11 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.database.values import as_json
 from litgo_pipelines.matching import candidate_sets, candidates
-from litgo_pipelines.matching.allocation import Floats, Rule
+from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.matching.features import impute
 from litgo_pipelines.matching.replay import (
     TARGET_GINI,

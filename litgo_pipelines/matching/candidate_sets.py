@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats, Ints
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.models.features import BASE
 
 MOST = 50
 _AT_ONCE = 1000  # cases per query
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class SetDamaged(ValueError):

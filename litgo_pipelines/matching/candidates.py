@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats, Ints
 from litgo_pipelines.database import Connection, Cursor, sql
 from litgo_pipelines.database.arrow import read
 from litgo_pipelines.embeddings import store
@@ -59,9 +60,6 @@ _COLUMNS = [
     "tenure_days",
     *MOMENTUM_KEYS,
 ]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class _Region(TypedDict):

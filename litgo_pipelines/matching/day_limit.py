@@ -8,11 +8,11 @@ looked at for the stretches of `SPANS` that end now.
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.matching.allocation import OFFERS_PER_CASE
 
 SPANS = (1, 3, 10, 30)  # days
 
-Floats = NDArray[np.float64]
 _NOISE = 1e-9
 
 

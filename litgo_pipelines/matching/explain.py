@@ -9,14 +9,13 @@ from typing import NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.matching.allocation import Choice
 from litgo_pipelines.matching.features import COUNTRY_KM
 from litgo_pipelines.matching.statements import PACKAGE
 from litgo_pipelines.models.features import BASE, BY_KEY, EIGHT, FEATURES, KEYS
 from litgo_pipelines.observability.tables import markdown_table
-
-Floats = NDArray[np.float64]
 
 
 class NotMatched(LookupError):

@@ -9,14 +9,13 @@ DECIMALS before anything uses them, so that a logged feature is exactly what the
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.models.features import FEATURES
 
 DECIMALS = 3
 FULL_TRUST_REVIEWS = 5
 COUNTRY_KM = 4500.0  # radius of a case served from anywhere: no two places of Brazil are farther apart
 NEUTRAL = 0.5  # R before it is trusted, C without data
-
-Floats = NDArray[np.float64]
 
 
 def bounded(values: Floats) -> Floats:

@@ -8,8 +8,8 @@ Instants are whole seconds since the epoch; an event of the instant's own second
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats, Ints
 from litgo_pipelines.models.features import HALF_LIVES, MOMENTUM_KEYS, WINDOW_DAYS
 
 DAY = 86_400
@@ -17,9 +17,6 @@ WINDOW = WINDOW_DAYS * DAY
 PRIOR_OFFERS = 10.0  # offers without an answer that everybody starts with: one lucky answer is no habit
 DECIMALS = 6
 MOST_CONTRACTS = 100.0  # per offer
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from litgo_pipelines.arrays import Floats, Ints
 from litgo_pipelines.database import Cursor, advisory_lock, sql
 from litgo_pipelines.database.arrow import read
-from litgo_pipelines.matching.momentum import ContractEvents, Events, Floats, Ints, Momentum
+from litgo_pipelines.matching.momentum import ContractEvents, Events, Momentum
 from litgo_pipelines.matching.statements import PACKAGE
 from litgo_pipelines.models.features import MOMENTUM_KEYS, WINDOW_DAYS
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.matching.allocation import OFFERS_PER_CASE, Choice, Floats, Ints, Rule, Rung, choose, explore
+from litgo_pipelines.arrays import Floats, Ints
+from litgo_pipelines.matching.allocation import OFFERS_PER_CASE, Choice, Rule, Rung, choose, explore
 
 
 @dataclass(frozen=True)

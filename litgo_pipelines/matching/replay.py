@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats, Ints
 from litgo_pipelines.equity.distribution import COUNTED_SHARE, gini
 from litgo_pipelines.equity.share import PRIOR_CASES
 from litgo_pipelines.matching import day_limit
@@ -22,9 +23,6 @@ WINDOW = 30 * 86_400.0  # seconds
 TARGET_GINI = 0.28
 STEPS = 20  # of λ from 0 to 1
 BURST_DAYS = 7.0
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class Ledger:

@@ -11,7 +11,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from litgo_pipelines.arrays import Floats
 
 FIRST_DAY = date(2025, 1, 1)  # of the eight
 MOMENTUM_DAY = date(2026, 11, 29)  # of what the lawyer did lately, and of the ranks

@@ -7,8 +7,8 @@ Presets and complexity change the heuristic weights only: whoever ranks by a lea
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.models.features import FEATURES
 
 HEURISTIC_WEIGHTS = {"A": 0.30, "S": 0.25, "T": 0.15, "G": 0.10, "Q": 0.10, "U": 0.05, "R": 0.05, "C": 0.03}
@@ -27,8 +27,6 @@ COMPLEXITY: dict[str, dict[str, float]] = {
     "HIGH": {"Q": 0.05, "T": 0.05, "C": 0.02, "U": -0.05},
 }
 BLOCK = 8192  # rows scored at a time, so that what is computed in between stays in the processor's cache
-
-Floats = NDArray[np.float64]
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.models.features import KEYS
 from litgo_pipelines.models.metrics import LONG, group_starts, headline_k
 from litgo_pipelines.models.scorer import Linear, Scorer, Trees
@@ -22,7 +23,6 @@ KINDS = ("linear", "regression", "lambdamart", "softmax")
 MOST_ROWS_OF_A_CASE = 10_000
 _NEWTON_STEPS = 30
 _CASES_AT_A_TIME = 1000  # of the conditional logit, so that memory holds a part of the products only
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from litgo_pipelines.arrays import Floats
 from litgo_pipelines.models import heuristic
 from litgo_pipelines.models.features import FEATURES, select
-
-Floats = NDArray[np.float64]
 
 
 class ModelBroken(RuntimeError):

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from litgo_pipelines.models.learners import Floats, Rows
+from litgo_pipelines.arrays import Floats
+from litgo_pipelines.models.learners import Rows
 from litgo_pipelines.models.scorer import Rule, Scorer
 
 RULES = {

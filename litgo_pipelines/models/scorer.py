@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from litgo_pipelines.arrays import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
     from lightgbm import Booster
 
 FORMAT = 1
-Floats = NDArray[np.float64]
 
 
 class ScorerDamaged(RuntimeError):
