@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -96,12 +97,16 @@ def test_a_home_the_embedded_server_cannot_start_in_is_refused_in_words(tmp_path
     assert not (tmp_path / name).exists()
 
 
+def _open(folder: Path) -> Path:
+    folder.chmod(0o755)  # the server's own user comes through
+    return folder
+
+
 @pytest.mark.slow
-def test_a_home_with_other_letters_works(tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)  # the server's own user comes through
+def test_a_home_with_other_letters_works() -> None:
     with (
-        embedded_server(tmp_path / "açaí 日本".replace(" ", "-")) as url,
+        tempfile.TemporaryDirectory() as short,  # a socket's path has 103 bytes at most
+        embedded_server(_open(Path(short)) / "açaí-日本") as url,
         connect(url) as connection,
         connection.cursor() as cursor,
     ):
