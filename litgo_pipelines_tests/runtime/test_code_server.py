@@ -50,7 +50,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.proof("litgo_pipelines/runtime/code_server.py")
+@pytest.mark.proof("litgo_pipelines/runtime/code_server.py", "litgo_pipelines/observability/stops.py")
 def test_a_run_is_alive_as_long_as_its_process_is(tmp_path_factory: pytest.TempPathFactory) -> None:
     script = tmp_path_factory.mktemp("warm") / "script.py"
     script.write_text(WARM_ONE_KILLED)
