@@ -152,12 +152,11 @@ def mark_launched(
         setattr(storage, name, method)
 
 
-def execute(job: str, tags: Mapping[str, str], module: str, location: str) -> list[str]:
-    """One run of a job in this process, with the origin a run has that the webserver launches; why it failed, if so.
+def execute(instance: "DagsterInstance", job: str, tags: Mapping[str, str], module: str, location: str) -> str:
+    """One run of a job in this process, with the origin a run has that the webserver launches; returns its id.
 
     `dagster job execute` stores no such origin, and then the job's page in the UI does not list the run.
     """
-    from dagster import DagsterInstance, DagsterRunStatus
     from dagster._core.definitions.reconstruct import ReconstructableRepository
     from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
     from dagster._core.execution.api import execute_run
@@ -171,31 +170,11 @@ def execute(job: str, tags: Mapping[str, str], module: str, location: str) -> li
     reconstructable = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job(job)
     target = LoadableTargetOrigin(module_name=module)
     place = ManagedGrpcPythonEnvCodeLocationOrigin(target, location)
-    with DagsterInstance.get() as instance:
-        run = instance.create_run_for_job(
-            reconstructable.get_definition(),
-            tags=tags,
-            job_code_origin=reconstructable.get_python_origin(),
-            remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(place, SINGLETON_REPOSITORY_NAME), job),
-        )
-        execute_run(reconstructable, run, instance)
-        ended = instance.get_run_by_id(run.run_id)
-        if ended is not None and ended.status == DagsterRunStatus.SUCCESS:
-            return []
-        return why_failed(instance, run.run_id) or ["it did not end well"]
-
-
-def why_failed(instance: "DagsterInstance", run_id: str) -> list[str]:
-    """What checks that did not pass and steps that failed said, a line each."""
-    from dagster import DagsterEventType
-
-    said = []
-    for entry in instance.all_logs(run_id, {DagsterEventType.ASSET_CHECK_EVALUATION, DagsterEventType.STEP_FAILURE}):
-        event = entry.get_dagster_event()
-        if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
-            check = event.asset_check_evaluation_data
-            if not check.passed:
-                said.append(f"{check.check_name}: {check.description}")
-        elif (error := event.step_failure_data.error) and "AssetCheckFailed" not in error.message:
-            said.append(f"{event.step_key}: {error.message.strip().splitlines()[-1]}")
-    return said
+    run = instance.create_run_for_job(
+        reconstructable.get_definition(),
+        tags=tags,
+        job_code_origin=reconstructable.get_python_origin(),
+        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(place, SINGLETON_REPOSITORY_NAME), job),
+    )
+    execute_run(reconstructable, run, instance)
+    return run.run_id

@@ -79,18 +79,27 @@ def key(item: pytest.Item) -> str:
     return name if item.get_closest_marker("proof") else f"{name} on everything"
 
 
+def digests(items: list[pytest.Item]) -> dict[str, str]:
+    """Module's name in the record → digest of its proofs' inputs, which are one list: it has one entry."""
+    named, found, read = dict[str, tuple[str, ...]](), dict[str, str](), cache(contents)
+    for item in items:
+        if depends := inputs(item):
+            if named.setdefault(key(item), depends) != depends:
+                raise pytest.UsageError(f"{item.nodeid}: all proofs of a module name the same inputs, for one record")
+            if key(item) not in found:
+                found[key(item)] = digest(item.path, depends, read)
+    return found
+
+
 def skip_proven(items: list[pytest.Item]) -> None:
     """Mark what passed with the inputs of now to be skipped."""
     if os.environ.get("LITGO_PROOFS") == "all":
         return
-    known, digests, read = recorded(), dict[str, str](), cache(contents)
+    known, now = recorded(), digests(items)
     for item in items:
-        if (found := inputs(item)) and (entry := known.get(key(item))):
-            if key(item) not in digests:
-                digests[key(item)] = digest(item.path, found, read)
-            if entry["inputs"] == digests[key(item)]:
-                reason = f"passed on {entry['passed']} with the inputs of now; LITGO_PROOFS=all runs it"
-                item.add_marker(pytest.mark.skip(reason=reason))
+        if inputs(item) and (entry := known.get(key(item))) and entry["inputs"] == now[key(item)]:
+            reason = f"passed on {entry['passed']} with the inputs of now; LITGO_PROOFS=all runs it"
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 class Recorder:
@@ -102,11 +111,8 @@ class Recorder:
         self.passed: dict[str, bool] = {}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        for item in session.items:
-            if found := inputs(item):
-                self.keys[item.nodeid] = key(item)
-                if key(item) not in self.inputs:
-                    self.inputs[key(item)] = digest(item.path, found)
+        self.inputs = digests(session.items)
+        self.keys = {item.nodeid: key(item) for item in session.items if inputs(item)}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if name := self.keys.get(report.nodeid):

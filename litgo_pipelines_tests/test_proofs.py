@@ -86,13 +86,14 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def run(project: pytest.Pytester, **environment: str) -> str:
-    """The closing line of pytest in a project of its own."""
+    """The closing line of pytest in a project of its own, or the error that it begins with."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("LITGO_PROOFS", raising=False)
         for name, value in environment.items():
             patch.setenv(name, value)
         plugins = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest")
-        return project.runpytest_inprocess("-q", *plugins).outlines[-1]
+        ended = project.runpytest_inprocess("-q", *plugins)
+        return ended.errlines[0] if ended.ret == pytest.ExitCode.USAGE_ERROR else ended.outlines[-1]
 
 
 def test_what_passed_is_left_out_until_it_changes_and_what_failed_is_never_written_down(
@@ -119,3 +120,10 @@ def test_a_slow_test_that_names_nothing_depends_on_everything_and_a_fast_one_alw
     assert "1 passed, 2 skipped" in run(project)
     (project.path / "two.yaml").write_text("changed")
     assert "2 passed, 1 skipped" in run(project)
+
+
+def test_proofs_of_a_module_that_name_different_inputs_are_refused_for_it_has_one_record(
+    project: pytest.Pytester,
+) -> None:
+    (project.path / "test_it.py").write_text(PROOF + PROOF.replace("one", "two").replace("test_a", "test_b"))
+    assert "all proofs of a module name the same inputs" in run(project)

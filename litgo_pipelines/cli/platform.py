@@ -305,7 +305,7 @@ def _execute(job: str, environment: dict[str, str], tags: dict[str, str]) -> Non
 
 def _summary(url: str) -> None:
     from litgo_pipelines.database import connect, sql
-    from litgo_pipelines.lifecycle.transitions import STORED_HEURISTIC
+    from litgo_pipelines.lifecycle.transitions import HEURISTIC, STORED_HEURISTIC
 
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(
@@ -330,16 +330,17 @@ def _summary(url: str) -> None:
         f"coverage {_shown(coverage, '.1%')} (at most {_shown(bound, '.1%')}), "
         f"spread {_shown(spread, '.0f')} points in the worst pool"
     )
-    decision = evaluation["decision"]
+    decision, baseline = evaluation["decision"], evaluation["baseline"]
+    of_first_run = baseline == STORED_HEURISTIC
     say(
         f"Learning     {snapshot['rows']:,} rows of {snapshot['cases']:,} cases, {candidate['rounds']} rounds × "
         f"{len(candidate['seeds'])} seeds\n"
         f"             held out {decision['queries']:,} cases: NDCG@{decision['k']} "
         f"{_shown(decision['candidate_ndcg'], '.3f')}, "
-        f"{evaluation['baseline']} {_shown(decision['baseline_ndcg'], '.3f')} ({_shown(decision['lift'], '+.1%')})\n"
+        f"{HEURISTIC if of_first_run else baseline} {_shown(decision['baseline_ndcg'], '.3f')} ({_shown(decision['lift'], '+.1%')})\n"
         f"             {decision['outcome']}; MLflow litgo-ranker version {version}"
     )
-    if evaluation["baseline"] != STORED_HEURISTIC:
+    if not of_first_run:
         say("             an earlier run's champion was the baseline: `litgo reset` before it begins anew")
     if matched:
         say(
