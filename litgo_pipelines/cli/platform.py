@@ -331,16 +331,17 @@ def _summary(url: str) -> None:
         f"spread {_shown(spread, '.0f')} points in the worst pool"
     )
     decision, baseline = evaluation["decision"], evaluation["baseline"]
-    of_first_run = baseline == STORED_HEURISTIC
+    first_run = baseline == STORED_HEURISTIC
     say(
         f"Learning     {snapshot['rows']:,} rows of {snapshot['cases']:,} cases, {candidate['rounds']} rounds × "
         f"{len(candidate['seeds'])} seeds\n"
         f"             held out {decision['queries']:,} cases: NDCG@{decision['k']} "
         f"{_shown(decision['candidate_ndcg'], '.3f')}, "
-        f"{HEURISTIC if of_first_run else baseline} {_shown(decision['baseline_ndcg'], '.3f')} ({_shown(decision['lift'], '+.1%')})\n"
+        f"{HEURISTIC if first_run else baseline} {_shown(decision['baseline_ndcg'], '.3f')} "
+        f"({_shown(decision['lift'], '+.1%')})\n"
         f"             {decision['outcome']}; MLflow litgo-ranker version {version}"
     )
-    if not of_first_run:
+    if not first_run:
         say("             an earlier run's champion was the baseline: `litgo reset` before it begins anew")
     if matched:
         say(
