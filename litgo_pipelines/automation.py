@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 LATE_AFTER = timedelta(minutes=30)
 EARLY = timedelta(minutes=1)  # a run may be a moment older than its time
 FOLLOWING = {"dagster/max_retries": "2", "dagster/max_runtime": "600"}
-# Seconds, for what somebody waits for: whenever the daemon looks (`SENSORS_EVERY` in `runtime/daemon.py`; Dagster's own
-# every 5). Who asks for just as many is often too early, and looked at the next time only.
+# Seconds, for what somebody waits for: whenever Dagster's daemon looks, which is every 5. Who asks for just as many is
+# often too early, and looked at the next time only.
 EVERY_LOOK = 1
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,

@@ -54,16 +54,10 @@ __all__ = [
 ]
 
 
-def run_daemon(sensors_every: int) -> None:
-    """Dagster's daemon, as `dagster-daemon` starts it with this process's arguments.
-
-    sensors_every: seconds after which it looks again for sensors whose interval is over; Dagster's own constant, 5, is
-    the least distance of two looks, whatever interval a sensor asks for (`_daemon/sensor.py`).
-    """
-    from dagster._daemon import sensor
+def run_daemon() -> None:
+    """Dagster's daemon, as `dagster-daemon` starts it with this process's arguments."""
     from dagster._daemon.cli import main
 
-    sensor.MIN_INTERVAL_LOOP_TIME = sensors_every
     main()
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 LOOKS_EVERY = 2.0  # seconds
 RETRIES_FOR = 60.0  # seconds; the daemon beats less often than it is waited for
-SENSORS_EVERY = 4  # seconds, between two looks at which sensors are due: half of what the idle system takes goes by it
 TOLERATED = timedelta(seconds=15)  # no sensor looks more often
 PATIENCE = 20.0  # seconds to end in order
 
@@ -84,7 +83,7 @@ def main() -> None:
         if waiting or deleted:
             log.warning("%d sensors and schedules waited for the future; %d later ticks forgotten", waiting, deleted)
     retry_runs_with_patience(with_patience)
-    run_daemon(SENSORS_EVERY)
+    run_daemon()
 
 
 if __name__ == "__main__":
