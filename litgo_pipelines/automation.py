@@ -330,11 +330,11 @@ def _cases_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: dateti
 
     values = settings()
     if gone := counts.gone(cursor):  # nothing is matched until a person has looked
-        untriaged = untriaged_cases(cursor, tick, values.matching_batch_size)
+        untriaged = untriaged_cases(cursor, tick, values.matching_batch_size, minute=int(tick.timestamp()) // 60)
         return {"untriaged": len(untriaged), "gone": waits.gone_untold(cursor, gone)}
     plan = Plan(rounds=values.matching_rounds, round_days=values.matching_round_days, limit=values.matching_batch_size)
     waiting = waiting_cases(cursor, plan, tick, look_back(tick, values.matching_round_days))
-    untriaged = untriaged_cases(cursor, tick, values.matching_batch_size)
+    untriaged = untriaged_cases(cursor, tick, values.matching_batch_size, minute=int(tick.timestamp()) // 60)
     if waiting:
         newest = max(f"{case.created_at.isoformat()}|{case.case_id}" for case in waiting)
         context.update_cursor(max(newest, context.cursor or ""))

@@ -112,9 +112,14 @@ def local_model(connection: Connection, directory: Path, as_of: datetime) -> tup
     return version, model
 
 
-def pending(cursor: Cursor, as_of: datetime, limit: int, *, names: bool = False) -> list[Case]:
-    """The cases whose turn it is, oldest first; with their clients' names only where a text is to be masked."""
-    cursor.execute(sql(PACKAGE, "pending.sql"), {"as_of": as_of, "limit": limit, "names": names})
+def pending(
+    cursor: Cursor, as_of: datetime, limit: int, *, names: bool = False, minute: int | None = None
+) -> list[Case]:
+    """The cases whose turn it is, oldest first; with their clients' names only where a text is to be masked.
+
+    `minute`: of a look that compares the words of one in sixteen texts; None: those of all.
+    """
+    cursor.execute(sql(PACKAGE, "pending.sql"), {"as_of": as_of, "limit": limit, "names": names, "minute": minute})
     return [Case(*row) for row in cursor.fetchall()]
 
 
@@ -257,6 +262,7 @@ class _Work:
             "complexity": decision.complexity,
             "local_only": local_only,
             "text_bytes": case.text_bytes,
+            "text_hash": case.text_hash,
             "sources": as_json(decision.sources),
             "area_confidence": decision.area_confidence,
             "subarea_confidence": decision.subarea_confidence,
@@ -289,7 +295,7 @@ class _Work:
             (attempts,) = cursor.fetchone()
             deltas = [count("triage_requests_total", status="failed")]
             if attempts >= ATTEMPTS:
-                cursor.execute(GIVEN_UP, {"case": case.case_id, "at": self.result.as_of})
+                cursor.execute(GIVEN_UP, {**vars(case), "at": self.result.as_of})
                 deltas.append(count("triage_requests_total", status="review"))
             add(cursor, deltas)
         self.result.statuses["failed"] += 1

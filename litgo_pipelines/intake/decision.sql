@@ -14,12 +14,12 @@ WITH same AS (
     INSERT INTO litgo.triage AS t (
         case_id, as_of, status, area, subarea, urgency_h, urgency_source, complexity, sources, area_confidence,
         subarea_confidence, alternatives, classifier, reason, danger, life_at_risk,
-        local_only, text_bytes
+        local_only, text_bytes, text_hash
     )
     SELECT id, %(as_of)s, %(status)s, %(area)s, %(subarea)s, %(urgency_h)s, %(urgency_source)s, %(complexity)s,
            %(sources)s::jsonb, %(area_confidence)s, %(subarea_confidence)s, %(alternatives)s::jsonb, %(classifier)s,
            %(reason)s, %(danger)s, %(life_at_risk)s, %(local_only)s,
-           %(text_bytes)s
+           %(text_bytes)s, %(text_hash)s
     FROM same
     ON CONFLICT (case_id) DO UPDATE SET
         as_of = CASE WHEN t.status = 'review' AND t.urgency_h <= excluded.urgency_h THEN t.as_of ELSE excluded.as_of END,
@@ -40,7 +40,8 @@ WITH same AS (
         danger = GREATEST(t.danger, excluded.danger),
         life_at_risk = t.life_at_risk OR excluded.life_at_risk,
         local_only = coalesce(excluded.local_only, t.local_only),
-        text_bytes = excluded.text_bytes
+        text_bytes = excluded.text_bytes,
+        text_hash = excluded.text_hash
     RETURNING case_id, life_at_risk
 ), told AS (  -- whose life may be at risk is told the public numbers at once
     INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)

@@ -26,7 +26,7 @@ REASONS = {
 _QUEUED = """
 FROM litgo.triage t JOIN cases c ON c.id = t.case_id
 WHERE t.status = 'review' AND c.status = 'pending_assignment'
-  AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL OR t.reason = 'danger_unsure')
+  AND litgo.needs_person(c.area, c.subarea, t.reason)
   AND t.as_of <= %(as_of)s
 """
 

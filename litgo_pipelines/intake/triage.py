@@ -31,6 +31,7 @@ class Case:
     client_name: str | None = None
     consents: bool = False  # to an external service seeing the text, masked
     text_bytes: int = 0  # of title and description as the database has them
+    text_hash: int | None = None  # of the same
 
 
 @dataclass(frozen=True)

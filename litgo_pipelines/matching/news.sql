@@ -6,7 +6,7 @@ SELECT 'case_review' AS kind, c.id::text AS subject, %(reviewers)s::uuid AS reci
 FROM litgo.triage t JOIN cases c ON c.id = t.case_id
 LEFT JOIN litgo.told o ON o.kind = 'case_review' AND o.subject = c.id::text
 WHERE t.status = 'review' AND c.status = 'pending_assignment' AND t.as_of <= %(as_of)s
-  AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL OR t.reason = 'danger_unsure')
+  AND litgo.needs_person(c.area, c.subarea, t.reason)
   AND coalesce(o.told_at < t.as_of, true)
 UNION ALL
 SELECT 'lawyers_interested', c.id::text, c.client_id, coalesce({after_contract}, c.created_at), jsonb_build_object('case_id', c.id)

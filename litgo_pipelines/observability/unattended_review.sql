@@ -4,5 +4,5 @@ FROM litgo.triage t
 JOIN exported_cases c ON c.id = t.case_id
 LEFT JOIN litgo.told o ON o.kind = 'case_review' AND o.subject = c.id::text
 WHERE t.status = 'review' AND c.status = 'pending_assignment'
-  AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL OR t.reason = 'danger_unsure')
+  AND litgo.needs_person(c.area, c.subarea, t.reason)
   AND t.as_of < %(as_of)s::timestamptz - interval '2 hours' AND coalesce(o.told_at < t.as_of, true)

@@ -11,7 +11,7 @@ waiting AS (
     SELECT 'review', t.urgency_h::float8, t.as_of
     FROM litgo.triage t JOIN exported_cases c ON c.id = t.case_id
     WHERE t.status = 'review' AND c.status = 'pending_assignment'
-      AND (litgo.chosen(c.area) IS NULL OR litgo.chosen(c.subarea) IS NULL OR t.reason = 'danger_unsure')
+      AND litgo.needs_person(c.area, c.subarea, t.reason)
 ),
 classed AS (
     SELECT stage, since, CASE WHEN hours <= 4 THEN '4h' WHEN hours <= 24 THEN '24h' WHEN hours <= 72 THEN '72h'

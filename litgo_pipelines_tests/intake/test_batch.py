@@ -13,7 +13,7 @@ import pytest
 
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.intake import batch
-from litgo_pipelines.intake.batch import Structured, TriageResult, local_model, triage_pending
+from litgo_pipelines.intake.batch import Structured, TriageResult, local_model, pending, triage_pending
 from litgo_pipelines.intake.classifier import Model
 from litgo_pipelines.intake.review import (
     ReviewError,
@@ -26,6 +26,7 @@ from litgo_pipelines.intake.review import (
     waiting,
 )
 from litgo_pipelines.intake.taxonomy import UnknownSubarea
+from litgo_pipelines.matching import waits
 from litgo_pipelines.matching.claim import waiting_cases
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.resources.openai import OpenAI
@@ -175,6 +176,23 @@ def test_a_text_edited_after_its_triage_is_read_once_more(database_url: str, con
     assert run(connection, model, NOW + timedelta(hours=3)).statuses.total() == 0
 
 
+def test_an_edit_that_keeps_the_length_is_seen_without_reading_every_text_at_every_look(
+    database_url: str, connection: Any, model: Model
+) -> None:
+    cases = [add_case(database_url, "já conversei com ela ontem à noite", title="Guarda") for _ in range(4)]
+    run(connection, model)
+    execute(
+        database_url,
+        f"UPDATE cases SET description = reverse(description) WHERE id <> '{cases[0]}'",
+        f"UPDATE cases SET description = title, title = description WHERE id = '{cases[0]}'",
+    )
+    with connection, connection.cursor() as cursor:
+        seen = [[case.case_id for case in pending(cursor, NOW, 100, minute=minute)] for minute in range(16)]
+    assert sorted(case for look in seen for case in look) == sorted(cases)
+    assert run(connection, model, NOW + timedelta(hours=1)).statuses.total() == 4
+    assert run(connection, model, NOW + timedelta(hours=2)).statuses.total() == 0
+
+
 def test_the_queue_is_cut_off_nowhere(database_url: str, connection: Any, model: Model) -> None:
     for _ in range(53):
         add_case(database_url, "oi")
@@ -317,6 +335,24 @@ def test_a_case_that_fails_three_times_goes_to_a_person(database_url: str, conne
     assert not run(connection, model, NOW + timedelta(hours=9)).statuses
     counted = metrics(database_url)
     assert (counted["triage_requests_total failed"], counted["triage_requests_total review"]) == (3, 1)
+
+
+def test_a_case_that_nobody_could_read_is_a_persons_whatever_its_client_chose(
+    database_url: str, connection: Any, model: Model
+) -> None:
+    case = add_case(database_url, DISMISSED, area="Trabalhista", subarea="Rescisão", urgency_h=168, complexity="LOW")
+    execute(database_url, "ALTER TABLE cases ADD CHECK (urgency_h <> 168) NOT VALID")
+    for hours in range(3):
+        assert run(connection, model, NOW + timedelta(hours=hours)).statuses["failed"] == 1
+    with connection, connection.cursor() as cursor:
+        assert [(entry.case_id, entry.reason) for entry in queue(cursor, NOW + timedelta(hours=2))] == [
+            (case, "failed")
+        ]
+        waits.notify(cursor, NOW + timedelta(hours=2))
+        cursor.execute("SELECT subject FROM litgo.told WHERE kind = 'case_review'")
+        assert cursor.fetchall() == [(case,)]
+        confirm_urgency(cursor, case, 24, "bia", NOW + timedelta(hours=3))
+        assert queue(cursor, NOW + timedelta(hours=4)) == []
 
 
 def test_a_lost_connection_is_nobodys_fault(database_url: str, connection: Any, model: Model) -> None:

@@ -270,8 +270,7 @@ def test_what_is_forgotten_is_found(database_url: str, kind: str, statement: str
         cursor.execute(
             "UPDATE cases SET status = 'closed'"
             if kind != "review"
-            else "UPDATE cases SET subarea = NULL; INSERT INTO offers (case_id, lawyer_id, expires_at) "
-            "SELECT c.id, l.id, %s FROM cases c, lawyers l",
+            else "INSERT INTO offers (case_id, lawyer_id, expires_at) SELECT c.id, l.id, %s FROM cases c, lawyers l",
             (AS_OF + 99 * HOUR,),
         )
         cursor.execute(statement, {"at": AS_OF})
