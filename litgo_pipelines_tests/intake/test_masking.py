@@ -74,6 +74,30 @@ def test_addresses_as_they_are_abbreviated(text: str, masked: str) -> None:
     assert mask(text) == masked
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("A D. Lourdes me demitiu", "A D. [NOME] me demitiu"),
+        ("a d. lourdes me cobrou", "a d. [NOME] me cobrou"),
+        ("D. LOURDES NÃO PAGOU O SALARIO", "D. [NOME] NÃO PAGOU O SALARIO"),
+        ("D.Lourdes e D. Xenofonte Qwrt", "D.[NOME] e D. [NOME]"),
+        ("a Dª Lourdes, a Dª. Lourdes, a dna. Lourdes", "a Dª [NOME], a Dª. [NOME], a dna. [NOME]"),
+        ("falei com a Sra. Lourdes e o Dr. Fulano", "falei com a Sra. [NOME] e o Dr. [NOME]"),
+        ("Dr(a). Lourdes; Sr(a) Lourdes", "Dr(a). [NOME]; Sr(a) [NOME]"),
+        ("o Profº Xerxenes e o Pr. Malaquito", "o Profº [NOME] e o Pr. [NOME]"),
+        ("o Des. Xerxenes ouviu o Ten. Cel. Qwrtes", "o Des. [NOME] ouviu o Ten. [NOME]"),
+        ("vitamina D. Tomei", "vitamina D. Tomei"),
+        ("item D. Fui demitido, art. 5, d. da lei", "item D. Fui demitido, art. 5, d. da lei"),
+        ("moro em Curitiba/PR. Trabalhei no hospital D. Pedro", "moro em Curitiba/PR. Trabalhei no hospital D. Pedro"),
+        ("mandei do meu cel. Fiquei sem resposta", "mandei do meu cel. Fiquei sem resposta"),
+        ("o exame de DNA. Depois o de DNA deu negativo", "o exame de DNA. Depois o de DNA deu negativo"),
+        ("bloco D. Moro na categoria D. Dirijo", "bloco D. Moro na categoria D. Dirijo"),
+    ],
+)
+def test_names_after_treatment(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
 @pytest.mark.parametrize("half", HALVES)
 def test_recall_by_kind_on_annotated_texts(half: str) -> None:
     assert measured(texts(half)).misses() == []

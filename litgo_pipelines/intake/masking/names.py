@@ -16,6 +16,8 @@ NAME = "[NOME]"
 PARTICLES = frozenset(("da", "das", "de", "do", "dos", "del", "van", "von", "di"))
 
 TREATMENT, NAMING = words("treatment"), words("naming")
+_DOTTED = words("dotted_treatment")  # mean something else too, and treatment only as «D.», «Des.»
+_BEFORE = words("before_treatment")
 TRIGGERS = words("kinship") | words("role") | TREATMENT
 _CONNECTING = words("connecting")  # may stand between such a word and the name
 _INSTITUTIONS, _PRIVATE = words("institution"), words("private_place")
@@ -170,7 +172,7 @@ class _Others:
         spans: list[tuple[int, int, str]] = []
         words_of_names = _words_of_names()
         for number, token in enumerate(self.tokens):
-            if number < self.done or not (token.capital or token.low in words_of_names):
+            if number < self.done or not (token.capital or token.low in words_of_names or token.low in _DOTTED):
                 continue
             found = self._name_at(number, token)
             if found:
@@ -230,6 +232,10 @@ class _Others:
         lists = self.lists
         if token.low in NAMING or token.low in TRIGGERS:
             found = self._after_word(number, token)
+            if found:
+                return found
+        if token.low in _DOTTED or (token.written == "Da" and number):  # «Dª»
+            found = self._after_dotted(number, token)
             if found:
                 return found
         if number in self.kept:
@@ -359,6 +365,25 @@ class _Others:
             return at, self._whatever(at)
         return None
 
+    def _after_dotted(self, number: int, token: Token) -> tuple[int, int] | None:
+        """The name after «D.», «Dª», «Des.»: a listed one; another in capitals where a person may be spoken of."""
+        at = number + 1
+        if at >= len(self.tokens) or at in self.kept:
+            return None
+        here, between = self.tokens[at], self.findings.text[token.end : self.tokens[at].start]
+        dotted = between.startswith(".")
+        if len(between) > 3 or between.removeprefix(".").strip(" \t") or not (dotted or token.low in ("da", "dna")):
+            return None
+        if here.low in self.lists.given and here.low not in _NO_NAME and (here.capital or dotted):
+            return at, self._end(at)
+        before = self.tokens[number - 1] if number else None
+        room = before is None or before.low in _BEFORE or before.low in _DOTTED
+        nameable = here.low not in _NO_NAME | TRIGGERS | _INSTITUTIONS and not _NOUN.search(here.low)
+        nameable = nameable and len(here.low) > 1  # «D.N.»
+        if dotted and room and token.capital and self._capital(here) and nameable:
+            return at, self._end(at)
+        return None
+
     def _value_place(self, number: int) -> tuple[int, int, bool] | None:
         """(token that may begin the name said after a word, words between them, whether they say that it is a name)."""
         first = self.tokens[number]
@@ -368,8 +393,8 @@ class _Others:
             before = self.tokens[at - 1]
             between = self.findings.text[before.end : self.tokens[at].start]
             copula = copula or ":" in between
-            if before.low in TREATMENT:
-                between = between.removeprefix(".")
+            if before.low in TREATMENT or between.startswith(")"):  # «Dr(a). Lourdes»
+                between = between.removeprefix(")").removeprefix(".")
             if len(between) > 4 or _STOP.search(between):
                 return None
             here = self.tokens[at]
