@@ -13,7 +13,7 @@ GRANT UPDATE (fair_score, equity_score, raw_score, features, breakdown, weights_
     ON litgo_source.case_matches TO litgo_pipelines;
 GRANT INSERT (id, case_id, lawyer_id, status, sent_at, expires_at, fair_score, raw_score, equity_weight, last_offered_at,
               created_at) ON litgo_source.offers TO litgo_pipelines;
-GRANT UPDATE (status) ON litgo_source.offers TO litgo_pipelines;
+GRANT UPDATE (status, expires_at) ON litgo_source.offers TO litgo_pipelines;
 GRANT UPDATE (status, signed_client, signed_lawyer) ON litgo_source.contracts TO litgo_pipelines;
 
 GRANT SELECT ON litgo_source.exported_cases, litgo_source.exported_offers, litgo_source.exported_contracts

@@ -182,7 +182,7 @@ WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "offers": {
         "INSERT": tuple(column for column in TABLES["offers"] if column != "responded_at"),
-        "UPDATE": ("status",),
+        "UPDATE": ("status", "expires_at"),
     },
     "contracts": {"UPDATE": ("status", "signed_client", "signed_lawyer")},
     "reviews": {},

@@ -49,6 +49,7 @@ BATCHES_PER_RUN = 20
 def case_offers(
     context: dg.AssetExecutionContext, config: AsOfConfig, postgres: Postgres, mlflow: MLflow
 ) -> dg.MaterializeResult[None]:
+    from litgo_pipelines.matching import expiry
     from litgo_pipelines.matching.batch import match_pending
     from litgo_pipelines.matching.plan import read_plan
     from litgo_pipelines.matching.serving import Rankers
@@ -64,6 +65,9 @@ def case_offers(
     )
     results = []
     with postgres.session() as connection:
+        shortened, kept = expiry.shorten(connection, config.instant(), parameters.offer_urgency_share)
+        if shortened or kept:
+            log_json(context.log, "shortened_offers", offers=shortened, refused=kept)
         for _ in range(BATCHES_PER_RUN):
             found = list(match_pending(connection, parameters, rankers, config.instant(), context.run.run_id))
             for result in found:

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.matching import TAKE_BACK
 from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.matching import record
+from litgo_pipelines.matching.expiry import shorten
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.record import ATTEMPTS
 from litgo_pipelines.models.features import FEATURES, KEYS
@@ -69,6 +70,38 @@ def test_the_most_urgent_case_goes_first_and_its_offers_live_half_of_its_urgency
     )
     assert found[:2] == [(4, 2 * 60), (30, 15 * 60)]
     assert sorted(found[2:], key=str) == [(72, 24 * 60), (None, 24 * 60)]
+
+
+def test_offers_of_a_case_that_became_urgent_end_sooner_once(database_url: str) -> None:
+    fill(database_url, cases=4)
+    match(database_url, Plan(exploration=0))
+    at = AS_OF + timedelta(hours=1)
+    ask(
+        database_url,
+        "INSERT INTO litgo.triage (case_id, as_of, status, urgency_h, urgency_source, complexity, sources, "
+        "alternatives) SELECT id, CASE WHEN place = 4 THEN %(late)s::timestamptz ELSE %(at)s END, 'classified', "
+        "CASE WHEN place > 2 THEN 4 ELSE urgency_h END, 'text', 'LOW', '{}', '[]' "
+        "FROM (SELECT *, row_number() OVER (ORDER BY id) AS place FROM cases) c",
+        {"at": at, "late": AS_OF - timedelta(hours=1)},
+    )
+    before = "SELECT case_id, lawyer_id, expires_at FROM offers"
+    told = (
+        "SELECT case_id FROM offers o JOIN litgo.outbox m ON (m.payload ->> 'expires_at')::timestamptz = o.expires_at "
+    )
+    was = set(ask(database_url, before))
+    with closing(open_connection(database_url)) as connection:
+        assert shorten(connection, at, 0.5) == (5, {})
+        assert shorten(connection, at + timedelta(minutes=30), 0.5) == (0, {})
+        changed = set(ask(database_url, before)) - was
+        assert {expires - at for *_, expires in changed} == {timedelta(hours=2)}
+        assert len({case for case, *_ in changed}) == 1
+        assert ask(database_url, f"SELECT count(*) FROM ({told} AND m.recipient_id = o.lawyer_id) t") == [(20,)]
+        assert ask(database_url, "SELECT count(*) FROM litgo.outbox WHERE kind = 'offer'") == [(20,)]
+        # a marketplace that takes no other term stops nobody
+        ask(database_url, "UPDATE litgo.triage SET urgency_h = 1")
+        ask(database_url, "ALTER TABLE public.offers ADD CHECK (expires_at > sent_at + interval '3 hours') NOT VALID")
+        shortened, kept = shorten(connection, at, 0.5)
+        assert (shortened, len(kept)) == (0, 15)
 
 
 def test_offers_are_shown_by_relevance_and_logged_as_the_ranker_saw_them(database_url: str) -> None:
