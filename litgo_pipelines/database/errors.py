@@ -39,6 +39,7 @@ _TO_DO = {
     "22": "a value does not fit: the contract check's page lists such columns",
     "2200H": "the ids of a table have run out: let the sequence and its column be bigint",
     "25006": READ_ONLY,
+    "428C9": "the marketplace computes a column that is written: `litgo doctor` names it and what to do",
     "42501": "a right is missing: run `python -m litgo_pipelines.database.roles` as the owner of the tables",
     "42704": "an object is not there: of a foreign table, the user mapping of its server; of ours, run `litgo migrate`",
     "42P17": "a row security policy of theirs asks its own table, in a circle: let it ask a SECURITY DEFINER function",

@@ -7,7 +7,12 @@ import psycopg2
 from litgo_pipelines.database import SCHEMA, Cursor, error_kind, sql
 from litgo_pipelines.marketplace import views
 from litgo_pipelines.marketplace.mapping import SourceMapping
-from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA, TABLES, WRITTEN
+from litgo_pipelines.marketplace.schema import OPTIONAL, SOURCE_SCHEMA, TABLES, WRITTEN
+
+NOT_GENERATED = (
+    "ALTER TABLE … ALTER COLUMN … DROP EXPRESSION (of an identity, DROP IDENTITY) keeps its values and lets it be "
+    "written, or name another column in the mapping"
+)
 
 
 def hidden(cursor: Cursor, relations: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -129,6 +134,35 @@ def _fails(cursor: Cursor, table: str, columns: Sequence[str]) -> str | None:
     except psycopg2.DataError as error:
         return error_kind(error)
     return None
+
+
+def unwritable(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
+    """(view, sentence) of columns that are written, and that the marketplace computes or its views do not take.
+
+    What may be null in a mapping is only shown, and stops nobody.
+    """
+    wanted = [
+        (name, column, *table.relation, form.column, verb == "INSERT")
+        for name, table in mapping.tables.items()
+        for verb, columns in WRITTEN[name].items()
+        for column in columns
+        if f"{name}.{column}" not in OPTIONAL
+        for form in table.forms[column]
+        if form.column is not None
+    ]
+    cursor.execute(
+        sql("litgo_pipelines.marketplace", "unwritable.sql"), [list(part) for part in zip(*wanted, strict=True)]
+    )
+    return [
+        (
+            name,
+            f"{name}.{column}: {relation} computes {theirs}, which the pipelines write: {NOT_GENERATED}"
+            if computed
+            else f"{name}.{column}: the view {relation} takes nothing that is written to {theirs}: name its table in "
+            "the mapping, or give it an INSTEAD OF trigger",
+        )
+        for name, column, relation, theirs, computed in cursor.fetchall()
+    ]
 
 
 def refused(cursor: Cursor) -> list[tuple[str, str]]:

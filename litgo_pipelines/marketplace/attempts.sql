@@ -34,14 +34,15 @@ written AS (
                               preset_used, created_at)
     SELECT case_id, lawyer_id, 0.5, 0.1, 0.5, '{"A": 1}', '{"rank": 1}', '{"A": 1}', 'balanced', now() FROM target
     RETURNING array_remove(ARRAY[
-        CASE WHEN case_id IS DISTINCT FROM (SELECT case_id FROM target) THEN 'case_id' END,
-        CASE WHEN lawyer_id IS DISTINCT FROM (SELECT lawyer_id FROM target) THEN 'lawyer_id' END,
+        CASE WHEN case_id NOT IN (SELECT case_id FROM target) THEN 'case_id' END,
+        CASE WHEN lawyer_id NOT IN (SELECT lawyer_id FROM target) THEN 'lawyer_id' END,
         CASE WHEN abs(fair_score - 0.5) > 0.005 THEN 'fair_score' END,
         CASE WHEN abs(equity_score - 0.1) > 0.005 THEN 'equity_score' END,
         CASE WHEN abs(raw_score - 0.5) > 0.005 THEN 'raw_score' END,
         CASE WHEN features -> 'A' IS DISTINCT FROM '1' THEN 'features' END], NULL) AS changed
 )
-SELECT EXISTS (SELECT FROM target), EXISTS (SELECT FROM written), (SELECT changed FROM written);
+SELECT EXISTS (SELECT FROM target), (SELECT count(*) FROM written) = (SELECT count(*) FROM target),
+       (SELECT array_agg(DISTINCT c) FROM written, unnest(changed) c);
 
 -- write: match of a further round
 WITH target AS (SELECT case_id, lawyer_id FROM case_matches LIMIT 1),
@@ -62,19 +63,29 @@ written AS (
     SELECT gen_random_uuid(), case_id, lawyer_id, 'pending', now(), now() + interval '24 hours', 0.5, 1, 0.1, NULL, now()
     FROM target
     RETURNING array_remove(ARRAY[
-        CASE WHEN case_id IS DISTINCT FROM (SELECT case_id FROM target) THEN 'case_id' END,
-        CASE WHEN lawyer_id IS DISTINCT FROM (SELECT lawyer_id FROM target) THEN 'lawyer_id' END,
+        CASE WHEN case_id NOT IN (SELECT case_id FROM target) THEN 'case_id' END,
+        CASE WHEN lawyer_id NOT IN (SELECT lawyer_id FROM target) THEN 'lawyer_id' END,
         CASE WHEN status IS DISTINCT FROM 'pending' THEN 'status' END,
         CASE WHEN abs(extract(epoch FROM sent_at - now())) > 1 THEN 'sent_at' END,
         CASE WHEN abs(fair_score - 0.5) > 0.005 THEN 'fair_score' END], NULL) AS changed
 )
-SELECT EXISTS (SELECT FROM target), EXISTS (SELECT FROM written), (SELECT changed FROM written);
+SELECT EXISTS (SELECT FROM target), (SELECT count(*) FROM written) = (SELECT count(*) FROM target),
+       (SELECT array_agg(DISTINCT c) FROM written, unnest(changed) c);
 
 -- write: end of an offer
 WITH target AS (SELECT id FROM offers ORDER BY status = 'pending' DESC, sent_at DESC NULLS LAST LIMIT 1),
 written AS (
     UPDATE offers o SET status = 'expired' FROM target t WHERE o.id = t.id
     RETURNING array_remove(ARRAY[CASE WHEN o.status IS DISTINCT FROM 'expired' THEN 'status' END], NULL) AS changed
+)
+SELECT EXISTS (SELECT FROM target), EXISTS (SELECT FROM written), (SELECT changed FROM written);
+
+-- write: shorter term of an offer
+WITH target AS (SELECT id FROM offers ORDER BY status = 'pending' DESC, sent_at DESC NULLS LAST LIMIT 1),
+written AS (
+    UPDATE offers o SET expires_at = now() + interval '1 hour' FROM target t WHERE o.id = t.id
+    RETURNING array_remove(ARRAY[
+        CASE WHEN abs(extract(epoch FROM o.expires_at - now()) - 3600) > 1 THEN 'expires_at' END], NULL) AS changed
 )
 SELECT EXISTS (SELECT FROM target), EXISTS (SELECT FROM written), (SELECT changed FROM written);
 

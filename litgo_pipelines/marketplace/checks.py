@@ -81,7 +81,11 @@ def _problems(cursor: Cursor, missing: list[str], at: datetime) -> tuple[Mapping
     if problems:
         return problems, {}
     mapping = views.wanted(cursor)
-    for table, problem in [*access.raising(cursor, mapping), *access.repeated(cursor, mapping)]:
+    for table, problem in [
+        *access.unwritable(cursor, mapping),
+        *access.raising(cursor, mapping),
+        *access.repeated(cursor, mapping),
+    ]:
         problems[table].append(problem)
     if problems:
         return problems, {}

@@ -130,6 +130,65 @@ def test_ids_of_several_rows_are_named_before_anything_is_computed(database_url:
     assert "stand for more than one row" in found[table]
 
 
+GENERATED = "ALTER TABLE {0} DROP {1} CASCADE, ADD {1} text GENERATED ALWAYS AS ({2}) STORED"
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "said", "mended"),
+    [
+        (
+            GENERATED.format("cases", "area", "left(title, 9)"),
+            "cases.area",
+            "public.cases computes area, which the pipelines write: ALTER TABLE",
+            "ALTER TABLE public.cases ALTER COLUMN area DROP EXPRESSION",
+        ),
+        (
+            GENERATED.format("offers", "status", "'pending'"),
+            "offers.status",
+            "public.offers computes status, which the pipelines write: ALTER TABLE",
+            "ALTER TABLE public.offers ALTER COLUMN status DROP EXPRESSION",
+        ),
+        (
+            "ALTER TABLE cases RENAME TO all_cases; ALTER TABLE all_cases RENAME area TO field; "
+            "CREATE VIEW cases AS SELECT *, upper(field) AS area FROM public.all_cases",
+            "cases.area",
+            "the view public.cases takes nothing that is written to area",
+            "CREATE FUNCTION public.writes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE public.all_cases "
+            "SET field = NEW.area WHERE id = NEW.id; RETURN NEW; END $$; CREATE TRIGGER writes INSTEAD OF UPDATE "
+            "ON public.cases FOR EACH ROW EXECUTE FUNCTION public.writes()",
+        ),
+    ],
+)
+def test_a_column_that_cannot_be_written_is_named_with_what_to_do(
+    database_url: str, change: str, name: str, said: str, mended: str
+) -> None:
+    fill(database_url)
+    execute(database_url, WITHOUT_VIEWS, *change.split("; "))
+    failures = " ".join(doctor.examine(database_url).failures)
+    assert f'column "{name.split(".")[1]}"' in failures
+    migrate(database_url)
+    assert f"{name}: {said}" in contract(database_url)[name.split(".")[0]]
+    execute(database_url, mended)
+    assert said not in str(contract(database_url))
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        "CREATE UNIQUE INDEX one_open ON public.offers (case_id) WHERE status = 'pending'",
+        "ALTER TABLE public.offers ADD CONSTRAINT one_open EXCLUDE USING hash (case_id WITH =) "
+        "WHERE (status = 'pending')",
+    ],
+)
+def test_one_open_offer_a_case_is_too_few_and_doctor_says_so(database_url: str, constraint: str) -> None:
+    fill(database_url)
+    execute(database_url, "DELETE FROM public.offers", constraint)
+    (failure,) = doctor.examine(database_url).failures
+    assert failure.startswith("offer: ")
+    assert "one_open" in failure
+    assert "up to five open offers" in failure
+
+
 @pytest.mark.parametrize("table", ["lawyers", "cases", "offers", "contracts", "reviews"])
 def test_a_row_without_an_id_is_not_there_and_listed(database_url: str, table: str) -> None:
     fill(database_url)
