@@ -66,13 +66,20 @@ class MLflow(dg.ConfigurableResource):
 
         reach_directly(self.tracking_uri)
         try:
-            answer = requests.get(f"{self.tracking_uri.rstrip('/')}/health", timeout=self.probe_timeout_seconds)
-            answer.raise_for_status()
+            url, seconds = f"{self.tracking_uri.rstrip('/')}/health", self.probe_timeout_seconds
+            with requests.get(url, timeout=seconds, stream=True) as answer:
+                answer.raise_for_status()
+                said = next(answer.iter_content(16), b"")
         except requests.RequestException as error:
             raise MLflowUnavailable(
                 f"MLflow at {without_credentials(self.tracking_uri)} does not answer ({type(error).__name__}): is it "
                 "running? `litgo up` starts it; MLFLOW_TRACKING_URI names another."
             ) from error
+        if said.strip() != b"OK":  # its client would take another's JSON for an empty answer
+            raise MLflowUnavailable(
+                f"what answers at {without_credentials(self.tracking_uri)} is not MLflow but a page of a proxy or "
+                "another service: check MLFLOW_TRACKING_URI, and what stands before the server."
+            )
 
     def files_problem(self) -> str | None:
         """Why the store of the models' files cannot be read through the server, which must hold some; None: it can.
