@@ -5,6 +5,7 @@ its retries are off, the policy's are on. Optional: without OPENAI_API_KEY nothi
 what an answer means, is the caller's.
 """
 
+import base64
 import logging
 import os
 import re
@@ -248,7 +249,7 @@ def vectors_of(answer: Any, model: str, number: int, dimension: int) -> "NDArray
 
     if not str(answer["model"]).startswith(model):
         raise ValueError("vectors of another model")
-    rows = {row["index"]: row["embedding"] for row in answer["data"]}
+    rows = {row["index"]: _numbers(row["embedding"]) for row in answer["data"]}
     if len(answer["data"]) != number or set(rows) != set(range(number)):
         raise ValueError("another number or order of vectors")
     found = np.array([rows[row] for row in range(number)])
@@ -259,6 +260,13 @@ def vectors_of(answer: Any, model: str, number: int, dimension: int) -> "NDArray
     if not (np.isfinite(length) & (length > 1e-6)).all():
         raise ValueError("a vector is zero or not finite")
     return np.asarray(found / length, dtype=np.float32)
+
+
+def _numbers(vector: Any) -> Any:
+    """A vector as it is asked for; as base64 of float32 where a gateway sends its own preference."""
+    import numpy as np
+
+    return np.frombuffer(base64.b64decode(vector, validate=True), "<f4") if isinstance(vector, str) else vector
 
 
 def _choice(answer: Answer) -> "Choice":

@@ -1,5 +1,6 @@
 """OpenAI's vectors over real HTTP on loopback: what leaves, what is accepted, what an outage or a kill costs."""
 
+import base64
 import hashlib
 import json
 import math
@@ -115,6 +116,13 @@ def test_vectors_come_in_the_order_of_the_texts_whatever_the_answers() -> None:
     assert request.headers["authorization"] == "Bearer test-key"
 
 
+def test_vectors_as_base64_are_read_though_nobody_asked_for_it() -> None:
+    vector = base64.b64encode(np.arange(1, DIMENSION + 1, dtype="<f4").tobytes()).decode()
+    with FaultServer(with_vector(vector)) as server:
+        (found,) = openai(server).embed(["multa"])
+    assert found[1] == pytest.approx(2 * found[0])
+
+
 def test_request_and_answer_are_as_openai_specifies() -> None:
     errors = partial(specifications.errors, specifications.read("openai-embeddings.json"))
 
@@ -155,6 +163,9 @@ LIES = (
     with_vector([1e300] * DIMENSION),
     with_vector(None),
     with_vector(["1"] * DIMENSION),
+    with_vector("AACAPw" * DIMENSION),  # base64 without its end
+    with_vector("AACAPwAA"),  # of six bytes, which are no numbers
+    with_vector("AACAPw=="),  # of one number
     with_vector([True] * DIMENSION),
     with_vector([10**400, *[1] * (DIMENSION - 1)]),
     faults.json_answer({**GOOD, "data": []}),
