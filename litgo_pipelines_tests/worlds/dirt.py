@@ -110,7 +110,7 @@ INSTANTS = ("infinity", "-infinity", "4713-01-01 BC", "0044-03-15 BC", "294276-1
 TINY, HUGE = "1e-400", "1e400"
 NUMBERS = ("NaN", "Infinity", "-Infinity", HUGE, "-" + HUGE, TINY, "0", "-3", "0.4", "2." + "7" * 400)
 POINTS = ("(0,0)", "(2.35,48.86)", "(NaN,NaN)", "(Infinity,-23)", "(-46,NaN)", "(1e300,1e300)")
-ARRAYS = ("{{Penal,Digital},{a,b}}", "{Penal,NULL}", "{NULL}", "{}", "{{Penal}}")
+ARRAYS = ("{{Penal,Digital},{a,b}}", "{Penal,NULL}", "{NULL}", "{}", "{{Penal}}", "[-3:-2]={Penal,Digital}")
 JSONS = (
     '"texto"',
     "[]",
@@ -128,6 +128,7 @@ JSONS = (
     f'{{"pos_graduacoes": [{{"nivel": "mestrado", "area": "{RANDOM}"}}], "porte_escritorio": "{RANDOM}"}}',
     '{"anos_experiencia": 9007199254740993, "num_publicacoes": 9007199254740993, "success_rate": 9007199254740993}',
     '{"anos_experiencia": true, "num_publicacoes": [], "success_rate": {}, "success_status": null}',
+    '{"anos_experiencia": "7 anos", "success_rate": "0,8", "tempo_resposta_h": "2h30", "a": 1, "a": {}}',
     "[" * 3000 + "]" * 3000,
 )
 FEES = (
@@ -137,7 +138,7 @@ FEES = (
     '{"type": "success", "percent": "vinte"}',
     '{"type": 7}',
 )
-TEXTS = ("", "   ", "x" * 5000, RANDOM)
+TEXTS = ("", "   ", "x" * 5000, RANDOM, "{0} %s %(name)s ${HOME} \\ \"'", "\u202e\u200b\ufeff\ue000\x01\x1f\r\n")
 
 # table → what another row of it has; then one of its columns holds a dirty value. Rows of a dirty lawyer are his own.
 BASE: dict[str, dict[str, str]] = {
