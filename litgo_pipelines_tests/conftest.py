@@ -10,6 +10,8 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
@@ -19,7 +21,7 @@ import pytest
 from litgo_pipelines.database import normalise
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines_tests.proofs import FORM, skip_proven
-from litgo_pipelines_tests.support import execute, fresh_database
+from litgo_pipelines_tests.support import PROJECT, execute, fresh_database
 
 # Made once for all folders: a fixture that several conftests import is made for each of them.
 from litgo_pipelines_tests.worlds.learning import mlflow_server  # noqa: F401
@@ -28,6 +30,7 @@ from litgo_pipelines_tests.worlds.live_schema import live_template, live_templat
 
 GIVEN, EMBEDDED = "given", "embedded"
 SERVERS_DIFFER = ("database", "equity", "marketplace")  # folders about what a server says, plans or is called
+TESTS = Path(__file__).parent
 ROOM = 8 << 30  # bytes
 hypothesis.settings.register_profile("litgo", deadline=None)  # no test depends on how busy the machine is
 hypothesis.settings.load_profile("litgo")
@@ -41,6 +44,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     both = metafunc.definition.path.parent.name in SERVERS_DIFFER and not marks & {"slow", "one_server"}
     servers = [GIVEN, EMBEDDED] if both else [GIVEN]
     metafunc.parametrize("postgres_server_url", servers, indirect=True, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Of the whole suite each process reads other modules first: in a clean checkout, side by side, all of them would
+    compile all of it."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None or session.config.args != session.config.getini("testpaths"):
+        return
+    modules = [".".join(path.relative_to(PROJECT).with_suffix("").parts) for path in sorted(TESTS.rglob("test_*.py"))]
+    start = len(modules) * int(worker.removeprefix("gw")) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    for module in modules[start:] + modules[:start]:
+        with suppress(Exception, pytest.skip.Exception):  # collection says what is wrong with it
+            import_module(module)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
