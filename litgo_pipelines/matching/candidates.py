@@ -170,16 +170,11 @@ def read_cases(cursor: Cursor, case_ids: Sequence[str], rounds: Sequence[int], p
 
 def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> Lawyers:
     """Everybody who could be eligible for one of the cases within its radius, as of the instant."""
-    rows = _near(cursor, cases, radius_km, as_of)
-    identity = rows["lawyer_id"].to_numpy(zero_copy_only=False)
-    c = {name: rows[name].to_numpy() for name in _COLUMNS}
-    kept = _one_account(c["twin"], c["area"], c["account"])
-    identity, c = identity[kept], {name: values[kept] for name, values in c.items()}
-    first = np.ones(len(identity), dtype=bool)
-    first[1:] = identity[1:] != identity[:-1]
-    number = np.cumsum(first) - 1
-    ids = identity[first].tolist()
-    one = {name: values[first] for name, values in c.items()}
+    identity, c = _columns(_near(cursor, cases, radius_km, as_of))
+    number = identity.indices.to_numpy().astype(np.int64)  # rows come by lawyer
+    first = np.diff(number, prepend=-1) > 0
+    ids = identity.dictionary.to_pylist()
+    one = {name: c[name][first] for name in _COLUMNS if name not in MOMENTUM_KEYS}
     members, qualification, momentum = [], [], []
     for area in range(1, len(cases.area_names) + 1):
         (here,) = np.nonzero(c["area"] == area)
@@ -209,6 +204,21 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
         tenure=tenure(one["tenure_days"]),
         clients=_known_clients(cursor, cases, ids, as_of),
     )
+
+
+def _columns(rows: "pa.Table") -> tuple["pa.DictionaryArray", dict[str, Floats]]:
+    """(lawyer of each row, column → its values) without the later accounts of one person; takes the table apart."""
+    import pyarrow as pa
+
+    identity = rows["lawyer_id"].combine_chunks()
+    columns = {}
+    for name in _COLUMNS:  # each is let go once it is copied: of a million lawyers they are most of what is held
+        columns[name] = rows[name].to_numpy()
+        rows = rows.drop_columns([name])
+    kept = _one_account(columns["twin"], columns["area"], columns["account"])
+    if not kept.all():
+        identity, columns = identity.filter(pa.array(kept)), {name: values[kept] for name, values in columns.items()}
+    return identity.dictionary_encode(), columns
 
 
 def _near(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> "pa.Table":
