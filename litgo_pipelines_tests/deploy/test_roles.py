@@ -109,7 +109,7 @@ def test_the_work_is_done_under_the_role(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         repository = definitions.build_defs().get_repository_def()
-        with dg.instance_for_test() as instance:
+        with dg.DagsterInstance.ephemeral() as instance:
             for job, only in FLOW.items():
                 done = repository.get_job(job).execute_in_process(
                     instance=instance,

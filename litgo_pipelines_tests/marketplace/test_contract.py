@@ -139,7 +139,7 @@ def test_a_night_after_a_fall_computes_and_deletes_nothing_until_a_person_has_lo
     def night(instance: dg.DagsterInstance) -> Any:
         Jobs(instance).run("nightly_equity", partition_key=nights(1)[0])
 
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         night(instance)
         before = live.ask(seen)
         lose(live)

@@ -236,7 +236,7 @@ def test_the_whole_flow(
     migrate(owner)
     roles.apply(owner)
     pipelines = as_role(live.url, "litgo_pipelines")
-    with ExitStack() as stack, services() as given, dg.instance_for_test() as instance:
+    with ExitStack() as stack, services() as given, dg.DagsterInstance.ephemeral() as instance:
         if strict:
             execute(live.superuser, LIMITS.format(name=make_url(owner).database))
             if PGBOUNCER is not None:

@@ -37,7 +37,7 @@ def test_a_mapping_alone_fits_it(other: str, monkeypatch: pytest.MonkeyPatch, tm
     roles.apply(other)
     assert doctor.examine(other).failures == []
     waiting = ask(other, "SELECT count(*) FROM banca.casos WHERE situacao = 'aguardando'")[0][0]
-    with services() as given, dg.instance_for_test() as instance:
+    with services() as given, dg.DagsterInstance.ephemeral() as instance:
         given |= {"LITGO_DATABASE_URL": as_role(other, "litgo_pipelines"), "LITGO_HOME": str(tmp_path)}
         for name, value in (given | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1", "NO_PROXY": "127.0.0.1"}).items():
             monkeypatch.setenv(name, value)

@@ -74,7 +74,7 @@ def test_nothing_follows_from_a_fall_until_a_person_has_looked(
     ask(database_url, "ALTER TABLE public.offers DISABLE TRIGGER ALL")
     ask(database_url, "SET session_replication_role = replica; " + LOSE[table])
     before = ask(database_url, MATCHED)
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         assert due(database_url, instance) == {"litgo/gone": "1", "litgo/untriaged": "12"}
         found = run(database_url, 1)
         assert due(database_url, instance) == {"litgo/untriaged": "12"}

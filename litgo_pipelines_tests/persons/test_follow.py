@@ -175,7 +175,7 @@ def test_as_jobs(database_url: str, tmp_path: Path, people: People, monkeypatch:
     resources = {"postgres": Postgres(url=database_url), "mlflow": MLflow(tracking_uri="http://127.0.0.1:1")}
     config = {"config": {"person_id": people.client, "asked_by": "Encarregada"}}
     export, erase = jobs
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         done = export.execute_in_process({"ops": {"exported_person": config}}, instance=instance, resources=resources)
         assert done.success
         (file,) = (tmp_path / "exports").iterdir()

@@ -235,7 +235,7 @@ def test_a_clock_that_jumps_ahead_costs_two_days_a_night(
     at = datetime(2026, 6, 1, 12, tzinfo=UTC)
     life.do(lambda c: c.execute(MESSAGES, {"at": at}))
     left = []
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         for now in (at, at + 365 * DAY, at + DAY):  # and back
             monkeypatch.setattr(steps, "now", lambda now=now: now)
             prune(life, mlflow, now if given else None, instance)

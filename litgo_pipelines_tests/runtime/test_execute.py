@@ -31,7 +31,7 @@ def broken() -> None:
 
 
 def test_what_checks_and_steps_said_is_told() -> None:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         failed = dg.materialize([fine, is_large, is_there, is_new, broken], instance=instance, raise_on_error=False)
         assert sorted(why_failed(instance, failed.run_id)) == [
             "broken: dagster._core.definitions.events.Failure: the file is gone",
