@@ -98,6 +98,25 @@ def test_names_after_treatment(text: str, masked: str) -> None:
     assert mask(text) == masked
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Eu, Xerxenes da Qwrta, brasileiro, casado", "Eu, [NOME], brasileiro, casado"),
+        ("Sou Xerxenes Qwrtes, solteira, e moro só", "Sou [NOME], solteira, e moro só"),
+        ("XERXENES QWRTES, portadora do RG", "[NOME], portadora do RG"),
+        ("aguardo. Atenciosamente,\nXerxenes Qwrtes\n", "aguardo. Atenciosamente,\n[NOME]\n"),
+        ("sem mais, ass.: Xerxenes P. Qwrtes", "sem mais, ass.: [NOME]"),
+        ("Att. Aguardo Retorno da empresa", "Att. Aguardo Retorno da empresa"),
+        ("chamo-me Xerxenes", "chamo-me [NOME]"),
+        ("no Banco do Brasil, inscrito no CNPJ", "no Banco do Brasil, inscrito no CNPJ"),
+        ("Moro Sozinha, casada há dois anos", "Moro Sozinha, casada há dois anos"),
+        ("vivo só, casado e sem bens", "vivo só, casado e sem bens"),
+    ],
+)
+def test_names_where_deeds_and_letters_have_one(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
 @pytest.mark.parametrize("half", HALVES)
 def test_recall_by_kind_on_annotated_texts(half: str) -> None:
     assert measured(texts(half)).misses() == []

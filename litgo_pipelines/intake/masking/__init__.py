@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from litgo_pipelines.intake.masking.contact import contact
 from litgo_pipelines.intake.masking.findings import Findings
 from litgo_pipelines.intake.masking.forms import documents
-from litgo_pipelines.intake.masking.names import NAME, known, others
+from litgo_pipelines.intake.masking.names import NAME, known, others, stated
 from litgo_pipelines.intake.masking.plain import plain
 
 __all__ = ["NAME", "cover", "mask"]
@@ -40,5 +40,6 @@ def _spans(text: str, names: Iterable[str | None]) -> list[tuple[int, int, str]]
     contact(findings)
     documents(findings)
     known(findings, names)
+    stated(findings)
     others(findings)
     return findings.spans

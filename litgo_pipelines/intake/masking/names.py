@@ -56,6 +56,14 @@ _INITIALS = re.compile(r"(?<![^\W_])[A-Z]\.?(?:\s?(?:d[aeo]s?\s)?[A-Z]\.){1,6}|(
 _SPACED = re.compile(r"(?<!\w)[^\W\d_](?:[\s.\-_][^\W\d_]){2,40}(?!\w)")
 
 
+_FULL = r"(?P<v>[A-Z][\w']+(?:[ \t]+(?:[Dd][aeoAEO][sS]?|[eE]|[A-Z][\w']*\.?)){0,6}[ \t]+[A-Z][\w']+)"
+_STATED = re.compile(  # as deeds introduce a person, and as letters end
+    rf"(?<![\w']){_FULL}(?=[ \t]*,[ \t]*(?i:brasileir|solteir|casad[oa]\b|divorciad|viuv|portador[a ]|inscrit[oa] n))"
+    r"|(?:^|(?<=[.!?,;\n]))[ \t]*(?i:atenciosamente|cordialmente|respeitosamente|atte?|ass|assinado)\b[ \t]*[.,:;]*\s+"
+    rf"{_FULL.replace('<v>', '<w>')}[ \t]*\.?[ \t]*(?:\Z|(?=\n))"
+)
+
+
 class Token:
     """A word, where it stands, and how it is looked up."""
 
@@ -142,6 +150,19 @@ def _are_initials(written: str, initials: set[str]) -> bool:
         if len(letters) >= 2 and whole.startswith(letters[0]) and all(letter in left for letter in letters):
             return True
     return False
+
+
+def stated(findings: Findings) -> None:
+    """Take names that stand where a deed or the end of a letter has one, whatever they are."""
+    spans = []
+    for found in _STATED.finditer(findings.text):
+        start, end = found.span("v" if found["v"] else "w")
+        words = [token for token in _TOKEN.finditer(findings.text, start, end) if token[0].lower() not in PARTICLES]
+        while words and words[0][0].lower() in _NO_NAME | TRIGGERS | _CONNECTING:
+            del words[0]  # «Eu», «Sou»
+        if len(words) > 1 and not any(word[0].lower() in _INSTITUTIONS for word in words):
+            spans.append((words[0].start(), end, NAME))
+    findings.take_spans(spans)
 
 
 def others(findings: Findings) -> None:
