@@ -63,10 +63,11 @@ class OneSignal(VendorResource):
 
 
 def _notification(answer: Answer) -> str | None:
-    """Status 200 says nothing: not created is an empty or absent id with `errors`; so is our one id among them."""
+    """Status 200 says nothing: not created is an empty or absent id with `errors`; so is our one id among them, and an
+    id of a message that has no recipient."""
     found = json_of(answer)
     identifier, errors = found.get("id"), found.get("errors")
-    if errors:
+    if errors or found.get("recipients", 1) == 0:
         return None
     if not isinstance(identifier, str) or not identifier:
         raise ValueError("neither an id nor errors")
