@@ -262,7 +262,7 @@ def vectors_of(answer: Any, model: str, number: int, dimension: int) -> "NDArray
     return np.asarray(found / length, dtype=np.float32)
 
 
-def _numbers(vector: Any) -> Any:
+def _numbers(vector: object) -> object:
     """A vector as it is asked for; as base64 of float32 where a gateway sends its own preference."""
     import numpy as np
 
