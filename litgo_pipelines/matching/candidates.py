@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TILE_DEGREES = 1.0  # cases of one tile share a region of the query
 KM_PER_DEGREE = 111.0  # of latitude, at least: boxes must not be too small
 ANYWHERE = np.inf  # as a radius
-MANY_REGIONS = 16  # from here on tables are read whole
+CROWD = 500  # lawyers in the regions; from here on tables are read whole
 
 _COLUMNS = [
     "area",
@@ -226,14 +226,16 @@ def _near(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> "
     import pyarrow as pa
 
     regions, anywhere = _regions(cases, radius_km)
+    boxes = [region["box"] for region in regions]
     # The planner takes a box to hold one lawyer in a thousand, and would look up half a marketplace one by one.
-    whole = len(regions) >= MANY_REGIONS or bool(anywhere)
+    cursor.execute(statement("crowd.sql"), {"boxes": boxes, "most": CROWD})
+    whole = bool(anywhere) or cursor.fetchone() == (CROWD,)
     cursor.execute(f"SET LOCAL enable_nestloop = {'off' if whole else 'on'}")
     rows = read(
         cursor,
         statement("candidates.sql").replace("{momentum}", ", ".join(f"lately.{key}" for key in MOMENTUM_KEYS)),
         {
-            "boxes": [region["box"] for region in regions],
+            "boxes": boxes,
             "box_areas": [json.dumps(region["areas"]) for region in regions],
             "anywhere": anywhere,
             "areas": cases.area_names,

@@ -46,17 +46,27 @@ works_in AS (
     FROM said s JOIN meant m USING (labels) CROSS JOIN unnest(m.numbers) AS one (number) JOIN wanted w USING (number)
     WHERE s.mask & m.mask <> 0
 ),
-offered AS (
-    -- the ledger: offers of any status, with those this batch has made; of all accounts of a lawyer
-    SELECT coalesce(other.lawyer_id, o.lawyer_id) AS lawyer_id, count(*) AS offers, max(o.sent_at) AS last_offered_at,
+account AS MATERIALIZED (  -- a lawyer's, of whom several may be one person
+    SELECT s.id AS lawyer_id, coalesce(other.lawyer_id, s.id) AS account_id
+    FROM said s
+    LEFT JOIN litgo.lawyer_accounts mine ON mine.lawyer_id = s.id
+    LEFT JOIN litgo.lawyer_accounts other ON other.person_id = mine.person_id
+),
+-- Of all accounts of those who are around alone, and materialized: where the planner takes them to be one lawyer, it reads
+-- what stands here once for each of them.
+offered AS MATERIALIZED (  -- the ledger: offers of any status, with those this batch has made
+    SELECT a.lawyer_id, count(*) AS offers, max(o.sent_at) AS last_offered_at,
            count(*) FILTER (WHERE o.sent_at > %(as_of)s::timestamptz - interval '24 hours') AS offers_1d,
            count(*) FILTER (WHERE o.sent_at > %(as_of)s::timestamptz - interval '72 hours') AS offers_3d,
            count(*) FILTER (WHERE o.sent_at > %(as_of)s::timestamptz - interval '240 hours') AS offers_10d
-    FROM offers o
-    LEFT JOIN litgo.lawyer_accounts mine ON mine.lawyer_id = o.lawyer_id
-    LEFT JOIN litgo.lawyer_accounts other ON other.person_id = mine.person_id
+    FROM account a JOIN offers o ON o.lawyer_id = a.account_id
     WHERE o.sent_at > %(as_of)s::timestamptz - interval '720 hours' AND o.sent_at < %(until)s
-    GROUP BY 1
+    GROUP BY a.lawyer_id
+),
+open_cases AS MATERIALIZED (
+    SELECT a.lawyer_id, count(*) AS contracts FROM account a JOIN contracts c ON c.lawyer_id = a.account_id
+    WHERE c.status IN ('pending-signature', 'active')
+    GROUP BY a.lawyer_id
 ),
 newest AS (SELECT max(night) AS night FROM litgo.equity_history WHERE as_of <= %(as_of)s),
 twin AS (  -- accounts of one lawyer, the oldest first, with what they have together
@@ -66,9 +76,7 @@ twin AS (  -- accounts of one lawyer, the oldest first, with what they have toge
            max(h.last_offered_at) OVER (PARTITION BY a.person_id) AS last_offered_at
     FROM litgo.lawyer_accounts a JOIN lawyers l ON l.id = a.lawyer_id
     LEFT JOIN litgo.equity_history h ON h.lawyer_id = a.lawyer_id AND h.night = (SELECT night FROM newest)
-),
-open_cases AS (
-{open_cases})
+)
 SELECT l.id::text AS lawyer_id, area.number AS area, coalesce((e.degrees ->> area.name)::float8, 0) AS degree,
        place.at[0] AS lng, place.at[1] AS lat,
        -- as the night computed it: what the marketplace shows of it may be changed there. No night has seen the newest yet
