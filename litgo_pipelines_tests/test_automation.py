@@ -41,12 +41,13 @@ ENDED = {f"2026-03-{day:02}": datetime(2026, 3, day + 1, 5, tzinfo=UTC) for day 
 
 @pytest.fixture
 def health_url() -> Iterator[str]:
-    """A server on loopback that answers every GET with 200, as MLflow's health page does."""
+    """A server on loopback that answers every GET as MLflow's health page does."""
 
     class Healthy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
+            self.wfile.write(b"OK")
 
     server = HTTPServer(("127.0.0.1", 0), Healthy)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from litgo_pipelines.database import connect
-from litgo_pipelines.marketplace import access, doctor
+from litgo_pipelines.marketplace import access, attempts, doctor
 from litgo_pipelines.marketplace.checks import LIVE_SCHEMA
 from litgo_pipelines.marketplace.mapping import MappingError, parse
 from litgo_pipelines.marketplace.migrate import MigrationError, migrate
@@ -180,7 +180,10 @@ def test_a_column_that_cannot_be_written_is_named_with_what_to_do(
         "WHERE (status = 'pending')",
     ],
 )
-def test_one_open_offer_a_case_is_too_few_and_doctor_says_so(database_url: str, constraint: str) -> None:
+def test_one_open_offer_a_case_is_too_few_and_doctor_says_so(
+    database_url: str, constraint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "ROLE", "nobody")  # another test's server may have the real one, without rights here
     fill(database_url)
     execute(database_url, "DELETE FROM public.offers", constraint)
     (failure,) = doctor.examine(database_url).failures

@@ -47,8 +47,8 @@ def test_instances_of_a_process_share_connections_that_stay_open(home: Path, dat
                 assert list(instance.all_instigator_state()) == []
                 assert instance.all_asset_keys() == []
         found.append(sessions(database_url))
-    assert len(found[0]) == 1
-    assert found[0] == found[1] == found[2]
+    assert len(found[2]) == 1
+    assert found[2] == found[1] <= found[0]  # who made the database may be seen going at first
 
 
 def test_a_further_instance_opens_no_connection(home: Path) -> None:
