@@ -6,13 +6,9 @@ import psycopg2
 
 from litgo_pipelines.database import SCHEMA, Cursor, error_kind, sql
 from litgo_pipelines.marketplace import views
+from litgo_pipelines.marketplace.attempts import NOT_GENERATED, said
 from litgo_pipelines.marketplace.mapping import SourceMapping
-from litgo_pipelines.marketplace.schema import OPTIONAL, SOURCE_SCHEMA, TABLES, WRITTEN
-
-NOT_GENERATED = (
-    "ALTER TABLE … ALTER COLUMN … DROP EXPRESSION (of an identity, DROP IDENTITY) keeps its values and lets it be "
-    "written, or name another column in the mapping"
-)
+from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA, TABLES, WRITTEN
 
 
 def hidden(cursor: Cursor, relations: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -137,32 +133,45 @@ def _fails(cursor: Cursor, table: str, columns: Sequence[str]) -> str | None:
 
 
 def unwritable(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
-    """(view, sentence) of columns that are written, and that the marketplace computes or its views do not take.
-
-    What may be null in a mapping is only shown, and stops nobody.
-    """
+    """(view, sentence) of columns that are written, and that the marketplace computes or its views do not take."""
     wanted = [
         (name, column, *table.relation, form.column, verb == "INSERT")
         for name, table in mapping.tables.items()
         for verb, columns in WRITTEN[name].items()
         for column in columns
-        if f"{name}.{column}" not in OPTIONAL
         for form in table.forms[column]
         if form.column is not None
     ]
     cursor.execute(
         sql("litgo_pipelines.marketplace", "unwritable.sql"), [list(part) for part in zip(*wanted, strict=True)]
     )
-    return [
-        (
-            name,
-            f"{name}.{column}: {relation} computes {theirs}, which the pipelines write: {NOT_GENERATED}"
-            if computed
-            else f"{name}.{column}: the view {relation} takes nothing that is written to {theirs}: name its table in "
-            "the mapping, or give it an INSTEAD OF trigger",
-        )
+    found = {
+        (name, column): f"{relation} computes {theirs}, which the pipelines write: {NOT_GENERATED}"
+        if computed
+        else f"the view {relation} takes nothing that is written to {theirs}: name its table in the mapping, or give "
+        "it an INSTEAD OF trigger"
         for name, column, relation, theirs, computed in cursor.fetchall()
-    ]
+    }
+    for name, column, inserted in dict.fromkeys((name, column, inserted) for name, column, *_, inserted in wanted):
+        if (name, column) not in found and (why := _unplanned(cursor, name, column, inserted)) is not None:
+            found[name, column] = why
+    return [(name, f"{name}.{column}: {why}") for (name, column), why in found.items()]
+
+
+def _unplanned(cursor: Cursor, table: str, column: str, inserted: bool) -> str | None:
+    """What the server says against planning a write of the column, through views of theirs as well; None for nothing.
+
+    Of a column that is computed behind a view, or a right that the views' owner lost. Triggers of ours are not asked.
+    """
+    write = f"INSERT INTO {table} ({column}) TABLE empty" if inserted else f"UPDATE {table} SET {column} = {column}"
+    try:
+        with views.savepoint(cursor):
+            cursor.execute(f"EXPLAIN WITH empty AS (SELECT {column} FROM {table}) {write}")
+    except psycopg2.Error as error:
+        if cursor.connection.closed:
+            raise
+        return said(error)
+    return None
 
 
 def refused(cursor: Cursor) -> list[tuple[str, str]]:

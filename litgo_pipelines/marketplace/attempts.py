@@ -11,10 +11,13 @@ import psycopg2
 from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.database.errors import READ_ONLY
 from litgo_pipelines.marketplace import views
-from litgo_pipelines.marketplace.access import NOT_GENERATED
 from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA
 
 ROLE = "litgo_pipelines"
+NOT_GENERATED = (
+    "ALTER TABLE … ALTER COLUMN … DROP EXPRESSION (of an identity, DROP IDENTITY) keeps its values and lets it be "
+    "written, or name another column in the mapping"
+)
 PAIR = sql("litgo_pipelines.marketplace", "pair.sql")
 MANY = (
     "a constraint of theirs allows no second row: a case has up to five open offers and a match with each lawyer, a "
@@ -79,6 +82,9 @@ def attempt(cursor: Cursor, fitted: views.Fit) -> tuple[str, list[Attempt]]:
     except psycopg2.Error as error:
         return "", [Attempt("views", True, said(error))]
     whom = _become(cursor, there)
+    cursor.execute("SELECT has_schema_privilege(%s, 'USAGE')", (SOURCE_SCHEMA,))
+    if not views.one(cursor)[0]:  # else each table would seem not to be there
+        return whom, [Attempt("views", True, f"permission denied for schema {SOURCE_SCHEMA}; {_ADVICE['42501']}")]
     cursor.execute("SET LOCAL statement_timeout = '5s'")
     return whom, [_try(cursor, write, statement) for write, statement in writes().items()]
 

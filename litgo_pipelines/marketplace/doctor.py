@@ -106,7 +106,7 @@ def _examine(cursor: Cursor) -> Report:
     _figures(cursor, fitted, report)
     if not fitted.problems:
         report.failures += [sentence for _, sentence in access.repeated(cursor, fitted.mapping, of_views=False)]
-    report.notes += deleted_count(fitted)
+    report.notes += [*fitted.passed_over.values(), *deleted_count(fitted)]
     relations = [table.table.quoted for table in fitted.tables.values()]
     report.failures += dict.fromkeys(sentence for _, sentence in access.hidden(cursor, relations))
     if not (fitted.problems or read_only):

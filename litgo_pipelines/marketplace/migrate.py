@@ -218,5 +218,5 @@ def _views(cursor: Cursor) -> list[str]:
         cursor.execute(sql("litgo_pipelines.database", "roles_views.sql"))
     return [
         f"views in {SOURCE_SCHEMA} made from the mapping {mapping.name}",
-        *(f"{column} is not there: {follows}" for column, follows in fitted.absent.items()),
+        *fitted.absent(),
     ]

@@ -136,11 +136,11 @@ def not_deleted(columns: Mapping[str, str]) -> str | None:
     for name in other_names.DELETED:
         for theirs, kind in columns.items():
             if _plain(theirs) == name and kind in _DELETED:
-                return f"{_column(theirs)} {_DELETED[kind]}"
+                return f"{column_sql(theirs)} {_DELETED[kind]}"
     return None
 
 
-def _column(theirs: str) -> str:
+def column_sql(theirs: str) -> str:
     """SQL of a column of the row t as a person would write it: in quotation marks only where it needs them."""
     return f"t.{theirs if _PLAIN.fullmatch(theirs) else quoted(theirs)}"
 
@@ -155,14 +155,20 @@ def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | N
             return Form(0, column=theirs, values=values)
     if kind in FAMILIES[family] or (family == "text" and kind in OTHER_TEXTS):
         return Form(0, column=theirs)
-    value = _column(theirs)
     if family == "text" and theirs in table.labels:  # an enum whose labels are ours, or of no table of ours
         if not written:
-            return Form(0, sql=f"{value}::text")
+            return Form(0, sql=f"{column_sql(theirs)}::text")
         return Form(0, column=theirs, values=tuple((label, label) for label in table.labels[theirs]))
+    return Form(0, sql=sql) if not written and (sql := conversion(name, kind, column_sql(theirs))) else None
+
+
+def conversion(name: str, kind: str, value: str) -> str | None:
+    """SQL that makes what `table.column` needs of a value of the type `kind`; None where nothing does."""
+    table, column = name.split(".")
+    family = TABLES[table][column]
     conversions = {
         # what has no uuid has one computed, where nothing is written or looked up by it
-        **{("uuid", kind): f"md5('{ours} ' || {value})::uuid" for kind in ("int4", "int8") if name == "reviews.id"},
+        ("uuid", kind if name == "reviews.id" else ""): f"md5('{table} ' || {value})::uuid",
         # numbers as texts, arrays of enums or citext
         **{("text", other): f"{value}::text" for other in (*FAMILIES["number"], "uuid")},
         **{("text[]", array): f"{value}::text[]" for array in [kind] if array.startswith("_")},
@@ -189,7 +195,7 @@ def _serving(ours: str, column: str, table: TheirTable, theirs: str) -> Form | N
         ("number", "money"): f"{value}::numeric",
         **{("boolean", number): f"{value} <> 0" for number in FAMILIES["number"]},
     }
-    return Form(0, sql=conversion) if not written and (conversion := conversions.get((family, kind))) else None
+    return conversions.get((family, kind))
 
 
 def _translated(name: str, labels: Sequence[str]) -> tuple[tuple[str, str], ...]:

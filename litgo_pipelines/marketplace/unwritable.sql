@@ -4,7 +4,7 @@ SELECT name, logical, schema || '.' || relation, theirs, computed
 FROM (
     SELECT DISTINCT ON (name, logical, inserted) *,
            a.attgenerated <> '' OR a.attidentity = 'a' AND inserted AS computed,
-           c.relkind = 'v' AND c.relhasrules AND NOT EXISTS (
+           c.relkind = 'm' OR c.relkind = 'v' AND c.relhasrules AND NOT EXISTS (
                SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN')
            AND NOT EXISTS (
                SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 64 > 0

@@ -5,6 +5,7 @@ Statements write and read through them with the rights of the views' owner; docs
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,8 @@ from litgo_pipelines.marketplace.mapping import (
     unusable_view,
     view_statements,
 )
-from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, OTHER_TEXTS, SOURCE_SCHEMA, TABLES, WRITTEN
+from litgo_pipelines.marketplace.proposal import column_sql, conversion
+from litgo_pipelines.marketplace.schema import FAMILIES, OPTIONAL, OTHER_TEXTS, SOURCE_SCHEMA, TABLES, TYPES, WRITTEN
 from litgo_pipelines.marketplace.usable import UNUSABLE
 from litgo_pipelines.settings import settings
 
@@ -53,21 +55,24 @@ class FittedTable:
 
 @dataclass(frozen=True)
 class Fit:
-    """A mapping held against a database: `problems` are lines for a person, `tables` is complete when there is none."""
+    """A mapping held against a database: `problems` are lines for a person, `tables` is complete when there is none.
+
+    `passed_over`: optional columns that are there and do not serve → a line that says why and what follows.
+    """
 
     mapping: SourceMapping
     tables: dict[str, FittedTable]
     problems: list[str]
+    passed_over: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def absent(self) -> dict[str, str]:
-        """Optional columns that are not there → what follows."""
-        return {
-            f"{name}.{column}": OPTIONAL[f"{name}.{column}"]
+    def absent(self) -> list[str]:
+        """A line for each optional column that there is nothing of."""
+        return [
+            self.passed_over.get(f"{name}.{column}", f"{name}.{column} is not there: {OPTIONAL[f'{name}.{column}']}")
             for name, fitted in self.tables.items()
             for column, form in fitted.chosen.items()
             if form.absent
-        }
+        ]
 
     def of_tables(self) -> list[str]:
         """What makes the views of the logical tables."""
@@ -126,7 +131,7 @@ def stored(cursor: Cursor) -> tuple[str, str] | None:
 
 def fit(cursor: Cursor, mapping: SourceMapping) -> Fit:
     """Choose the first form of each column that the database has; every problem is a line."""
-    tables, problems = {}, []
+    tables, problems, passed_over = {}, [], {}
     for name, table in mapping.tables.items():
         cursor.execute("SELECT to_regclass(%s)::oid", (table.quoted,))
         relation = one(cursor)[0]
@@ -143,11 +148,16 @@ def fit(cursor: Cursor, mapping: SourceMapping) -> Fit:
         chosen = {}
         for column, forms in table.forms.items():
             chosen[column], found = _first_fitting(cursor, table, column, forms, kinds)
-            problems += [f"{mapping.name}, line {forms[0].line}: {name}.{column}: {problem}" for problem in found]
+            if chosen[column].absent and found:
+                passed_over[f"{name}.{column}"] = (
+                    f"{name}.{column} is not read, since {'; '.join(found)}. Until then {OPTIONAL[f'{name}.{column}']}"
+                )
+            else:
+                problems += [f"{mapping.name}, line {forms[0].line}: {name}.{column}: {problem}" for problem in found]
         types = {column: kind.type for column, kind in kinds.items()}
         bases = {column: kind.base for column, kind in kinds.items()}
         tables[name] = FittedTable(table, {column: chosen[column] for column in TABLES[name]}, types, bases)
-    return Fit(mapping, tables, problems)
+    return Fit(mapping, tables, problems, passed_over)
 
 
 _BASE_TYPE = sql("litgo_pipelines.marketplace", "base_type.sql")
@@ -181,10 +191,13 @@ Kinds = dict[str, Kind]  # by column
 def _first_fitting(
     cursor: Cursor, table: SourceTable, column: str, forms: tuple[Form, ...], kinds: Kinds
 ) -> tuple[Form, list[str]]:
-    """(form, problems); no problem when one form fits."""
+    """(form, problems); no problem when one form fits, and for null only those of columns that are there."""
     problems = []
     for form in forms:
-        problem = None if form.absent else _misfit(cursor, table, column, form, kinds)
+        if form.absent:
+            there = [problem for problem, tried in zip(problems, forms, strict=False) if tried.column in kinds]
+            return form, there
+        problem = _misfit(cursor, table, column, form, kinds)
         if problem is None:
             kind = kinds.get(form.column or "")
             text = TABLES[table.name][column] == "text" and kind is not None and kind.other_text
@@ -227,20 +240,23 @@ def _misfit(cursor: Cursor, table: SourceTable, column: str, form: Form, kinds: 
 
 def _advice(table: SourceTable, column: str, theirs: str | None, family: str, kind: str) -> str:
     """What to do about a column of theirs, or an expression, of a type that does not serve; empty for nothing."""
-    if family == "uuid" and column == "id":
-        return "add a unique uuid column to the table and name it"
     if family == "point" and kind in ("geography", "geometry"):
         place = f"t.{quoted(theirs)}::geometry" if theirs else "…"
         return f"{{sql: point(st_x({place}), st_y({place}))}}, each name with the schema that PostGIS is in"
-    if (family, kind) != ("instant", "timestamp"):
-        return ""
-    where = "or whichever zone it is kept in"
+    zone = ", or whichever zone it is kept in" if (family, kind) == ("instant", "timestamp") else ""
     if theirs is None:
-        return f"end it with AT TIME ZONE 'UTC', {where}"
-    told = f"{quoted(theirs)} AT TIME ZONE 'UTC'"
-    if any(column in columns for columns in WRITTEN[table.name].values()):
-        return f"ALTER TABLE {table.quoted} ALTER {quoted(theirs)} TYPE timestamptz USING {told}, {where}"
-    return f"{{sql: t.{told}}}, {where}"
+        return f"end it with AT TIME ZONE 'UTC'{zone}" if zone else ""
+    altered = f"ALTER TABLE {table.quoted} ALTER {quoted(theirs)} TYPE"
+    written = any(column in columns for columns in WRITTEN[table.name].values())
+    if told := conversion(f"{table.name}.{column}", kind, quoted(theirs) if written else column_sql(theirs)):
+        if not written:
+            return f"{{sql: {json.dumps(told, ensure_ascii=False)}}}{zone}"
+        return f"{altered} {'numeric' if family == 'number' else TYPES[family]} USING {told}{zone}"
+    if family != "uuid":
+        return ""
+    added = f"add a uuid column {'that is unique' if column == 'id' else 'of that row'} and name it"
+    texts = f"{altered} uuid USING {quoted(theirs)}::uuid where each is one, else {added}"
+    return texts if kind in FAMILIES["text"] else added
 
 
 def _refused(cursor: Cursor, query: str) -> str | None:

@@ -85,11 +85,12 @@ def test_what_the_pipelines_may_not_see_or_write_is_said(live: LiveMarketplace, 
     execute(
         live.superuser,
         "REVOKE UPDATE (area), SELECT (title) ON litgo_source.cases FROM litgo_pipelines",
-        "REVOKE UPDATE ON litgo_source.cases FROM litgo_pipelines",
+        "REVOKE ALL ON litgo_source.cases FROM litgo_pipelines",
     )
     said = failed(pipelines)
     assert set(said) == {"cases"}
     assert "litgo_pipelines may not UPDATE area, complexity, subarea, urgency_h" in said["cases"]
+    assert "is missing" not in said["cases"]
     roles.apply(live.url)
     execute(live.superuser, "ALTER TABLE public.reviews FORCE ROW LEVEL SECURITY")
     said = failed(pipelines)

@@ -118,6 +118,10 @@ def test_what_would_fail_is_said(filled: LiveMarketplace, change: str, said: str
     [
         ("REVOKE UPDATE ON litgo_source.cases FROM litgo_pipelines", "triage: permission denied for view cases"),
         ("REVOKE INSERT ON litgo_source.offers FROM litgo_pipelines", "offer: permission denied for view offers"),
+        (
+            "REVOKE USAGE ON SCHEMA litgo_source FROM litgo_pipelines",
+            "views: permission denied for schema litgo_source; run `python -m",
+        ),
         ("DROP VIEW litgo_source.reviews", "views: they are those of another mapping: run `litgo migrate`"),
     ],
 )
