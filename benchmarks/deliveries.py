@@ -40,10 +40,10 @@ ROUNDS = 3
 PEOPLE = """
 DELETE FROM litgo.outbox; DELETE FROM litgo.deliveries;
 INSERT INTO public.profiles (id, full_name, email, push_token)
-SELECT md5('p' || i)::uuid, 'Ana', 'p' || i || '@example.com', CASE WHEN i %% 2 = 0 THEN md5('t' || i)::uuid::text END
+SELECT md5('r' || i)::uuid, 'Ana', 'p' || i || '@example.com', CASE WHEN i %% 2 = 0 THEN md5('t' || i)::uuid::text END
 FROM generate_series(1, %(messages)s) i ON CONFLICT DO NOTHING;
 INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)
-SELECT 'lawyers_interested', md5('p' || i)::uuid, 'k' || i, jsonb_build_object('case_id', md5('c' || i)::uuid), now()
+SELECT 'lawyers_interested', md5('r' || i)::uuid, 'k' || i, jsonb_build_object('case_id', md5('c' || i)::uuid), now()
 FROM generate_series(1, %(messages)s) i
 """
 

@@ -5,26 +5,29 @@ WITH known AS MATERIALIZED (
     SELECT coalesce((SELECT min(valid_from) FROM litgo.lawyer_availability), 'infinity') AS since,
            %(as_of)s::timestamptz - %(days)s * interval '24 hours' AS starts, %(as_of)s::timestamptz AS ends
 ),
+here AS MATERIALIZED (  -- each column once: another marketplace may look it up elsewhere, row by row
+    SELECT id, litgo.joined(created_at) AS joined, leave_from, leave_until FROM lawyers
+),
 always AS (
     SELECT l.id
-    FROM known k CROSS JOIN lawyers l
+    FROM known k CROSS JOIN here l
     LEFT JOIN litgo.lawyer_availability a ON a.lawyer_id = l.id AND a.valid_from <= GREATEST(k.starts, k.since)
         AND coalesce(a.valid_to, 'infinity') >= k.ends
     LEFT JOIN litgo.lawyer_accounts p ON p.lawyer_id = l.id
     WHERE (k.since >= k.ends OR a.lawyer_id IS NOT NULL) AND p.lawyer_id IS NULL
-      AND (k.starts >= k.since OR litgo.joined(l.created_at) <= k.starts AND (l.leave_from IS NULL AND l.leave_until IS NULL
+      AND (k.starts >= k.since OR l.joined <= k.starts AND (l.leave_from IS NULL AND l.leave_until IS NULL
            OR l.leave_until <= k.starts OR l.leave_from >= LEAST(k.since, k.ends)))
 ),
 stretch AS (
     SELECT a.lawyer_id, GREATEST(a.valid_from, k.starts) AS starts, LEAST(coalesce(a.valid_to, 'infinity'), k.ends) AS ends
     FROM known k JOIN litgo.lawyer_availability a ON a.valid_from < k.ends AND coalesce(a.valid_to, 'infinity') > k.starts
     UNION ALL
-    SELECT l.id, GREATEST(k.starts, litgo.joined(l.created_at)), LEAST(k.since, k.ends, CASE WHEN l.leave_until IS NOT NULL
+    SELECT l.id, GREATEST(k.starts, l.joined), LEAST(k.since, k.ends, CASE WHEN l.leave_until IS NOT NULL
         THEN coalesce(l.leave_from, '-infinity') ELSE l.leave_from END)
-    FROM known k JOIN lawyers l ON k.since > k.starts
+    FROM known k JOIN here l ON k.since > k.starts
     UNION ALL  -- after a leave
-    SELECT l.id, GREATEST(k.starts, litgo.joined(l.created_at), l.leave_until), LEAST(k.since, k.ends)
-    FROM known k JOIN lawyers l ON k.since > k.starts AND l.leave_until < k.ends
+    SELECT l.id, GREATEST(k.starts, l.joined, l.leave_until), LEAST(k.since, k.ends)
+    FROM known k JOIN here l ON k.since > k.starts AND l.leave_until < k.ends
 )
 SELECT l.id::text AS lawyer_id, coalesce(p.person_id, l.id)::text AS person, litgo.area_name(l.primary_area) AS area,
        place.at[1] AS lat, place.at[0] AS lng,

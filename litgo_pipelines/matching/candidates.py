@@ -228,8 +228,7 @@ def _near(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> "
     regions, anywhere = _regions(cases, radius_km)
     boxes = [region["box"] for region in regions]
     # The planner takes a box to hold one lawyer in a thousand, and would look up half a marketplace one by one.
-    cursor.execute(statement("crowd.sql"), {"boxes": boxes, "most": CROWD})
-    whole = bool(anywhere) or cursor.fetchone() == (CROWD,)
+    whole = bool(anywhere) or _crowded(cursor, boxes)
     cursor.execute(f"SET LOCAL enable_nestloop = {'off' if whole else 'on'}")
     rows = read(
         cursor,
@@ -247,6 +246,11 @@ def _near(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetime) -> "
     )
     cursor.execute("SET LOCAL enable_nestloop = on")
     return rows
+
+
+def _crowded(cursor: Cursor, boxes: list[str]) -> bool:
+    cursor.execute(statement("crowd.sql"), {"boxes": boxes, "most": CROWD})
+    return cursor.fetchone() == (CROWD,)
 
 
 def _known_clients(cursor: Cursor, cases: Cases, ids: list[str], as_of: datetime) -> dict[str, Ints]:

@@ -23,10 +23,12 @@ around AS MATERIALIZED (
     ) found
     GROUP BY id
 ),
+-- What is known of them, each column once: another marketplace may look it up elsewhere, row by row.
 -- `labels`: what they say they work in, as written. What a way of writing it means is looked up once, and each spelling
 -- once, not once a lawyer.
 said AS MATERIALIZED (
-    SELECT l.id, a.mask, array_append(litgo.list(l.tags_expertise), l.primary_area) AS labels
+    SELECT l.id, a.mask, array_append(litgo.list(l.tags_expertise), l.primary_area) AS labels, {lawyer_place} AS place,
+           l.created_at, l.is_available, l.active, l.leave_from, l.leave_until, l.max_concurrent_cases
     FROM around a JOIN lawyers l USING (id)
 ),
 written AS MATERIALIZED (SELECT DISTINCT labels FROM said),
@@ -42,7 +44,7 @@ meant AS MATERIALIZED (
     GROUP BY r.labels
 ),
 works_in AS (
-    SELECT s.id, w.number, w.name
+    SELECT s.*, w.number AS area, w.name AS area_name
     FROM said s JOIN meant m USING (labels) CROSS JOIN unnest(m.numbers) AS one (number) JOIN wanted w USING (number)
     WHERE s.mask & m.mask <> 0
 ),
@@ -77,8 +79,8 @@ twin AS (  -- accounts of one lawyer, the oldest first, with what they have toge
     FROM litgo.lawyer_accounts a JOIN lawyers l ON l.id = a.lawyer_id
     LEFT JOIN litgo.equity_history h ON h.lawyer_id = a.lawyer_id AND h.night = (SELECT night FROM newest)
 )
-SELECT l.id::text AS lawyer_id, area.number AS area, coalesce((e.degrees ->> area.name)::float8, 0) AS degree,
-       place.at[0] AS lng, place.at[1] AS lat,
+SELECT l.id::text AS lawyer_id, l.area, coalesce((e.degrees ->> l.area_name)::float8, 0) AS degree,
+       l.place[0] AS lng, l.place[1] AS lat,
        -- as the night computed it: what the marketplace shows of it may be changed there. No night has seen the newest yet
        coalesce(h.capacidade_mensal, %(base_capacity)s)::float8 AS capacity,
        coalesce(twin.cases_30d, h.cases_30d, 0)::float8 AS cases_30d,
@@ -94,14 +96,12 @@ SELECT l.id::text AS lawyer_id, area.number AS area, coalesce((e.degrees ->> are
        CASE WHEN isfinite(l.created_at) AND l.created_at <= %(as_of)s
             THEN extract(epoch FROM %(as_of)s - l.created_at) / 86400 END::float8 AS tenure_days,
        {momentum}
-FROM works_in area
-JOIN lawyers l ON l.id = area.id
-CROSS JOIN LATERAL (SELECT {lawyer_place} AS at) place
+FROM works_in l
 LEFT JOIN offered o ON o.lawyer_id = l.id
 LEFT JOIN open_cases p ON p.lawyer_id = l.id
 LEFT JOIN litgo.lawyer_evidence e ON e.lawyer_id = l.id
 LEFT JOIN twin ON twin.id = l.id
-LEFT JOIN litgo.lawyer_momentum lately ON lately.lawyer_id = l.id AND lately.area = area.name AND lately.as_of <= %(as_of)s
+LEFT JOIN litgo.lawyer_momentum lately ON lately.lawyer_id = l.id AND lately.area = l.area_name AND lately.as_of <= %(as_of)s
 LEFT JOIN litgo.equity_history h ON h.lawyer_id = coalesce(twin.person_id, l.id) AND h.night = (SELECT night FROM newest)
 WHERE {available}
 ORDER BY l.id
