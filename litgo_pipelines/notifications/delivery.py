@@ -422,8 +422,7 @@ class Deliverer:
             if others:
                 deltas.append(count("notifications_sent_total", others, type=channel, status="merged"))
             for created in delivery.created:
-                seconds = max(0.0, (at - created).total_seconds())
-                deltas += observe("notification_duration_seconds", seconds, type=channel)
+                deltas += observe("notification_duration_seconds", (at - created).total_seconds(), type=channel)
         return found
 
     def _failed(self, cursor: Cursor, failed: Failed, deltas: list[Delta]) -> Counter[tuple[str, str]]:

@@ -7,6 +7,7 @@ in its own transaction: what is rolled back was never counted, what is run again
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.jobs import JOBS
@@ -174,11 +175,18 @@ def count(name: str, value: float = 1, **labels: str) -> Delta:
 
 
 def observe(name: str, value: float, **labels: str) -> list[Delta]:
-    """One observation of a histogram: its bucket (kept apart, not cumulated) and its sum. Raises as `count`."""
+    """One observation of a histogram: its bucket (kept apart, not cumulated) and its sum. Raises as `count`.
+
+    A time that nobody can tell is none. Between two clocks it may be less than nothing: a sum that falls would be taken
+    for one that began anew.
+    """
     metric = METRICS.get(name)
     if metric is None or not metric.buckets:
         raise ValueError(f"no histogram {name!r}: add it to METRICS")
     _check(name, metric, labels)
+    if not isfinite(value):
+        return []
+    value = max(0.0, value)
     bucket = next((f"{limit:g}" for limit in metric.buckets if value <= limit), "+Inf")
     return [(f"{name}_bucket", {**labels, "le": bucket}, 1), (f"{name}_sum", labels, value)]
 

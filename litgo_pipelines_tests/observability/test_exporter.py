@@ -71,7 +71,7 @@ def port(exporter: Exporter) -> Iterator[int]:
 def test_counters_and_histograms_are_served_as_they_were_counted(database_url: str) -> None:
     with connect(database_url) as connection, connection.cursor() as cursor:
         add(cursor, [count("offers_created_total", 7), count("api_timeouts_total", service="openai")])
-        for seconds in (0.004, 0.3, 500.0):
+        for seconds in (0.004, 0.3, 500.0, -3600.0, float("nan"), float("inf")):
             add(cursor, observe("matching_duration_seconds", seconds))
     exporter = Exporter(database_url)
     exporter.refresh()
@@ -80,10 +80,10 @@ def test_counters_and_histograms_are_served_as_they_were_counted(database_url: s
     found = samples(text)
     assert found["offers_created_total[]"] == 7
     assert found["api_timeouts_total[('service', 'openai')]"] == 1
-    assert found["matching_duration_seconds_bucket[('le', '0.005')]"] == 1
-    assert found["matching_duration_seconds_bucket[('le', '0.5')]"] == 2
-    assert found["matching_duration_seconds_bucket[('le', '120.0')]"] == 2
-    assert found["matching_duration_seconds_count[]"] == 3
+    assert found["matching_duration_seconds_bucket[('le', '0.005')]"] == 2
+    assert found["matching_duration_seconds_bucket[('le', '0.5')]"] == 3
+    assert found["matching_duration_seconds_bucket[('le', '120.0')]"] == 3
+    assert found["matching_duration_seconds_count[]"] == 4
     assert found["matching_duration_seconds_sum[]"] == pytest.approx(500.304)
 
 
