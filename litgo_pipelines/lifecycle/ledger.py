@@ -69,6 +69,16 @@ def head(cursor: Cursor) -> int:
     return int(cursor.fetchone()[0])
 
 
+def versions_of_others(cursor: Cursor, transition_key: str) -> set[str]:
+    """Versions that the ledger names, but for that of this entry."""
+    cursor.execute(
+        "SELECT DISTINCT version FROM litgo.model_ledger "
+        "WHERE version NOT IN (SELECT version FROM litgo.model_ledger WHERE transition_key = %s)",
+        (transition_key,),
+    )
+    return {version for (version,) in cursor.fetchall()}
+
+
 def current_champion(cursor: Cursor) -> Entry | None:
     """The entry by which what serves became champion; None while the heuristic ranker serves."""
     cursor.execute(f"SELECT {_COLUMNS} FROM litgo.current_champion")

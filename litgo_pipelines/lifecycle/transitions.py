@@ -23,7 +23,12 @@ Severity = Literal["info", "warning", "critical"]
 
 def enter(cursor: Cursor, version: str, candidate_key: str, evidence: Mapping[str, object], actor: Actor) -> Entry:
     """→ candidate. evidence: its `snapshot_sha256`, so that quarantined data never come back, and its figures."""
-    return ledger.apply_transition(cursor, "candidate", f"candidate {candidate_key}", version, evidence, actor)
+    return ledger.apply_transition(cursor, "candidate", candidate(candidate_key), version, evidence, actor)
+
+
+def candidate(candidate_key: str) -> str:
+    """The key of its first entry."""
+    return f"candidate {candidate_key}"
 
 
 def next_stage(state: LedgerState, experiments: bool) -> Literal["challenger", "champion"]:

@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -62,22 +62,30 @@ def known(module: ModuleType, ask: Callable[[], T]) -> T | None:
         return None
 
 
-def find(mlflow: MLflow, candidate_key: str) -> Version | None:
+def find(mlflow: MLflow, candidate_key: str, taken: Collection[str] = ()) -> Version | None:
     """The version registered for this candidate, the oldest if there were several; None when there is none."""
-    found = mlflow.client().search_model_versions(f"name = '{MODEL_NAME}' and tags.candidate_key = '{candidate_key}'")
+    named = mlflow.client().search_model_versions(f"name = '{MODEL_NAME}' and tags.candidate_key = '{candidate_key}'")
+    found = [entry for entry in named if str(entry.version) not in taken]
     if not found:
         return None
     oldest = min(found, key=lambda entry: int(entry.version))
     return Version(str(oldest.version), str(oldest.run_id))
 
 
-def register(mlflow: MLflow, bundle: Bundle, example: NDArray[np.float64], tags: dict[str, str]) -> Version:
+def register(
+    mlflow: MLflow,
+    bundle: Bundle,
+    example: NDArray[np.float64],
+    tags: dict[str, str],
+    taken: Collection[str] = (),
+) -> Version:
     """Upload the bundle as one MLflow run and register its served model; a candidate already there is only returned.
 
     example: a few rows of the bundle's features, shown with the model. Callers hold a lock on the candidate key: of
-    two at once, both would upload. Remains of an upload that was cut off are closed as killed.
+    two at once, both would upload. Remains of an upload that was cut off are closed as killed. taken: versions that are
+    other models in the ledger; a registry that somebody deleted, renamed or replaced counts anew from 1.
     """
-    if existing := find(mlflow, bundle.key):
+    if existing := find(mlflow, bundle.key, taken):
         return existing
     module, client = mlflow.module(), mlflow.client()
     experiment_id = mlflow.experiment_id()
@@ -100,6 +108,9 @@ def register(mlflow: MLflow, bundle: Bundle, example: NDArray[np.float64], tags:
         logged = log_scorer(module, bundle.scorers()[0], example)
         # Inside the run: a run that finished has its version, and one that was cut off is seen to be.
         created = module.register_model(logged.model_uri, MODEL_NAME, tags=tags)
+        while str(created.version) in taken:
+            client.delete_model_version(MODEL_NAME, str(created.version))
+            created = module.register_model(logged.model_uri, MODEL_NAME, tags=tags)
     run_page.end(client, run_id, metrics)
     client.update_model_version(MODEL_NAME, created.version, run_page.fitted(card, run_page.LONGEST_DESCRIPTION))
     return Version(str(created.version), run_id)

@@ -290,6 +290,23 @@ def test_a_bundle_of_earlier_code_is_registered_too(shown: Shown, tmp_path: Path
     assert "training_seconds" not in run.data.metrics
 
 
+@proof
+@pytest.mark.slow
+def test_a_registry_that_counts_anew_gives_no_number_of_another_model(shown: Shown) -> None:
+    mlflow, _, made = shown
+    client, taken = mlflow.client(), {"1", "2", "7"}
+    client.rename_registered_model(registry.MODEL_NAME, "renamed by hand")
+    try:
+        for _ in range(2):
+            version = registry.register(mlflow, made, registry.example(len(made.names)), {}, taken)
+            assert version.version == "3"
+            found = client.search_model_versions(f"name = '{registry.MODEL_NAME}'")
+            assert [str(each.version) for each in found] == ["3"]
+    finally:
+        client.delete_registered_model(registry.MODEL_NAME)
+        client.rename_registered_model("renamed by hand", registry.MODEL_NAME)
+
+
 def test_the_verdict_s_headline_numbers_are_plain_in_dagster() -> None:
     from litgo_pipelines.learning.assets import _ndcg_figures, _verdict_figures
 

@@ -141,6 +141,13 @@ def test_a_key_stands_for_one_transition(life: Life) -> None:
         life.do(ledger.apply_transition, "champion", "champion e1", "2", {}, by())
 
 
+def test_versions_that_are_other_models(life: Life) -> None:
+    for version in ("1", "2"):
+        life.champion(version)
+    assert life.do(ledger.versions_of_others, "candidate key 2") == {"1"}
+    assert life.do(ledger.versions_of_others, "candidate key 3") == {"1", "2"}
+
+
 def test_a_ledger_of_before_keeps_its_meaning(postgres_server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"litgo_old_{uuid.uuid4().hex[:12]}"
     execute(postgres_server_url, f"CREATE DATABASE {name}")
