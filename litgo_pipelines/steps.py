@@ -1,7 +1,6 @@
 """Shared by steps of several stages: which failures are worth another try, and the instant a step works for."""
 
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
@@ -9,6 +8,8 @@ from typing import ParamSpec, TypeVar
 import dagster as dg
 import psycopg2
 from pydantic import Field
+
+from litgo_pipelines.figures import finite
 
 Metadata = dict[str, dg.MetadataValue | str | float | int | None]  # of one materialisation, by label
 Columns = Mapping[str, Sequence[str]]  # column → what it is made of, as asset.column
@@ -59,11 +60,6 @@ def table_metadata(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> 
         for name, kind in kinds.items()
     }
     return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name, kind) for name, kind in named.items()]))
-
-
-def finite(value: float) -> float | None:
-    """A figure that does not exist is empty: JSON has no number for it, and the page that reads one breaks."""
-    return value if math.isfinite(value) else None
 
 
 def _cell(value: object) -> int | float | str | None:

@@ -2,7 +2,6 @@
 
 import getpass
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from litgo_pipelines.figures import finite
 from litgo_pipelines.marketplace.ids import identifier
 from litgo_pipelines.runtime.supervisor import platform
 
@@ -123,8 +123,10 @@ def _jsonable(value: object) -> object:
     """Instants and days in ISO 8601, numbers as numbers; null for what is none."""
     if isinstance(value, str | bool | int | None):
         return value
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return int(value)
     if isinstance(value, float | Decimal):
-        return _number(value)
+        return finite(float(value))
     if isinstance(value, datetime | date):
         return value.isoformat()
     if is_dataclass(value) and not isinstance(value, type):
@@ -134,12 +136,6 @@ def _jsonable(value: object) -> object:
     if isinstance(value, list | tuple | set | frozenset):
         return [_jsonable(each) for each in value]
     return str(value)
-
-
-def _number(value: float | Decimal) -> float | int | None:
-    if not math.isfinite(value):
-        return None
-    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else float(value)
 
 
 def acting(who: str) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.arrays import Floats, Ints
 from litgo_pipelines.equity.targets import Fairness
+from litgo_pipelines.figures import finite
 from litgo_pipelines.marketplace.geo import EARTH_RADIUS_KM, UNKNOWN, chord, nearest_state, unit_vectors
 
 OFFERS_PER_CASE = 5
@@ -212,7 +213,7 @@ def distribution(lawyers: Lawyers, cases: Cases) -> Distribution:
                     "pool": str(name),
                     "lawyers": int(here.sum()),
                     "offers": int(lawyers.offers[here].sum()),
-                    "gini": _number(gini(u[here])),
+                    "gini": finite(gini(u[here])),
                     "coverage": float((lawyers.offers[here] > 0).mean()),
                     "spread_points": float(100 * (high - low)),
                     "utilisation": float(u[here].mean()),
@@ -223,14 +224,10 @@ def distribution(lawyers: Lawyers, cases: Cases) -> Distribution:
         "lawyers": int(counted.sum()),
         "offers": int(lawyers.offers.sum()),
         "cases": len(cases.area),
-        "gini": _number(gini(u[counted])),
-        "coverage": _number((lawyers.offers[counted] > 0).mean() if counted.any() else float("nan")),
-        "coverage_bound": _number(coverage_bound(lawyers, cases, counted)),
+        "gini": finite(gini(u[counted])),
+        "coverage": float((lawyers.offers[counted] > 0).mean()) if counted.any() else None,
+        "coverage_bound": finite(coverage_bound(lawyers, cases, counted)),
         "spread_points": max((pool["spread_points"] for pool in pools), default=None),
         "demand_ratio": len(cases.area) / room if room else None,
         "pools": sorted(pools, key=lambda pool: (-pool["lawyers"], pool["pool"])),
     }
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litgo_pipelines.database import Cursor, sql
+from litgo_pipelines.figures import finite
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.learning.gate import (
     Evenness,
@@ -247,7 +248,7 @@ def _fairness(window: calibration.Window, rules: Sequence[Rule]) -> dict[str, Re
             "version": fit.ranker.version,
             "lambda": fit.weight,
             "gini": fit.figures.gini,
-            "kept": None if np.isnan(fit.figures.kept) else fit.figures.kept,  # nobody had a choice
+            "kept": finite(fit.figures.kept),  # nobody had a choice
             "replay": fit.evidence(window),
         }
         for name, fit in zip(names, calibration.fit_all(window, rules), strict=True)

@@ -192,7 +192,7 @@ def _first_fitting(
     cursor: Cursor, table: SourceTable, column: str, forms: tuple[Form, ...], kinds: Kinds
 ) -> tuple[Form, list[str]]:
     """(form, problems); no problem when one form fits, and for null only those of columns that are there."""
-    problems = []
+    problems: list[str] = []
     for form in forms:
         if form.absent:
             there = [problem for problem, tried in zip(problems, forms, strict=False) if tried.column in kinds]

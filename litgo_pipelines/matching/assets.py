@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from litgo_pipelines.database import Connection
+from litgo_pipelines.figures import finite
 from litgo_pipelines.observability.logs import log_json
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, finite, permanent_fails_once, table_metadata
+from litgo_pipelines.steps import RETRY, AsOfConfig, Metadata, permanent_fails_once, table_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import isnan
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.arrays import Floats
 from litgo_pipelines.database import Cursor, sql
+from litgo_pipelines.figures import finite
 from litgo_pipelines.matching.allocation import Choice
 from litgo_pipelines.matching.features import COUNTRY_KM
 from litgo_pipelines.matching.statements import PACKAGE
@@ -98,9 +98,7 @@ def considered(
             "equity_term": round(float(equity_terms[i]), 4),
             "score": round(float(relevance[i] + choice.weight * equity_terms[i]), 4),
             "load": round(float(load[i]), 4),
-            "features": {
-                key: None if isnan(value) else value for key, value in zip(KEYS, features[place].tolist(), strict=True)
-            },
+            "features": dict(zip(KEYS, map(finite, features[place].tolist()), strict=True)),
             "imputed": [key for key, flag in zip(BASE, imputed[place].tolist(), strict=True) if flag],
         }
         if is_offered:
