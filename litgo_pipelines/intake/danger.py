@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.intake import rules
 from litgo_pipelines.intake.sentences import encoder
-from litgo_pipelines.intake.text import clean, fold, other_script, words
+from litgo_pipelines.intake.text import clean, fold, meant, other_script, words
 from litgo_pipelines.marketplace import terms
 
 Floats = NDArray[np.floating]
@@ -149,7 +149,10 @@ class Recogniser:
 
     def judge(self, text: str, encode: Encode) -> Danger:
         """`text` as `clean` leaves it. The most dangerous of its pieces counts."""
-        read_as = [piece for piece in pieces(text) if any(map(str.isalnum, piece))]
+        told = pieces(text)
+        plain = set(map(fold, told))
+        told += [piece for piece in pieces(meant(text, self.vocabulary)) if piece not in plain]
+        read_as = [piece for piece in told if any(map(str.isalnum, piece))]
         if not read_as:
             return NOTHING
         shares = self.shares(read_as, encode)

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from litgo_pipelines.intake.text import fold
+from litgo_pipelines.intake.text import fold, meant
 
 URGENCY_H, COMPLEXITY = 72, "MEDIUM"  # where no rule speaks
 LEAST_H, MOST_H = 2, 720
@@ -84,8 +84,12 @@ def plain(text: str) -> str:
 
 def urgency_h(text: str) -> int | None:
     """Hours until a lawyer must act: the shortest a rule names, from LEAST_H to MOST_H; None where no rule speaks."""
-    read_as = plain(text)
-    found = [*_found(read_as, "danger"), *_found(read_as, "urgency")]
+    found = [
+        rule
+        for read_as in {plain(text), plain(meant(text, ()))}
+        for field in ("danger", "urgency")
+        for rule in _found(read_as, field)
+    ]
     hours = [int(value) * number for value, number in found]
     return min(max(min(hours), LEAST_H), MOST_H) if hours else None
 

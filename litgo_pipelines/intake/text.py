@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Container
 
 from litgo_pipelines.marketplace import markup
 
@@ -51,6 +52,27 @@ def other_script(text: str) -> bool:
     """Whether most of a text's letters are not Latin."""
     letters = [character for character in fold(text) if character.isalpha()]
     return 2 * sum(character.isascii() for character in letters) < len(letters)
+
+
+def meant(text: str, known: Container[str]) -> str:
+    """The text, folded, with the words that somebody disguised: figures and signs for letters, letters one by one, and
+    a word cut in two, where together they are `known` and one of them is not."""
+    spelt = _ONE_BY_ONE.sub(lambda found: _NO_LETTER.sub("", found[0]), fold(text))
+    found: list[str] = []
+    for word in (each if _MEASURE.fullmatch(each) else each.translate(_LETTERS) for each in spelt.split()):
+        parts = [part for each in (*found[-1:], word) if len(part := _NO_LETTER.sub("", each)) > 1]
+        if len(parts) == 2 and "".join(parts) in known and not all(part in known for part in parts):
+            found[-1] += word
+        else:
+            found.append(word)
+    return " ".join(found)
+
+
+# What looks like a letter, and what is a number, an amount, a measure or an address all the same.
+_LETTERS = str.maketrans("@4310578$", "aaeiostbs")
+_MEASURE = re.compile(r"[^a-z]*|\W*\d[\d.,]*[a-z]{1,3}\d*\W*|[a-z]{1,2}\W?\d[\d.,]+|r\$.*|.*@.*[.].*")
+_ONE_BY_ONE = re.compile(r"(?<!\w)(?:[a-z][\s._*\-]{1,2}){3,}[a-z](?!\w)")
+_NO_LETTER = re.compile("[^a-z]")
 
 
 def words(text: str) -> list[str]:

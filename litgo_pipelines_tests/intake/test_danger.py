@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.intake import danger, measure, rules
+from litgo_pipelines.intake.text import fold, meant
 from litgo_pipelines.intake.triage import Case, Decision, Opinion, decide
 
 HELD_OUT = Path(__file__).with_name("urgency_held_out.csv")
@@ -42,6 +43,13 @@ def test_the_figure_on_sentences_nobody_built_from() -> None:
         "我丈夫打我，今晚威胁要杀我",
         "Мій чоловік б'є мене і погрожував убити сьогодні",
         "मेरा पति मुझे मारता है",  # which the encoder hardly knows: a person looks
+        "ele disse que vai s3 m@tar",
+        "s3 m@tar",
+        "meu ex quer me m4tar",
+        "soco rro",
+        "ele me b-a-t-e",
+        "quero m o r r e r",
+        "penso em me suicidar",
         "<p>Ele&nbsp;disse&nbsp;que&nbsp;vai&nbsp;me&nbsp;ma&shy;tar</p>",
     ],
 )
@@ -94,6 +102,18 @@ def test_danger_at_the_end_of_a_long_calm_text_is_found() -> None:
 )
 def test_what_shares_come_to(shares: tuple[float, ...], hours: int | None, unsure: bool, life: bool) -> None:
     assert danger.verdict(np.array(shares))[1:] == (hours, unsure, life)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "comprei 3kg por R$ 50,00 no dia 5",
+        "ligue 11 98888-7777 ou ana.b@exemplo.com, 2a via, 9h20",
+        "impugnaram o registro no interior do ma e a defesa vence, 1,90m, e a cada 3 meses, art. 5",
+    ],
+)
+def test_what_disguises_no_word_is_read_as_it_is(text: str) -> None:
+    assert meant(text, danger.recogniser().vocabulary) == fold(text)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "!!! ...", "😀😀", "\u200b"])
