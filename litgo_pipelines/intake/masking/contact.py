@@ -1,6 +1,7 @@
 """E-mail addresses as people write and disguise them, links, profiles, payment keys, streets with a number. Pure."""
 
 import re
+from ipaddress import IPv6Address
 from itertools import pairwise
 
 from litgo_pipelines.intake.masking.findings import Findings
@@ -73,6 +74,7 @@ _NETWORK_NAMED = re.compile(
 _KEY = re.compile(r"(?<![0-9a-z])[0-9a-f]{8}[\s\-]?(?:[0-9a-f]{4}[\s\-]?){3}[0-9a-f]{12}(?![0-9a-z])")
 _SHORT_KEY = re.compile(r"(?<!\w)(?:pix|chave)\b[^\d\x01]{0,25}?(?P<v>\d(?:[.\s\-/]?\d){5,14})(?!\d)")
 _IP = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{1,4})?(?![\w:])")
 
 _STREET = (
     r"(?:rua|r\.?(?=\s[a-z0-9]{2})|avenida|av\.?|aven\.?|travessa|trav\.?|tv\.?|alameda|al\.|praca|pca\.?|rodovia|rod\."
@@ -127,6 +129,8 @@ def contact(findings: Findings) -> None:
     networks = findings.signs(_NETWORK_SIGNS)
     findings.take_at(networks, _NETWORK, "[PERFIL]")
     findings.take_at(networks, _NETWORK_NAMED, "[PERFIL]", lambda found: found["v"] not in _NO_PROFILES | lists().any)
+    if "::" in findings.low or findings.low.count(":") >= 7:
+        findings.take(_IPV6, "[NÚMERO]", _ipv6)
     if numbers := findings.numbers:
         findings.take_at(numbers, _IP, "[NÚMERO]", lambda found: all(int(part) < 256 for part in found[0].split(".")))
         findings.take(_KEY, "[CHAVE]")
@@ -139,6 +143,15 @@ _NETWORK_SIGNS = (
     *("insta", "face", "fb", "twitter", "tik", "telegram", "linkedin", "skype", "discord", "kwai", "snap", "perfil"),
     *("user", "usuario", "nick", "arroba"),
 )
+
+
+def _ipv6(found: re.Match[str]) -> bool:
+    try:
+        return len(found[0]) > 2 and bool(IPv6Address(found[0]))
+    except ValueError:
+        return False
+
+
 _LINK_SIGNS = ("http", "hxxp", "ftp", "tel:", "whatsapp:", "mailto:", "tg:", "sms:")
 _LONGEST_HOST = 80
 

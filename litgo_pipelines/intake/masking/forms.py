@@ -206,6 +206,18 @@ KEYWORDED: tuple[Rule, ...] = (
             r"\s?(?:[:=]|(?:e|eh|era)\s)?\s?(?P<v>(?=[^\s,;]{0,30}\d)[^\s,;\x01\x02]{3,40})"
         ),
     ),
+    Rule(  # that somebody was sent; of laws too, whose years and short numbers stay
+        "[SENHA]",
+        ("token", "pin", "otp", "codigo"),
+        re.compile(
+            r"(?<![^\W_])(?:tokens?|pin|otp|codigos?(?P<sent> d[aeo] (?:verificacao|acesso|confirmacao|autenticacao"
+            r"|validacao|ativacao|login|sms|banco|app|aplicativo|whats\w{0,5}))?)"
+            r"\s?(?:[:=]|(?:e|eh|era|foi)\s)?\s?(?P<v>(?=[^\s,;]{0,30}\d)[\w\-]{4,60})(?![\w/]|[.,]\d)"
+        ),
+        lambda found: (
+            bool(found["sent"]) or (_no_year(found) and (not found[0].startswith("codigo") or len(found["v"]) > 4))
+        ),
+    ),
     _keyword("[BENEFÍCIO]", "beneficio|nb", r"(?:numero do )?beneficio|nb", rf"{digits(9, 11)}"),
     _keyword(
         "[REGISTRO]",

@@ -378,10 +378,12 @@ class _Others:
             if not loud or any(self.lists.either(each.low) for each in self.tokens[at : last + 1]):
                 return at, last
             return None
+        whole = naming and any(each.low == "completo" for each in self.tokens[number:at])
+        end = max(self._end(at), self._whatever(at)) if whole else self._end(at)
         if listed and here.low not in _NO_NAME and self._sure_here(token, at, steps, naming):
-            return at, self._end(at)
+            return at, end
         if _ENDING.match(here.low) and here.low not in _NO_ENDING and steps <= 2:
-            return at, self._end(at)
+            return at, end
         if naming and here.low not in _ENDS | TRIGGERS and not _NOUN.search(here.low):
             return at, self._whatever(at)
         return None
@@ -413,7 +415,7 @@ class _Others:
         while at < len(self.tokens) and steps < 6:
             before = self.tokens[at - 1]
             between = self.findings.text[before.end : self.tokens[at].start]
-            copula = copula or ":" in between
+            copula = copula or ":" in between or "=" in between
             if before.low in TREATMENT or between.startswith(")"):  # «Dr(a). Lourdes»
                 between = between.removeprefix(")").removeprefix(".")
             if len(between) > 4 or _STOP.search(between):
