@@ -9,7 +9,10 @@ SELECT
         SELECT FROM litgo.model_ledger c
         WHERE c.transition = 'challenger'
           AND NOT EXISTS (SELECT FROM litgo.model_ledger l WHERE l.version = c.version AND l.sequence > c.sequence)
-          AND NOT EXISTS (SELECT FROM litgo.experiments e WHERE e.treatment_version = c.version)
+          AND NOT EXISTS (
+              SELECT FROM litgo.experiments e LEFT JOIN litgo.experiment_ends x USING (experiment)
+              WHERE e.treatment_version = c.version AND x.experiment IS NULL
+          )
           AND NOT EXISTS (
               SELECT FROM litgo.alerts a
               WHERE a.kind = %(refused)s AND a.subject = 'model ' || c.version

@@ -280,7 +280,8 @@ def _carry_out(
             if state.champion != running.control
             else f"version {running.treatment} is {state.stages.get(running.treatment)} and no longer the challenger"
         )
-        store.end(cursor, running, "stopped", cutoff.at, stored, Actor(WHO, reason, as_of, run_id))
+        void = state.champion != running.control
+        store.end(cursor, running, "stopped", cutoff.at, stored, Actor(WHO, reason, as_of, run_id), void=void)
         return None, "stopped"
     outcome = decision.outcome
     if not outcome.final:

@@ -169,7 +169,7 @@ def start(
     state = ledger.locked_state(cursor)
     if reason := _refusal(cursor, state, version, actor.at, actor.by_hand):
         raise Refused(reason)
-    experiment = experiment_name(version)
+    experiment = experiment_name(cursor, version)
     equal = _way(cursor, version) == FRESHER
     spec = specification(cursor, experiment, plan, actor.at, not_worse=equal)
     require_power(f"version {version}", plan, spec, force=force)
@@ -314,11 +314,11 @@ def _required(cursor: Cursor, layer: str) -> RunningExperiment:
     raise Refused("no experiment runs" if layer == RANKING else f"no experiment runs in the layer {layer}")
 
 
-def stop(cursor: Cursor, actor: Actor, layer: str = RANKING) -> RunningExperiment:
-    """End the layer's running experiment without a verdict; a challenger is archived. Refused when none runs."""
+def stop(cursor: Cursor, actor: Actor, layer: str = RANKING, *, void: bool = False) -> RunningExperiment:
+    """End the layer's running experiment without a verdict; `void` as in `end`. Refused when none runs."""
     advisory_lock(cursor, LOCK)
     running = _required(cursor, layer)
-    end(cursor, running, "stopped", None, None, actor)
+    end(cursor, running, "stopped", None, None, actor, void=void)
     return running
 
 
@@ -329,8 +329,14 @@ def end(
     cutoff: datetime | None,
     decision: Mapping[str, object] | None,
     actor: Actor,
+    *,
+    void: bool = False,
 ) -> None:
-    """The end of an experiment as a row; a challenger that was not promoted is archived. The caller holds the lock."""
+    """The end of an experiment as a row; a challenger that was not promoted is archived. The caller holds the lock.
+
+    void: what it compared with serves no longer, which says nothing about the challenger: it is tried again, against
+    what serves then, unless it was trained on the same data.
+    """
     cursor.execute(
         "INSERT INTO litgo.experiment_ends (experiment, outcome, cutoff, ended_at, actor, reason, decision) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s)",
@@ -344,14 +350,23 @@ def end(
             as_json(decision) if decision else None,
         ),
     )
-    if running.treatment and ledger.locked_state(cursor).challenger == running.treatment:
+    state = ledger.locked_state(cursor)
+    tried_still = running.treatment is not None and state.challenger == running.treatment
+    again = tried_still and void and not _same_data(state, running)
+    if running.treatment and tried_still and not again:
         evidence = {"experiment_id": running.experiment, "outcome": outcome, "decision": decision}
         because = Actor(actor.who, f"{running.experiment}: {actor.reason}", actor.at, actor.run_id, actor.by_hand)
         transitions.archive(cursor, running.treatment, evidence, because)
-    _announce(cursor, running, outcome, actor)
+    _announce(cursor, running, outcome, actor, again=again)
 
 
-def _announce(cursor: Cursor, running: RunningExperiment, outcome: str, actor: Actor) -> None:
+def _same_data(state: LedgerState, running: RunningExperiment) -> bool:
+    """Whether both learned from one snapshot: nothing goes up that learned from a quarantined version's."""
+    of_control = state.data.get(running.control or "")
+    return of_control is not None and of_control == state.data.get(running.treatment or "")
+
+
+def _announce(cursor: Cursor, running: RunningExperiment, outcome: str, actor: Actor, *, again: bool) -> None:
     """Alerts of how it ended. Of a promotion the ledger tells, but where no version was tried."""
     if outcome == "halt":
         transitions.notify(
@@ -370,7 +385,7 @@ def _announce(cursor: Cursor, running: RunningExperiment, outcome: str, actor: A
                 f"set OFFER_HOURS for {running.tries} for all" if outcome == "promote" else "offers wait as before"
             )
         else:
-            follows = f"version {running.treatment} does not serve"
+            follows = f"version {running.treatment} {'is tried again' if again else 'does not serve'}"
         transitions.alert(
             cursor,
             "experiment_ended",
@@ -393,9 +408,13 @@ def baseline(cursor: Cursor, at: datetime, days: int = BASELINE_DAYS) -> tuple[f
     return (accepted / clients if clients else BASELINE_RATE), clients
 
 
-def experiment_name(version: str) -> str:
-    """The experiment that tries a version."""
-    return f"ranker-v{version}"
+def experiment_name(cursor: Cursor, version: str) -> str:
+    """The experiment that tries a version next: ranker-v42, then ranker-v42-2."""
+    cursor.execute(
+        "SELECT count(*) FROM litgo.experiments WHERE layer = %s AND treatment_version = %s", (RANKING, version)
+    )
+    (tried,) = cursor.fetchone()
+    return f"ranker-v{version}-{tried + 1}" if tried else f"ranker-v{version}"
 
 
 def _refusal(cursor: Cursor, state: LedgerState, version: str, at: datetime, by_hand: bool = False) -> str | None:
@@ -406,12 +425,12 @@ def _refusal(cursor: Cursor, state: LedgerState, version: str, at: datetime, by_
     if reason := refusal(state, "champion", version, at, by_hand=by_hand):
         return reason  # what could not be promoted is not tried on clients
     cursor.execute(
-        "SELECT e.experiment, x.outcome FROM litgo.experiments e LEFT JOIN litgo.experiment_ends x USING (experiment) "
-        "WHERE x.experiment IS NULL AND e.layer = %s OR e.experiment = %s",
-        (RANKING, experiment_name(version)),
+        "SELECT e.experiment FROM litgo.experiments e LEFT JOIN litgo.experiment_ends x USING (experiment) "
+        "WHERE x.experiment IS NULL AND e.layer = %s",
+        (RANKING,),
     )
     found = cursor.fetchone()
-    return f"{found[0]} {'ended: ' + found[1] if found[1] else 'runs'}" if found else None
+    return f"{found[0]} runs" if found else None
 
 
 def _unusable(points: int) -> str | None:

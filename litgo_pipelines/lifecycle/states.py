@@ -112,13 +112,9 @@ class _Fold:
         while self.served and self.served[-1] != step.successor:
             changed[self.served.pop()] = "archived"  # could not be loaded
         self.champion = self.served.pop() if self.served else None
-        frozen = None
-        if self.champion is None:
-            frozen = f"version {step.version} was rolled back and no earlier one can serve: the heuristic ranker does"
-        elif self.last_rollback and step.at - self.last_rollback <= FREEZE_WINDOW:
-            frozen = f"two rollbacks in {FREEZE_WINDOW.days} days, the second of version {step.version}"
-        if frozen:
-            self.frozen, self.frozen_by = frozen, step.sequence
+        if self.last_rollback and step.at - self.last_rollback <= FREEZE_WINDOW:
+            self.frozen = f"two rollbacks in {FREEZE_WINDOW.days} days, the second of version {step.version}"
+            self.frozen_by = step.sequence
         self.last_rollback = step.at
         return changed
 

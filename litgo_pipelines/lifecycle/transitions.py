@@ -78,9 +78,9 @@ def promote(
 def roll_back(
     cursor: Cursor, version: str, successor: str | None, incident: str, evidence: Mapping[str, object], actor: Actor
 ) -> Entry:
-    """champion → quarantined, `successor` → champion; None: the heuristic ranker serves, and promotion is frozen.
+    """champion → quarantined, `successor` → champion; None: the heuristic ranker serves.
 
-    `actions.roll_back_champion` finds the successor. A second rollback within 7 days freezes promotion as well.
+    `actions.roll_back_champion` finds the successor. A second rollback within 7 days freezes promotion.
     """
     before = ledger.locked_state(cursor)
     entry = ledger.apply_transition(

@@ -45,13 +45,12 @@ class Rankers:
                 running = store.load_experiment(cursor, batch.experiment, batch.phase)
             return self._arms(batch.model_version, running, batch.treatment_version, batch.holdout)
         champion = ledger.current_champion(cursor)
-        if champion is None:
-            return Arms.alone(Ranker())
+        serves = champion.version if champion else None
         running = store.running_experiment(cursor) if self._experiments else None
-        if running and (running.control != champion.version or self.version(champion.version).fallback):
+        if running and (running.control != serves or self.version(serves).fallback):
             running = None  # its control is gone, or cannot rank: nobody is exposed
-        holdout = (ledger.state(cursor).previous or "") if self._holdout_points else None
-        return self._arms(champion.version, running, running.treatment if running else None, holdout)
+        holdout = (ledger.state(cursor).previous or "") if champion and self._holdout_points else None
+        return self._arms(serves, running, running.treatment if running else None, holdout)
 
     def _arms(
         self, champion: str | None, running: store.RunningExperiment | None, treatment: str | None, holdout: str | None

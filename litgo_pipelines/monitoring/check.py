@@ -388,7 +388,7 @@ def _settle(
             running = store.running_experiment(cursor)
             if running and running.control == found[1]:
                 reason = f"version {found[1]}, which it compares with, is rolled back: {found[3]}"
-                store.stop(cursor, Actor(WHO, reason, as_of, run_id))
+                store.stop(cursor, Actor(WHO, reason, as_of, run_id), void=True)
         return found
 
     found = in_transaction(connection, begin)

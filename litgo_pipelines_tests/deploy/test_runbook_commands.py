@@ -221,9 +221,14 @@ def run(command: str) -> tuple[int, str]:
     return done.exit_code, f"{with_values}: {done.output} {done.exception!r}"
 
 
+ROLLBACK = "litgo model rollback VERSION --who NAME --why REASON"
 BEFORE = {
-    "model lift-freeze": "litgo model rollback VERSION --who NAME --why REASON",
-    "restore": "litgo backup FOLDER",
+    "model lift-freeze": (
+        ROLLBACK,
+        "litgo model promote VERSION --who NAME --why REASON",
+        ROLLBACK.replace("VERSION", "4"),
+    ),
+    "restore": ("litgo backup FOLDER",),
 }
 
 
@@ -237,7 +242,7 @@ def test_litgo_commands_run_as_pasted(as_at_first: Path, command: str) -> None:
     _, path, _ = parsed(shlex.split(command)[1:])
     if path in (["up"], ["exporter"]):
         pytest.skip("runs until it is stopped: test_self_healing, and below")
-    if before := BEFORE.get(" ".join(path)):
+    for before in BEFORE.get(" ".join(path), ()):
         code, output = run(before)
         assert code == 0, output
     code, output = run(command)

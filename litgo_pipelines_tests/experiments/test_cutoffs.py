@@ -217,15 +217,30 @@ def test_a_promotion_the_ledger_refuses_is_held_until_it_may_be(better: Lab) -> 
     assert life.state().champion == "2"
 
 
-def test_an_experiment_whose_control_serves_no_longer_is_stopped(better: Lab) -> None:
-    better.life.rolled_back("1", None)
+def test_an_experiment_whose_control_serves_no_longer_begins_again_against_what_does(better: Lab) -> None:
+    life = better.life
+    life.rolled_back("1", None)
     closed = better.closed(20)
     assert (closed.decision.outcome, closed.ended) == (ExperimentOutcome.PROMOTE, "stopped")
-    state = better.life.state()
-    assert (state.champion, state.stages["2"]) == (None, "archived")
-    assert better.life.rows("SELECT reason FROM litgo.experiment_ends") == [
+    assert (life.state().champion, life.state().challenger) == (None, "2")
+    assert life.rows("SELECT reason FROM litgo.experiment_ends") == [
         ("what serves is now the heuristic ranker, the experiment compares with version 1",)
     ]
+    (told,) = life.rows("SELECT text FROM litgo.alerts WHERE kind = 'experiment_ended'")
+    assert "version 2 is tried again" in told[0]
+    (rolled_back,) = life.rows("SELECT max(recorded_at) FROM litgo.model_ledger")[0]
+    assert life.do(store.start_for_challenger, PLAN, rolled_back + 0.9 * DAY, "run") is None  # cooldown
+    again = life.do(store.start_for_challenger, PLAN, rolled_back + DAY, "run")
+    assert (again.experiment, again.control, again.treatment) == ("ranker-v2-2", None, "2")
+
+
+def test_a_challenger_that_learned_from_a_quarantined_snapshot_is_not_tried_again(life: Life) -> None:
+    life.champion("1")
+    life.candidate("2", data="data 1")
+    life.do(transitions.challenge, "2", {}, life.by("passed the gate"))
+    assert life.do(store.start_for_challenger, PLAN, life.at, "run")
+    life.do(store.stop, life.by("version 1 is rolled back"), void=True)
+    assert life.state().stages["2"] == "archived"
 
 
 def test_what_cannot_be_read_raises_and_writes_nothing(better: Lab) -> None:
@@ -256,8 +271,11 @@ def test_what_is_due(life: Life) -> None:
     assert due(started.started_at + 45 * minute)
     life.rolled_back("1", None)
     life.do(cutoffs.close_cutoff, started.started_at + 45 * minute, MINUTES, "run")
-    life.do(transitions.lift_freeze, life.by("fine", by_hand=True))
-    life.at += DAY  # the cooldown is over
+    assert life.state().challenger == "2"
+    assert not due(life.at)  # cooldown
+    assert due(life.at + DAY)  # tried again
+    life.archived("2")
+    life.at += DAY
     life.champion("3")
     life.challenger("4")
     assert due(life.at)

@@ -7,6 +7,7 @@ import pytest
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.learning import evaluation, retrainings
+from litgo_pipelines.lifecycle.states import COOLDOWN
 from litgo_pipelines.matching import calibration
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.models.ranking import Ranker
@@ -78,8 +79,11 @@ def test_those_that_passed_wait_for_the_place_newest_first(life: Life) -> None:
     assert judge(life, "4", "rejected") == "archived"  # the champion may be another one by now
     assert waiting(life) == "root 3"
     life.rolled_back("1", None)
-    assert waiting(life) is None  # frozen
-    assert "frozen" in judge(life, "3")
+    assert waiting(life) is None
+    assert "cooldown" in judge(life, "3")
+    life.at += COOLDOWN
+    assert waiting(life) == "root 3"
+    assert judge(life, "3") == "champion"
 
 
 def test_how_much_fresher_a_candidate_is_follows_from_both_snapshots(life: Life) -> None:

@@ -73,21 +73,24 @@ def test_what_is_refused_says_why_and_writes_nothing(life: Life, hand: Callable[
     assert life.do(ledger.head) == before
 
 
-def test_without_a_previous_the_hand_weights_serve_until_a_person_acts(
+def test_after_a_second_rollback_nothing_goes_up_until_a_person_acts(
     life: Life, hand: Callable[..., ledger.Entry]
 ) -> None:
     life.champion("1")
+    life.champion("3")
+    assert hand(actions.roll_back, "3").successor == "1"
     assert hand(actions.roll_back, "1").successor is None
     assert life.do(ledger.current_champion) is None
     life.candidate("2")
     with pytest.raises(ledger.Refused, match="frozen until a person"):
         hand(actions.promote, "2")
     entry = hand(actions.lift_freeze)
-    assert (entry.version, entry.evidence["frozen"][:9]) == ("1", "version 1")
+    assert (entry.version, entry.evidence["frozen"]) == ("1", "two rollbacks in 7 days, the second of version 1")
     assert hand(actions.lift_freeze) == entry
     hand(actions.promote, "2")
     assert life.state().champion == "2"
-    assert life.rows("SELECT kind, severity FROM litgo.alerts ORDER BY alert_id")[1:3] == [
+    assert life.rows("SELECT kind, severity FROM litgo.alerts ORDER BY alert_id")[2:5] == [
+        ("model_rolled_back", "warning"),
         ("model_rolled_back", "critical"),
         ("promotion_frozen", "critical"),
     ]

@@ -49,9 +49,9 @@ def test_rollbacks_go_back_through_what_served_until_the_hand_weights() -> None:
     assert (twice.champion, twice.previous) == ("1", None)
     assert twice.frozen == "two rollbacks in 7 days, the second of version 2"
     thrice = history(*ABC, ("rolled_back", "3", "2"), ("rolled_back", "2", "1"), ("rolled_back", "1"))
-    assert thrice.champion is None
-    assert "the heuristic ranker does" in str(thrice.frozen)
-    assert history(*A, ("rolled_back", "1"), ("freeze_lifted", "1")).frozen is None
+    assert (thrice.champion, thrice.frozen) == (None, "two rollbacks in 7 days, the second of version 1")
+    # the only one there was: candidates go on after the cooldown
+    assert history(*A, ("rolled_back", "1")).frozen is None
     # one that could not be loaded is passed over, for good
     passed_over = history(*ABC, ("rolled_back", "3", "1"))
     assert (passed_over.champion, passed_over.stages["2"], passed_over.previous) == ("1", "archived", None)
@@ -176,7 +176,6 @@ def test_whatever_is_tried_the_invariants_hold(tried: list[Any], snapshots: list
         if transition == "rolled_back":
             assert state.stages[version] == "quarantined"
             assert state.champion == successor
-            assert state.frozen is not None or state.champion is not None
         elif transition != "champion":
             assert state.champion == before.champion
         if transition in ("candidate", "challenger", "champion"):

@@ -192,6 +192,17 @@ def test_without_a_control_that_ranks_nobody_is_compared(url: str, models: dict[
     assert ask(url, "SELECT count(*) FROM litgo.experiment_arms") == [(0,)]
 
 
+def test_a_challenger_is_tried_against_the_heuristic_ranker_where_no_version_serves(url: str) -> None:
+    later = Actor("tests", "worse", BY.at + timedelta(hours=0.5), "", by_hand=True)
+    with connect(url) as connection, connection.cursor() as cursor:
+        store.stop(cursor, later, void=True)
+        transitions.roll_back(cursor, "1", None, "incident", {}, later)
+        store.start(cursor, "2", store.ExperimentPlan(5_000, holdout_points=HOLDOUT), later)
+    match(url, InMemory({"2": Column("R")}))
+    shown = {(arm, *by) for experiment, arm, *by in exposed(url).values() if experiment == "ranker-v2-2"}
+    assert shown == {("treatment", "model", "2"), ("control", "hand_weights", None)}
+
+
 def test_a_challenger_that_breaks_gives_its_place_to_control(url: str) -> None:
     match(url, InMemory({"1": Column("G"), "2": Column("R", breaks=True)}))
     versions = dict(

@@ -225,7 +225,7 @@ def test_the_experiment_that_compares_with_it_ends_first(market: Market) -> None
     market.break_now(at)
     assert market.tick(at).rolled_back == ("2", "1")
     assert life.do(store.running_experiment) is None
-    assert life.state().stages["3"] == "archived"
+    assert life.state().challenger == "3"  # to be tried against what serves now
     assert life.rows("SELECT outcome, actor FROM litgo.experiment_ends") == [("stopped", "quality monitor")]
 
 
