@@ -205,18 +205,26 @@ def test_the_sensor_requests_the_newest_night_and_then_rests(database_url: str) 
         assert isinstance(skipped, dg.SkipReason)
 
 
-def test_a_night_in_flight_is_not_requested_again(database_url: str) -> None:
+@pytest.mark.parametrize(
+    ("tags", "requested"),
+    [
+        ({"dagster/asset_partition_range_start": "NEWEST", "dagster/asset_partition_range_end": "NEWEST"}, False),
+        ({"dagster/asset_partition_range_start": "NEWEST"}, False),
+        ({"dagster/asset_partition_range_start": "2020-01-01", "dagster/asset_partition_range_end": "NEWEST"}, False),
+        ({"dagster/asset_partition_range_start": "first", "dagster/asset_partition_range_end": "last"}, True),
+        ({"dagster/partition": "NEWEST"}, False),
+        ({"dagster/partition": "of another asset"}, True),
+    ],
+)
+def test_a_night_in_flight_is_not_requested_again(database_url: str, tags: dict[str, str], requested: bool) -> None:
     newest = NIGHTS.get_partition_keys(datetime.now(UTC) - LATE_AFTER)[-1]
     with dg.DagsterInstance.ephemeral() as instance:
-        instance.create_run_for_job(
-            build_defs(postgres=Postgres(url=database_url)).resolve_job_def("nightly_equity"),
-            status=dg.DagsterRunStatus.STARTED,
-            tags={"dagster/asset_partition_range_start": newest, "dagster/asset_partition_range_end": newest},
-        )
+        named = {name: value.replace("NEWEST", newest) for name, value in tags.items()}
+        instance.add_run(dg.DagsterRun("nightly_equity", status=dg.DagsterRunStatus.STARTED, tags=named))
         resources = {"postgres": Postgres(url=database_url)}
         with dg.build_sensor_context(instance=instance, resources=resources) as context:
-            (skipped,) = ticks(context)
-    assert isinstance(skipped, dg.SkipReason)
+            (found,) = ticks(context)
+    assert isinstance(found, dg.RunRequest) == requested
 
 
 @pytest.mark.parametrize("sensor", [missed_nights_sensor, review_volume_sensor])
