@@ -2,10 +2,12 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("litgo_pipelines", "litgo_pipelines_tests", "benchmarks")
+BEGINNINGS = tuple(f"{package}." for package in OURS)
 
 
 def modules(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -18,9 +20,10 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported(path: Path, name: str) -> set[str]:
+@cache
+def imported(path: Path, name: str) -> frozenset[str]:
     """Everything a module names in an import, and the words of its texts that are names of ours."""
-    found = set()
+    found = set[str]()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
@@ -32,8 +35,8 @@ def imported(path: Path, name: str) -> set[str]:
             found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             words = node.value.replace(";", " ").split()
-            found |= {word for word in words if word.startswith(tuple(f"{package}." for package in OURS))}
-    return found
+            found |= {word for word in words if word.startswith(BEGINNINGS)}
+    return frozenset(found)
 
 
 def closure(path: Path) -> set[Path]:

@@ -1,7 +1,9 @@
-"""Long proofs that run when their inputs change: killed daemons and runs, a dead database, Dask's workers.
+"""Proofs that run when their inputs change: killed daemons and runs, a dead database, Dask's workers, pure functions.
 
     @pytest.mark.proof("litgo_pipelines/runtime", "workspace.yaml")     # files and folders it depends on
+    @pytest.mark.proof                                                  # all that its module imports, data beside it
 
+The second is for pure functions only: no import shows a migration, or a daemon that is started by its name.
 A slow test that does not say what it depends on depends on EVERYTHING.
 `proofs.json` says with which inputs each module's proofs passed, and when. While those are the inputs, its proofs are
 skipped and say so. `LITGO_PROOFS=all` runs them anyway; `make proofs` runs them and writes the file.
@@ -17,6 +19,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from litgo_pipelines_tests import imports
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = Path(__file__).with_name("proofs.json")
@@ -66,10 +70,19 @@ def recorded() -> dict[str, dict[str, str]]:
     return found
 
 
+@cache
+def imported(module: Path) -> tuple[str, ...]:
+    """All that a test module imports, at any depth, and the files beside these that are no code."""
+    code = imports.closure(module)
+    beside = {path for folder in {file.parent for file in code} for path in folder.iterdir() if path.is_file()}
+    found = code | {path for path in beside if path.suffix != ".py"}
+    return tuple(path.relative_to(ROOT).as_posix() for path in sorted(found))
+
+
 def inputs(item: pytest.Item) -> tuple[str, ...] | None:
     """What a proof depends on; None for a test that always runs: a fast one, or one of the code's form."""
     if marker := item.get_closest_marker("proof"):
-        return marker.args
+        return marker.args or imported(item.path)
     return EVERYTHING if item.get_closest_marker("slow") and item.path.name != FORM else None
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from litgo_pipelines_tests import proofs
+from litgo_pipelines_tests import imports, proofs
 
 pytest_plugins = ("pytester",)
 
@@ -55,6 +55,25 @@ def test_so_does_a_new_a_lost_and_a_renamed_file_but_nothing_else(tree: Path) ->
 def test_an_input_that_is_not_there_is_an_error(tree: Path) -> None:
     with pytest.raises(FileNotFoundError, match="gone"):
         proofs.digest(tree / "tests" / "test_it.py", ("gone",))
+
+
+def test_what_names_nothing_depends_on_what_it_imports_at_any_depth_and_on_the_data_beside(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "ROOT", tree)
+    for name, content in {
+        "litgo_pipelines/near/a.py": "def f():\n    from litgo_pipelines.far import b",
+        "litgo_pipelines/near/unused.py": "",
+        "litgo_pipelines/far/b.py": "",
+        "litgo_pipelines/far/b.csv": "",
+        "litgo_pipelines/nowhere/c.csv": "",
+        "tests/test_it.py": "from litgo_pipelines.near.a import f",
+        "tests/test_other.py": "",
+    }.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(content)
+    needed = {"litgo_pipelines/near/a.py", "litgo_pipelines/far/b.py", "litgo_pipelines/far/b.csv", "tests/test_it.py"}
+    assert set(proofs.imported(tree / "tests" / "test_it.py")) == needed
 
 
 PROJECT = """

@@ -9,6 +9,8 @@ import pytest
 
 from litgo_pipelines.contracts.document import NotRenderable, Terms, anchors, fee_text, placeholders, render
 
+pytestmark = pytest.mark.proof
+
 ID = "1f0e9c1a-3b5e-4b8e-9a59-0c6c8f6f1a11"
 TERMS = Terms(
     ID,

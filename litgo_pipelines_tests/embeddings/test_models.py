@@ -12,6 +12,8 @@ from litgo_pipelines.embeddings import models
 from litgo_pipelines.embeddings.bert import UnknownModel
 from litgo_pipelines.embeddings.models import MINILM, USE, BadVectors, Encoder, checked, load
 
+pytestmark = pytest.mark.proof
+
 TEXTS = [
     "Fui demitido sem receber nada 😡",
     "O apelante requer a reforma da sentença. " * 60,

@@ -23,6 +23,8 @@ from litgo_pipelines.experiments.decision import (
 )
 from litgo_pipelines.experiments.fairness import InterimAnalysis
 
+pytestmark = pytest.mark.proof
+
 START = datetime(2026, 3, 1, tzinfo=UTC)
 RATING = Guardrail("rating", 0.15)
 RULES = ExperimentRules(baseline_rate=0.3, guardrails=(RATING,))

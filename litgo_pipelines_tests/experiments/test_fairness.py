@@ -8,6 +8,8 @@ import pytest
 from litgo_pipelines.equity.distribution import gini
 from litgo_pipelines.experiments.fairness import interim_analysis, interim_points
 
+pytestmark = pytest.mark.proof
+
 LAWYERS = 100
 
 

@@ -9,6 +9,8 @@ from litgo_pipelines.intake import danger, measure, rules
 from litgo_pipelines.intake.text import fold, meant
 from litgo_pipelines.intake.triage import Case, Decision, Opinion, decide
 
+pytestmark = pytest.mark.proof
+
 HELD_OUT = Path(__file__).with_name("urgency_held_out.csv")
 
 

@@ -25,6 +25,8 @@ from litgo_pipelines.matching.allocation import (
     relative_load,
 )
 
+pytestmark = pytest.mark.proof
+
 NOISE = 1e-9  # sums of relevance this close are the same
 BIT = 1e-5  # a difference of load that a grid of at most .05 and a λ of at least .03 cannot hide
 

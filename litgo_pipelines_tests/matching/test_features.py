@@ -22,6 +22,8 @@ from litgo_pipelines.matching.features import (
     urgency_capacity,
 )
 
+pytestmark = pytest.mark.proof
+
 NAN = math.nan
 
 KNOWN: list[tuple[Callable[..., Any], tuple[float, ...], float]] = [

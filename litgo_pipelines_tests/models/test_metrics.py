@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from litgo_pipelines.models.metrics import bootstrap, headline_k, judged, ndcg, paired_difference
 
+pytestmark = pytest.mark.proof
+
 queries = st.lists(
     st.lists(st.tuples(st.integers(0, 4), st.sampled_from([-1.5, 0.0, 0.25, 0.5, 2.0])), min_size=1, max_size=12),
     min_size=1,

@@ -11,6 +11,8 @@ from litgo_pipelines.models.learners import KINDS, Recipe, Rows, learner
 from litgo_pipelines.models.metrics import ndcg
 from litgo_pipelines.models.scorer import Blend, Scorer
 
+pytestmark = pytest.mark.proof
+
 NAMES = ("R", "G", "accepted_30d")
 RECIPE = Recipe(min_data_in_leaf=10, learning_rate=0.1, feature_fraction=1.0)
 

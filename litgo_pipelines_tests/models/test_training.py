@@ -21,6 +21,8 @@ from litgo_pipelines.models.training import (
     train,
 )
 
+pytestmark = pytest.mark.proof
+
 SMALL = Recipe(folds=2, max_rounds=60, patience=20, min_data_in_leaf=10, feature_fraction=1.0, learning_rate=0.1)
 POSITION = "lambdamart, position"
 NAMES = ("U", "Q")  # no rule goes by them

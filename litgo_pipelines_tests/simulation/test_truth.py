@@ -11,6 +11,8 @@ from litgo_pipelines.models import heuristic
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.simulation import truth
 
+pytestmark = pytest.mark.proof
+
 END = datetime(2026, 6, 30, 5, tzinfo=UTC)
 
 
