@@ -11,6 +11,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import pytest
 
 from litgo_pipelines.database import normalise
 from litgo_pipelines.marketplace.migrate import migrate
+from litgo_pipelines.models import registry
 from litgo_pipelines_tests.proofs import FORM, skip_proven
 from litgo_pipelines_tests.support import PROJECT, execute, fresh_database
 
@@ -103,6 +105,14 @@ def steps_are_tried_again_at_once() -> Iterator[None]:
     """Steps of runs in this process; with what they ship the suite would mostly sleep."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0.01)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_model_is_parsed_by_another_interpreter_once() -> Iterator[None]:
+    """Most tests serve the same one, and half a second of an interpreter's start each time says nothing new."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "try_in_child", cache(registry.try_in_child))
         yield
 
 

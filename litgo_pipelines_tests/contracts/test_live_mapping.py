@@ -1,7 +1,6 @@
 """Contracts and messages on the marketplace's own schema: an envelope, a refusal, paper, and who is told of each."""
 
 import json
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from litgo_pipelines.contracts.requests import request_signatures
 from litgo_pipelines.contracts.signatures import look_at_envelopes
-from litgo_pipelines.database import Connection, open_connection
+from litgo_pipelines.database import Connection
 from litgo_pipelines.evidence.refresh import refresh
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.notifications.delivery import Deliverer
@@ -22,6 +21,7 @@ from litgo_pipelines.simulation.faults import FaultServer
 from litgo_pipelines_tests.worlds.contracts import NOW, FakeDocuSign, client
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace, fill
 from litgo_pipelines_tests.worlds.notifications import KEYS, MAILED, PUSHED
+from litgo_pipelines_tests.worlds.sessions import kept
 
 
 def chosen(live: LiveMarketplace, fee: dict[str, Any]) -> str:
@@ -80,7 +80,7 @@ def test_contracts_and_messages_on_the_live_schema(
     bad = chosen(live, {"type": "fixed", "value": "a combinar"})
     good = chosen(live, {"type": "success", "percent": "33,333%"})
     docusign = client(fake.url, live.url)
-    with closing(open_connection(live.url)) as connection:
+    with kept(live.url) as connection:
         made = request_signatures(connection, docusign, NOW, limit=1000, signing_days=7).outcomes
         assert (made["docusign"], made["refused"], made["failed"]) == (made["docusign"], made["refused"], 0)
         statuses = dict(live.ask("SELECT contract_id::text, status FROM litgo.contract_requests"))

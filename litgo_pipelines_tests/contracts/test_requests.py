@@ -1,7 +1,6 @@
 """Contracts to signature and back, on a real Postgres and over real HTTP."""
 
 import threading
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +16,7 @@ from litgo_pipelines.contracts.requests import (
     waiting,
 )
 from litgo_pipelines.contracts.signatures import look_at_envelopes
-from litgo_pipelines.database import Connection, open_connection
+from litgo_pipelines.database import Connection
 from litgo_pipelines.observability import unattended
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.external_service import ServiceFailure
@@ -34,6 +33,7 @@ from litgo_pipelines_tests.worlds.contracts import (
     rows,
     sent_document,
 )
+from litgo_pipelines_tests.worlds.sessions import kept
 
 
 def run(connection: Connection, docusign: DocuSign, as_of: Any = NOW, limit: int = 100) -> RequestsResult:
@@ -383,7 +383,7 @@ def test_two_runs_beside_each_other_send_one_envelope_each_contract(
     outcomes: list[Any] = []
 
     def one() -> None:
-        with closing(open_connection(database_url)) as own:
+        with kept(database_url) as own:
             outcomes.append(run(own, client(fake.url, database_url)).outcomes)
 
     threads = [threading.Thread(target=one) for _ in range(3)]
@@ -465,7 +465,7 @@ def test_a_contract_that_somebody_holds_waits_and_the_others_go_on(
 ) -> None:
     monkeypatch.setattr(records, "LOCK_TIMEOUT", "SET lock_timeout = '300ms'")
     held, free = add_contract(database_url), add_contract(database_url)
-    with closing(open_connection(database_url)) as other, other.cursor() as cursor:
+    with kept(database_url) as other, other.cursor() as cursor:
         cursor.execute("SELECT id FROM contracts WHERE id = %s FOR UPDATE", (held,))
         result = request_signatures(connection, docusign, NOW, limit=10, signing_days=7)
         assert (result.outcomes, result.failures) == ({"docusign": 1, "elsewhere": 1}, {})

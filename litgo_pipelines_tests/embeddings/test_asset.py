@@ -6,7 +6,6 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.embeddings import checks as embedding_checks
 from litgo_pipelines.embeddings.assets import LocalEmbeddings, text_embeddings
 from litgo_pipelines.embeddings.checks import checks, personal_data_is_masked
@@ -15,6 +14,7 @@ from litgo_pipelines.intake.masking.measure import GROUPS
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 pytestmark = pytest.mark.one_server
 
@@ -42,7 +42,7 @@ def people(database_url: str) -> tuple[str, list[str], list[str]]:
         "O inquilino não paga o aluguel e não desocupa o imóvel, número {n}",
         "Pensão alimentícia atrasada do filho menor, número {n}",
     )
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         rows = Marketplace(connection, AS_OF)
         cases = [
             rows.case(description="meu locatário deve meses e não sai da casa"),
@@ -69,7 +69,7 @@ def test_a_run_embeds_with_both_models_and_who_did_such_cases_is_more_similar(
     assert ("use-multilingual-v3", 512, 34, 0, 0) in models
     assert ("all-MiniLM-L6-v2", 384, 34, 0, 0) in models
     assert all(check.passed for check in result.get_asset_check_evaluations())
-    with connect(url) as connection:
+    with kept(url) as connection, connection:
         found = read_similarity(connection, cases, lawyers, AS_OF)
     assert found.space == "stems5+use-multilingual-v3"
     assert (np.diag(found.values) > found.values[[0, 1], [1, 0]]).all()

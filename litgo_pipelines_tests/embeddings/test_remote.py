@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from openai import APIStatusError  # noqa: F401  # what is timed below is not this import
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import open_connection
 from litgo_pipelines.embeddings.assets import LocalEmbeddings, text_embeddings
 from litgo_pipelines.embeddings.checks import openai_has_every_text
 from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder
@@ -263,7 +263,7 @@ def test_nothing_that_names_a_person_leaves(database_url: str) -> None:
         "0001234-56.2023.8.26.0100",
     ]
     names = ["Iracema Quixotina", "Dra. Benedita Alvorada", "Dr. Hermógenes Vilaça", "Dr. Próspero Tamandaré"]
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         market = Marketplace(connection, AS_OF)
         client = market._insert("profiles", full_name=names[0])
         asked, signed = market.lawyer(name=names[1]), market.lawyer(name=names[2])
@@ -297,7 +297,7 @@ def test_real_court_texts_leave_without_process_numbers_and_within_limits(databa
     import pyarrow.parquet as pq
 
     texts = pq.read_table(COURT_TEXTS, columns=["text"])["text"].to_pylist()[:150]
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         market = Marketplace(connection, AS_OF)
         client = market._insert("profiles", full_name="Iracema Quixotina")
         for text in texts:
@@ -332,7 +332,7 @@ SECRETS: dict[str, dict[str, str | bool | None]] = {
 @pytest.mark.parametrize("why", SECRETS)
 def test_what_must_stay_never_leaves(database_url: str, why: str) -> None:
     values = dict(SECRETS[why])
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         market = Marketplace(connection, AS_OF)
         consent = values.pop("ai_consent", True)
         client = market._insert("profiles", ai_consent=consent)
@@ -372,7 +372,7 @@ def test_consent_withdrawn_takes_the_vectors_away_and_leaves_the_local_ones(
     database_url: str, who: str, answer: str
 ) -> None:
     texts = ("waiting", "concluded", "assigned", "stated", "opinion", "both")
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         market = Marketplace(connection, AS_OF)
         people = {name: market._insert("profiles") for name in ("client", "concluded", "assigned", "twin", "other")}
         people["lawyer"] = market.lawyer(curriculo_json={"resumo": "stated", "pareceres": [{"texto": "opinion"}]})
@@ -385,7 +385,7 @@ def test_consent_withdrawn_takes_the_vectors_away_and_leaves_the_local_ones(
         market.everyone_consents()
     every = [bytes.fromhex(hashlib.sha256(text.encode()).hexdigest()) for text in texts]
     models = [*DIMENSIONS, USE]
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO litgo.text_embeddings (text_hash, model, dimension, vector, as_of) "
             "SELECT h, m, 1, '\\x00000000', now() FROM unnest(%s) h, unnest(%s) m",
@@ -417,7 +417,7 @@ def counted_withheld(url: str) -> dict[tuple[str, str], float]:
 
 
 def test_consent_given_later_lets_a_text_go_and_a_text_of_two_needs_both(database_url: str) -> None:
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         market = Marketplace(connection, AS_OF)
         clients = [market._insert("profiles", ai_consent=given) for given in (True, None)]
         for client in clients:
@@ -509,7 +509,7 @@ def test_what_an_outage_missed_is_filled_in_and_the_breaker_asks_no_more(databas
         )
         assert remote(database_url, client, batch=20).texts == 36
         assert len(sent(server)) == 36
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         assert count_missing(cursor, MODEL, DIMENSION, AS_OF) == 0
     assert counted(database_url, "embedding_source_total") == {"openai": 56}
 

@@ -9,7 +9,7 @@ import numpy as np
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import open_connection
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.embeddings.lexicon import Bags, bag
 from litgo_pipelines.embeddings.models import BadVectors, Encoder
@@ -18,6 +18,7 @@ from litgo_pipelines.embeddings.store import embed_missing, read_similarity
 from litgo_pipelines.intake.text import clean
 from litgo_pipelines_tests.worlds.embeddings import AS_OF, market
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 DIMENSION = 16
 
@@ -55,13 +56,13 @@ def embed(url: str, encoder: Encoder, **options: Any) -> store.Embedded:
 
 
 def rows_of(url: str) -> list[tuple]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT model, dimension, octet_length(vector) FROM litgo.text_embeddings ORDER BY 1, text_hash")
         return cursor.fetchall()
 
 
 def similar(url: str, cases: Sequence[str], lawyers: Sequence[str], **options: Any) -> store.Similarity:
-    with connect(url) as connection:
+    with kept(url) as connection, connection:
         return read_similarity(connection, cases, lawyers, AS_OF, **{"model": "letters", **options})
 
 
@@ -72,7 +73,7 @@ def test_every_text_is_embedded_once_and_a_changed_one_again(database_url: str) 
     assert rows_of(database_url) == [("letters", DIMENSION, 4 * DIMENSION)] * 56
     assert embed(database_url, model.encoder()).texts == 0
     assert len(model.seen) == 56
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("UPDATE cases SET description = 'agora outra coisa' WHERE id = %s", (cases[0],))
         cursor.execute(
             "UPDATE cases SET title = c.title, description = c.description FROM cases c "
@@ -88,7 +89,12 @@ def test_models_are_kept_apart(database_url: str) -> None:
     embed(database_url, Model().encoder())
     assert embed(database_url, Model().encoder("other")).texts == 56
     assert {model for model, *_ in rows_of(database_url)} == {"letters", "other"}
-    with connect(database_url) as connection, connection.cursor() as cursor, pytest.raises(psycopg2.IntegrityError):
+    with (
+        kept(database_url) as connection,
+        connection,
+        connection.cursor() as cursor,
+        pytest.raises(psycopg2.IntegrityError),
+    ):
         cursor.execute("INSERT INTO litgo.text_embeddings VALUES (sha256('x'), 'letters', 17, '\\x00', now())")
 
 
@@ -130,7 +136,7 @@ def test_vectors_that_are_none_are_not_stored(database_url: str) -> None:
 
 
 def test_whose_texts_are_embedded(database_url: str) -> None:
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         rows = Marketplace(connection, AS_OF)
         rows.case(title="espera", description=None)
         rows.case(title="atribuído", status="assigned")
@@ -155,7 +161,7 @@ def test_whose_texts_are_embedded(database_url: str) -> None:
 
 
 def test_a_naive_instant_is_refused(database_url: str) -> None:
-    with connect(database_url) as connection, pytest.raises(ValueError, match="zone"):
+    with kept(database_url) as connection, connection, pytest.raises(ValueError, match="zone"):
         embed_missing(connection, Model().encoder(), AS_OF.replace(tzinfo=None))
 
 
@@ -197,7 +203,7 @@ def test_without_enough_texts_there_is_no_similarity(database_url: str) -> None:
 def test_a_case_that_is_not_embedded_has_no_similarity_and_no_other_space_helps(database_url: str) -> None:
     cases, lawyers = market(database_url)
     embed(database_url, Model().encoder())
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         late = Marketplace(connection, AS_OF).case(title="chegou agora")
     embed(database_url, Model().encoder("other"))
     found = similar(database_url, [cases[0], late], lawyers)
@@ -209,7 +215,7 @@ def test_a_case_that_is_not_embedded_has_no_similarity_and_no_other_space_helps(
 def test_vectors_broken_in_the_database_are_refused(database_url: str) -> None:
     cases, lawyers = market(database_url)
     embed(database_url, Model().encoder())
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("UPDATE litgo.text_embeddings SET vector = decode(repeat('ff', 64), 'hex')")  # NaN
     with pytest.raises(ValueError, match="not finite"):
         similar(database_url, cases, lawyers)

@@ -1,7 +1,6 @@
 """When a lawyer could be offered a case, and the share of the demand that came meanwhile."""
 
 import threading
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgo_pipelines.database import connect, open_connection, sql
+from litgo_pipelines.database import sql
 from litgo_pipelines.equity import availability
 from litgo_pipelines.equity.capacity import capacity_rules
 from litgo_pipelines.equity.load import read_window, record_night, run_night
 from litgo_pipelines.equity.share import PRIOR_CASES, Demand, Stretches, shares
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill
+from litgo_pipelines_tests.worlds.sessions import kept
 
 DAY = timedelta(days=1)
 WINDOW = (0.0, 30.0)  # days
@@ -67,14 +67,14 @@ def test_overlapping_stretches_count_once(parts: list[list[int]], cases: list[in
 
 def share(url: str, lawyer: int, days_later: float) -> float:
     at = AS_OF + days_later * DAY
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         stretches, found = availability.read_shares(cursor, at)
         cursor.execute("SELECT md5('lawyer ' || %s)::uuid::text", (lawyer,))
         return float(availability.shares_of([cursor.fetchone()[0]], stretches, found)[0])
 
 
 def record(url: str, days_later: float) -> None:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         availability.record(cursor, AS_OF + days_later * DAY)
         availability.record_accounts(cursor)
 
@@ -172,7 +172,7 @@ def test_the_night_records_counts_the_demand_and_divides_by_the_time_there(datab
         "(SELECT id, row_number() OVER (ORDER BY id) AS row FROM cases) n WHERE n.id = cases.id",
         (AS_OF,),
     )
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         for _ in range(2):
             with connection:
                 run_night(connection, AS_OF.date(), AS_OF, capacity_rules())
@@ -194,13 +194,13 @@ def test_the_night_records_counts_the_demand_and_divides_by_the_time_there(datab
 def test_an_earlier_night_leaves_what_a_later_one_wrote(database_url: str) -> None:
     fill(database_url, lawyers=5, cases=3)
     written = "SELECT array_agg(d ORDER BY d.starts) FROM litgo.pool_demand d"
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         run_night(connection, AS_OF.date(), AS_OF, capacity_rules())
         record_night(connection, AS_OF.date(), AS_OF)
         read_window(connection, AS_OF.date(), AS_OF)
     seen = ask(database_url, written)
     ask(database_url, "UPDATE lawyers SET is_available = false " + HERE)
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         run_night(connection, (AS_OF - 5 * DAY).date(), AS_OF - 5 * DAY, capacity_rules())
         record_night(connection, (AS_OF - 5 * DAY).date(), AS_OF - 5 * DAY)
         read_window(connection, (AS_OF - 5 * DAY).date(), AS_OF - 5 * DAY)

@@ -12,6 +12,7 @@ from litgo_pipelines.database import Connection, connect
 from litgo_pipelines.equity.capacity import capacity_rules
 from litgo_pipelines.equity.load import run_night
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 NIGHT = date(2026, 3, 9)
@@ -20,7 +21,7 @@ RULES = capacity_rules()
 
 @pytest.fixture
 def market(database_url: str) -> Iterator[Marketplace]:
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         yield Marketplace(connection, AS_OF)
 
 
@@ -165,12 +166,12 @@ def test_empty_tables_give_an_empty_night(market: Marketplace) -> None:
 
 
 def test_a_missing_column_is_an_error_and_leaves_nothing(database_url: str) -> None:
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         Marketplace(connection, AS_OF).lawyer()
         connection.cursor().execute("ALTER VIEW litgo_source.offers RENAME COLUMN sent_at TO sent")
     with pytest.raises(psycopg2.errors.UndefinedColumn, match="sent_at"), connect(database_url) as connection:
         run_night(connection, NIGHT, AS_OF, RULES)
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         assert history(connection) == {}
 
 

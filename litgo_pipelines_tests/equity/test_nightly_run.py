@@ -11,7 +11,7 @@ from typing import cast
 import dagster as dg
 import pytest
 
-from litgo_pipelines.database import DatabaseUnavailable, connect
+from litgo_pipelines.database import DatabaseUnavailable
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.equity import assets as equity_assets
 from litgo_pipelines.equity import checks as equity_checks
@@ -22,6 +22,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child, retry_at_once, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 proof = pytest.mark.proof(
     "litgo_pipelines/equity",
@@ -39,7 +40,7 @@ END = NIGHTS.time_window_for_partition_key(KEYS[-1]).end
 
 @pytest.fixture
 def filled_url(database_url: str) -> str:
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         market = Marketplace(connection, END)
         lawyers = [market.lawyer() for _ in range(25)]
         for number in range(30):
@@ -57,7 +58,7 @@ def run(url: str, first: str = KEYS[0], last: str = KEYS[-1], **config) -> dg.Ex
 
 
 def rows(url: str, query: str) -> list[tuple]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(query)
         return cursor.fetchall()
 
@@ -236,7 +237,7 @@ for first, last in zip(sys.argv[2::2], sys.argv[3::2]):
 @proof
 def test_a_backfill_over_nights_of_23_and_25_hours_counts_each_offer_of_720_hours(database_url: str) -> None:
     month, second = timedelta(hours=720), timedelta(seconds=1)
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         market = Marketplace(connection, ENDS["2018-02-16"])
         lawyers = {key: market.lawyer(created_at=datetime(2017, 1, 1, tzinfo=UTC)) for key in ENDS}
         for key, end in ENDS.items():

@@ -7,7 +7,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.evidence import refresh
 from litgo_pipelines.evidence.assets import lawyer_evidence
 from litgo_pipelines.evidence.checks import checks
@@ -15,6 +14,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child, retry_at_once, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 proof = pytest.mark.proof(
     "litgo_pipelines/evidence",
@@ -32,7 +32,7 @@ TABLES = ("lawyer_evidence", "lawyer_subarea_evidence", "review_sentiment", "evi
 
 @pytest.fixture
 def filled_url(database_url: str) -> str:
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         market = Marketplace(connection, AS_OF)
         curriculum = {"anos_experiencia": 4}
         lawyers = [market.lawyer(curriculo_json=curriculum if n % 2 else None) for n in range(20)]
@@ -52,7 +52,7 @@ def run(url: str, as_of: str | None = AS_OF.isoformat()) -> dg.ExecuteInProcessR
 
 
 def stored(url: str) -> list[list[tuple]]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         found = []
         for table in TABLES:
             cursor.execute(f"SELECT * FROM litgo.{table} ORDER BY 1, 2")
@@ -199,6 +199,6 @@ def test_killed_in_the_middle_nothing_is_half_written(
 
 
 def _rows(url: str, query: str) -> list[tuple]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(query)
         return cursor.fetchall()

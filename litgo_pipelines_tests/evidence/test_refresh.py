@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import Connection, connect
+from litgo_pipelines.database import Connection
 from litgo_pipelines.evidence import refresh as module
 from litgo_pipelines.evidence.refresh import Refresh, refresh, score_comments
 from litgo_pipelines.evidence.tone import tone
@@ -21,6 +21,7 @@ from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.simulation.load import simulate
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 COLUMNS = ("concluded", "won", "years", "publications", "degrees", "response_h", "stars", "reviews", "softskill")
@@ -33,7 +34,7 @@ EVERYTHING = (
 
 @pytest.fixture
 def market(database_url: str) -> Iterator[Marketplace]:
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         yield Marketplace(connection, AS_OF)
 
 
@@ -507,7 +508,7 @@ def test_against_a_plain_loop_on_a_simulated_marketplace(database_url: str, days
     simulate(database_url, seed=5, lawyers=300, cases=2500, days=84, end=AS_OF, progress=False)
     as_of = AS_OF - timedelta(days=days_before_the_end)
     rng = random.Random(11)
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         for (lawyer,) in fetch(connection, "SELECT id::text FROM lawyers ORDER BY id")[::2]:
             profile = absurd_profile(rng)
             values = [v if k == "kpi_softskill" else json.dumps(v) for k, v in profile.items()]

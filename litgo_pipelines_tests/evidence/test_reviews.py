@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import Connection, connect
+from litgo_pipelines.database import Connection
 from litgo_pipelines.evidence.checks import bursts
 from litgo_pipelines.evidence.refresh import refresh
 from litgo_pipelines.notifications.addresses import mailbox
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 SIGNED = AS_OF - timedelta(days=30)
@@ -18,7 +19,7 @@ SIGNED = AS_OF - timedelta(days=30)
 
 @pytest.fixture
 def market(database_url: str) -> Iterator[Marketplace]:
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         yield Marketplace(connection, AS_OF)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2.extras
 import pytest
 
-from litgo_pipelines.database import Cursor, connect
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.experiments import assignment, cutoffs, store
 from litgo_pipelines.experiments.decision import Cutoff, ExperimentOutcome, ExperimentRules, decide_experiment
 from litgo_pipelines.experiments.store import ExperimentPlan
@@ -17,6 +17,7 @@ from litgo_pipelines.lifecycle import ledger, transitions
 from litgo_pipelines_tests.worlds.experiments import DAY, MINUTES, PLAN, Lab
 from litgo_pipelines_tests.worlds.lifecycle import Life
 from litgo_pipelines_tests.worlds.processes import kill_self, killed
+from litgo_pipelines_tests.worlds.sessions import kept
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def killed_tick(url: str, at: datetime, module: Any, name: str) -> None:
         kill_self()
 
     setattr(module, name, dying)
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cutoffs.close_cutoff(cursor, at, MINUTES, "killed")
 
 

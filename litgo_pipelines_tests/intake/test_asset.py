@@ -6,7 +6,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.intake.assets import assets
 from litgo_pipelines.intake.checks import checks
 from litgo_pipelines.observability.plots import FEWEST
@@ -16,6 +15,7 @@ from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.intake import DISMISSED, add_case, rows
 from litgo_pipelines_tests.worlds.processes import Child, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 proof = pytest.mark.proof(
     "litgo_pipelines/intake",
@@ -88,7 +88,7 @@ def test_an_old_case_in_review_warns(database_url: str) -> None:
 
 def test_an_empty_marketplace_and_a_limit(database_url: str) -> None:
     assert run(database_url).success
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         market = Marketplace(connection, datetime.fromisoformat(AS_OF))
         for _ in range(3):
             market.case(area=None, description=DISMISSED)

@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import open_connection
 from litgo_pipelines.intake import batch
 from litgo_pipelines.intake.batch import Structured, TriageResult, local_model, pending, triage_pending
 from litgo_pipelines.intake.classifier import Model
@@ -32,12 +30,13 @@ from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.intake import DISMISSED, GOOD, HOSTILE, NOW, Loopback, add_case, completion, rows
+from litgo_pipelines_tests.worlds.sessions import kept
 from litgo_pipelines_tests.worlds.small_disk import fill, small_disk
 
 
 @pytest.fixture
 def connection(database_url: str) -> Iterator[Any]:
-    with closing(open_connection(database_url)) as opened:
+    with kept(database_url) as opened:
         yield opened
 
 
@@ -265,7 +264,7 @@ def test_two_runs_at_once_triage_each_case_once(database_url: str, model: Model)
     results: list[TriageResult] = []
 
     def work() -> None:
-        with closing(open_connection(database_url)) as connection:
+        with kept(database_url) as connection:
             results.append(run(connection, model))
 
     threads = [threading.Thread(target=work) for _ in range(3)]
@@ -362,7 +361,7 @@ def test_a_lost_connection_is_nobodys_fault(database_url: str, connection: Any, 
     with pytest.raises(Exception, match=r"terminat|closed"):
         run(connection, model, openai=killer)
     assert rows(database_url, "SELECT count(*) FROM litgo.triage_failures") == [(0,)]
-    with closing(open_connection(database_url)) as other:
+    with kept(database_url) as other:
         assert run(other, model).statuses == {"classified": 1}
 
 

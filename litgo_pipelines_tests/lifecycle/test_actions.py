@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import dagster as dg
 import pytest
 
 from litgo_pipelines.automation import asset_job
-from litgo_pipelines.database import open_connection
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.lifecycle import actions, ledger
 from litgo_pipelines.lifecycle.assets import assets, jobs
@@ -20,6 +18,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import ACTOR_TAG, UNAUTHENTICATED
 from litgo_pipelines_tests.support import free_port
 from litgo_pipelines_tests.worlds.lifecycle import SERVED, Life
+from litgo_pipelines_tests.worlds.sessions import kept
 
 pytestmark = pytest.mark.one_server
 
@@ -31,7 +30,7 @@ def hand(life: Life, mlflow: MLflow, tmp_path: Path) -> Callable[..., ledger.Ent
     """An action by hand, with the store and a folder for kept models where it takes them."""
 
     def act(action: Any, *arguments: Any, store: MLflow = mlflow) -> ledger.Entry:
-        with closing(open_connection(life.url)) as connection:
+        with kept(life.url) as connection:
             first = () if action is actions.lift_freeze else (store, tmp_path / "served")
             return action(connection, *first, *arguments, life.by("I looked at it", by_hand=True))
 
@@ -133,7 +132,7 @@ def test_two_at_once_take_one_decision(life: Life, mlflow: MLflow, tmp_path: Pat
     outcomes: list[int | str] = []
 
     def decide(number: int) -> None:
-        with closing(open_connection(life.url)) as connection:
+        with kept(life.url) as connection:
             actor = ledger.Actor("monitor", "worse", life.at, f"run {number}")
             barrier.wait()
             try:

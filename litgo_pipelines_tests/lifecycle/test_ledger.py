@@ -13,6 +13,7 @@ from litgo_pipelines.lifecycle import ledger, states
 from litgo_pipelines.marketplace import migrate
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.lifecycle import Life
+from litgo_pipelines_tests.worlds.sessions import kept
 
 
 def append(cursor: Cursor, transition: str, version: str, expected: int, key: str | None = None) -> ledger.Entry:
@@ -20,7 +21,7 @@ def append(cursor: Cursor, transition: str, version: str, expected: int, key: st
 
 
 def test_the_newest_champion_serves(database_url: str) -> None:
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         assert ledger.current_champion(cursor) is None
         assert ledger.head(cursor) == 0
         append(cursor, "candidate", "1", 0)
@@ -33,7 +34,7 @@ def test_the_newest_champion_serves(database_url: str) -> None:
 
 
 def test_the_same_key_again_changes_nothing(database_url: str) -> None:
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         first = append(cursor, "candidate", "1", 0)
         assert append(cursor, "candidate", "1", 0) == first
         assert append(cursor, "candidate", "1", 1) == first
@@ -41,7 +42,7 @@ def test_the_same_key_again_changes_nothing(database_url: str) -> None:
 
 
 def test_refuses_unknown_transitions_and_wrong_sequences(database_url: str) -> None:
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         with pytest.raises(ValueError, match="unknown transition"):
             append(cursor, "king", "1", 0)
         for expected in (1, 7):
@@ -52,7 +53,7 @@ def test_refuses_unknown_transitions_and_wrong_sequences(database_url: str) -> N
 
 @pytest.mark.parametrize("statement", ["UPDATE litgo.model_ledger SET version = '9'", "DELETE FROM litgo.model_ledger"])
 def test_nothing_is_ever_changed(database_url: str, statement: str) -> None:
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         append(cursor, "candidate", "1", 0)
     with (
         pytest.raises(psycopg2.errors.RaiseException, match="append-only"),
@@ -68,7 +69,7 @@ def test_of_two_appends_at_once_one_wins(database_url: str, first_commits: bool)
 
     def second() -> None:
         try:
-            with connect(database_url) as connection, connection.cursor() as cursor:
+            with kept(database_url) as connection, connection, connection.cursor() as cursor:
                 outcome.append(append(cursor, "champion", "2", 0))
         except ledger.LedgerConflict as error:
             outcome.append(error)
@@ -85,7 +86,7 @@ def test_of_two_appends_at_once_one_wins(database_url: str, first_commits: bool)
         else:
             connection.rollback()
         thread.join(timeout=20)
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         champion = ledger.current_champion(cursor)
         assert champion is not None
         assert ledger.head(cursor) == 1
@@ -102,7 +103,7 @@ def by(at: datetime = datetime(2026, 3, 1, tzinfo=UTC), by_hand: bool = False) -
 
 def test_what_serves_is_the_same_by_query_and_by_fold(database_url: str) -> None:
     draw, at, written = random.Random(3), datetime(2026, 3, 1, tzinfo=UTC), set()
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         for n in range(250):
             at += timedelta(hours=draw.choice([1, 30]))
             current = ledger.state(cursor)
@@ -164,7 +165,7 @@ def test_a_ledger_of_before_keeps_its_meaning(postgres_server_url: str, monkeypa
         "(3, 'candidate', 'c', '2', '{}', 'r'), (4, 'rejected', 'd', '2', '{}', 'r')",
     )
     migrate.migrate(url)
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         state = ledger.state(cursor)
         champion = ledger.current_champion(cursor)
     assert (state.stages, state.data) == ({"1": "champion", "2": "archived"}, {"1": "x"})

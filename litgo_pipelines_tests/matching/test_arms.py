@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import open_connection
 from litgo_pipelines.experiments import offer_life, store
 from litgo_pipelines.experiments.assignment import assign
 from litgo_pipelines.experiments.layers import OFFERS
@@ -24,6 +24,7 @@ from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill
+from litgo_pipelines_tests.worlds.sessions import kept
 
 HOLDOUT = 2_000
 BY = Actor("tests", "tried", AS_OF - timedelta(hours=1), "", by_hand=True)
@@ -58,7 +59,7 @@ class InMemory(Rankers):
 def url(database_url: str) -> str:
     """Version 1 serves, version 2 is tried on half of the clients."""
     fill(database_url, cases=60)
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         for version in ("1", "2"):
             transitions.enter(cursor, version, version, {"snapshot_sha256": version}, BY)
         transitions.promote(cursor, "1", "first", {}, BY)
@@ -135,7 +136,7 @@ def test_a_batch_that_was_killed_goes_on_with_its_arms_after_the_experiment_ende
     with pytest.raises(KeyboardInterrupt):
         match(url, rankers)
     killed.undo()
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         store.stop(cursor, Actor("tests", "enough", AS_OF, "", by_hand=True))
     match(url, rankers)
     found = exposed(url)
@@ -144,7 +145,7 @@ def test_a_batch_that_was_killed_goes_on_with_its_arms_after_the_experiment_ende
 
 
 def test_the_layer_of_offers_decides_how_long_they_wait_and_nothing_else(url: str, killed: pytest.MonkeyPatch) -> None:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         tried = offer_life.start(cursor, 12.0, 24.0, store.ExperimentPlan(5_000, holdout_points=HOLDOUT), BY)
         plan = read_plan(cursor, Settings(offer_urgency_share=1.0))
     assert plan.offers_tried == ("offers-12h", 1)
@@ -152,7 +153,7 @@ def test_the_layer_of_offers_decides_how_long_they_wait_and_nothing_else(url: st
     with pytest.raises(KeyboardInterrupt):
         match(url, rankers, plan)
     killed.undo()
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         store.stop(cursor, Actor("tests", "enough", AS_OF, "", by_hand=True), OFFERS)
     match(url, rankers)  # the batch goes on with what it was frozen with
     arms = {
@@ -194,7 +195,7 @@ def test_without_a_control_that_ranks_nobody_is_compared(url: str, models: dict[
 
 def test_a_challenger_is_tried_against_the_heuristic_ranker_where_no_version_serves(url: str) -> None:
     later = Actor("tests", "worse", BY.at + timedelta(hours=0.5), "", by_hand=True)
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         store.stop(cursor, later, void=True)
         transitions.roll_back(cursor, "1", None, "incident", {}, later)
         store.start(cursor, "2", store.ExperimentPlan(5_000, holdout_points=HOLDOUT), later)
@@ -247,7 +248,7 @@ def test_each_ranker_has_its_own_lambda_also_after_a_kill(url: str, monkeypatch:
 def test_an_arm_sees_its_own_offers_as_if_it_had_all_clients(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (first,) = match(url, InMemory({"1": Column("G"), "2": Column("R")}), Plan(limit=30))
     assert first.treated > 0
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT id::text FROM lawyers ORDER BY id")
         ids = [lawyer for (lawyer,) in cursor.fetchall()]
         made = {

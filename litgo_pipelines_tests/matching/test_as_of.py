@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import open_connection
 from litgo_pipelines.evidence.refresh import refresh
 from litgo_pipelines.matching import candidate_sets, momentum_night
 from litgo_pipelines.matching.candidate_sets import CandidateSet
@@ -13,6 +13,7 @@ from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.models.features import BASE
 from litgo_pipelines.simulation.load import simulate
 from litgo_pipelines_tests.worlds.matching import ask, match
+from litgo_pipelines_tests.worlds.sessions import kept
 
 END = datetime(2026, 6, 30, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -59,7 +60,7 @@ def sets_at(url: str, at: datetime) -> dict[str, CandidateSet]:
     finally:
         connection.close()
     match(url, Plan(exploration=0), at)
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT case_id::text FROM litgo.matchings")
         return candidate_sets.read(cursor, [case for (case,) in cursor.fetchall()])
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from litgo_pipelines.automation import pending_cases_sensor
-from litgo_pipelines.database import connect
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.matching import explain
@@ -26,6 +25,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match, offers
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 pytestmark = pytest.mark.one_server
 
@@ -84,7 +84,7 @@ def test_checks_find_what_is_wrong(database_url: str) -> None:
     for hour in range(3):
         match(database_url, as_of=AS_OF + timedelta(hours=hour))
     ask(database_url, "DELETE FROM litgo.outbox WHERE message_id = (SELECT min(message_id) FROM litgo.outbox)")
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         ledger.append(cursor, "champion", "k", "1", {}, "run", 0)
     result = run(database_url, as_of=(AS_OF + timedelta(hours=9)).isoformat())
     assert checks(result) == {
@@ -116,7 +116,7 @@ def champion(database_url: str, home: Path) -> str:
         logged = registry.log_scorer(module, served, features[:2])
         module.register_model(logged.model_uri, registry.MODEL_NAME)
     named = {"scorer_sha256": scorer.digest(scorer.dumps(served))}
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         ledger.append(cursor, "champion", "k", "1", named, "run", 0)
     return uri
 
@@ -134,7 +134,7 @@ def test_the_champion_ranks_also_while_its_registry_is_down(database_url: str, c
     explained = metadata(result)["the newest case explained"]
     assert "model version 1" in explained
     assert "adds to the log-odds" in explained
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT case_id::text FROM litgo.matchings LIMIT 1")
         (found,) = explain.read_matchings(cursor, cursor.fetchone()[0])
         rankers = Rankers(MLflow(tracking_uri=champion), settings().served_models)
@@ -146,7 +146,7 @@ def test_the_champion_ranks_also_while_its_registry_is_down(database_url: str, c
     assert np.ptp(rest) < 2e-3
     # the store is gone: the copy serves on
     (home / "mlflow.db").unlink()
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         Marketplace(connection, AS_OF).case()
     assert metadata(run(database_url, uri=champion))["cases matched"] == 1
     assert ask(database_url, "SELECT DISTINCT ranker FROM litgo.exposures") == [("model",)]
@@ -195,7 +195,7 @@ def test_a_calibration_is_a_version_that_the_next_batch_uses(database_url: str) 
     assert curve[weight] <= 0.28
     assert all(gini > 0.28 for tried, gini in curve.items() if tried < weight)
     run(database_url, "allocation_parameters")  # the same instant again
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         used = read_plan(cursor, settings())
     assert (used.rule_of(Ranker()).weight, used.rule_version) == (weight, version)
     assert used.rule_of(Ranker(version="7")).weight == 0.6  # nobody calibrated it
@@ -251,13 +251,13 @@ def test_the_sensor_wakes_for_waiting_cases_also_late_ones_and_one_batch_at_a_ti
         )
         skipped, _ = tick(database_url, instance, cursor)
         assert isinstance(skipped, dg.SkipReason)
-        with connect(database_url) as connection:  # older than the cursor, visible only now
+        with kept(database_url) as connection, connection:  # older than the cursor, visible only now
             Marketplace(connection, AS_OF).case(
                 created_at=datetime.now(UTC) - timedelta(days=3), subarea="Contratos", urgency_h=24, complexity="LOW"
             )
-        late, kept = tick(database_url, instance, cursor)
+        late, after = tick(database_url, instance, cursor)
         assert isinstance(late, dg.RunRequest)
-        assert kept == cursor
+        assert after == cursor
         job = build_defs(
             postgres=Postgres(url=database_url), mlflow=MLflow(tracking_uri="http://127.0.0.1:1"), openai=OpenAI()
         ).resolve_job_def("matching")
@@ -271,7 +271,7 @@ def test_an_explanation_says_who_why_and_what_it_would_have_taken(database_url: 
     fill(database_url)
     match(database_url)
     ((case,),) = ask(database_url, "SELECT md5('case 3')::uuid::text")
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         (found,) = explain.read_matchings(cursor, case)
     parts = explain.contributions(found)
     text = explain.text(found, parts)
@@ -293,7 +293,7 @@ def test_what_was_not_matched_is_explained_too(database_url: str) -> None:
     ask(database_url, "UPDATE cases SET area = 'Marítimo' WHERE id = md5('case 2')::uuid")
     match(database_url)
     ids = [ask(database_url, "SELECT md5('case ' || %s)::uuid::text", (n,))[0][0] for n in (1, 2, 99)]
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         for case, message in zip(ids, ("no area yet", "no eligible lawyer", "there is no case"), strict=True):
             with pytest.raises(explain.NotMatched, match=message):
                 explain.read_matchings(cursor, case)

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from benchmarks.matching import TAKE_BACK
-from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.matching import record
 from litgo_pipelines.matching.expiry import shorten
 from litgo_pipelines.matching.plan import Plan
@@ -20,6 +18,7 @@ from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, killed_match, match, offers
 from litgo_pipelines_tests.worlds.processes import killed
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 
 def metric(url: str, name: str) -> float:
@@ -89,7 +88,7 @@ def test_offers_of_a_case_that_became_urgent_end_sooner_once(database_url: str) 
         "SELECT case_id FROM offers o JOIN litgo.outbox m ON (m.payload ->> 'expires_at')::timestamptz = o.expires_at "
     )
     was = set(ask(database_url, before))
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         assert shorten(connection, at, 0.5) == (5, {})
         assert shorten(connection, at + timedelta(minutes=30), 0.5) == (0, {})
         changed = set(ask(database_url, before)) - was
@@ -100,8 +99,8 @@ def test_offers_of_a_case_that_became_urgent_end_sooner_once(database_url: str) 
         # a marketplace that takes no other term stops nobody
         ask(database_url, "UPDATE litgo.triage SET urgency_h = 1")
         ask(database_url, "ALTER TABLE public.offers ADD CHECK (expires_at > sent_at + interval '3 hours') NOT VALID")
-        shortened, kept = shorten(connection, at, 0.5)
-        assert (shortened, len(kept)) == (0, 15)
+        shortened, refused = shorten(connection, at, 0.5)
+        assert (shortened, len(refused)) == (0, 15)
 
 
 def test_offers_are_shown_by_relevance_and_logged_as_the_ranker_saw_them(database_url: str) -> None:
@@ -331,7 +330,7 @@ def test_a_case_that_came_to_nothing_gets_another_round_with_others(database_url
 def test_a_row_that_becomes_visible_late_is_matched(database_url: str) -> None:
     fill(database_url)
     match(database_url)
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         Marketplace(connection, AS_OF).case(created_at=AS_OF - timedelta(days=60))
     (result,) = match(database_url, as_of=AS_OF + MINUTE)
     assert result.matched == 1
@@ -381,7 +380,7 @@ def test_a_killed_batch_is_finished_with_the_same_offers(
     killed(killed_match, database_url, AS_OF, moment, number)
     assert len({case for case, *_ in offers(database_url)}) == number  # whole cases only
     # hours later, with other settings, and with a case that came in between
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         Marketplace(connection, AS_OF).case(created_at=AS_OF - timedelta(days=1))
     left, new = match(database_url, Plan(exploration=0), as_of=AS_OF + timedelta(hours=3))
     assert left.resumed
@@ -409,7 +408,7 @@ def test_a_case_cancelled_after_the_claim_is_left_alone(database_url: str) -> No
 def test_rows_that_somebody_holds_delay_their_case_alone(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "LOCK_SECONDS", 1)
     fill(database_url)
-    with closing(open_connection(database_url)) as other, other.cursor() as cursor:
+    with kept(database_url) as other, other.cursor() as cursor:
         cursor.execute("SELECT id FROM cases WHERE id = md5('case 12')::uuid FOR UPDATE")
         cursor.execute("SELECT id FROM lawyers FOR NO KEY UPDATE")  # as another's UPDATE does
         (result,) = match(database_url)

@@ -24,6 +24,7 @@ from litgo_pipelines.matching.momentum import (
 )
 from litgo_pipelines.models.features import HALF_LIVES, KEYS, MOMENTUM_KEYS
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
+from litgo_pipelines_tests.worlds.sessions import kept
 
 NOW = int(AS_OF.timestamp())
 MATCHED = "FROM case_matches WHERE created_at >= %s"
@@ -171,7 +172,7 @@ def lively(database_url: str) -> str:
 
 
 def night(url: str, as_of: datetime) -> list[tuple[Any, ...]]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         momentum_night.refresh(cursor, as_of)
     keys = ", ".join(MOMENTUM_KEYS)
     return ask(url, f"SELECT lawyer_id::text, area, {keys} FROM litgo.lawyer_momentum ORDER BY 1, 2")

@@ -4,7 +4,6 @@ import random
 import re
 import uuid
 from collections.abc import Callable
-from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from litgo_pipelines.contracts.requests import request_signatures
 from litgo_pipelines.contracts.signatures import look_at_envelopes
-from litgo_pipelines.database import Connection, connect, open_connection, sql
+from litgo_pipelines.database import Connection, open_connection, sql
 from litgo_pipelines.equity import availability
 from litgo_pipelines.intake.batch import triage_pending
 from litgo_pipelines.intake.classifier import Model
@@ -32,6 +31,7 @@ from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.intake import model  # noqa: F401
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, fill, match
+from litgo_pipelines_tests.worlds.sessions import kept
 
 PLAN = Plan(rounds=2, round_days=3, offer_burst_days=0)  # the limit per day bites
 TICK = timedelta(minutes=90)
@@ -171,7 +171,7 @@ def written(life: Life, url: str) -> list[str]:
 
 def test_every_table_that_may_hold_something_open_is_listed_or_says_why_not(database_url: str) -> None:
     """A state, or an instant that may be missing: by the columns' names and types, whatever tables there are."""
-    with closing(open_connection(database_url)) as connection, connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
             "WHERE c.relkind IN ('r', 'p') AND NOT a.attisdropped AND (c.relnamespace = 'litgo'::regnamespace "
@@ -211,7 +211,7 @@ def test_a_random_life_leaves_nothing_unseen(
     seed: int,
     story: list[tuple[Callable[[Life], None], float]],
 ) -> None:
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         life = Life(connection, model, seed)
         life.ask("SET session_replication_role = replica")  # the contracts' history refuses to be emptied
         life.ask(f"TRUNCATE {', '.join(written(life, database_url))} CASCADE")
@@ -317,7 +317,7 @@ A_CONTRACT = (
 
 def everything_told(url: str, at: datetime) -> tuple[list[str], list[str], list[str]]:
     """(kinds that were unseen before, after, messages) of a run of what tells people."""
-    with closing(open_connection(url)) as connection:
+    with kept(url) as connection:
         with connection, connection.cursor() as cursor:
             before = [each.kind for each in unattended.find(cursor, at)]
         with connection, connection.cursor() as cursor:
@@ -365,7 +365,7 @@ def everything_told(url: str, at: datetime) -> tuple[list[str], list[str], list[
 )
 def test_an_odd_row_is_seen_until_somebody_was_told(database_url: str, change: str, kind: str, told: str) -> None:
     fill(database_url, lawyers=1, cases=1)
-    with closing(open_connection(database_url)) as connection, connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         for table in ("cases", "contracts"):
             cursor.execute(LOOSE.format(table=table))
         cursor.execute("ALTER TABLE public.offers ALTER expires_at DROP NOT NULL")
@@ -390,7 +390,7 @@ def test_a_case_that_repeats_another_does_not_wait_for_what_is_gone(
     database_url: str, change: str, matched: bool, told: list[str]
 ) -> None:
     fill(database_url, lawyers=6, cases=1)
-    with closing(open_connection(database_url)) as connection, connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("UPDATE cases SET description = 'Quero me separar.', area = 'Civil'")
         cursor.execute(
             "INSERT INTO cases (id, client_id, area, description, created_at) SELECT md5('again')::uuid, client_id, "
@@ -403,7 +403,7 @@ def test_a_case_that_repeats_another_does_not_wait_for_what_is_gone(
     everything_told(database_url, AS_OF + HOUR)
     _, after, messages = everything_told(database_url, AS_OF + 2 * HOUR)
     assert (after, messages) == ([], told)
-    with closing(open_connection(database_url)) as connection, connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM offers WHERE case_id = md5('again')::uuid")
         assert cursor.fetchone() == ((5,) if matched else (0,))
 
@@ -413,7 +413,7 @@ def test_cases_whose_clients_deleted_their_accounts_stop_nobody_elses(database_u
     """`client_id uuid REFERENCES auth.users ON DELETE SET NULL`; `answer`: of the lawyers, before that."""
     fill(database_url, lawyers=30, cases=6)
     at = AS_OF + HOUR
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         if answer:
             list(match_pending(connection, PLAN, lambda *_: Arms.alone(Ranker()), AS_OF, "life"))
         with connection, connection.cursor() as cursor:
@@ -432,7 +432,7 @@ def test_cases_whose_clients_deleted_their_accounts_stop_nobody_elses(database_u
 def test_an_interested_lawyer_who_has_left_is_nobody_to_choose(database_url: str, change: str) -> None:
     fill(database_url, lawyers=6, cases=1)
     at = AS_OF + HOUR
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         list(match_pending(connection, PLAN, lambda *_: Arms.alone(Ranker()), AS_OF, "life"))
         with connection, connection.cursor() as cursor:
             cursor.execute("UPDATE offers SET status = 'declined', responded_at = %s", (at,))
@@ -450,7 +450,7 @@ def test_an_interested_lawyer_who_has_left_is_nobody_to_choose(database_url: str
 
 def test_who_was_told_before_a_contract_came_to_nothing_is_told_again(database_url: str) -> None:
     fill(database_url, lawyers=2, cases=1)
-    with closing(open_connection(database_url)) as connection, connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO offers (case_id, lawyer_id, status, sent_at, responded_at, expires_at) "
             "SELECT c.id, l.id, 'interested', %(at)s, %(at)s, %(at)s FROM cases c, lawyers l",
@@ -468,7 +468,7 @@ def test_who_was_told_before_a_contract_came_to_nothing_is_told_again(database_u
 
 def test_a_batch_of_a_clock_that_was_wrong_holds_up_nobody(database_url: str) -> None:
     fill(database_url, lawyers=6, cases=2)
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         with connection, connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO litgo.matching_batches (as_of, case_ids, rounds, parameters, ranker, run_id) "
@@ -492,7 +492,7 @@ def test_what_an_area_is_called_is_not_read_of_cases_with_open_offers(database_u
         "CREATE OR REPLACE FUNCTION litgo.chosen(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT AS "
         "$$ BEGIN IF value = 'unread' THEN RAISE 'it was read'; END IF; RETURN value; END $$",
     )
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         assert unattended.find(cursor, AS_OF + MINUTE) == []
         assert waits.over(cursor, Plan(), AS_OF + MINUTE) == 0
         assert waiting_cases(cursor, Plan(), AS_OF + MINUTE) == []

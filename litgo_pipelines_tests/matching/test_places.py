@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.marketplace.geo import states
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.matching import explain
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
+from litgo_pipelines_tests.worlds.sessions import kept
 
 ISLANDS = [(-32.42, -3.85), (-33.81, -3.87), (-29.32, -20.51), (-28.86, -20.48), (-29.35, 0.92), (-38.7, -17.96)]
 FAR_TOWNS = [
@@ -321,7 +321,7 @@ def test_closeness_falls_over_the_widened_radius_and_the_explanation_says_which(
     assert closeness == sorted(closeness, reverse=True)
     assert closeness[0] > 0.99
     assert 0.3 < closeness[3] < 0.5  # some 2,700 km of 4,500
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT case_id::text FROM litgo.matchings")
         (found,) = explain.read_matchings(cursor, cursor.fetchone()[0])
     assert "anywhere (closeness falls to 0 at 4500 km)" in explain.text(found, explain.contributions(found))

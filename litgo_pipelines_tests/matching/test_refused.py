@@ -3,13 +3,13 @@
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.equity.load import run_night
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
+from litgo_pipelines_tests.worlds.sessions import kept
 
 PLAN = Plan(exploration=0, limit=50)
 TRIGGER = """
@@ -90,7 +90,7 @@ def test_a_row_that_cannot_show_an_offer_costs_the_lawyer_none(database_url: str
     execute(database_url, TRIGGER.format(who="true", does=RAISES.format("55000"), kind="", when=when))
     (result,) = match(database_url, PLAN, AS_OF)
     assert (result.matched, result.refused, result.failures) == (4, 0, {})
-    with connect(database_url) as connection:
+    with kept(database_url) as connection, connection:
         night = run_night(connection, AS_OF.date(), AS_OF, DEFAULT_RULES)
     assert night.refused
     assert (night.rows_read, night.lawyers_changed) == (30, 0)

@@ -6,7 +6,6 @@ import dagster as dg
 import pytest
 
 from litgo_pipelines.automation import pending_cases_sensor
-from litgo_pipelines.database import connect
 from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.equity import availability
 from litgo_pipelines.marketplace import counts
@@ -15,6 +14,7 @@ from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
+from litgo_pipelines_tests.worlds.sessions import kept
 
 pytestmark = pytest.mark.one_server
 HOUR = timedelta(hours=1)
@@ -65,10 +65,10 @@ def test_nothing_follows_from_a_fall_until_a_person_has_looked(
     monkeypatch.setenv("HOLDOUT_PERCENTAGE", "0")
     fill(database_url, cases=12)
     ask(database_url, "UPDATE cases SET status = 'closed' WHERE id IN (SELECT id FROM cases ORDER BY id LIMIT 2)")
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         availability.record(cursor, AS_OF - HOUR)
     match(database_url)
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         counts.keep(cursor, counts.count(cursor), AS_OF)
     ask(database_url, "UPDATE cases SET status = 'pending_assignment' WHERE status = 'closed'")
     ask(database_url, "ALTER TABLE public.offers DISABLE TRIGGER ALL")
@@ -86,7 +86,7 @@ def test_nothing_follows_from_a_fall_until_a_person_has_looked(
         database_url, "SELECT recipient_id::text, payload ->> 'table' FROM litgo.outbox WHERE kind = 'rows_gone'"
     )
     assert told == [(TEAMS[Owner.MARKETPLACE], table)]
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         counts.accept(cursor, AS_OF + HOUR)
     found = run(database_url, 3)
     assert found["checks"]["rows_are_there"] is True

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.matching import explain, waits
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match
+from litgo_pipelines_tests.worlds.sessions import kept
 
 NUMBERS = [
     "OAB/SP 123.456",
@@ -240,7 +240,7 @@ def test_the_same_case_sent_again_is_one_shown_and_kept(database_url: str) -> No
     match(database_url)
     assert match(database_url, as_of=AS_OF + MINUTE) == []
     assert matched(database_url) == [True]
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         shown = waits.markdown(waits.parked(cursor))
         cursor.execute("SELECT md5('again')::uuid::text, md5('case 1')::uuid::text")
         again, first = cursor.fetchone() or ("", "")

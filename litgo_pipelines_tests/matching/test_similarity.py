@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import open_connection
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.embeddings.models import USE, USE_DIMENSION, Encoder
 from litgo_pipelines.embeddings.similarity import SpaceMismatch
@@ -20,6 +20,7 @@ from litgo_pipelines.models.features import KEYS
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, killed_match, match, offers
 from litgo_pipelines_tests.worlds.processes import killed
+from litgo_pipelines_tests.worlds.sessions import kept
 
 OPENAI = Plan().embedding_model
 TEXTS = """
@@ -104,7 +105,7 @@ def test_what_is_learned_from_is_what_the_ranker_was_given_s_included_byte_by_by
     match(url, Plan(exploration=0.5), ranker=Ranker(model, "7", KEYS))
     given = Counter(plain(np.concatenate(model.seen)))
     assert len(given) > 0.8 * given.total()  # nearly each pair is one of its kind
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         written = snapshot.write_snapshot(cursor, AS_OF + timedelta(days=3), 0.2, tmp_path)
     parts = [training_data.read_rows(written.path, split) for split in training_data.SPLITS]
     assert parts[0].names == KEYS

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.waits import notify
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.observability import unattended
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match, offers
+from litgo_pipelines_tests.worlds.sessions import kept
 
 DAY = timedelta(days=1)
 LATER = AS_OF + timedelta(hours=3)
@@ -252,7 +252,7 @@ def test_a_possible_danger_is_told_though_its_area_is_chosen(database_url: str) 
         "alternatives) SELECT id, %s, 'review', 'danger_unsure', 12, 'text', 'LOW', '{}', '[]' FROM cases",
         (AS_OF,),
     )
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         assert "review" in {each.kind for each in unattended.find(cursor, LATER)}
         notify(cursor, AS_OF + MINUTE)
         assert "review" not in {each.kind for each in unattended.find(cursor, LATER)}

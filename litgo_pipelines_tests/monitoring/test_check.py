@@ -1,7 +1,6 @@
 """The quality monitor on a real Postgres: whom it blames, and that it takes back once."""
 
 import threading
-from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import psycopg2
 import pytest
 
 from litgo_pipelines.automation import asset_job
-from litgo_pipelines.database import Cursor, open_connection
+from litgo_pipelines.database import Cursor
 from litgo_pipelines.experiments import store
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.lifecycle import actions, ledger
@@ -24,6 +23,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.worlds.lifecycle import AT, Life
 from litgo_pipelines_tests.worlds.monitoring import DAY, HOUR, LIMITS, Market
 from litgo_pipelines_tests.worlds.processes import kill_self, killed
+from litgo_pipelines_tests.worlds.sessions import kept
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def killed_at_the_rollback(url: str, at: datetime, store: str, folder: Path, whe
         kill_self()
 
     actions.roll_back_champion = dying  # type: ignore[assignment]
-    with closing(open_connection(url)) as connection:
+    with kept(url) as connection:
         monitor.check_and_act(connection, MLflow(tracking_uri=store), folder, at, LIMITS, "killed")
 
 

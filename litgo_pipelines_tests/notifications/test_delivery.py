@@ -5,13 +5,11 @@ import signal
 import threading
 import time
 from collections import Counter
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import connect, open_connection
 from litgo_pipelines.notifications import queue
 from litgo_pipelines.notifications.delivery import WORKERS, Deliverer
 from litgo_pipelines.notifications.outbox import TEAM
@@ -21,6 +19,7 @@ from litgo_pipelines.simulation import faults
 from litgo_pipelines_tests.support import until
 from litgo_pipelines_tests.worlds.notifications import KEYS, MAILED, PUSHED, START, World, subscription
 from litgo_pipelines_tests.worlds.processes import Child
+from litgo_pipelines_tests.worlds.sessions import kept
 
 MINUTES = timedelta(minutes=1)
 NOT_SUBSCRIBED = faults.json_answer({"id": "", "errors": ["All included players are not subscribed"]})
@@ -161,7 +160,7 @@ def test_what_was_written_while_a_clock_was_ahead_keeps_nobody_waiting(world: Wo
 
 
 def due(world: World, after: timedelta) -> int:
-    with connect(world.url) as connection, connection.cursor() as cursor:
+    with kept(world.url) as connection, connection, connection.cursor() as cursor:
         return queue.due(cursor, START + after)
 
 
@@ -362,7 +361,7 @@ def test_nothing_is_configured(world: World, monkeypatch: pytest.MonkeyPatch) ->
     assert world.statuses() == ["pending"] * 4
     world.deliver(later=timedelta(hours=1), team_email=None)
     world.put("contract_voided", people[0], {"contract_id": contract})
-    with connect(world.url) as connection, connection.cursor() as cursor:
+    with kept(world.url) as connection, connection, connection.cursor() as cursor:
         dead = queue.dead(cursor)
         assert [letter.message_id for letter in dead] == messages
         assert [letter.reason for letter in dead] == [
@@ -461,7 +460,7 @@ def test_a_dead_letter_that_is_let_go_again_comes_first(world: World) -> None:
     world.put("contract_signed", person, {"contract_id": contract})
     world.deliver()
     assert world.statuses() == ["dead", "pending"]
-    with connect(world.url) as connection, connection.cursor() as cursor:
+    with kept(world.url) as connection, connection, connection.cursor() as cursor:
         assert queue.retry(cursor, dead, world.now)
     world.ask("UPDATE profiles SET email = 'ana@example.com' WHERE id = %s", (person,))
     world.deliver(later=16 * MINUTES)
@@ -484,7 +483,7 @@ def test_no_log_line_holds_a_name_an_address_or_a_key(world: World, caplog: pyte
 def deliver_patiently(url: str, push: str, mail: str) -> None:
     onesignal = OneSignal(app_id="app", base_url=push, database_url=url, timeout_seconds=60, deadline_seconds=60)
     sendgrid = SendGrid(base_url=mail, database_url=url, timeout_seconds=60, deadline_seconds=60)
-    with closing(open_connection(url)) as connection:
+    with kept(url) as connection:
         Deliverer(connection, onesignal, sendgrid, clock=lambda: START).run()
 
 

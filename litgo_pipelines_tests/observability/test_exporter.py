@@ -24,7 +24,7 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from litgo_pipelines.database import Cursor, connect, normalise
+from litgo_pipelines.database import Cursor, normalise
 from litgo_pipelines.database.embedded import embedded_server
 from litgo_pipelines.database.errors import error_line
 from litgo_pipelines.definitions import defs
@@ -35,6 +35,7 @@ from litgo_pipelines.observability.gauges import GAUGES
 from litgo_pipelines.observability.metrics import JOB_NAMES, METRICS, OTHER_JOB, add, count, observe
 from litgo_pipelines.tools.metrics_page import PAGE, page
 from litgo_pipelines_tests.support import execute
+from litgo_pipelines_tests.worlds.sessions import kept
 
 GIVEN_NAMES = ("active_offers_count ", "pending_contracts_count ")  # gauges whose names others rely on already
 
@@ -69,7 +70,7 @@ def port(exporter: Exporter) -> Iterator[int]:
 
 
 def test_counters_and_histograms_are_served_as_they_were_counted(database_url: str) -> None:
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         add(cursor, [count("offers_created_total", 7), count("api_timeouts_total", service="openai")])
         for seconds in (0.004, 0.3, 500.0, -3600.0, float("nan"), float("inf")):
             add(cursor, observe("matching_duration_seconds", seconds))
@@ -130,7 +131,7 @@ def test_not_ready_before_the_first_read_and_alive_all_the_time(database_url: st
 def test_a_locked_table_does_not_hold_up_a_scrape(database_url: str) -> None:
     exporter = Exporter(database_url, statement_seconds=0.2)
     exporter.refresh()
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE litgo.metric_state IN ACCESS EXCLUSIVE MODE")
         exporter.refresh()
     assert samples_of(exporter)["litgo_source_up[('source', 'database')]"] == 0
@@ -359,7 +360,7 @@ def test_of_many_pools_the_first_are_shown(database_url: str) -> None:
         "SELECT now(), now(), 0, 0, 0, "
         "jsonb_agg(jsonb_build_object('pool', i::text, 'utilisation', .5) ORDER BY i) FROM generate_series(1, 400) i",
     )
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         found = gauges.read(cursor, ["equity_pool_utilisation"])["equity_pool_utilisation"]
     assert [pool for (pool,), _ in found] == [f"outra{i}" for i in range(1, 301)]
 
@@ -371,7 +372,7 @@ def test_every_large_table_is_read_by_an_index(database_url: str) -> None:
 
     large = {"offers", "cases", "contracts", "outbox", "job_runs", "matchings", "triage", "contract_requests"}
     asked = {name: gauge.query for name, gauge in GAUGES.items()} | {"runs": job_runs.NEWEST}
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan = off")
         found = {}
         for name, query in asked.items():
@@ -486,7 +487,7 @@ def test_the_queue_of_cases_is_what_nobody_has_seen_to(database_url: str) -> Non
         "(case_id, attempts, reason, first_failed_at, last_failed_at, retry_at, dead) "
         "VALUES (md5('c2')::uuid, 3, 'r', now(), now(), now(), true)",
     )
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         ((_, age),) = gauges.read(cursor, ["case_queue_oldest_age_seconds"])["case_queue_oldest_age_seconds"]
     assert age == pytest.approx(3600, abs=60)
 

@@ -13,15 +13,15 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._utils.interrupts import capture_interrupts
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.observability import stops
 from litgo_pipelines.observability.exporter import Exporter
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AT = datetime(2026, 6, 1, 3, tzinfo=UTC)
 
 
 def counted(url: str) -> Counter[str]:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT labels ->> 'status', value::int FROM litgo.metric_state WHERE name = 'job_executions_total'"
         )

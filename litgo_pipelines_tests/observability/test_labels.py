@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.intake import taxonomy
 from litgo_pipelines.matching import waits
 from litgo_pipelines.observability import gauges
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill
+from litgo_pipelines_tests.worlds.sessions import kept
 
 pytestmark = pytest.mark.one_server
 OWN_WORDS = "Maria Segredo quer se separar"
@@ -61,7 +61,7 @@ def test_gauges_by_area_and_pool(database_url: str) -> None:
         "VALUES (current_date, now(), 1, 1, 1, %s)",
         (json.dumps(pools),),
     )
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         found = gauges.read(cursor, ["area_cases", "area_accepted_ratio", "equity_spread_points"])
     assert dict(found["area_cases"]) == {("Família",): 3, ("outra",): 3, ("Civil",): 2}
     assert dict(found["area_accepted_ratio"]) == {("Família",): 0, ("outra",): 0, ("Civil",): 1}
@@ -83,7 +83,7 @@ def test_the_list_of_parked_cases(database_url: str, area: str, shown: str) -> N
         "dead) SELECT id, 1, %(at)s, %(at)s, %(at)s, 'x', false FROM public.cases",
         {"at": AS_OF},
     )
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         parked = waits.markdown(waits.parked(cursor))
     assert f"| {shown} |" in parked
     assert OWN_WORDS not in parked

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy.engine import make_url
 
-from litgo_pipelines.database import connect, open_connection, roles, session_lock
+from litgo_pipelines.database import open_connection, roles, session_lock
 from litgo_pipelines.matching.batch import LOCK as MATCHING
 from litgo_pipelines.models import registry
 from litgo_pipelines.notifications import suppressions
@@ -53,7 +53,7 @@ def where(home: Path, *databases: str) -> Places:
 
 
 def erased(url: str, person: str, home: Path, *databases: str, by: str = "Encarregada") -> erase.Erased:
-    with closing(open_connection(url)) as connection:
+    with kept(url) as connection:
         return erase.erase(connection, person, by, where(home, *databases), AT)
 
 
@@ -106,7 +106,7 @@ def test_every_table_says_whose_it_is(database_url: str) -> None:
 
 def test_the_person_of_these_tests_has_rows_in_every_table(database_url: str, tmp_path: Path) -> None:
     people = fill(database_url, tmp_path)
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         for person, without in (
             (people.client, {"lawyer_accounts", "equity_history"} | {t for t in HELD if t.startswith("lawyer_")}),
             (people.lawyer, set()),
@@ -177,7 +177,7 @@ def test_a_vendors_list_does_not_bring_an_erased_address_back(
     listed = [Suppressed(email, AT) for email in (" ZULEICA@example.com", "outra@example.com")]
 
     def polled() -> set[str]:
-        with connect(database_url) as connection, connection.cursor() as cursor:
+        with kept(database_url) as connection, connection, connection.cursor() as cursor:
             suppressions._write(cursor, "spam_reports", listed, AT)
         rows = ask(database_url, "SELECT digest FROM litgo.mail_suppressions WHERE list = 'spam_reports'")
         return {digest for (digest,) in rows}
@@ -261,7 +261,7 @@ def test_killed_anywhere_and_run_again(database_url: str, tmp_path: Path, moment
 def test_a_killed_one_is_finished_by_the_night(database_url: str, tmp_path: Path) -> None:
     people = fill(database_url, tmp_path)
     killed(killed_erasure, database_url, people.client, str(tmp_path), "erase._rows")
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         night.replay(connection, where(tmp_path), AT)
     assert left(database_url, tmp_path, words(people, "client")) == []
     assert ask(database_url, "SELECT count(*), count(done_at) FROM litgo.person_requests") == [(1, 1)]
@@ -276,7 +276,7 @@ def test_what_a_run_beside_it_wrote_later_goes_by_night(database_url: str, tmp_p
         "INSERT INTO litgo.text_stems VALUES (%(text)s, '1', '')",
         {"case": people.case, "at": AT, "text": hashed(f"Dinheiro\n{TEXT}")},
     )
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         night.replay(connection, where(tmp_path), AT)
     assert left(database_url, tmp_path, words(people, "client")) == []
 
@@ -310,7 +310,7 @@ def test_rows_of_dagster_lose_the_ids(database_url: str, tmp_path: Path) -> None
 
 def test_the_export_holds_everything_in_one_file_of_the_owners(database_url: str, tmp_path: Path) -> None:
     people = fill(database_url, tmp_path)
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         found = export.export(connection, people.client.upper(), "Encarregada", AT, tmp_path)
     path = tmp_path / "titular.json"
     export.write(path, found)
@@ -323,7 +323,7 @@ def test_the_export_holds_everything_in_one_file_of_the_owners(database_url: str
     assert [row["case_id"] for rows in read["instantaneos_de_treino"].values() for row in rows] == [people.case]
     assert read["lido_do_marketplace"]["profiles"][0]["full_name"] == "Zuleica Quaresma"
     assert people.other not in path.read_text()
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         lawyer = export.export(connection, people.lawyer, "Encarregada", AT, tmp_path)
     assert len(lawyer["guardado_pelos_pipelines"]["matchings, as a candidate"]) == 2
     assert (
@@ -352,12 +352,12 @@ def test_copies_in_mlflow_lose_the_rows_and_the_examples(database_url: str, tmp_
     (logged,) = mlflow.module().search_logged_models(["1"], output_format="list")
     model = Path(logged.artifact_location.removeprefix("file://"))
     assert (model / "input_example.json").exists()
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         places = Places(tmp_path / "home", tmp_path / "triage", (), (), mlflow)
         erase.erase(connection, people.lawyer, "Encarregada", places, AT)
-    kept = tmp_path / "artifacts" / run.info.run_id / "artifacts" / "bundle"
-    assert [row["case_id"] for row in pq.read_table(kept / path.name).to_pylist()] == [people.other_case]
-    assert people.lawyer not in (kept / "about.md").read_text()
+    bundle = tmp_path / "artifacts" / run.info.run_id / "artifacts" / "bundle"
+    assert [row["case_id"] for row in pq.read_table(bundle / path.name).to_pylist()] == [people.other_case]
+    assert people.lawyer not in (bundle / "about.md").read_text()
     assert not (model / "input_example.json").exists()
     assert registry.loadable(mlflow, "1", tmp_path / "served", SERVED["scorer_sha256"])
 
@@ -378,7 +378,7 @@ def test_under_the_role_of_the_pipelines(database_url: str, tmp_path: Path) -> N
 def test_beside_a_matching_run(database_url: str, tmp_path: Path) -> None:
     """What the run writes while it holds its lock is erased after it."""
     people = fill(database_url, tmp_path)
-    with closing(open_connection(database_url)) as connection, session_lock(connection, MATCHING):
+    with kept(database_url) as connection, session_lock(connection, MATCHING):
         child = Child(erased, database_url, people.client, tmp_path)
         until(lambda: bool(ask(database_url, "SELECT 1 FROM litgo.tombstones LIMIT 1")), 120, "the tombstones")
         until(

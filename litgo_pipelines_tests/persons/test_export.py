@@ -4,12 +4,11 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from litgo_pipelines.database import open_connection, session_lock
+from litgo_pipelines.database import session_lock
 from litgo_pipelines.persons import erase, export, keys
 from litgo_pipelines_tests.support import until
 from litgo_pipelines_tests.worlds.persons import AT, fill
@@ -96,7 +95,7 @@ def test_an_erasure_takes_the_exports_that_name_the_person(database_url: str, tm
     people = fill(database_url, tmp_path)
     folder = tmp_path / "exports"
     folder.mkdir()
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         found = export.export(connection, people.client, "Encarregada", AT, tmp_path)
         export.write(folder / "titular-0.json", found)
         export.write(folder / "titular-1.json", {"titular": people.other})
@@ -110,11 +109,11 @@ def test_an_export_waits_for_an_erasure_that_runs(database_url: str, tmp_path: P
     found: list[str] = []
 
     def work() -> None:
-        with closing(open_connection(database_url)) as connection:
+        with kept(database_url) as connection:
             found.append(export.export(connection, people.client, "Encarregada", AT, tmp_path)["titular"])
 
     thread = threading.Thread(target=work)
-    with closing(open_connection(database_url)) as erasing:
+    with kept(database_url) as erasing:
         with session_lock(erasing, keys.LOCK):
             thread.start()
             with kept(database_url) as connection, connection, connection.cursor() as cursor:

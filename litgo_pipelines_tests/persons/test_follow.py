@@ -1,6 +1,5 @@
 """Deletions in the marketplace are followed; a table that hides rows, or a whole lot at once, erases nobody."""
 
-from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from litgo_pipelines.database import connect, open_connection, sql
+from litgo_pipelines.database import sql
 from litgo_pipelines.marketplace import counts
 from litgo_pipelines.persons import follow, night
 from litgo_pipelines.persons.assets import assets, jobs
@@ -30,7 +29,7 @@ def ask(url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
 def nights(url: str, home: Path, number: int, since: datetime = AT) -> dict[str, int]:
     """Figures of the last of some nights."""
     found: dict[str, int] = {}
-    with closing(open_connection(url)) as connection:
+    with kept(url) as connection:
         for n in range(number):
             where = Places(home, home / "models" / "triage", (), (home,))
             found = night.run(connection, where, since + n * NIGHT)
@@ -53,7 +52,7 @@ def delete(url: str, people: People) -> None:
 def people(database_url: str, tmp_path: Path) -> People:
     found = fill(database_url, tmp_path)
     ask(database_url, "DELETE FROM litgo.missed_subjects")
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         counts.keep(cursor, counts.count(cursor), AT - NIGHT)
     return found
 
@@ -103,7 +102,7 @@ def test_nobody_is_erased_who_was_only_away(database_url: str, tmp_path: Path, p
 
 def test_looking_often_in_one_night_is_one_look(database_url: str, tmp_path: Path, people: People) -> None:
     delete(database_url, people)
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         for minute in range(20):
             night.run(connection, Places(tmp_path, tmp_path / "x"), AT + timedelta(minutes=minute))
     assert held(database_url, people) >= 4
@@ -124,7 +123,7 @@ def test_a_table_that_may_hide_rows_erases_nobody(database_url: str, tmp_path: P
     try:
         ask(database_url, HIDDEN[how])
         for n in range(5):
-            with closing(open_connection(database_url)) as connection, pytest.raises(follow.Hidden):
+            with kept(database_url) as connection, pytest.raises(follow.Hidden):
                 night.run(connection, Places(tmp_path, tmp_path / "x"), AT + n * NIGHT)
         assert held(database_url, people) >= 4
     finally:
@@ -139,7 +138,7 @@ def test_a_whole_lot_at_once_waits_for_a_person(database_url: str, tmp_path: Pat
         "FROM generate_series(1, 50)",
     )
     nights(database_url, tmp_path, 2)
-    with closing(open_connection(database_url)) as connection:
+    with kept(database_url) as connection:
         with pytest.raises(follow.Hidden, match="litgo titular confirmar"):
             night.run(connection, Places(tmp_path, tmp_path / "x"), AT + 2 * NIGHT)
         assert ask(database_url, "SELECT count(*) FROM litgo.triage_failures") == [(51,)]

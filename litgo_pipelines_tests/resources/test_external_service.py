@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 from cryptography import x509
 
-from litgo_pipelines.database import connect, libpq
+from litgo_pipelines.database import libpq
 from litgo_pipelines.observability import gauges
 from litgo_pipelines.resources import bounded
 from litgo_pipelines.resources.external_service import (
@@ -34,6 +34,7 @@ from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import FaultServer
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.resources import let_pause_pass
+from litgo_pipelines_tests.worlds.sessions import kept
 
 SLACK = 5.0  # seconds; a busy machine
 SLOW = (faults.hang, faults.drip, faults.drip_headers)
@@ -237,7 +238,7 @@ def test_when_its_certificate_ends_is_written_down(
     execute(database_url, old)
     with FaultServer(faults.status(401), certificate=certificate) as server:
         assert failure(service(database_url), server.url).reason == "rejected"
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT service, certificates FROM litgo.circuit_breakers WHERE certificates ? '127.0.0.1'")
         ((name, found),) = cursor.fetchall()
         assert found.keys() == {"127.0.0.1", "other.example"}, "what has ended is of a host that is not called any more"

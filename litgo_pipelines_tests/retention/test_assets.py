@@ -2,7 +2,6 @@
 
 import gzip
 import os
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 
 from litgo_pipelines import steps
 from litgo_pipelines.automation import asset_job, following_sensor
-from litgo_pipelines.database import open_connection
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.learning import retrainings
 from litgo_pipelines.models import registry, scorer
@@ -27,6 +25,7 @@ from litgo_pipelines.settings import settings
 from litgo_pipelines_tests.worlds import persons
 from litgo_pipelines_tests.worlds.lifecycle import Life, mlflow, own_store
 from litgo_pipelines_tests.worlds.matching import fill, match
+from litgo_pipelines_tests.worlds.sessions import kept
 
 pytestmark = pytest.mark.one_server
 
@@ -89,7 +88,7 @@ def test_rows_go_by_age_and_what_waits_or_is_newest_stays(
     at = datetime(2026, 6, 1, 12, tzinfo=UTC)
     life.do(lambda c: c.execute(MESSAGES, {"at": at}))
     life.do(lambda c: add(c, [count("offers_created_total", 5)]))
-    with closing(open_connection(life.url)) as connection:
+    with kept(life.url) as connection:
         first = rows.let_go(connection, "messages", at - 90 * DAY, 7)
     assert first == 27 + 30  # of each of the days 91 to 120 a message, but every tenth is dead; and its delivery
     found = prune(life, mlflow, at)
@@ -313,7 +312,7 @@ def test_vectors_of_texts_that_are_compared_stay_and_none_go_while_rows_may_be_h
     persons.fill(life.url, home)
     at = persons.AT + 91 * DAY
     count = "SELECT count(*) FROM litgo.text_embeddings"
-    with closing(open_connection(life.url)) as connection:
+    with kept(life.url) as connection:
         assert rows.let_go(connection, "vectors", at - 90 * DAY) == 0  # a case that waits, a lawyer's curriculum
         life.do(lambda c: c.execute("UPDATE public.cases SET status = 'cancelled'"))
         life.do(lambda c: c.execute("INSERT INTO litgo.source_counts VALUES ('cases', 100, now())"))

@@ -1,10 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.jobs import JOBS
 from litgo_pipelines.retention import rows
 from litgo_pipelines.retention.policy import FREQUENT, OF_TABLES, POLICY, cutoffs, removable
 from litgo_pipelines.tools.retention_page import PAGE, page
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ def test_each_kind_has_its_term() -> None:
 
 def test_every_table_has_a_term_or_a_reason(database_url: str) -> None:
     """A table that a migration adds needs its line in `OF_TABLES`."""
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'litgo'::regnamespace AND relkind IN ('r', 'p')"
         )

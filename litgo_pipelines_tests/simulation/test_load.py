@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect, sql
+from litgo_pipelines.database import sql
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.simulation.load import (
     KEPT,
@@ -21,6 +21,7 @@ from litgo_pipelines.simulation.load import (
 )
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child
+from litgo_pipelines_tests.worlds.sessions import kept
 from litgo_pipelines_tests.worlds.simulation import END, NEVER, SMALL
 
 TINY: dict[str, Any] = {"seed": 5, "lawyers": 80, "cases": 300, "days": 60, "end": END, "progress": False}
@@ -28,7 +29,7 @@ TINY: dict[str, Any] = {"seed": 5, "lawyers": 80, "cases": 300, "days": 60, "end
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
     """Rows of the marketplace's tables, not of the source views."""
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SET LOCAL search_path = pg_catalog, public, pg_temp")
         cursor.execute(statement)
         return cursor.fetchall()

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import open_connection
 from litgo_pipelines.simulation import live, truth
 from litgo_pipelines.simulation.load import simulate
 from litgo_pipelines.simulation.worlds import KINDS, USUAL
+from litgo_pipelines_tests.worlds.sessions import kept
 
 END = datetime(2026, 6, 30, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -95,7 +96,7 @@ def test_each_world_is_loaded_and_lives_on(database_url: str, kind: str) -> None
     assert loaded(database_url, kind)
     assert not loaded(database_url, kind)
     world = truth.World(3, 200, 600, 40, END, taste=of.taste, blind=of.blind)
-    with connect(database_url) as connection, connection.cursor() as cursor:
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "UPDATE public.offers SET sent_at = %s, expires_at = %s, status = 'pending', responded_at = NULL "
             "WHERE sent_at > %s",

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from litgo_pipelines.database import connect, open_connection
+from litgo_pipelines.database import open_connection
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.simulation.docusign import ACCOUNT, INTEGRATION, USER, FakeDocuSign
 from litgo_pipelines_tests.worlds.rows import Marketplace
@@ -89,7 +89,7 @@ def add_contract(url: str, *, offer: str | None = "interested", fee: Any = None,
         "oab": "OAB/SP 123.456",
     }
     people = {key: values.pop(key, value) for key, value in people.items()}
-    with connect(url) as connection:
+    with kept(url) as connection, connection:
         market = Marketplace(connection, NOW)
         client_id = market._insert("profiles", full_name=people["client"], email=people["client_email"])
         lawyer = market.lawyer(name=people["lawyer"], oab_number=people["oab"])

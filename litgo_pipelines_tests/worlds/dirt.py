@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from litgo_pipelines.contracts.requests import request_signatures
-from litgo_pipelines.database import Connection, connect, libpq, open_connection
+from litgo_pipelines.database import Connection, connect, libpq
 from litgo_pipelines.equity import availability
 from litgo_pipelines.equity.capacity import DEFAULT_RULES
 from litgo_pipelines.equity.distribution import distribution
@@ -34,6 +34,7 @@ from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.simulation.faults import FaultServer
 from litgo_pipelines_tests.worlds.matching import match
 from litgo_pipelines_tests.worlds.notifications import MAILED, PUSHED
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AS_OF = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -275,7 +276,7 @@ def loosen(url: str) -> None:
 
 
 def fill(url: str) -> None:
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(SOUND.replace("INTO ", "INTO public."), {"as_of": AS_OF})
 
 
@@ -290,7 +291,7 @@ def dirty_rows() -> Iterator[tuple[str, str, str | None]]:
 def add_dirt(url: str, only: Callable[[str, str, str | None], bool] = lambda *_: True) -> list[tuple[str, str]]:
     """Insert the dirty rows, each with sound rows of its own around it; (table, column) of what went in."""
     added = []
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         for number, (table, column, value) in enumerate(dirty_rows()):
             if only(table, column, value):
                 for needed in NEEDS.get(table, ()):
@@ -350,23 +351,23 @@ RESULTS = {
 def stages(url: str, model: Model, folder: Path) -> dict[str, Any]:
     """Run the day; what became of the sound rows, by stage."""
     found: dict[str, Any] = {}
-    with connect(url) as connection:
+    with kept(url) as connection, connection:
         night = run_night(connection, AS_OF.date(), AS_OF, DEFAULT_RULES)
         assert not night.refused
-    with connect(url) as connection:
+    with kept(url) as connection, connection:
         store_distribution(connection, AS_OF.date(), AS_OF, distribution(*read_window(connection, AS_OF.date(), AS_OF)))
-    with connect(url) as connection:
+    with kept(url) as connection, connection:
         refresh(connection, AS_OF)
-    with closing(open_connection(url)) as connection:
+    with kept(url) as connection:
         result = triage_pending(connection, AS_OF, limit=5000, threshold=0.6, version="v", model=model)
         assert result.failures == {}
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         waits.put_aside(cursor, AS_OF)
         expiry.expire(cursor, AS_OF)
     match(url, Plan(exploration=0, limit=5000), AS_OF + DAY / 24)
-    with closing(open_connection(url)) as connection:
+    with kept(url) as connection:
         assert expiry.shorten(connection, AS_OF + DAY / 24, 0.5)[1] == {}
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         at = AS_OF + DAY / 12
         waits.put_aside(cursor, at)
         waits.notify_unknown_states(cursor, at)
@@ -375,26 +376,26 @@ def stages(url: str, model: Model, folder: Path) -> dict[str, Any]:
         availability.record(cursor, at)
         waits.markdown(waits.parked(cursor))
         unattended.find(cursor, at)
-    with closing(open_connection(url)) as connection:
+    with kept(url) as connection:
         signed = request_signatures(connection, DocuSign(), AS_OF, limit=5000, signing_days=7)
         assert signed.failures == {}
     _notify(url)
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         gauges.read(cursor)
-    with connect(url) as connection, connection.cursor() as cursor:
+    with connect(url) as connection, connection.cursor() as cursor:  # alone: it makes temporary views
         snapshot = write_snapshot(cursor, AS_OF, 0.2, folder)
     import pyarrow.parquet as pq
 
     cases = {str(one) for one in _ids("case")}
     rows = pq.read_table(snapshot.path).to_pylist()
     found["snapshot"] = [{k: v for k, v in r.items() if k != "split"} for r in rows if str(r["case_id"]) in cases]
-    with connect(url) as connection:
+    with kept(url) as connection, connection:
         found |= results(connection)
     return found
 
 
 def _notify(url: str) -> None:
-    with FaultServer(PUSHED) as push, FaultServer(MAILED) as mail, closing(open_connection(url)) as connection:
+    with FaultServer(PUSHED) as push, FaultServer(MAILED) as mail, kept(url) as connection:
         onesignal, sendgrid = OneSignal(app_id="app", base_url=push.url), SendGrid(base_url=mail.url)
         Deliverer(
             connection,

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.intake.classifier import Model, train
 from litgo_pipelines.intake.taxonomy import Subarea
 from litgo_pipelines.resources.openai import OpenAI
@@ -100,7 +99,7 @@ DISMISSED = "Fui demitido sem justa causa e a empresa não pagou as verbas resci
 
 def add_case(url: str, description: str | None, **values: Any) -> str:
     """A new case whose client, unless told otherwise, consents to OpenAI seeing it."""
-    with connect(url) as connection:
+    with kept(url) as connection, connection:
         market = Marketplace(connection, NOW)
         client = values.pop("client_id", None) or market._insert("profiles", ai_consent=values.pop("ai_consent", True))
         return market.case(

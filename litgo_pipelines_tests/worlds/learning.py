@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import requests
 
-from litgo_pipelines.database import connect
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines_tests.support import free_port
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AS_OF = datetime(2026, 6, 1, tzinfo=UTC)
 SENT = AS_OF - timedelta(days=40)
@@ -33,7 +33,7 @@ class Marketplace:
         self.default_lawyer = self.lawyer()
 
     def execute(self, statement: str, parameters: Any = None) -> list[Any]:
-        with connect(self.url) as connection, connection.cursor() as cursor:
+        with kept(self.url) as connection, connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 

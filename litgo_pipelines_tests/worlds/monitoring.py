@@ -1,14 +1,13 @@
 """Versions that have served, requests answered at the rate asked for, and the monitor that watches them."""
 
-from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from litgo_pipelines.database import open_connection
 from litgo_pipelines.monitoring import check as monitor
 from litgo_pipelines.monitoring.check import MonitorLimits, MonitorTick
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines_tests.worlds.lifecycle import AT, Life
+from litgo_pipelines_tests.worlds.sessions import kept
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LIMITS = MonitorLimits()
@@ -89,7 +88,7 @@ class Market:
         self.life.do(lambda c: c.execute(BATCH, values))
 
     def tick(self, at: datetime, run_id: str = "run") -> MonitorTick:
-        with closing(open_connection(self.life.url)) as connection:
+        with kept(self.life.url) as connection:
             return monitor.check_and_act(connection, self.mlflow, self.folder, at, LIMITS, run_id)
 
     def watch(

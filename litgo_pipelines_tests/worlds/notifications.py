@@ -4,15 +4,14 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg2
 import pytest
 
-from litgo_pipelines.database import Connection, libpq, open_connection
+from litgo_pipelines.database import Connection
 from litgo_pipelines.notifications.delivery import Deliverer
 from litgo_pipelines.notifications.outbox import Kind, Message, put
 from litgo_pipelines.resources.onesignal import OneSignal
@@ -20,6 +19,7 @@ from litgo_pipelines.resources.sendgrid import SendGrid
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import FaultServer
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 PUSHED = faults.json_answer({"id": "b98881cc-1e94-4366-bbd9-db8f3429292b"})
@@ -48,22 +48,15 @@ class World:
     mail: FaultServer
     now: datetime = START
     waits: list[float] = field(default_factory=list)
-    _connection: Connection | None = None
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        """A transaction, on one connection for all that a test puts in."""
-        if self._connection is None:
-            self._connection = open_connection(self.url)
-        with self._connection as connection:
+        """A transaction."""
+        with kept(self.url) as connection, connection:
             yield connection
 
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-
     def ask(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        with closing(psycopg2.connect(libpq(self.url))) as connection, connection, connection.cursor() as cursor:
+        with self._connected() as connection, connection.cursor() as cursor:
             cursor.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
 
@@ -130,7 +123,7 @@ class World:
             fallback_enabled=options.pop("fallback_enabled", True),
         )
         sendgrid = SendGrid(base_url=self.mail.url, **limits)
-        with closing(open_connection(self.url)) as connection:
+        with kept(self.url) as connection:
             deliverer = Deliverer(
                 connection, onesignal, sendgrid, clock=lambda: self.now, pause=pause if staying else time_out, **options
             )
@@ -161,9 +154,5 @@ def time_out(seconds: float) -> None:
 
 @pytest.fixture
 def world(database_url: str) -> Iterator[World]:
-    with (
-        FaultServer(PUSHED) as push,
-        FaultServer(MAILED) as mail,
-        closing(World(database_url, push, mail)) as there,
-    ):
-        yield there
+    with FaultServer(PUSHED) as push, FaultServer(MAILED) as mail:
+        yield World(database_url, push, mail)

@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from litgo_pipelines.database import Connection, connect
+from litgo_pipelines.database import Connection
 from litgo_pipelines.models.training_data import file_schema, file_sha256
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import kept
 
 AT = datetime(2026, 6, 1, 7, tzinfo=UTC)
 TEXT = "Emprestei dinheiro a Zuleica Quaresma e o aluguel da rua das Palmeiras ficou atrasado"
@@ -107,7 +108,7 @@ def hashed(text: str) -> bytes:
 
 def fill(url: str, home: Path) -> People:
     """Rows of a client, a lawyer and another client in every table, and files that name them."""
-    with connect(url) as connection:
+    with kept(url) as connection, connection:
         people = _marketplace(connection)
         values = {
             **vars(people),
@@ -155,7 +156,7 @@ def snapshot(home: Path, rows: list[tuple[str, str]]) -> Path:
 
 def _files(url: str, home: Path, people: People) -> None:
     path = snapshot(home, [(people.case, people.lawyer), (people.other_case, str(uuid.uuid4()))])
-    with connect(url) as connection, connection.cursor() as cursor:
+    with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO litgo.retrainings (root_run_id, as_of, snapshot_path, snapshot_sha256) "
             "VALUES ('r', %s, %s, %s)",
