@@ -26,12 +26,12 @@ around AS MATERIALIZED (
 -- What is known of them, each column once: another marketplace may look it up elsewhere, row by row.
 -- `labels`: what they say they work in, as written. What a way of writing it means is looked up once, and each spelling
 -- once, not once a lawyer.
-said AS MATERIALIZED (
+lawyer AS MATERIALIZED (
     SELECT l.id, a.mask, array_append(litgo.list(l.tags_expertise), l.primary_area) AS labels, {lawyer_place} AS place,
            l.created_at, l.is_available, l.active, l.leave_from, l.leave_until, l.max_concurrent_cases
     FROM around a JOIN lawyers l USING (id)
 ),
-written AS MATERIALIZED (SELECT DISTINCT labels FROM said),
+written AS MATERIALIZED (SELECT DISTINCT labels FROM lawyer),
 spelling AS MATERIALIZED (
     SELECT label, litgo.area_keys(NULL, label) AS keys
     FROM (SELECT DISTINCT label FROM written, unnest(labels) AS label) AS known
@@ -44,13 +44,13 @@ meant AS MATERIALIZED (
     GROUP BY r.labels
 ),
 works_in AS (
-    SELECT s.*, w.number AS area, w.name AS area_name
-    FROM said s JOIN meant m USING (labels) CROSS JOIN unnest(m.numbers) AS one (number) JOIN wanted w USING (number)
-    WHERE s.mask & m.mask <> 0
+    SELECT l.*, w.number AS area, w.name AS area_name
+    FROM lawyer l JOIN meant m USING (labels) CROSS JOIN unnest(m.numbers) AS one (number) JOIN wanted w USING (number)
+    WHERE l.mask & m.mask <> 0
 ),
 account AS MATERIALIZED (  -- a lawyer's, of whom several may be one person
     SELECT s.id AS lawyer_id, coalesce(other.lawyer_id, s.id) AS account_id
-    FROM said s
+    FROM lawyer s
     LEFT JOIN litgo.lawyer_accounts mine ON mine.lawyer_id = s.id
     LEFT JOIN litgo.lawyer_accounts other ON other.person_id = mine.person_id
 ),
