@@ -72,7 +72,9 @@ def attempt(cursor: Cursor, fitted: views.Fit) -> tuple[str, list[Attempt]]:
     cursor.execute("SELECT to_regnamespace(%s) IS NOT NULL", (SOURCE_SCHEMA,))
     there = views.one(cursor)[0]
     if there and not views.up_to_date(cursor, fitted.mapping):
-        return "", [Attempt("views", True, "they are those of another mapping: run `litgo migrate`")]
+        return "", [
+            Attempt("views", True, "they are of another mapping, or of a table that was replaced: run `litgo migrate`")
+        ]
     cursor.execute("SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '60s'")
     try:
         with views.savepoint(cursor):

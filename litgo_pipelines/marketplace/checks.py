@@ -81,6 +81,8 @@ def _problems(cursor: Cursor, missing: list[str], at: datetime) -> tuple[Mapping
     if problems:
         return problems, {}
     mapping = views.wanted(cursor)
+    for table, theirs in views.replaced(cursor, mapping):
+        problems[table].append(f"another table has the name {theirs} since the view was made: run `litgo migrate`")
     for table, problem in [
         *access.unwritable(cursor, mapping),
         *access.raising(cursor, mapping),

@@ -282,8 +282,17 @@ def savepoint(cursor: Cursor) -> Iterator[None]:
         cursor.execute("RELEASE SAVEPOINT probe")
 
 
+def replaced(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
+    """(view, table of theirs) where the view was made on another table than has the name now."""
+    named = [(name, *table.relation) for name, table in mapping.tables.items()]
+    cursor.execute(
+        sql("litgo_pipelines.marketplace", "replaced.sql"), [list(part) for part in zip(*named, strict=True)]
+    )
+    return cursor.fetchall()
+
+
 def up_to_date(cursor: Cursor, mapping: SourceMapping) -> bool:
-    """Whether the views that are there were made from this mapping. Needs no right but to read."""
+    """Whether the views that are there were made from this mapping and its tables. Needs no right but to read."""
     cursor.execute("SELECT to_regclass('litgo.source_mapping') IS NOT NULL")
     if not one(cursor)[0]:
         return False
@@ -292,7 +301,8 @@ def up_to_date(cursor: Cursor, mapping: SourceMapping) -> bool:
         "AND relnamespace = to_regnamespace(%s) AND relname = ANY(%s)) FROM litgo.source_mapping m",
         (SOURCE_SCHEMA, [*TABLES, *EXPORTED, UNUSABLE.split(".")[1]]),
     )
-    return cursor.fetchone() == (mapping.text, rendering_sha256(), len(TABLES) + len(EXPORTED) + 1)
+    same = cursor.fetchone() == (mapping.text, rendering_sha256(), len(TABLES) + len(EXPORTED) + 1)
+    return same and not replaced(cursor, mapping)
 
 
 @cache

@@ -122,7 +122,10 @@ def test_what_would_fail_is_said(filled: LiveMarketplace, change: str, said: str
             "REVOKE USAGE ON SCHEMA litgo_source FROM litgo_pipelines",
             "views: permission denied for schema litgo_source; run `python -m",
         ),
-        ("DROP VIEW litgo_source.reviews", "views: they are those of another mapping: run `litgo migrate`"),
+        (
+            "DROP VIEW litgo_source.reviews",
+            "views: they are of another mapping, or of a table that was replaced: run",
+        ),
     ],
 )
 def test_a_missing_privilege_of_the_pipelines_role_is_said(

@@ -192,6 +192,21 @@ def test_a_column_that_cannot_be_written_is_named_with_what_to_do(
     assert said not in str(contract(database_url))
 
 
+def test_a_table_that_took_anothers_place_is_read_once_the_views_are_made_anew(database_url: str) -> None:
+    fill(database_url)
+    assert contract(database_url) == {}
+    execute(
+        database_url,
+        "ALTER TABLE reviews RENAME TO reviews_old",
+        "CREATE TABLE reviews (LIKE reviews_old INCLUDING ALL)",
+    )
+    assert "another table has the name public.reviews" in contract(database_url)["reviews"]
+    assert "views: they are of another mapping, or of a table that was replaced" in str(doctor.examine(database_url))
+    migrate(database_url)
+    assert "reviews_old" not in ask(database_url, "SELECT pg_get_viewdef('litgo_source.reviews'::regclass)")[0][0]
+    assert "another table" not in str(contract(database_url))
+
+
 def test_a_materialized_view_serves_where_nothing_is_written(database_url: str) -> None:
     fill(database_url)
     copied = "ALTER TABLE {0} RENAME TO all_{0}; CREATE MATERIALIZED VIEW {0} AS SELECT * FROM public.all_{0}"
