@@ -1,6 +1,7 @@
 """Connections that stay open from one matching of a test to the next.
 
 A new one has to learn the catalogue first, views and functions included, which takes longer than most statements.
+What makes temporary tables or views that stay, as a snapshot does, opens its own.
 """
 
 import threading
