@@ -72,10 +72,10 @@ def recorded() -> dict[str, dict[str, str]]:
 
 @cache
 def imported(module: Path) -> tuple[str, ...]:
-    """All that a test module imports, at any depth, and the files beside these that are no code."""
+    """All that a test module imports, at any depth, and the data beside it; no SQL, which pure functions do not run."""
     code = imports.closure(module)
     beside = {path for folder in {file.parent for file in code} for path in folder.iterdir() if path.is_file()}
-    found = code | {path for path in beside if path.suffix != ".py"}
+    found = code | {path for path in beside if path.suffix not in (".py", ".sql")}
     return tuple(path.relative_to(ROOT).as_posix() for path in sorted(found))
 
 

@@ -66,6 +66,7 @@ def test_what_names_nothing_depends_on_what_it_imports_at_any_depth_and_on_the_d
         "litgo_pipelines/near/unused.py": "",
         "litgo_pipelines/far/b.py": "",
         "litgo_pipelines/far/b.csv": "",
+        "litgo_pipelines/far/b.sql": "",
         "litgo_pipelines/nowhere/c.csv": "",
         "tests/test_it.py": "from litgo_pipelines.near.a import f",
         "tests/test_other.py": "",
