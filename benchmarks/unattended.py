@@ -513,8 +513,8 @@ def timeline(cursor: Cursor, scenario: Scenario, failures: list[tuple[datetime, 
     cursor.execute(
         "SELECT recorded_at, 'ledger, ' || actor, 'version ' || version || ' → ' || transition || "
         "coalesce(' (' || successor || ' serves)', '') || ': ' || coalesce(reason, '') FROM litgo.model_ledger "
-        "UNION ALL SELECT started_at, 'experiment', experiment || ' begins, against version ' "
-        "|| coalesce(control_version, 'heuristic ranker') FROM litgo.experiments "
+        "UNION ALL SELECT started_at, 'experiment', experiment || ' begins, against ' "
+        "|| coalesce('version ' || control_version, 'the heuristic ranker') FROM litgo.experiments "
         "UNION ALL SELECT started_at, 'experiment', experiment || ': ' || treatment_points / 100 || ' % treated' "
         "FROM litgo.experiment_phases "
         "UNION ALL SELECT ended_at, 'experiment', experiment || ' ends, ' || outcome || ': ' || reason "

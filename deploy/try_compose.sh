@@ -5,8 +5,8 @@
 #   deploy/try_compose.sh [FOLDER]      images stay in FOLDER for the next time (/var/tmp/litgo-compose)
 #
 # As root on Debian 12, with: apt-get install --no-install-recommends podman buildah runc mmdebstrap netavark aardvark-dns \
-# catatonit curl, and podman-compose of pip (PODMAN_COMPOSE names it where it is not on PATH). The Python image and those of
-# Postgres, Prometheus and Alertmanager are replaced by Debian's packages under the same names; Grafana is not tried.
+# catatonit iptables curl, and podman-compose of pip (PODMAN_COMPOSE names it where it is not on PATH). The Python image and
+# those of Postgres, Prometheus and Alertmanager are replaced by Debian's packages under the same names; Grafana is not tried.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-/var/tmp/litgo-compose}
