@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from litgo_pipelines.runtime.supervisor import FILES
 from litgo_pipelines.settings import Settings
@@ -142,6 +143,14 @@ def test_every_variable_is_in_the_example_and_every_line_of_it_is_read() -> None
         elif name.lower() in Settings.model_fields and value:
             read = getattr(Settings.model_validate({name.lower(): value}), name.lower())
             assert read == Settings.model_fields[name.lower()].default, name
+
+
+@each_service
+def test_no_variable_is_named_as_one_that_the_service_gets(name: str) -> None:
+    """podman-compose looks there first: `LITGO_BACKUP_FOLDER` was a folder of the host, and of the container."""
+    service = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"][name]
+    given = service.pop("environment", {}).keys()
+    assert not {found["name"] for found in VARIABLE.finditer(json.dumps(service))} & given
 
 
 def test_the_runs_get_every_setting() -> None:
