@@ -195,7 +195,7 @@ run offer_expiry
 # --- the backup in place of what came since -----------------------------------------------------------------------------
 before=$(sql "SELECT count(*) FROM cases")
 for name in daemon webserver code-location mlflow exporter backup; do podman stop --time 60 "$(name_of "$name")" >/dev/null; done
-services run --rm --no-deps restore >>"$folder/compose.log" 2>&1 || fail "restore ends with $?"
+services --profile restore run --rm --no-deps restore >>"$folder/compose.log" 2>&1 || fail "restore ends with $?"
 must "cases, $before before the backup of none was restored" 0 "$(sql "SELECT count(*) FROM cases")"
 
 say "all of it went well"
