@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -86,8 +87,7 @@ def _staged(folder: Path, home: Path, key: bytes, url: str) -> Iterator[Path]:
             if part.endswith(".dump"):
                 postgres.script(staged / part, staged / f"{part.removesuffix('.dump')}.sql", url)
                 (staged / part).unlink()
-        with tarfile.open(staged / "files.tar") as archive:
-            archive.extractall(staged / "files", filter="data")
+        unpack(staged / "files.tar", staged / "files")
         (staged / "files.tar").unlink()
         yield staged
     except (sealed.Unreadable, tarfile.TarError) as error:
@@ -96,6 +96,14 @@ def _staged(folder: Path, home: Path, key: bytes, url: str) -> Iterator[Path]:
         raise BackupRefused(f"{home}: {error.strerror}: what was begun is taken up by restoring again") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def unpack(file: Path, target: Path) -> None:
+    """An archive that was sealed with the key. Raises tarfile.TarError."""
+    # Debian 12's Python has no filters yet
+    known: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    with tarfile.open(file) as archive:
+        archive.extractall(target, **known)
 
 
 def _put(source: Path, home: Path, files: Mapping[str, Path]) -> None:

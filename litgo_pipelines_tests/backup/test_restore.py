@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -268,6 +269,17 @@ def test_a_part_of_another_backup_does_not_fit(tmp_path: Path) -> None:
             print(how, sum(map(len, sealed.opened(key, part, source))))
     with (tmp_path / "a").open("rb") as source:
         assert b"".join(sealed.opened(key, "a", source)) == plain.read_bytes()
+
+
+def test_files_are_unpacked_by_the_python_of_debian_12_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model").write_text("trees")
+    with tarfile.open(tmp_path / "files.tar", "w") as archive:
+        archive.add(tmp_path / "model", "models/model")
+    extract = tarfile.TarFile.extractall
+    monkeypatch.delattr(tarfile, "data_filter")
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda self, path: extract(self, path))
+    restoring.unpack(tmp_path / "files.tar", tmp_path / "files")
+    assert (tmp_path / "files" / "models" / "model").read_text() == "trees"
 
 
 def test_other_versions_are_refused_in_words() -> None:
