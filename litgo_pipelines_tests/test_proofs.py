@@ -13,18 +13,24 @@ pytest_plugins = ("pytester",)
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one proof of the folder `part` and of the file `one.yaml`."""
-    for name, content in {
+    files = {
         "part/a.py": "1",
         "part/deep/b.sql": "2",
         "one.yaml": "3",
         "other.py": "4",
         "tests/test_it.py": "5",
         **dict.fromkeys(proofs.ALWAYS, "6"),
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content)
+    }
+    write(tmp_path, files)
     monkeypatch.setattr(proofs, "ROOT", tmp_path)
     return tmp_path
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Name below the folder → content."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
 
 
 def digest(tree: Path) -> str:
@@ -61,7 +67,7 @@ def test_what_names_nothing_depends_on_what_it_imports_at_any_depth_and_on_the_d
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "ROOT", tree)
-    for name, content in {
+    files = {
         "litgo_pipelines/near/a.py": "def f():\n    from litgo_pipelines.far import b",
         "litgo_pipelines/near/unused.py": "",
         "litgo_pipelines/far/b.py": "",
@@ -70,9 +76,8 @@ def test_what_names_nothing_depends_on_what_it_imports_at_any_depth_and_on_the_d
         "litgo_pipelines/nowhere/c.csv": "",
         "tests/test_it.py": "from litgo_pipelines.near.a import f",
         "tests/test_other.py": "",
-    }.items():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_text(content)
+    }
+    write(tree, files)
     needed = {"litgo_pipelines/near/a.py", "litgo_pipelines/far/b.py", "litgo_pipelines/far/b.csv", "tests/test_it.py"}
     assert set(proofs.imported(tree / "tests" / "test_it.py")) == needed
 
