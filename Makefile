@@ -22,7 +22,7 @@ up: .venv/installed  ## Dagster, MLflow and Postgres on loopback until Ctrl-C
 	@exec $(BIN)/litgo up
 
 lint: style  ## ruff, mypy, dg check defs
-	$(BIN)/python -m pytest -n 0 litgo_pipelines_tests/test_static.py
+	LITGO_PROOFS=all $(BIN)/python -m pytest -n 0 litgo_pipelines_tests/test_static.py
 
 style: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -19,6 +19,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "one.yaml": "3",
         "other.py": "4",
         "tests/test_it.py": "5",
+        f"tests/{proofs.FORM}": "5",
         **dict.fromkeys(proofs.ALWAYS, "6"),
     }
     write(tmp_path, files)
@@ -33,8 +34,8 @@ def write(folder: Path, files: dict[str, str]) -> None:
         (folder / name).write_text(content)
 
 
-def digest(tree: Path) -> str:
-    return proofs.digest(tree / "tests" / "test_it.py", ("part", "one.yaml"))
+def digest(tree: Path, module: str = "test_it.py") -> str:
+    return proofs.digest(tree / "tests" / module, ("part", "one.yaml"))
 
 
 @pytest.mark.parametrize("changed", ["part/a.py", "part/deep/b.sql", "one.yaml", "tests/test_it.py", *proofs.ALWAYS])
@@ -56,6 +57,14 @@ def test_so_does_a_new_a_lost_and_a_renamed_file_but_nothing_else(tree: Path) ->
     lost = digest(tree)
     (tree / "part" / "new.py").write_text("")
     assert len({before, renamed, lost, digest(tree)}) == 4
+
+
+def test_other_test_modules_count_for_the_types_only(tree: Path) -> None:
+    other = tree / "part" / "test_other.py"
+    before = digest(tree), digest(tree, proofs.FORM)
+    other.write_text("")
+    assert digest(tree) == before[0]
+    assert digest(tree, proofs.FORM) != before[1]
 
 
 def test_an_input_that_is_not_there_is_an_error(tree: Path) -> None:

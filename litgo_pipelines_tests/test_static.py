@@ -14,6 +14,7 @@ pytestmark = [
 ]  # nothing is cached in a clean checkout
 
 
+@pytest.mark.proof("litgo_pipelines", "litgo_pipelines_tests", "benchmarks", "pyproject.toml")
 def test_the_types_are_consistent() -> None:
     done = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
