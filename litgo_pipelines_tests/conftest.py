@@ -2,7 +2,7 @@
 
 The server is the embedded one. With `LITGO_TEST_DATABASE_URL`, a server whose user may make databases, there are two:
 every test that uses a database, by whatever fixture, runs on that one; the fast ones of SERVERS_DIFFER on the embedded
-one too.
+one too, as proofs: the lock file pins that server, and without the variable they run on it always.
 """
 
 import os
@@ -44,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     marks = {mark.name for mark in metafunc.definition.iter_markers()}
     both = metafunc.definition.path.parent.name in SERVERS_DIFFER and not marks & {"slow", "one_server"}
-    servers = [GIVEN, EMBEDDED] if both else [GIVEN]
+    servers = [GIVEN, pytest.param(EMBEDDED, marks=pytest.mark.second_server)] if both else [GIVEN]
     metafunc.parametrize("postgres_server_url", servers, indirect=True, scope="session")
 
 

@@ -4,7 +4,7 @@
     @pytest.mark.proof                                                  # all that its module imports, data beside it
 
 The second is for pure functions only: no import shows a migration, or a daemon that is started by its name.
-A slow test that does not say what it depends on depends on EVERYTHING.
+A slow test that does not say what it depends on depends on EVERYTHING, and so does a fast one on its second server.
 `proofs.json` says with which inputs each module's proofs passed, and when. While those are the inputs, its proofs are
 skipped and say so. `LITGO_PROOFS=all` runs them anyway; `make proofs` runs them and writes the file.
 """
@@ -83,12 +83,18 @@ def inputs(item: pytest.Item) -> tuple[str, ...] | None:
     """What a proof depends on; None for a test that always runs: a fast one, or one of the code's form."""
     if marker := item.get_closest_marker("proof"):
         return marker.args or imported(item.path)
-    return EVERYTHING if item.get_closest_marker("slow") and item.path.name != FORM else None
+    slow = item.get_closest_marker("slow") and item.path.name != FORM
+    return EVERYTHING if slow or item.get_closest_marker("second_server") else None
 
 
 def key(item: pytest.Item) -> str:
-    """Its module's name in the record; those of a module that depend on everything stand apart from the others."""
+    """Its module's name in the record; those of a module that depend on everything stand apart from the others.
+
+    Those on a second server too: they ran only if there were two when the record was made.
+    """
     name = item.path.relative_to(ROOT).as_posix()
+    if item.get_closest_marker("second_server"):
+        return f"{name} on the second server"
     return name if item.get_closest_marker("proof") else f"{name} on everything"
 
 
@@ -139,4 +145,4 @@ class Recorder:
 
 if __name__ == "__main__":
     os.environ["LITGO_PROOFS"] = "all"
-    sys.exit(pytest.main(["-m", "proof or slow", *sys.argv[1:]], plugins=[Recorder()]))
+    sys.exit(pytest.main(["-m", "proof or slow or second_server", *sys.argv[1:]], plugins=[Recorder()]))

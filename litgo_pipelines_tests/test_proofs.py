@@ -96,6 +96,7 @@ from litgo_pipelines_tests import proofs
 def pytest_configure(config):
     config.addinivalue_line("markers", "proof(inputs): one")
     config.addinivalue_line("markers", "slow: one")
+    config.addinivalue_line("markers", "second_server: one")
     config.pluginmanager.register(proofs.Recorder()) if "RECORD" in __import__("os").environ else None
 def pytest_collection_modifyitems(items):
     proofs.skip_proven(items)
@@ -154,6 +155,19 @@ def test_a_slow_test_that_names_nothing_depends_on_everything_and_a_fast_one_alw
     assert "1 passed, 2 skipped" in run(project)
     (project.path / "two.yaml").write_text("changed")
     assert "2 passed, 1 skipped" in run(project)
+
+
+def test_what_passed_on_two_servers_is_left_out_on_the_second_only(project: pytest.Pytester) -> None:
+    servers = "['given', pytest.param('embedded', marks=pytest.mark.second_server)][: int(os.environ['SERVERS'])]"
+    test = f"@pytest.mark.parametrize('server', {servers})\ndef test_a(server):\n    pass\n"
+    (project.path / "test_it.py").write_text("import os\n" + SLOW + test)
+    assert "3 passed" in run(project, SERVERS="1", RECORD="1", LITGO_PROOFS="all")
+    assert "3 passed, 1 skipped" in run(project, SERVERS="2")
+    assert "4 passed" in run(project, SERVERS="2", RECORD="1", LITGO_PROOFS="all")
+    assert "2 passed, 2 skipped" in run(project, SERVERS="2")
+    (project.path / "two.yaml").write_text("changed")
+    assert "4 passed" in run(project, SERVERS="2")
+    assert "3 passed" in run(project, SERVERS="1")
 
 
 def test_proofs_of_a_module_that_name_different_inputs_are_refused_for_it_has_one_record(
