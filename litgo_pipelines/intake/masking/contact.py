@@ -147,7 +147,8 @@ _NETWORK_SIGNS = (
 
 def _ipv6(found: re.Match[str]) -> bool:
     try:
-        return len(found[0]) > 2 and bool(IPv6Address(found[0]))
+        figures = found[0].count(":") == 7 and all(len(part) < 3 and part.isdigit() for part in found[0].split(":"))
+        return len(found[0]) > 2 and not figures and bool(IPv6Address(found[0]))
     except ValueError:
         return False
 

@@ -197,7 +197,7 @@ class _Others:
                 continue
             found = self._name_at(number, token)
             if found:
-                first, last = found
+                first, last = found[0], self._last_surname(*found)
                 spans.append((self.tokens[first].start, self.tokens[last].end, NAME))
                 self.done = last + 1
         self.findings.take_spans(spans)
@@ -432,6 +432,15 @@ class _Others:
         """Whether a listed word is a name after this word."""
         low = self.tokens[at].low
         return naming or token.low in TREATMENT or low in self.lists.sure or (steps == 0 and low in self.lists.given)
+
+    def _last_surname(self, first: int, last: int) -> int:
+        """The last token, or one further: an unknown word that ends the clause in which somebody says a full name."""
+        after, said = last + 1, any(each.low in NAMING | {"sou"} for each in self.tokens[max(0, first - 2) : first])
+        if not said or last == first or not self._near(last, after) or self.tokens[after].capital:
+            return last
+        word, ends = self.tokens[after].low, _ENDS | TRIGGERS | NAMING | _INSTITUTIONS
+        clause = not self._near(after, after + 1) or self.tokens[after + 1].low in _ENDS
+        return after if clause and len(word) > 2 and word not in ends and not _NOUN.search(word) else last
 
     def _whatever(self, at: int) -> int:
         """The last of at most four words, up to one that ends a name."""
