@@ -75,6 +75,11 @@ _KEY = re.compile(r"(?<![0-9a-z])[0-9a-f]{8}[\s\-]?(?:[0-9a-f]{4}[\s\-]?){3}[0-9
 _SHORT_KEY = re.compile(r"(?<!\w)(?:pix|chave)\b[^\d\x01]{0,25}?(?P<v>\d(?:[.\s\-/]?\d){5,14})(?!\d)")
 _IP = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{1,4})?(?![\w:])")
+_DEVICE = re.compile(r"(?<![\w:.-])(?=\S{0,16}[a-f])[0-9a-f]{2}([:-])[0-9a-f]{2}(?:\1[0-9a-f]{2}){4}(?![\w:-])")
+_POSITION = re.compile(r"(?<![\w.,])-?\d{1,2}\.\d{4,16}°?\s?[,;/]?\s?-?\d{1,3}\.\d{4,16}(?![\w.]|,\d)")
+# A key of a program, a signed token, a wallet: letters and figures mixed too often for a word with a year
+_SECRET = re.compile(r"(?<![\w.-])[\w-][\w.=-]{22,600}[\w=](?![\w-])")
+_MIXED = re.compile(r"[a-z]\d|\d[a-z]")
 
 _STREET = (
     r"(?:rua|r\.?(?=\s[a-z0-9]{2})|avenida|av\.?|aven\.?|travessa|trav\.?|tv\.?|alameda|al\.|praca|pca\.?|rodovia|rod\."
@@ -134,6 +139,9 @@ def contact(findings: Findings) -> None:
     if numbers := findings.numbers:
         findings.take_at(numbers, _IP, "[NÚMERO]", lambda found: all(int(part) < 256 for part in found[0].split(".")))
         findings.take(_KEY, "[CHAVE]")
+        findings.take(_SECRET, "[SENHA]", lambda found: len(_MIXED.findall(found[0])) > 2)
+        findings.take(_DEVICE, "[NÚMERO]")
+        findings.take(_POSITION, "[ENDEREÇO]")
         findings.take_at(findings.signs(("pix", "chave")), _SHORT_KEY, "[CHAVE]")
     findings.take_at(_streets(findings.low), _ADDRESS, "[ENDEREÇO]")
     findings.take_at(findings.signs(("mor", "resid", "domiciliad", "endereco")), _LIVES, "[ENDEREÇO]")
