@@ -24,28 +24,30 @@ around AS MATERIALIZED (
     GROUP BY id
 ),
 -- What is known of them, each column once: another marketplace may look it up elsewhere, row by row.
--- `labels`: what they say they work in, as written. What a way of writing it means is looked up once, and each spelling
--- once, not once a lawyer.
+-- `labels`: what they say they work in, as written, the first 500. What a way of writing it means is looked up once, and
+-- each spelling once, not once a lawyer.
 lawyer AS MATERIALIZED (
-    SELECT l.id, a.mask, array_append(litgo.list(l.tags_expertise), l.primary_area) AS labels, {lawyer_place} AS place,
+    SELECT l.id, a.mask, array_append((litgo.list(l.tags_expertise))[:500], l.primary_area) AS labels, {lawyer_place} AS place,
            l.created_at, l.is_available, l.active, l.leave_from, l.leave_until, l.max_concurrent_cases
     FROM around a JOIN lawyers l USING (id)
 ),
-written AS MATERIALIZED (SELECT DISTINCT labels FROM lawyer),
+written AS MATERIALIZED (  -- by number below: a list of thousands of words would stand in as many rows
+    SELECT row_number() OVER () AS list, labels FROM (SELECT DISTINCT labels FROM lawyer) AS known
+),
 spelling AS MATERIALIZED (
     SELECT label, litgo.area_keys(NULL, label) AS keys
     FROM (SELECT DISTINCT label FROM written, unnest(labels) AS label) AS known
 ),
 meant AS MATERIALIZED (
-    SELECT r.labels, array_agg(DISTINCT w.number) AS numbers, bit_or(w.mask) AS mask
+    SELECT r.list, array_agg(DISTINCT w.number) AS numbers, bit_or(w.mask) AS mask
     FROM written r
     CROSS JOIN LATERAL unnest(r.labels) AS one (label)
     JOIN (SELECT s.label, w.number, w.mask FROM spelling s JOIN wanted w ON s.keys && w.keys) w USING (label)
-    GROUP BY r.labels
+    GROUP BY r.list
 ),
 works_in AS (
     SELECT l.*, w.number AS area, w.name AS area_name
-    FROM lawyer l JOIN meant m USING (labels) CROSS JOIN unnest(m.numbers) AS one (number) JOIN wanted w USING (number)
+    FROM lawyer l JOIN written USING (labels) JOIN meant m USING (list) CROSS JOIN unnest(m.numbers) AS one (number) JOIN wanted w USING (number)
     WHERE l.mask & m.mask <> 0
 ),
 account AS MATERIALIZED (  -- a lawyer's, of whom several may be one person

@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from litgo_pipelines.marketplace.geo import states
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.matching import explain
 from litgo_pipelines.matching.plan import Plan
+from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
 from litgo_pipelines_tests.worlds.sessions import kept
 
@@ -213,6 +215,20 @@ def test_words_of_both_sides_meet(database_url: str, case: str, tag: str) -> Non
     fill(database_url, lawyers=3, cases=1)
     ask(database_url, "UPDATE cases SET area = %s", (case,))
     ask(database_url, "UPDATE lawyers SET primary_area = NULL, tags_expertise = ARRAY[%s]", (tag,))
+    (result,) = match(database_url)
+    assert (result.matched, result.offers) == (1, 3)
+
+
+def test_a_list_of_thousands_of_areas_holds_up_nobody(database_url: str) -> None:
+    fill(database_url, lawyers=3, cases=1)
+    ask(
+        database_url,
+        "UPDATE lawyers SET tags_expertise = (SELECT array_agg('Civil'::text) FROM generate_series(1, 20000)) "
+        "WHERE id = md5('lawyer 1')::uuid; UPDATE cases SET area = 'Civil'; "
+        "UPDATE lawyers SET primary_area = 'Civil'",
+    )
+    name = make_url(database_url).database
+    execute(database_url, f"ALTER DATABASE {name} SET temp_file_limit = '100MB'")
     (result,) = match(database_url)
     assert (result.matched, result.offers) == (1, 3)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from litgo_pipelines.database import sql
 from litgo_pipelines.matching import explain, waits
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match
@@ -275,6 +276,21 @@ def test_cases_without_words_are_not_alike(database_url: str) -> None:
     ask(database_url, "UPDATE cases SET client_id = md5('client 1')::uuid, description = ' '")
     (result,) = match(database_url)
     assert result.matched == 4
+
+
+def test_the_words_of_a_case_are_read_once_however_many_its_client_sent(database_url: str) -> None:
+    fill(database_url, cases=300)
+    ask(
+        database_url,
+        "UPDATE cases SET client_id = md5('client 1')::uuid, "
+        "description = (SELECT string_agg('Não paguei, ' || i, ' ') FROM generate_series(1, 400) i) || id",
+    )
+    ask(database_url, "UPDATE cases SET description = 'O mesmo' WHERE id IN (SELECT id FROM cases LIMIT 2)")
+    statement = sql("litgo_pipelines.matching", "duplicates.sql")
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '15s'")
+        cursor.execute(statement, {"as_of": AS_OF, "minutes": 100_000})
+        assert cursor.rowcount == 1
 
 
 @pytest.mark.parametrize(
