@@ -5,11 +5,12 @@ every test that uses a database, by whatever fixture, runs on that one; the fast
 one too, as proofs: the lock file pins that server, and without the variable they run on it always.
 """
 
+import gc
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -48,8 +49,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("postgres_server_url", servers, indirect=True, scope="session")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """What is imported stays: the collector looks neither at it while it grows, nor at it again after each test."""
+    gc.disable()
+    try:
+        _import_in_turn(session)
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
+def _import_in_turn(session: pytest.Session) -> None:
     """Of the whole suite each process reads other modules first: in a clean checkout, side by side, all of them would
     compile all of it."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")

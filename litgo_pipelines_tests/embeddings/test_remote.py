@@ -16,7 +16,6 @@ from zlib import crc32
 import dagster as dg
 import numpy as np
 import pytest
-from openai import APIStatusError  # noqa: F401  # what is timed below is not this import
 
 from litgo_pipelines.database import open_connection
 from litgo_pipelines.embeddings.assets import LocalEmbeddings, text_embeddings
@@ -55,6 +54,8 @@ COURT_TEXTS = SHARED / "data" / "tj_themes" / "tjrj.parquet"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from openai import APIStatusError  # noqa: F401  # what a test times is not this import
+
     monkeypatch.setenv("OPENAI_API_KEY", "test-key")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 

@@ -6,7 +6,6 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from openai import APIStatusError  # noqa: F401  # what is timed below is not this import
 
 from litgo_pipelines.intake import remote, taxonomy
 from litgo_pipelines.intake.taxonomy import NONE, Subarea

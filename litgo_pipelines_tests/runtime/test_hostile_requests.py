@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from litgo_pipelines.runtime.ui.accounts import hashed
 from litgo_pipelines.runtime.ui.doors import COOKIE, IDENTITY, Access, Doors
 from litgo_pipelines.runtime.ui.office import Office
 from litgo_pipelines.settings import Settings
 
-HASH, OTHER = hashed("a long password"), hashed("another password")
+HASH, OTHER = (f"scrypt.15.8.1.{letter * 22}.{letter * 43}" for letter in "AE")  # of no password
 MUTATION = 'mutation { deleteRun(runId: "x") { __typename } }'
 HOST, ORIGIN = "localhost:3000", "http://localhost:3000"
 JSON = {"content-type": "application/json"}

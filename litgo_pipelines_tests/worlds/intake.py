@@ -90,6 +90,8 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
 
 @pytest.fixture
 def openai(loopback: Loopback) -> OpenAI:
+    from openai import APIStatusError  # noqa: F401  # what a test times is not this import
+
     return OpenAI(base_url=loopback.url, timeout_seconds=5)
 
 
