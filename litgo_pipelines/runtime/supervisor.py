@@ -38,6 +38,7 @@ LOCAL_LOGS = """  module: dagster.core.storage.local_compute_log_manager
       env: LITGO_DAGSTER_FILES
 """  # in dagster.yaml
 DEFINITIONS = "litgo_pipelines.definitions"
+LONGEST_TEMPORARY = 75  # bytes of TMPDIR: a socket's path has at most 107, with two names below it
 STOPS_IN = 8.0  # seconds, of all services
 URLS = ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL")
 LOGIN = ("LITGO_UI_USERS", "LITGO_UI_SESSION_KEY")  # for the webserver alone
@@ -330,9 +331,11 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
 def code_server(environment: Mapping[str, str], module: str = DEFINITIONS) -> Iterator[tuple[Service, Path]]:
     """The service that holds the definitions and starts the runs, and the workspace file that names its socket.
 
-    The socket is in a folder only this user may enter: whoever reaches it may run code.
+    The socket is in a folder only this user may enter: whoever reaches it may run code. Where TMPDIR is too long for a
+    socket's path, that folder is below /tmp, and of the server and its runs the one for what is temporary.
     """
-    with tempfile.TemporaryDirectory(prefix="litgo-code-") as folder:
+    short = len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY
+    with tempfile.TemporaryDirectory(prefix="litgo-code-", dir=None if short else "/tmp") as folder:
         path = Path(folder) / "socket"
         workspace = Path(environment["DAGSTER_HOME"]) / "workspace.yaml"
         workspace.write_text(
@@ -340,7 +343,8 @@ def code_server(environment: Mapping[str, str], module: str = DEFINITIONS) -> It
         )
         command = [sys.executable, "-m", "litgo_pipelines.runtime.code_server", "--socket", str(path)]
         command += ["--module-name", module, "--location-name", LOCATION]
-        yield Service("code-server", command, socket=path, withheld=LOGIN), workspace
+        given = {} if short else {"TMPDIR": folder}
+        yield Service("code-server", command, socket=path, withheld=LOGIN, given=given), workspace
 
 
 def dagster_services(file: Path) -> list[Service]:

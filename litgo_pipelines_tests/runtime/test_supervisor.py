@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -60,3 +61,21 @@ def test_a_command_that_is_ended_leaves_nothing_running(tmp_path: Path, number: 
     _, alive = psutil.wait_procs(left, timeout=30)
     assert not [other for other in alive if other.status() != psutil.STATUS_ZOMBIE]
     assert not pid.exists()
+
+
+@pytest.mark.parametrize("length", [60, 75, 76, 200])
+def test_the_warm_process_listens_however_long_tmpdir_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    long = folder / ("d" * (length - len(str(folder)) - 1))
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with supervisor.code_server({"DAGSTER_HOME": str(tmp_path)}) as (service, _):
+        listens = "from multiprocessing import forkserver; forkserver.ensure_running(); print('as expected')"
+        own = {**os.environ, "TMPDIR": str(long), **service.given}
+        done = subprocess.run([sys.executable, "-c", listens], env=own, capture_output=True, text=True, check=False)
+        assert done.stdout == "as expected\n", done.stderr
+        assert len(str(service.socket)) <= 107
+    long.rmdir()
+    folder.rmdir()
