@@ -12,17 +12,23 @@ from litgo_pipelines.marketplace.schema import SOURCE_SCHEMA, TABLES, WRITTEN
 
 
 def hidden(cursor: Cursor, relations: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """(view, sentence) of tables that show the views' owner only what policies allow; empty when nothing is hidden.
+    """(view, sentence) of tables that show the views' owner only what policies allow, or take no writes of some rows;
+    empty when nothing is hidden.
 
     No rows would be taken for there being none. `relations`: quoted tables that views would be made on, looked at as
     this user while there are none.
     """
     cursor.execute(sql("litgo_pipelines.marketplace", "row_security.sql"), {"relations": list(relations)})
-    return [
-        (
-            view,
-            f"row security of {table} applies to {reader}, who reads it for the pipelines, and no policy shows every "
-            "row: "
+    found: dict[tuple[str, str], str] = {}
+    for view, table, reader, forced, verb in cursor.fetchall():
+        # what is made for /metrics reads the same tables
+        if not (relations or view in TABLES) or (verb != "SELECT" and verb not in WRITTEN.get(view, {})):
+            continue
+        does, lacks = ("reads", "shows") if verb == "SELECT" else ("writes", f"lets it {verb}")
+        found.setdefault(
+            (view, table),
+            f"row security of {table} applies to {reader}, who {does} it for the pipelines, and no policy {lacks} "
+            "every row: "
             + (
                 f"it is forced on its owner; as superuser: ALTER ROLE {reader} BYPASSRLS, or ALTER TABLE {table} "
                 "NO FORCE ROW LEVEL SECURITY"
@@ -30,9 +36,7 @@ def hidden(cursor: Cursor, relations: Sequence[str] = ()) -> list[tuple[str, str
                 else f"run `litgo migrate` as the table's owner, or as superuser: ALTER ROLE {reader} BYPASSRLS"
             ),
         )
-        for view, table, reader, forced in cursor.fetchall()
-        if relations or view in TABLES  # what is made for /metrics reads the same tables
-    ]
+    return [(view, sentence) for (view, _), sentence in found.items()]
 
 
 def closed(cursor: Cursor) -> str | None:

@@ -1,5 +1,6 @@
 -- Tables under the source views whose row security applies to whoever the views read as: their owner, or (where there
--- are no views yet) this user. Those with a policy that shows everything, and none that restricts, hide nothing.
+-- are no views yet) this user, with what it does not let it do. A policy for everything, and none that restricts, hides
+-- nothing; without one for UPDATE, a statement changes no row and says nothing.
 WITH RECURSIVE source AS (
     SELECT c.oid, c.relname, c.relowner FROM pg_class c
     WHERE c.relkind = 'v' AND c.relnamespace = to_regnamespace('litgo_source')
@@ -20,15 +21,20 @@ read AS (
         OR c.reloptions @> '{security_invoker=1}' THEN r.reader ELSE c.relowner END
     FROM read r JOIN pg_class c ON c.oid = r.relation AND c.relkind = 'v' JOIN named m ON m.view = c.oid
 )
-SELECT read.view, n.nspname || '.' || c.relname, u.rolname, c.relowner = u.oid AS forced
+SELECT read.view, n.nspname || '.' || c.relname, u.rolname, c.relowner = u.oid AS forced, wanted.verb
 FROM read JOIN pg_class c ON c.oid = read.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_roles u ON u.oid = read.reader
+CROSS JOIN (VALUES ('r', 'SELECT'), ('a', 'INSERT'), ('w', 'UPDATE')) AS wanted (command, verb)
 WHERE c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(u.oid, c.relowner, 'USAGE'))
   AND NOT u.rolsuper AND NOT u.rolbypassrls
-  AND (EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive AND p.polcmd IN ('r', '*'))
+  AND (EXISTS (SELECT FROM pg_policy p
+               WHERE p.polrelid = c.oid AND NOT p.polpermissive AND p.polcmd::text IN (wanted.command, '*'))
        OR NOT EXISTS (
-           SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd IN ('r', '*')
-             AND pg_get_expr(p.polqual, c.oid) = 'true'
+           SELECT FROM pg_policy p,
+               LATERAL (SELECT pg_get_expr(p.polqual, c.oid) AS there, pg_get_expr(p.polwithcheck, c.oid) AS put) says
+           WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd::text IN (wanted.command, '*')
+             AND (wanted.command = 'a' OR says.there = 'true')
+             AND (wanted.command = 'r' OR coalesce(says.put, says.there) = 'true')
              AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid)
                          WHERE CASE r.oid WHEN 0 THEN true ELSE pg_has_role(u.oid, r.oid, 'USAGE') END)))
-ORDER BY 1, 2
+ORDER BY 1, 2, wanted.verb <> 'SELECT', wanted.verb

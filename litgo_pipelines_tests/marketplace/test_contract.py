@@ -110,6 +110,23 @@ def test_what_the_pipelines_may_not_see_or_write_is_said(live: LiveMarketplace, 
     assert failed(pipelines) == {}
     execute(live.superuser, "CREATE POLICY less ON public.reviews AS RESTRICTIVE USING (rating > 3)")
     assert set(failed(pipelines)) == {"reviews"}
+    execute(live.superuser, "DROP POLICY less ON public.reviews")
+
+
+def test_a_policy_under_which_writes_change_nothing_is_said(live: LiveMarketplace, pipelines: str) -> None:
+    execute(
+        live.superuser,
+        "ALTER TABLE public.offers ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE public.offers FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY seen ON public.offers FOR SELECT USING (true)",
+    )
+    assert "no policy lets it INSERT every row" in failed(pipelines)["offers"]
+    execute(live.superuser, "CREATE POLICY made ON public.offers FOR INSERT WITH CHECK (true)")
+    assert "no policy lets it UPDATE every row" in failed(pipelines)["offers"]
+    execute(live.superuser, "CREATE POLICY own ON public.offers FOR UPDATE USING (status = 'pending')")
+    assert "no policy lets it UPDATE every row" in failed(pipelines)["offers"]
+    execute(live.superuser, "CREATE POLICY changed ON public.offers FOR UPDATE USING (true)")
+    assert failed(pipelines) == {}
 
 
 def hide(live: LiveMarketplace) -> None:
