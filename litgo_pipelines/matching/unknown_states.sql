@@ -1,4 +1,5 @@
--- Cases and contracts in a state that is none of those we know: nobody does anything in it. Told once per state, with how
+-- Cases, contracts and offers of the last month in a state that is none of those we know: nobody does anything in it, and
+-- who said yes in another word than «interested» would be passed over for somebody else. Told once per state, with how
 -- many there are; what a state is called is shown as far as it is a word.
 WITH strange AS (
     SELECT 'cases' AS kind, left(coalesce(status, ''), 40) AS state, count(*) AS rows FROM cases
@@ -6,6 +7,10 @@ WITH strange AS (
     UNION ALL
     SELECT 'contracts', left(coalesce(status, ''), 40), count(*) FROM contracts
     WHERE status IS NULL OR status NOT IN ('pending-signature', 'active', 'closed', 'canceled') GROUP BY 2
+    UNION ALL
+    SELECT 'offers', left(coalesce(status, ''), 40), count(*) FROM offers
+    WHERE sent_at > %(as_of)s::timestamptz - interval '720 hours'
+      AND (status IS NULL OR status NOT IN ('pending', 'interested', 'declined', 'expired', 'closed')) GROUP BY 2
 ),
 told AS (
     INSERT INTO litgo.told (kind, subject, recipient_id, told_at)

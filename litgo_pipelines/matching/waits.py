@@ -122,7 +122,7 @@ def untold(cursor: Cursor, as_of: datetime) -> int:
 
 
 def notify_unknown_states(cursor: Cursor, as_of: datetime) -> int:
-    """States of cases and contracts that nobody knows: the team hears of each once. How many are new."""
+    """States of cases, contracts and offers that nobody knows: the team hears of each once. How many are new."""
     cursor.execute(statement("unknown_states.sql"), {"as_of": as_of, "marketplace": TEAMS[Owner.MARKETPLACE]})
     return cursor.rowcount
 

@@ -377,6 +377,20 @@ def test_an_odd_row_is_seen_until_somebody_was_told(database_url: str, change: s
         assert told in messages
 
 
+def test_an_answer_in_a_word_that_came_later_is_told_once(database_url: str) -> None:
+    fill(database_url, lawyers=1, cases=1)
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(LOOSE.format(table="offers"))
+        cursor.execute(
+            "INSERT INTO offers (case_id, lawyer_id, status, sent_at, expires_at) "
+            "SELECT c.id, l.id, 'accepted', %(at)s, %(at)s::timestamptz + interval '1 day' FROM cases c, lawyers l",
+            {"at": AS_OF},
+        )
+        assert [waits.notify_unknown_states(cursor, AS_OF + HOUR) for _ in range(2)] == [1, 0]
+        cursor.execute("SELECT payload FROM litgo.outbox WHERE kind = 'state_unknown'")
+        assert cursor.fetchall() == [({"table": "offers", "rows": 1, "state": "accepted"},)]
+
+
 @pytest.mark.parametrize(
     ("change", "matched", "told"),
     [
