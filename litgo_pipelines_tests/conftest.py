@@ -16,6 +16,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+import alembic.util
 import dagster as dg
 import hypothesis
 import pytest
@@ -125,6 +126,20 @@ def a_model_is_parsed_by_another_interpreter_once() -> Iterator[None]:
     """Most tests serve the same one, and half a second of an interpreter's start each time says nothing new."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "try_in_child", cache(registry.try_in_child))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_of_dagster_and_mlflow_are_read_once() -> Iterator[None]:
+    """Each run without an instance makes one in memory, for which Alembic reads the files of all migrations anew."""
+    read = alembic.util.load_python_file
+    once = cache(read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            alembic.util,
+            "load_python_file",
+            lambda folder, name: (read if name == "env.py" else once)(folder, name),  # env.py is run, not read
+        )
         yield
 
 
