@@ -314,8 +314,10 @@ def test_what_only_a_person_can_mend_is_told_once_a_day_and_asked_ever_more_rare
     run(connection, docusign)
     fake.trouble = {operation: [fault]}
     looks = 0
-    for step in range(3 * 96):  # three days, every quarter of an hour
-        looks += look(connection, client(fake.url, database_url), minutes(5 + 15 * step)).get("failed", 0)
+    for day in range(3):
+        anew = client(fake.url, database_url)
+        for step in range(96):  # every quarter of an hour
+            looks += look(connection, anew, timedelta(days=day) + minutes(5 + 15 * step)).get("failed", 0)
     assert 5 <= looks <= 12
     told = rows(database_url, "SELECT payload ->> 'code' FROM litgo.outbox WHERE kind = 'docusign_fails'")
     assert set(told) == {(code,)}
