@@ -5,7 +5,8 @@
 Straight: the same rows in tables with the logical columns and the same indexes. Views: the default mapping. Wide: the
 default mapping over `lawyers` with 88 columns and 6 kB of jsonb in a row. Live: LITGO's own mapping over the same: it
 looks profiles and users up for lawyers, and cases have no place there, so it is compared on such cases alone. All take
-turns; a figure is the median of the server's processor time, which other work on the machine changes little.
+turns. A second is the server's processor time; a ratio is of two in one round, as the machine is not equally fast in
+all of them: the median of the rounds.
 """
 
 import argparse
@@ -120,8 +121,8 @@ def take(connection: Connection, cases: dict[str, list[str]]) -> dict[str, float
     return seconds
 
 
-def measure(url: str, lawyers: int, rounds: int) -> dict[tuple[str, str], float]:
-    """(what, where) → seconds, the median."""
+def measure(url: str, lawyers: int, rounds: int) -> dict[tuple[str, str], list[float]]:
+    """(what, where) → seconds of each round."""
     urls = {"straight": url, "views": url, "wide": normalise(url, "wide"), "live": normalise(url, "live")}
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(FILL, {"as_of": AS_OF.isoformat(), "lawyers": lawyers})
@@ -149,7 +150,7 @@ def measure(url: str, lawyers: int, rounds: int) -> dict[tuple[str, str], float]
                         taken[what, where].append(seconds)
         for each in {*urls.values()}:
             vacuum(each)
-    return {key: statistics.median(values) for key, values in taken.items()}
+    return taken
 
 
 def main() -> None:
@@ -167,7 +168,9 @@ def main() -> None:
     for where, (floor, most) in MOST.items():
         for what in (what for what, place in found if place == where):
             over, under = found[what, where], found[what, floor]
-            print(f"{what}: {where} {over:.3f} s / {floor} {under:.3f} s = {over / under:.3f} (at most {most})")
+            ratio = statistics.median(a / b for a, b in zip(over, under, strict=True))
+            seconds = f"{where} {statistics.median(over):.3f} s / {floor} {statistics.median(under):.3f} s"
+            print(f"{what}: {seconds}, of a round {ratio:.3f} (at most {most})")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 -- Availability as it is seen at an instant: stretches end and begin. An instant before the newest one seen changes nothing.
 WITH open_cases AS (
 {open_cases}),
+lawyer AS MATERIALIZED (  -- each column once: another marketplace may look it up elsewhere, row by row
+    SELECT id, created_at, is_available, active, leave_from, leave_until, max_concurrent_cases FROM lawyers
+),
 now_free AS MATERIALIZED (
-    SELECT l.id FROM lawyers l LEFT JOIN open_cases p ON p.lawyer_id = l.id
+    SELECT l.id FROM lawyer l LEFT JOIN open_cases p ON p.lawyer_id = l.id
     WHERE {available}
 ),
 ended AS (

@@ -44,7 +44,7 @@ profile AS MATERIALIZED (  -- what is folded and unpacked here is so once a lawy
            CASE WHEN jsonb_typeof(l.kpi -> 'success_rate') = 'number' AND (l.kpi -> 'success_rate')::numeric <= 1
                 THEN (l.kpi -> 'success_rate')::numeric END AS success_rate,
            btrim(litgo.folded(l.curriculo_json ->> 'porte_escritorio')) AS firm_size,
-           litgo.limit_of(l.max_concurrent_cases) AS concurrent_limit
+           l.max_concurrent_cases
     FROM lawyers l, window_30d w
     WHERE litgo.joined(l.created_at) < w.ends
 ),
@@ -53,7 +53,7 @@ capacity AS MATERIALIZED (
            LEAST(GREATEST(
                %(base)s + %(years_points)s + %(success_rate_points)s
                + COALESCE((SELECT max(size.cases) FROM size WHERE p.firm_size ~ size.said), 0),
-               %(minimum)s), %(maximum)s, p.concurrent_limit)::int AS cases_a_month
+               %(minimum)s), %(maximum)s, litgo.limit_of(p.max_concurrent_cases))::int AS cases_a_month
     FROM profile p,
     LATERAL (SELECT CASE WHEN p.stated_years BETWEEN 0 AND 80 THEN p.stated_years
                          ELSE (p.ends::date - p.inscribed) / 365.25 END AS years) y

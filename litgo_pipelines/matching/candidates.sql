@@ -51,9 +51,9 @@ works_in AS (
     WHERE l.mask & m.mask <> 0
 ),
 account AS MATERIALIZED (  -- a lawyer's, of whom several may be one person
-    SELECT s.id AS lawyer_id, coalesce(other.lawyer_id, s.id) AS account_id
-    FROM lawyer s
-    LEFT JOIN litgo.lawyer_accounts mine ON mine.lawyer_id = s.id
+    SELECT l.id AS lawyer_id, coalesce(other.lawyer_id, l.id) AS account_id
+    FROM lawyer l
+    LEFT JOIN litgo.lawyer_accounts mine ON mine.lawyer_id = l.id
     LEFT JOIN litgo.lawyer_accounts other ON other.person_id = mine.person_id
 ),
 -- Of all accounts of those who are around alone, and materialized: where the planner takes them to be one lawyer, it reads
