@@ -25,4 +25,4 @@ for name, path in named.items():
             importlib.import_module(name)
         except ImportError as error:
             failed.append(f"{path}: {name}: {error}")
-sys.exit("\n".join(failed))
+sys.exit("\n".join(failed) or 0)
