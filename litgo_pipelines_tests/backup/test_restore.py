@@ -354,7 +354,8 @@ def test_no_command_line_holds_a_password(monkeypatch: pytest.MonkeyPatch) -> No
         called.append((command, variables))
         yield io.BytesIO(b"dumped")
 
-    monkeypatch.setattr(postgres, "program", lambda name, url: name)
+    monkeypatch.setattr(postgres, "program", lambda name, server: name)
+    monkeypatch.setattr(postgres, "server_version", lambda url: 18)
     monkeypatch.setattr(postgres, "_output", output)
     url = "postgresql+psycopg2://ana:s3cr3t@db.example:5433/litgo?sslmode=require"
     with postgres.dump(url, ("litgo",)) as dumped:
