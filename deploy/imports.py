@@ -19,10 +19,10 @@ for path in Path(sys.argv[1]).rglob("*.py"):
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             named[node.module] = str(path)
 failed = []
-for name, path in named.items():
+for name, where in named.items():
     if name.split(".")[0] not in OPTIONAL | {Path(sys.argv[1]).name}:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            failed.append(f"{path}: {name}: {error}")
+            failed.append(f"{where}: {name}: {error}")
 sys.exit("\n".join(failed) or 0)
