@@ -343,7 +343,10 @@ def refusal(answer: Answer) -> Refusal:
         return Refusal(code)
     if "ENVELOPE" in code.upper():  # of this one, told with a hint in its name alone
         return Refusal(code, of_one=True, retry_after=3600.0 if "HOURLY" in code.upper() else 30.0)
-    return Refusal(code, limit_reached=True, retry_after=until_reset(answer.headers) or limit or 60.0)
+    told = until_reset(answer.headers)
+    if told is None or told <= 1.0:  # an end that is over, and yet it was refused
+        told = limit or 60.0
+    return Refusal(code, limit_reached=True, retry_after=told)
 
 
 @contextmanager
@@ -376,7 +379,7 @@ def _envelope(answer: Answer) -> Envelope:
     signers = found["recipients"]["signers"] or []
     ended = found.get("completedDateTime")  # stands in for a signature whose own instant is not told
     signed = {
-        _place(signer): _instant(signer.get("signedDateTime") or ended)
+        _place(signer): _instant(signer.get("signedDateTime")) or _needed(_instant(ended))
         for signer in signers
         if signer["status"].lower() in ("signed", "completed")
     }
@@ -413,7 +416,18 @@ def _envelopes(answer: Answer) -> list[Envelope]:
     return [Envelope(envelope_id, status, {}) for envelope_id, status in envelopes.items()]
 
 
-def _instant(value: str) -> datetime:
-    """Without a zone it is UTC, as everywhere in DocuSign's answers."""
+def _instant(value: str | None) -> datetime | None:
+    """Without a zone it is UTC, as everywhere in DocuSign's answers; None for what stands for no instant: nothing, the
+    first year and the last."""
+    if not value:
+        return None
     instant = datetime.fromisoformat(value)
+    if not 2000 <= instant.year < 9999:
+        return None
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _needed(instant: datetime | None) -> datetime:
+    if instant is None:
+        raise ValueError("a signature without its instant")
+    return instant

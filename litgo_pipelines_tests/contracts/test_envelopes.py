@@ -357,6 +357,8 @@ def test_an_envelope_that_is_gone_with_its_contract_is_looked_at_no_more(
         {"signedDateTime": "2026-01-31T14:30:00"},
         {"signedDateTime": None},
         {"signedDateTime": ""},
+        {"signedDateTime": "0001-01-01T00:00:00.0000000Z"},
+        {"signedDateTime": "9999-12-31T23:59:59.9999999Z"},
     ],
 )
 def test_both_have_signed_however_the_instant_is_told(
@@ -369,6 +371,7 @@ def test_both_have_signed_however_the_instant_is_told(
     fake.envelopes[fake.only()]["completedDateTime"] = "2026-01-31T15:00:00.0000000Z"
     assert look(connection, docusign, minutes(5)) == {"signed": 1}
     assert request_row(database_url, contract)[3] == "active"
+    assert rows(database_url, "SELECT extract(year FROM signed_client)::int FROM contracts") == [(2026,)]
 
 
 def test_an_envelope_that_is_listed_is_not_missing(

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import jwt
 import pytest
 
-from litgo_pipelines.resources.docusign import DocuSign, Draft, EnvelopeGone, Signer
+from litgo_pipelines.resources.bounded import Answer
+from litgo_pipelines.resources.docusign import DocuSign, Draft, EnvelopeGone, Signer, refusal
 from litgo_pipelines.resources.external_service import CircuitOpen, ServiceFailure
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import FaultServer
@@ -290,6 +291,13 @@ def test_an_envelope_said_to_be_complete_must_name_both_signatures(fake: FakeDoc
     envelope = docusign.send(DRAFT, look_first=False)
     fake.set(envelope, "completed", client=NOW)
     assert failure(lambda: docusign.read(envelope)).reason == "invalid"
+
+
+@pytest.mark.parametrize(("reset", "seconds"), [("1000000000", 3600), ("0", 3600), ("soon", 3600), ("120", 120)])
+def test_a_limit_whose_end_is_over_is_waited_for_as_long_as_it_is(reset: str, seconds: float) -> None:
+    body = b'{"errorCode": "HOURLY_APIINVOCATION_LIMIT_EXCEEDED"}'
+    told = refusal(Answer(400, {"content-type": "application/json", "x-ratelimit-reset": reset}, body))
+    assert told.retry_after == seconds
 
 
 def test_with_the_breaker_open_nobody_is_asked(fake: FakeDocuSign, database_url: str) -> None:
