@@ -268,6 +268,8 @@ def test_a_bounce_of_an_address_with_a_domain_in_letters_is_its_persons(world: W
         ("ana@example.com", None, None),
         (" - ", None, None),
         ("null", None, None),
+        ("<b>Ana</b>", None, None),
+        ("{{ user.name }}", None, None),
     ],
 )
 def test_a_name_beside_an_address_is_never_read_as_another_one(
