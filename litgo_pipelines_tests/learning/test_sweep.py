@@ -60,7 +60,7 @@ def test_values_that_are_no_settings_are_refused_and_numbers_of_things_are_whole
         config.with_values({"folds": 0})
 
 
-@pytest.mark.one_server
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_job_compares_on_the_newest_snapshot_under_one_parent(
     learnable_market: Marketplace, own_store: MLflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
