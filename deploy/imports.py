@@ -10,8 +10,17 @@ from pathlib import Path
 
 # Not in the image: of extras and of who develops it.
 OPTIONAL = {"boto3", "dagster_aws", "grafana_foundation_sdk", "_typeshed"}
+# What containers start by a command, and no import names.
+COMMANDS = (
+    "celery.bin.celery",
+    "dagster._daemon.cli",
+    "dagster_celery.app",
+    "distributed.cli",
+    "mlflow.cli",
+    "mlflow.server.auth",
+)
 
-named: dict[str, str] = {}
+named = dict.fromkeys(COMMANDS, "a command")
 for path in Path(sys.argv[1]).rglob("*.py"):
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
