@@ -47,7 +47,8 @@ meant AS MATERIALIZED (
 ),
 works_in AS (
     SELECT l.*, w.number AS area, w.name AS area_name
-    FROM lawyer l JOIN written USING (labels) JOIN meant m USING (list) CROSS JOIN unnest(m.numbers) AS one (number) JOIN wanted w USING (number)
+    FROM lawyer l JOIN written USING (labels) JOIN meant m USING (list)
+    CROSS JOIN unnest(m.numbers) AS one (number) JOIN wanted w USING (number)
     WHERE l.mask & m.mask <> 0
 ),
 account AS MATERIALIZED (  -- a lawyer's, of whom several may be one person
