@@ -317,7 +317,7 @@ def _cases_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: dateti
     """Cases that wait for offers, for triage, or for people to be told of the end of their rounds; a batch left open.
 
     What is unhandled decides, so that a row that becomes visible late is not skipped; the sensor's cursor only shows
-    the newest case that waits.
+    the newest case seen.
     """
     from litgo_pipelines.intake.batch import pending as untriaged_cases
     from litgo_pipelines.marketplace import counts
@@ -333,7 +333,8 @@ def _cases_due(context: dg.SensorEvaluationContext, cursor: Cursor, tick: dateti
     waiting = waiting_cases(cursor, plan, tick, look_back(tick, values.matching_round_days))
     untriaged = untriaged_cases(cursor, tick, values.matching_batch_size, minute=int(tick.timestamp()) // 60)
     if waiting:
-        context.update_cursor(max(f"{case.created_at.isoformat()}|{case.case_id}" for case in waiting))
+        newest = max(f"{case.created_at.isoformat()}|{case.case_id}" for case in waiting)
+        context.update_cursor(max(newest, context.cursor or ""))
     return {
         "waiting": len(waiting),
         "untriaged": len(untriaged),

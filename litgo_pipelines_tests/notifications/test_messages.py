@@ -116,7 +116,7 @@ def test_the_team_is_told_which_contract_and_the_parties_are_not() -> None:
 
 
 def test_html_is_escaped() -> None:
-    said = words([offer(area="<b>Família & Cia</b>")], "O'Neil <Ana>")
+    said = words([offer(area="<b>Família & Cia</b>")], "O'Neil & Ana")
     assert "&lt;b&gt;Família &amp; Cia&lt;/b&gt;" in said.html
     assert "Olá, O&#x27;Neil!" in said.html
     assert "<b>" not in said.html
