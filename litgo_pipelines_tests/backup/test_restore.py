@@ -36,6 +36,8 @@ from litgo_pipelines_tests.worlds import matching, persons, sessions
 from litgo_pipelines_tests.worlds.lifecycle import Life
 from litgo_pipelines_tests.worlds.small_disk import small_disk
 
+pytestmark = pytest.mark.slow
+
 SECRET = "um segredo bem comprido"
 AT = datetime(2026, 6, 2, 8, tzinfo=UTC)
 

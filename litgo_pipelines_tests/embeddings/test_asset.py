@@ -16,7 +16,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.worlds.rows import Marketplace
 from litgo_pipelines_tests.worlds.sessions import kept
 
-pytestmark = pytest.mark.one_server
+pytestmark = pytest.mark.slow
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 

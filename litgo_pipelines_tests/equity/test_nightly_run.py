@@ -32,7 +32,7 @@ proof = pytest.mark.proof(
     "litgo_pipelines_tests/worlds",
 )
 
-pytestmark = pytest.mark.one_server
+pytestmark = pytest.mark.slow
 
 KEYS = NIGHTS.get_partition_keys()[:3]
 END = NIGHTS.time_window_for_partition_key(KEYS[-1]).end
@@ -172,7 +172,6 @@ def succeed(url: str) -> None:
 
 
 @proof
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["process", "connection"])
 @pytest.mark.parametrize("table", ["equity_history", "offer_distribution"])
 def test_killed_in_the_middle_nothing_is_half_written(filled_url: str, table: str, victim: str) -> None:
@@ -233,7 +232,6 @@ for first, last in zip(sys.argv[2::2], sys.argv[3::2]):
 """
 
 
-@pytest.mark.slow
 @proof
 def test_a_backfill_over_nights_of_23_and_25_hours_counts_each_offer_of_720_hours(database_url: str) -> None:
     month, second = timedelta(hours=720), timedelta(seconds=1)

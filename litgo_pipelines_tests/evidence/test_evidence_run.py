@@ -24,7 +24,7 @@ proof = pytest.mark.proof(
     "litgo_pipelines_tests/worlds",
 )
 
-pytestmark = pytest.mark.one_server
+pytestmark = pytest.mark.slow
 
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 TABLES = ("lawyer_evidence", "lawyer_subarea_evidence", "review_sentiment", "evidence_refresh")
@@ -163,7 +163,6 @@ def succeed(url: str) -> None:
 
 
 @proof
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["process", "connection"])
 @pytest.mark.parametrize("table", ["review_sentiment", "lawyer_evidence", "lawyer_subarea_evidence"])
 def test_killed_in_the_middle_nothing_is_half_written(

@@ -25,7 +25,7 @@ proof = pytest.mark.proof(
     "litgo_pipelines_tests/worlds",
 )
 
-pytestmark = pytest.mark.one_server
+pytestmark = pytest.mark.slow
 
 AS_OF = "2026-03-10T09:00:00-03:00"
 
@@ -106,7 +106,6 @@ def succeed(url: str) -> None:
 
 
 @proof
-@pytest.mark.slow
 def test_killed_in_the_middle_a_second_run_finishes(database_url: str) -> None:
     """A trigger holds the run inside its third case; there the process is killed."""
     cases = [add_case(database_url, DISMISSED) for _ in range(6)]

@@ -276,6 +276,7 @@ def test_two_runs_at_once_triage_each_case_once(database_url: str, model: Model)
     assert metrics(database_url)["triage_requests_total classified"] == 12
 
 
+@pytest.mark.slow
 def test_hostile_texts_leave_the_database_as_it_was(database_url: str, connection: Any, model: Model) -> None:
     texts = [text.replace("\x00", "") for text in HOSTILE]
     cases = [add_case(database_url, text, title=text[:200]) for text in texts]

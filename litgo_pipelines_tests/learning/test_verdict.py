@@ -14,6 +14,8 @@ from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines_tests.worlds.lifecycle import AT, Life
 from litgo_pipelines_tests.worlds.replay import END, marketplace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def life(database_url: str) -> Life:

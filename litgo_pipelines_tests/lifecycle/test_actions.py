@@ -20,7 +20,7 @@ from litgo_pipelines_tests.support import free_port
 from litgo_pipelines_tests.worlds.lifecycle import SERVED, Life
 from litgo_pipelines_tests.worlds.sessions import kept
 
-pytestmark = pytest.mark.one_server
+pytestmark = pytest.mark.slow
 
 DOWN = "http://127.0.0.1:{}"
 

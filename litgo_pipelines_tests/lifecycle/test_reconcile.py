@@ -25,7 +25,7 @@ proof = pytest.mark.proof(
     "litgo_pipelines_tests/worlds",
 )
 
-pytestmark = pytest.mark.one_server
+pytestmark = pytest.mark.slow
 
 
 def done(life: Life, mlflow: MLflow) -> Reconciled:
@@ -209,7 +209,6 @@ print(kills)
 
 
 @proof
-@pytest.mark.slow
 def test_killed_anywhere_and_run_again_ledger_and_mlflow_agree(life: Life, mlflow: MLflow) -> None:
     finished = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLED, life.url, mlflow.tracking_uri],
