@@ -13,6 +13,8 @@ from litgo_pipelines.cli.platform import World
 from litgo_pipelines.simulation.worlds import KINDS
 from litgo_pipelines_tests.worlds.processes import litgo
 
+pytestmark = pytest.mark.slow
+
 ID = "00000000-0000-4000-8000-000000000001"
 BY = "--who Ana --why porque"
 PAPER = f"contrato assinar {ID} --partes both --por Ana"

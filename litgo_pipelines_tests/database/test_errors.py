@@ -19,7 +19,7 @@ from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.matching import ask, fill
 from litgo_pipelines_tests.worlds.rows import Marketplace
 
-pytestmark = pytest.mark.one_server
+pytestmark = pytest.mark.slow
 
 SECRET = "Maria Segredo"
 KEY = NIGHTS.get_partition_keys()[-1]
@@ -108,7 +108,6 @@ def test_a_failing_run_leaves_no_name_in_the_event_log(database_url: str, tmp_pa
     assert SECRET not in log
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("holds", ["FOR UPDATE", "FOR NO KEY UPDATE"])
 def test_a_locked_lawyer_waits_and_the_others_are_written(database_url: str, holds: str, tmp_path: Path) -> None:
     with connect(database_url) as connection:

@@ -46,6 +46,8 @@ from litgo_pipelines_tests.worlds.processes import Child
 from litgo_pipelines_tests.worlds.rows import Marketplace
 from litgo_pipelines_tests.worlds.sessions import kept
 
+pytestmark = pytest.mark.slow
+
 AS_OF = datetime(2026, 3, 10, 5, tzinfo=UTC)
 MODEL, DIMENSION = "text-embedding-3-small", 1536
 SHARED = Path(__file__).parents[3] / "shared"
@@ -283,7 +285,6 @@ def test_nothing_that_names_a_person_leaves(database_url: str) -> None:
         assert len(secret) < 5 or secret.lower() not in left.lower()
 
 
-@pytest.mark.slow
 @pytest.mark.proof(
     "litgo_pipelines/embeddings",
     "litgo_pipelines/intake",
@@ -532,7 +533,6 @@ def embed_in_twenties(url: str, base: str) -> None:
     embed_remote(open_connection(url), OpenAI(base_url=base), AS_OF, batch=20)
 
 
-@pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_no_gap_and_nothing_twice(database_url: str) -> None:
     market(database_url)
     child: list[Child] = []
@@ -558,7 +558,6 @@ def local(as_of: datetime) -> Callable[[Any], Embedded]:
     return lambda connection: embed_missing(connection, Encoder(USE, USE_DIMENSION, encode), as_of)
 
 
-@pytest.mark.slow
 def test_an_outage_in_the_middle_of_1000_texts_leaves_every_case_matched(database_url: str) -> None:
     fill(database_url, cases=1000)
     rows(database_url, "UPDATE cases SET description = 'multa do contrato ' || id RETURNING 1")

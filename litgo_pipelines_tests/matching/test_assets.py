@@ -27,7 +27,7 @@ from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match, offer
 from litgo_pipelines_tests.worlds.rows import Marketplace
 from litgo_pipelines_tests.worlds.sessions import kept
 
-pytestmark = pytest.mark.one_server
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +121,6 @@ def champion(database_url: str, home: Path) -> str:
     return uri
 
 
-@pytest.mark.slow
 def test_the_champion_ranks_also_while_its_registry_is_down(database_url: str, champion: str, home: Path) -> None:
     fill(database_url)
     result = run(database_url, uri=champion)
@@ -152,7 +151,6 @@ def test_the_champion_ranks_also_while_its_registry_is_down(database_url: str, c
     assert ask(database_url, "SELECT DISTINCT ranker FROM litgo.exposures") == [("model",)]
 
 
-@pytest.mark.slow
 def test_without_the_registry_and_without_a_copy_the_hand_weights_serve_and_are_counted(
     database_url: str, champion: str
 ) -> None:

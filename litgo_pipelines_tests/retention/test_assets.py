@@ -27,7 +27,7 @@ from litgo_pipelines_tests.worlds.lifecycle import Life, mlflow, own_store
 from litgo_pipelines_tests.worlds.matching import fill, match
 from litgo_pipelines_tests.worlds.sessions import kept
 
-pytestmark = pytest.mark.one_server
+pytestmark = pytest.mark.slow
 
 __all__ = ["mlflow", "own_store"]  # fixtures
 
@@ -129,7 +129,6 @@ def test_who_could_be_chosen_is_known_for_ninety_days(life: Life, mlflow: MLflow
     assert life.rows("SELECT count(*) FROM litgo.matchings") == [(3,)]
 
 
-@pytest.mark.slow
 def test_runs_go_with_their_events_and_each_jobs_newest_stays(
     life: Life, mlflow: MLflow, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

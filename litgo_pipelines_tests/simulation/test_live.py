@@ -14,6 +14,8 @@ from litgo_pipelines.simulation.load import TABLES, simulate
 from litgo_pipelines.simulation.truth import Taste, World
 from litgo_pipelines_tests.worlds.simulation import END, NEVER
 
+pytestmark = pytest.mark.slow
+
 SIZES: dict[str, Any] = {"seed": 5, "lawyers": 300, "cases": 1500, "days": 60, "end": END}
 WORLD = World(**SIZES)
 DAY = timedelta(days=1)
