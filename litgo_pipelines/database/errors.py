@@ -44,7 +44,8 @@ _TO_DO = {
     "42704": "an object is not there: of a foreign table, the user mapping of its server; of ours, run `litgo migrate`",
     "42P17": "a row security policy of theirs asks its own table, in a circle: let it ask a SECURITY DEFINER function",
     "42": "the database is not what this version needs: run `litgo migrate`",
-    "XX": "the server found something wrong in itself, or in the files of a table: its log says what",
+    "XX": "another session changed the same object meanwhile, or the server found something wrong in a table's files: "
+    "run it again; its log says what",
     "HV": "a foreign table does not fit its server: look at its definition, its server's options and the user mapping",
     "40": "run it again",
     "53": "the server is at a limit: connections, memory or disk",

@@ -6,7 +6,10 @@ database after `litgo migrate`, again after every upgrade; docs/deployment.md.
 
 import argparse
 import os
+import time
 from pathlib import Path
+
+from psycopg2 import errors
 
 from litgo_pipelines.database import Connection, Cursor, advisory_lock, connect, normalise, sql
 
@@ -26,6 +29,10 @@ EXPORTED = (
     "instance_info",
     "alembic_version",
 )
+# Roles and who owns a database are the server's, and a lock is one database's: another marketplace beside this one may
+# be writing the same rows. The loser of such a race is refused, with these.
+RACED = (errors.InternalError_, errors.UniqueViolation, errors.DuplicateObject, errors.UndefinedObject)
+ATTEMPTS = 5
 
 
 def apply(url: str, passwords: Path | None = None) -> None:
@@ -34,6 +41,20 @@ def apply(url: str, passwords: Path | None = None) -> None:
     `url`: the marketplace's database, as its owner. `passwords`: a folder with files `<role>_password`; a role without
     one keeps what it has. Raises FileNotFoundError when the folder has none at all, psycopg2.Error.
     """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            handed_over = _give(url, passwords)
+            break
+        except RACED:
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(0.2 * attempt)
+    for role, database in handed_over.items():
+        _show(normalise(url, database), role)
+
+
+def _give(url: str, passwords: Path | None) -> dict[str, str]:
+    """`apply` in the marketplace's database, one transaction: role → the storage database that is its now."""
     with connect(url, application_name="litgo-roles") as connection, connection.cursor() as cursor:
         advisory_lock(cursor, "roles")
         cursor.execute(sql("litgo_pipelines.database", "roles.sql"))
@@ -60,8 +81,7 @@ def apply(url: str, passwords: Path | None = None) -> None:
             cursor.execute(f"GRANT CONNECT ON DATABASE {database} TO litgo_backup")
         if "litgo_dagster" in handed_over:
             cursor.execute(f"GRANT CONNECT ON DATABASE {handed_over['litgo_dagster']} TO litgo_exporter")
-    for role, database in handed_over.items():
-        _show(normalise(url, database), role)
+    return handed_over
 
 
 def _set_passwords(connection: Connection, cursor: Cursor, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -353,6 +354,22 @@ def test_what_somebody_gave_besides_is_taken_away(url: str, pipelines: str) -> N
         )
     finally:
         ask(url, "REVOKE ALL ON public.lawyers FROM litgo_stranger; DROP ROLE litgo_stranger")
+
+
+def test_another_marketplace_on_the_server_may_be_given_its_roles_meanwhile(url: str) -> None:
+    ask(url, "ALTER ROLE litgo_exporter REPLICATION")
+    with ThreadPoolExecutor() as pool, connect(url) as beside, beside.cursor() as cursor:
+        cursor.execute("ALTER ROLE litgo_exporter NOREPLICATION")
+        given = pool.submit(roles.apply, url)
+        while not ask(
+            url,
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'litgo-roles' AND wait_event_type = 'Lock' "
+            "AND datname = current_database()",
+        ):
+            assert not given.done()
+        beside.commit()
+        given.result()
+    assert ask(url, "SELECT rolreplication FROM pg_roles WHERE rolname = 'litgo_exporter'") == [(False,)]
 
 
 def test_a_marketplace_without_optional_columns_is_served(database_url: str) -> None:

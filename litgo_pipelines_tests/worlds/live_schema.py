@@ -32,17 +32,20 @@ FACTS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "live_s
 TABLES = ("profiles", "lawyers", "cases", "case_matches", "offers", "contracts", "reviews")
 OWNER = "live_owner"  # of the tables; neither superuser nor beyond row security
 
+# Roles are the server's, which other test processes build on as well.
+ROLES = [
+    f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN CREATE ROLE {role} {attributes}; "
+    "END IF; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+    for role, attributes in {
+        "anon": "LOGIN",
+        "authenticated": "LOGIN",
+        "service_role": "LOGIN BYPASSRLS",
+        OWNER: "LOGIN CREATEROLE CREATEDB",
+    }.items()
+]
+
 # What a Supabase project has before the marketplace's first migration.
 PLATFORM = """
-DO $$ DECLARE wanted text; BEGIN
-    FOREACH wanted IN ARRAY ARRAY['anon', 'authenticated', 'service_role', 'live_owner'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
-            EXECUTE format('CREATE ROLE %I LOGIN', wanted);
-        END IF;
-    END LOOP;
-END $$;
-ALTER ROLE service_role BYPASSRLS;
-ALTER ROLE live_owner CREATEROLE CREATEDB;
 CREATE SCHEMA auth;
 CREATE TABLE auth.users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), email text, encrypted_password text,
                          created_at timestamptz DEFAULT now());
@@ -153,6 +156,7 @@ class LiveMarketplace:
 
 def build(server: str, name: str) -> None:
     """A database with the schema, empty."""
+    execute(server, *ROLES)  # one transaction, at once over
     execute(server, f"CREATE DATABASE {name}")
     url = normalise(server, database=name)
     with psycopg2.connect(url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
