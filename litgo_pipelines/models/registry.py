@@ -151,8 +151,28 @@ def _artifact(mlflow: MLflow, version: str, path: str) -> bytes:
             local = module.artifacts.download_artifacts(f"models:/{MODEL_NAME}/{version}/{path}", dst_path=folder)
             return _plain(Path(local))
         except (module.exceptions.MlflowException, OSError) as error:
-            mlflow.probe()  # a server that died meanwhile is no reason to call the version missing
-            raise VersionMissing(f"{MODEL_NAME} version {version} cannot be had: {error}") from error
+            where = f"models:/{MODEL_NAME}/{version}/{path}"
+            raise _not_had(mlflow, f"{MODEL_NAME} version {version} cannot be had", where, error) from error
+
+
+def _not_had(mlflow: MLflow, what: str, uri: str, error: Exception) -> VersionMissing | MLflowUnavailable:
+    """Why a file of MLflow's was not had: it is missing when MLflow says so, or lists its folder without it.
+
+    A server that is up and answers 500, 429, 401 or a page of its proxy has said nothing of the kind: taken for "it is
+    gone", a candidate would be rejected and a champion rolled back for an outage.
+    """
+    mlflow.probe()
+    module, said = mlflow.module(), f"{what}: {error}"
+    folder, _, name = uri.rpartition("/")
+    try:
+        listed = known(module, lambda: module.artifacts.list_artifacts(artifact_uri=folder)) or []
+    except (module.exceptions.MlflowException, OSError) as unsaid:
+        return MLflowUnavailable(f"{said}; nor does MLflow say whether it is there: {unsaid}")
+    if any(Path(each.path).name == name for each in listed):
+        return MLflowUnavailable(f"{said}; it is there and could not be read")
+    if problem := mlflow.files_problem():
+        return MLflowUnavailable(f"{said}; the models' files cannot be reached: {problem}")
+    return VersionMissing(said)
 
 
 def _as_recorded(version: str, content: bytes, sha256: str | None) -> str:
@@ -271,8 +291,8 @@ def _served_path(mlflow: MLflow, version: str) -> str:
     try:
         listed = module.artifacts.list_artifacts(artifact_uri=f"models:/{MODEL_NAME}/{version}/data") or []
     except (module.exceptions.MlflowException, OSError) as error:
-        mlflow.probe()
-        raise VersionMissing(f"{MODEL_NAME} version {version} cannot be had: {error}") from error
+        where = f"models:/{MODEL_NAME}/{version}/data"
+        raise _not_had(mlflow, f"{MODEL_NAME} version {version} cannot be had", where, error) from error
     names = [name for each in listed if _SCORER_FILE.fullmatch(name := Path(each.path).name)]
     if len(names) > 1:
         raise ScorerDamaged(f"version {version} has {len(names)} files of a scorer: nobody knows which it is")
@@ -282,14 +302,17 @@ def _served_path(mlflow: MLflow, version: str) -> str:
 def _run_record(mlflow: MLflow, version: str) -> dict[str, Any]:
     """metrics.json of the bundle that the version's run holds."""
     module, client = mlflow.module(), mlflow.client()
+    what, uri = f"{MODEL_NAME} version {version}: the record of its run is gone", f"models:/{MODEL_NAME}/{version}/"
     try:
         run_id = str(client.get_model_version(MODEL_NAME, version).run_id)
+        uri = f"runs:/{run_id}/bundle/metrics.json"
         with tempfile.TemporaryDirectory() as folder:
             local = client.download_artifacts(run_id, "bundle/metrics.json", folder)
             return dict(json.loads(Path(local).read_text(encoding="utf-8")))
-    except (module.exceptions.MlflowException, OSError, ValueError, TypeError) as error:
-        mlflow.probe()
-        raise VersionMissing(f"{MODEL_NAME} version {version}: the record of its run is gone ({error})") from error
+    except (module.exceptions.MlflowException, OSError) as error:
+        raise _not_had(mlflow, what, uri, error) from error
+    except (ValueError, TypeError) as error:
+        raise VersionMissing(f"{what} ({error})") from error
 
 
 def signature_names(mlflow: MLflow, version: str) -> tuple[str, ...]:
@@ -378,8 +401,10 @@ def seed_scorers(mlflow: MLflow, version: str, recorded: Mapping[str, str] | Non
     from litgo_pipelines.models import bundle
 
     module, client = mlflow.module(), mlflow.client()
+    what, uri = f"{MODEL_NAME} version {version}: the files of its run are gone", f"models:/{MODEL_NAME}/{version}/"
     try:
         run_id = str(client.get_model_version(MODEL_NAME, version).run_id)
+        uri = f"runs:/{run_id}/bundle/metrics.json"
         with tempfile.TemporaryDirectory() as folder:
             local = bundle.load_bundle(Path(client.download_artifacts(run_id, "bundle", folder)))
             if local is None:
@@ -387,9 +412,10 @@ def seed_scorers(mlflow: MLflow, version: str, recorded: Mapping[str, str] | Non
             if recorded is None or local.metrics["models"] != dict(recorded):
                 raise ScorerDamaged(f"version {version}: its run holds other files than the ledger names")
             return local.scorers()
+    except FileNotFoundError as error:  # the bundle came without it
+        raise VersionMissing(f"{what} ({error})") from error
     except (module.exceptions.MlflowException, OSError) as error:
-        mlflow.probe()
-        raise VersionMissing(f"{MODEL_NAME} version {version}: the files of its run are gone ({error})") from error
+        raise _not_had(mlflow, what, uri, error) from error
 
 
 def reload_problems(

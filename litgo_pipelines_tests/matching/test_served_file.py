@@ -16,7 +16,9 @@ from litgo_pipelines.lifecycle import actions, ledger
 from litgo_pipelines.matching.serving import Rankers
 from litgo_pipelines.models import registry, scorer, trial
 from litgo_pipelines.models.scorer import Rule, ScorerDamaged, earlier_trees
-from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
+from litgo_pipelines.simulation import faults
+from litgo_pipelines.simulation.faults import Fault, FaultServer, Handler
 from litgo_pipelines_tests.worlds.lifecycle import SERVED, Life, mlflow, own_store
 from litgo_pipelines_tests.worlds.matching import ask, fill, match
 
@@ -183,6 +185,46 @@ def test_a_changed_registry_serves_nobody(own_model: MLflow, tmp_path: Path) -> 
     shutil.copy(file, file.with_name(f"scorer-{scorer.digest(OTHER.decode())}.json"))  # and under its own
     assert registry.loadable(own_model, "1", tmp_path / "served", RULE) is False
     assert not list((tmp_path / "served").glob("litgo*"))
+
+
+def healthy_but(fault: Fault) -> Fault:
+    """A server whose page of health is fine, as a proxy's is, or MLflow's while its database or its bucket is not."""
+
+    def answers(handler: Handler) -> None:
+        (faults.answer(b"OK", content_type="text/html") if handler.path == "/health" else fault)(handler)
+
+    return answers
+
+
+ASKED: dict[str, Callable[[MLflow], object]] = {
+    "what serves": lambda mlflow: registry.load_model(mlflow, "1", RULE),
+    "its seeds": lambda mlflow: registry.seed_scorers(mlflow, "1", {}),
+    "its file": lambda mlflow: registry.served_file(mlflow, "1"),
+}
+
+
+@pytest.mark.parametrize("ask_for", ASKED)
+@pytest.mark.parametrize(
+    "fault", [faults.status(500), faults.status(429), faults.status(401), faults.status(404), faults.html]
+)
+def test_a_server_that_fails_has_not_said_that_a_version_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: Fault, ask_for: str
+) -> None:
+    """Else an outage would reject the candidate for good, and roll the champion back."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with FaultServer(healthy_but(fault)) as server:
+        mlflow = MLflow(tracking_uri=server.url)
+        with pytest.raises(MLflowUnavailable):
+            ASKED[ask_for](mlflow)
+        assert registry.loadable(mlflow, "1", tmp_path / "served", RULE) is None
+
+
+@pytest.mark.parametrize("ask_for", ASKED)
+def test_files_that_are_not_there_are_missing(own_model: MLflow, tmp_path: Path, ask_for: str) -> None:
+    shutil.rmtree(tmp_path / "artifacts")
+    with pytest.raises(registry.VersionMissing):
+        ASKED[ask_for](own_model)
+    assert registry.loadable(own_model, "1", tmp_path / "served", RULE) is False
 
 
 def test_what_the_ledger_does_not_name_does_not_serve(database_url: str, own_model: MLflow, tmp_path: Path) -> None:
