@@ -15,7 +15,7 @@ from pathlib import Path
 from litgo_pipelines.database import Connection, Cursor, connect, in_transaction, session_lock
 from litgo_pipelines.intake.batch import MODEL_LOCK
 from litgo_pipelines.models.training_data import file_sha256
-from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 UUID_TEXT = re.compile(rb"(?i)\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
 EXAMPLES = frozenset({"input_example.json", "serving_input_example.json"})  # rows of a snapshot, shown with a model
@@ -239,24 +239,36 @@ def _foreign_column(cursor: Cursor, table: str, column: str, pattern: str, pseud
 
 
 def mlflow_artifacts(mlflow: MLflow, pseudonyms: Pseudonym) -> int:
-    """Files of MLflow's runs and versions, asked of its server; how many were changed or deleted.
+    """Files of MLflow's runs and models, asked of its server; how many were changed or deleted.
 
-    Raises MLflowUnavailable: the erasure is not over then, and goes on with the next night.
+    What lies in its trash lies on the disk. Raises MLflowUnavailable, at the end when it is one folder that cannot be
+    searched: the erasure is not over then, and goes on with the next night.
     """
     mlflow.probe()
-    module, client, changed = mlflow.module(), mlflow.client(), 0
-    for experiment in client.search_experiments():
-        token, folders = None, set()
-        while True:
-            runs = client.search_runs([experiment.experiment_id], page_token=token)
-            folders |= {str(run.info.artifact_uri) for run in runs}
-            token = runs.token
-            if not token:
-                break
-        for logged in module.search_logged_models([experiment.experiment_id], output_format="list"):
-            folders.add(str(logged.artifact_location))
-        changed += sum(_artifacts(folder, pseudonyms) for folder in sorted(folders))
+    module, changed = mlflow.module(), 0
+    from mlflow.entities import ViewType
+
+    failed: list[str] = []
+    for experiment in module.search_experiments(ViewType.ALL):
+        runs = module.search_runs([experiment.experiment_id], run_view_type=ViewType.ALL, output_format="list")
+        folders = {str(run.info.artifact_uri) for run in runs}
+        try:
+            folders |= _models(experiment.artifact_location)
+            for folder in sorted(folders):
+                changed += _artifacts(folder, pseudonyms)
+        except Exception as error:  # whatever its storage raises; the other experiments are searched
+            failed.append(f"{experiment.name} ({type(error).__name__})")
+    if failed:
+        raise MLflowUnavailable(f"files of MLflow's experiments that cannot be searched: {', '.join(failed)}")
     return changed
+
+
+def _models(experiment: str) -> set[str]:
+    """Folders of the models below an experiment's: MLflow lists none that was deleted, and keeps its files."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    found = get_artifact_repository(experiment).list_artifacts("models")
+    return {f"{experiment.rstrip('/')}/{entry.path}" for entry in found if entry.path.startswith("models/m-")}
 
 
 def _artifacts(uri: str, pseudonyms: Pseudonym) -> int:

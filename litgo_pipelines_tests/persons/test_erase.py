@@ -3,7 +3,7 @@
 import gzip
 import json
 import re
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,20 @@ from litgo_pipelines.matching.batch import LOCK as MATCHING
 from litgo_pipelines.models import registry
 from litgo_pipelines.notifications import suppressions
 from litgo_pipelines.notifications.addresses import digest
-from litgo_pipelines.persons import erase, export, keys, night, tombstones
+from litgo_pipelines.persons import erase, export, keys, night, tombstones, traces
 from litgo_pipelines.persons.erase import Places
 from litgo_pipelines.persons.held import HELD, KNOWN, NOBODY
-from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.sendgrid import Suppressed
 from litgo_pipelines_tests.support import until
-from litgo_pipelines_tests.worlds.lifecycle import SERVED, mlflow
+from litgo_pipelines_tests.worlds.lifecycle import SERVED, mlflow, own_store
 from litgo_pipelines_tests.worlds.persons import AT, RESUME, TEXT, People, fill, hashed
 from litgo_pipelines_tests.worlds.processes import Child, kill_self, killed
 from litgo_pipelines_tests.worlds.sessions import kept
 
-__all__ = ["mlflow"]  # fixtures
+__all__ = ["mlflow", "own_store"]  # fixtures
+
+LAWYER = "0d9e1b52-6e0b-4b57-9c3e-6a6c1b0f7a11"
 
 
 def ask(url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -360,6 +362,31 @@ def test_copies_in_mlflow_lose_the_rows_and_the_examples(database_url: str, tmp_
     assert people.lawyer not in (bundle / "about.md").read_text()
     assert not (model / "input_example.json").exists()
     assert registry.loadable(mlflow, "1", tmp_path / "served", SERVED["scorer_sha256"])
+
+
+@pytest.mark.parametrize("what", ["deleted", "its experiment deleted", "beside a place that cannot be reached"])
+def test_files_in_mlflows_trash_are_files(own_store: MLflow, tmp_path: Path, what: str) -> None:
+    client = own_store.client()
+    experiment = client.create_experiment("copies", artifact_location=(tmp_path / "artifacts").as_uri())
+    run_id = client.create_run(experiment).info.run_id
+    client.log_text(run_id, f"lawyer {LAWYER}", "bundle/about.md")
+    model = tmp_path / "artifacts" / "models" / "m-1" / "artifacts" / "input_example.json"  # deleted: listed nowhere
+    model.parent.mkdir(parents=True)
+    model.write_text("{}")
+    unreached = None
+    if what == "deleted":
+        client.delete_run(run_id)
+    elif what == "its experiment deleted":
+        client.delete_experiment(experiment)
+    else:
+        client.create_run(client.create_experiment("elsewhere", artifact_location="no-such-storage://x"))
+        unreached = "elsewhere"
+    with pytest.raises(MLflowUnavailable, match=unreached) if unreached else nullcontext():
+        traces.mlflow_artifacts(own_store, {LAWYER: LAWYER[::-1]})
+    assert (
+        tmp_path / "artifacts" / run_id / "artifacts" / "bundle" / "about.md"
+    ).read_text() == f"lawyer {LAWYER[::-1]}"
+    assert not model.exists()
 
 
 def test_under_the_role_of_the_pipelines(database_url: str, tmp_path: Path) -> None:
