@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -12,7 +13,7 @@ from litgo_pipelines.database import Cursor
 from litgo_pipelines.jobs import FOLLOWING_SENSOR
 from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.lifecycle.states import LedgerState
-from litgo_pipelines.models.registry import MODEL_NAME
+from litgo_pipelines.models.registry import MODEL_NAME, known
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.retention.policy import FREQUENT, NEVER_AGAIN, removable
 
@@ -144,18 +145,19 @@ def archived_models(mlflow: MLflow, cursor: Cursor, before: datetime, at: dateti
         return 0
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    client, gone = mlflow.client(), 0
+    module, client, gone = mlflow.module(), mlflow.client(), 0
     shown = {str(v.version): v for v in client.search_model_versions(f"name = '{MODEL_NAME}'", max_results=10_000)}
     for version in due:
         if version not in shown or DELETED in shown[version].tags:
             continue
         run_id = str(shown[version].run_id)
-        of_run = get_artifact_repository(client.get_run(run_id).info.artifact_uri)
-        for entry in client.list_artifacts(run_id, "bundle"):
-            if entry.path.rsplit("/", 1)[-1].startswith("model-"):
-                of_run.delete_artifacts(entry.path)
-        source = client.get_model_version_download_uri(MODEL_NAME, version)
-        get_artifact_repository(source).delete_artifacts()
+        if run := known(module, partial(client.get_run, run_id)):  # else somebody deleted it, and `mlflow gc` its files
+            of_run = get_artifact_repository(run.info.artifact_uri)
+            for entry in of_run.list_artifacts("bundle"):
+                if entry.path.rsplit("/", 1)[-1].startswith("model-"):
+                    of_run.delete_artifacts(entry.path)
+        if source := known(module, partial(client.get_model_version_download_uri, MODEL_NAME, version)):
+            get_artifact_repository(source).delete_artifacts()
         client.set_model_version_tag(MODEL_NAME, version, DELETED, at.date().isoformat())
         gone += 1
         step()

@@ -260,6 +260,25 @@ def test_archived_versions_lose_their_files_and_stay_in_the_registry(
     assert prune(life, mlflow, at + 402 * DAY)["in all"] == 0
 
 
+def test_a_version_whose_run_is_gone_holds_up_no_other(
+    life: Life, own_store: MLflow, tmp_path: Path, home: Path
+) -> None:
+    """A person deleted it, and `mlflow gc` what was deleted."""
+    from click.testing import CliRunner
+    from mlflow.cli import gc
+
+    store_with_two_versions(own_store, tmp_path)
+    life.archived("1")
+    life.archived("2")
+    client = own_store.client()
+    run_id = str(client.get_model_version(registry.MODEL_NAME, "1").run_id)
+    client.delete_run(run_id)
+    done = CliRunner().invoke(gc, ["--backend-store-uri", own_store.tracking_uri, "--run-ids", run_id])
+    assert done.exit_code == 0, done.output
+    assert prune(life, own_store, life.at + 401 * DAY)["in all"] == 2
+    assert not list((tmp_path / "artifacts").rglob("scorer-*"))
+
+
 def test_without_mlflow_the_rest_is_done(life: Life, home: Path) -> None:
     life.champion("1")
     life.archived("2")
