@@ -22,6 +22,7 @@ from benchmarks.evaluation_page import write_part
 from benchmarks.fair_allocation import DAYS, DOCS, END, POOL, POOL_SIZE, SPREAD_LIMITS
 from litgo_pipelines.arrays import Floats
 from litgo_pipelines.matching.allocation import OFFERS_PER_CASE, Rule, choose, ties
+from litgo_pipelines.matching.day_limit import BURST_DAYS
 from litgo_pipelines.matching.replay import WINDOW, Figures, Policy, Pool, Replay, ReplayLawyers, price
 from litgo_pipelines.simulation.truth import DAY, Market, World
 
@@ -237,9 +238,11 @@ def report(comings: dict[Any, list[Any]], spreads: dict[Any, list[Any]], seeds: 
             float(np.mean(v)) for v in ([s for s, _ in now], [f.gini for _, f in now], [f.kept for _, f in now])
         )
         was = float(np.mean([f.kept for _, f in before]))
+        gained = np.array([f.kept for _, f in now]) - [f.kept for _, f in before]
+        error = float(np.std(gained, ddof=1) / np.sqrt(len(gained))) if len(gained) > 1 else float("nan")
         pools.append(
             f"| {ratio:g} | {spread:.1f} ({max(s for s, _ in now):.0f}) | {np.mean([s for s, _ in before]):.1f} | {limit} | "
-            f"{gini:.3f} | {np.mean([f.gini for _, f in before]):.3f} | {kept:.4f} | {was:.4f} | "
+            f"{gini:.3f} | {np.mean([f.gini for _, f in before]):.3f} | {kept:.4f} | {was:.4f} | {kept - was:+.4f} ± {error:.4f} | "
             f"{'met' if spread <= limit and gini <= MOST_GINI and kept >= was else '**missed**'} |"
         )
     relevance = [
@@ -264,11 +267,14 @@ eleventh on, for a month's load stays in the window for a month. Smaller than .0
 Relevance kept over all these runs: {relevance[0]:.4f}, as it was {relevance[1]:.4f}. A lawyer with several accounts is one person before the
 allocation begins (`equity/accounts.sql`), so that registering anew is what joining is.
 
-Pools with 15 % newcomers and a tenth on leave, last 30 days: P95 − P5 of utilisation in points (highest pool), Gini at most {MOST_GINI:g},
-relevance kept not below what it was:
+A lawyer's limit per day holds {BURST_DAYS:g} days' offers. At 7 few were free where everybody is busy, and they were asked whatever the
+case: at ratio 1 that cost .008 of relevance.
 
-| ratio | spread | as it was | limit | Gini | as it was | relevance kept | as it was | |
-|--:|--:|--:|--:|--:|--:|--:|--:|---|
+Pools with 15 % newcomers and a tenth on leave, last 30 days: P95 − P5 of utilisation in points (highest pool), Gini at most {MOST_GINI:g},
+relevance kept not below what it was (the difference with the standard error of the seeds' pairs):
+
+| ratio | spread | as it was | limit | Gini | as it was | relevance kept | as it was | difference | |
+|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
 {chr(10).join(pools)}
 """
 

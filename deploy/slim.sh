@@ -18,7 +18,7 @@ find . -type f \( -name '*.c' -o -name '*.cc' -o -name '*.h' -o -name '*.a' -o -
 # Arrow's network protocol; ONNX's tools for other languages and models, and its operators in Python; Hugging Face's client;
 # MLflow's client of Databricks and prices of language models; AVIF pictures; matplotlib's sample data and fonts for PostScript.
 rm -r pyarrow/*flight* onnxruntime/capi/libonnxruntime.so* onnxruntime/transformers onnxruntime/quantization \
-    onnxruntime/tools onnx/reference hf_xet huggingface_hub databricks/sdk mlflow/utils/model_catalog PIL/_avif.*.so \
+    onnxruntime/tools onnx/reference hf_xet* huggingface_hub* databricks/sdk databricks_sdk* mlflow/utils/model_catalog PIL/_avif.*.so \
     pillow.libs/libavif* matplotlib/mpl-data/sample_data matplotlib/mpl-data/fonts/afm
 
 # Of two embedded Postgres all but the programs that `litgo backup` starts.

@@ -131,7 +131,10 @@ class Settings(BaseModel):
     )
     offer_hours: int = Field(default=24, ge=1)
     offer_burst_days: float = Field(
-        default=7, ge=0, le=30, description="days of a lawyer's capacity that may be offered at once, besides the day's"
+        default=10,
+        ge=0,
+        le=30,
+        description="days of a lawyer's capacity that may be offered at once, besides the day's",
     )
     offer_urgency_share: float = Field(
         default=0.5, gt=0, le=1, description="of a case's urgency its offers live, at most"

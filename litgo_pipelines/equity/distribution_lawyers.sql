@@ -17,7 +17,7 @@ there AS (  -- who can be offered cases, or could in the window
 said AS (
     SELECT DISTINCT c.person, s.label
     FROM account c JOIN lawyers l ON l.id = c.lawyer_id
-    CROSS JOIN LATERAL unnest(array_append((litgo.list(l.tags_expertise))[:500], l.primary_area)) AS s (label)
+    CROSS JOIN LATERAL unnest(litgo.area_names(l.tags_expertise, l.primary_area)) AS s (label)
     WHERE s.label IS NOT NULL
 ),
 name AS (  -- each spelling is looked at once, not once a lawyer

@@ -2,7 +2,7 @@
 -- written. Reads events at or before as_of; profiles as they are now. A kill leaves nothing, a rerun changes nothing.
 WITH profile AS MATERIALIZED (
     -- absurd values are treated as absent, like missing ones; what is numeric in JSON may be too large for a double
-    SELECT l.id, array_append((litgo.list(l.tags_expertise))[:500], l.primary_area) AS areas, l.kpi_subarea, l.curriculo_json,
+    SELECT l.id, litgo.area_names(l.tags_expertise, l.primary_area) AS areas, l.kpi_subarea, l.curriculo_json,
            COALESCE((%(stated_cases)s::jsonb ->> upper(btrim(l.kpi ->> 'success_status')))::int, 0) AS stated_cases,
            jsonb_path_query_first(l.kpi, 'strict $.success_rate ? (@ >= 0 && @ <= 1)', '{}', true)::numeric AS rate,
            round(jsonb_path_query_first(

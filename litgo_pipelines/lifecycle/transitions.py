@@ -105,7 +105,7 @@ def roll_back(
     state = ledger.state(cursor)
     for other, stage in state.stages.items():
         if stage in ("candidate", "challenger") and state.data.get(other) in state.quarantined_data:
-            because = f"it learned from the same data as version {version}, which was rolled back"
+            because = f"it learned from data that a rollback quarantined; version {version} was rolled back now"
             archive(cursor, other, {}, Actor(actor.who, because, actor.at, actor.run_id, actor.by_hand))
     if state.frozen_by == entry.sequence:
         notify(

@@ -27,7 +27,7 @@ around AS MATERIALIZED (
 -- `labels`: what they say they work in, as written, the first 500. What a way of writing it means is looked up once, and
 -- each spelling once, not once a lawyer.
 lawyer AS MATERIALIZED (
-    SELECT l.id, a.mask, array_append((litgo.list(l.tags_expertise))[:500], l.primary_area) AS labels, {lawyer_place} AS place,
+    SELECT l.id, a.mask, litgo.area_names(l.tags_expertise, l.primary_area) AS labels, {lawyer_place} AS place,
            l.created_at, l.is_available, l.active, l.leave_from, l.leave_until, l.max_concurrent_cases
     FROM around a JOIN lawyers l USING (id)
 ),

@@ -12,6 +12,8 @@ from litgo_pipelines.arrays import Floats
 from litgo_pipelines.matching.allocation import OFFERS_PER_CASE
 
 SPANS = (1, 3, 10, 30)  # days
+# At 7 the limit cost relevance where everybody is busy: who was free was asked, whatever the case (docs/evaluation.md).
+BURST_DAYS = 10.0
 
 _NOISE = 1e-9
 

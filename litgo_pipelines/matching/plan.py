@@ -13,6 +13,7 @@ from litgo_pipelines.database import Cursor
 from litgo_pipelines.experiments import store
 from litgo_pipelines.experiments.assignment import TREATMENT
 from litgo_pipelines.experiments.layers import OFFERS
+from litgo_pipelines.matching import day_limit
 from litgo_pipelines.matching.allocation import Rule
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.settings import Settings
@@ -32,7 +33,7 @@ class Plan:
     radii_km: tuple[float, ...] = (50.0, 100.0, 200.0, 500.0)
     preset: str = "balanced"
     offer_hours: int = 24
-    offer_burst_days: float = 7.0  # `day_limit.free`
+    offer_burst_days: float = day_limit.BURST_DAYS
     offer_urgency_share: float = 0.5  # an offer lives no longer than this share of the case's urgency
     rounds: int = 3
     duplicate_minutes: int = 30  # a client's case in the words of an earlier one is that one; 0: never

@@ -22,7 +22,6 @@ from litgo_pipelines.matching.nearest import turns
 WINDOW = 30 * 86_400.0  # seconds
 TARGET_GINI = 0.28
 STEPS = 20  # of λ from 0 to 1
-BURST_DAYS = 7.0
 
 
 class Ledger:
@@ -142,7 +141,7 @@ class Pool:
 Policy = Callable[[Pool], Ints]  # → positions in the pool: who is offered, most relevant first
 
 
-def price(rule: Rule, k: int = OFFERS_PER_CASE, burst_days: float = BURST_DAYS) -> Policy:
+def price(rule: Rule, k: int = OFFERS_PER_CASE, burst_days: float = day_limit.BURST_DAYS) -> Policy:
     """The allocation that serves; with weight 0 and an infinite burst the k most relevant."""
 
     def policy(pool: Pool) -> Ints:
