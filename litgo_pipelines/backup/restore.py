@@ -61,6 +61,7 @@ def restore(
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _staged(folder, home, key, of.litgo) as staged:
         _keep_tombstones(of.litgo, (home, folder.parent))
+        _keep_counters(of.litgo, staged / "litgo.sql")
         schemas = (SOURCE_SCHEMA, SCHEMA, *(("public",) if manifest.own else ()))
         postgres.load(of.litgo, staged / "litgo.sql", schemas)
         postgres.load(of.mlflow, staged / "mlflow.sql", ("public",), postgres.owner(of.mlflow))
@@ -149,6 +150,24 @@ def _keep_tombstones(url: str, folders: tuple[Path, ...]) -> None:
             (there,) = cursor.fetchone() or (False,)
         if there:
             tombstones.keep(connection, folders)
+
+
+def _keep_counters(url: str, statements: Path) -> None:
+    """Counters go on from what they are, in the transaction that restores: Prometheus takes one that falls for one that
+    began anew, and all it ever counted for an increase, which alerts."""
+    with connect(url, application_name="litgo-restore") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('litgo.metric_state') IS NOT NULL")
+        (there,) = cursor.fetchone() or (False,)
+        if not there:
+            return
+        cursor.execute("SELECT name, labels::text, value FROM litgo.metric_state")
+        rows = [cursor.mogrify("(%s, %s::jsonb, %s)", row).decode() for row in cursor]
+    if rows:
+        with statements.open("a", encoding="utf-8") as file:
+            file.write(
+                f"\nINSERT INTO litgo.metric_state AS m (name, labels, value) VALUES {', '.join(rows)} "
+                "ON CONFLICT (name, labels) DO UPDATE SET value = greatest(m.value, excluded.value);\n"
+            )
 
 
 def _give_rights(url: str) -> None:

@@ -210,6 +210,20 @@ def test_who_was_erased_after_the_backup_does_not_come_back(of: Databases, home:
     assert ask(of.litgo, "SELECT count(*) FROM litgo.triage") == [(0,)]
 
 
+def test_counters_never_fall(of: Databases, home: Path, tmp_path: Path) -> None:
+    """Prometheus would take all that they ever counted for an increase of the minute of the restore."""
+    counter = "INSERT INTO litgo.metric_state (name, labels, value) VALUES ('x_total', '{\"a\": \"it''s \\\\ :b\"}', 7)"
+    ask(of.litgo, counter)
+    path = backed_up(of, home, tmp_path / "backups")
+    ask(of.litgo, "UPDATE litgo.metric_state SET value = 9 WHERE name = 'x_total'")
+    ask(of.litgo, "INSERT INTO litgo.metric_state (name, labels, value) VALUES ('y_total', '{}', 0.1)")
+    counted = ask(of.litgo, "SELECT * FROM litgo.metric_state ORDER BY 1, 2")
+    for _ in range(2):  # killed on the way it is run again
+        sessions.close(of.litgo)
+        restored(path, of, home)
+        assert ask(of.litgo, "SELECT * FROM litgo.metric_state ORDER BY 1, 2") == counted
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
 
