@@ -36,6 +36,7 @@ REASONS = {
     "too_old": f"criado há mais de {OLDEST.days} dias",
     "fee_model_unknown": "modelo de honorários desconhecido",
     "fee_value_invalid": "valor dos honorários inválido",
+    "fee_two_figures": "dois valores de honorários",
     "client_missing": "nome do cliente não informado",
     "lawyer_missing": "nome do(a) advogado(a) não informado",
     "oab_missing": "número da OAB não informado",

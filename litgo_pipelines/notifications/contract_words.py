@@ -33,6 +33,7 @@ REFUSED = {
     "too_old": "foi criado há mais de 30 dias: se ainda fizer sentido, peça um novo",
     "fee_model_unknown": "o modelo de honorários não é conhecido: escolha êxito, valor fixo, por hora ou pro bono",
     "fee_value_invalid": "o valor dos honorários não é um número que faça sentido: escreva, por exemplo, 5000 ou 20",
+    "fee_two_figures": "há dois valores de honorários: deixe só o do modelo escolhido, ou escreva um só valor",
     "client_missing": "falta o nome do(a) cliente no perfil",
     "lawyer_missing": "falta o nome do(a) advogado(a) no perfil",
     "oab_missing": "falta o número da OAB no perfil do(a) advogado(a)",

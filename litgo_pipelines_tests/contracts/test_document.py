@@ -104,6 +104,17 @@ def test_the_same_terms_give_the_same_bytes_and_others_do_not() -> None:
         ({"type": "success", "percent": 20, "unit": "%"}, " 20% do êxito"),
         ({"type": "gratuita"}, "pro bono: não são devidos honorários"),
         ('{"type": "fixed", "value": 5000}', "fixos de R$ 5.000,00."),
+        ("Pro bono", "pro bono: não são devidos honorários"),
+        ({"type": "success", "percent": "vinte por cento"}, " 20% do êxito"),
+        ({"type": "success", "percent": "vinte e cinco porcento (25%)"}, " 25% do êxito"),
+        ({"type": "success", "percent": "1/3"}, " 33,33% do êxito"),
+        ({"type": "Honorários de êxito", "percent": 30, "value": 0}, " 30% do êxito"),
+        ({"type": "fixed", "value": "mil e quinhentos reais"}, "fixos de R$ 1.500,00."),
+        ({"type": "fixed", "value": "R$ 5.000,10 (cinco mil reais e dez centavos)"}, "fixos de R$ 5.000,10."),
+        ({"type": "fixed", "value": "sem honorários"}, "pro bono: não são devidos honorários"),
+        ({"type": "fixed", "value": 5000, "percent": "0,00", "rate": None}, "fixos de R$ 5.000,00."),
+        ({"type": "fixed", "value": 5000, "amount": "5000"}, "fixos de R$ 5.000,00."),
+        ({"type": "hora trabalhada", "valor": "trezentos reais a hora"}, "R$ 300,00 por hora"),
     ],
 )
 def test_fees_in_words_and_brl(fee: Any, said: str) -> None:
@@ -156,6 +167,24 @@ def test_fees_in_words_and_brl(fee: Any, said: str) -> None:
             )
         ),
         ({"type": "fixed", "value": 5000, "currency": "USD"}, "fee_value_invalid"),
+        *(
+            ({"type": "fixed", "value": value}, "fee_value_invalid")
+            for value in (
+                "R$ 1.500,00 + 20%",
+                "vinte trinta reais",
+                "dois mil cinco mil reais",
+                "reais",
+                "R$ 500 (mensais)",
+                "seis mil reais (5.000)",
+            )
+        ),
+        ({"type": "fixed", "value": 500, "period": "month"}, "fee_value_invalid"),
+        # the document would leave one of them out
+        ({"type": "success", "percent": 20, "value": 5000}, "fee_two_figures"),
+        ({"type": "fixed", "value": "5.000", "percentual": "20%"}, "fee_two_figures"),
+        ({"type": "fixed", "value": 0, "amount": 500}, "fee_two_figures"),
+        ({"type": "hourly", "rate": 350, "value": 9000}, "fee_two_figures"),
+        ({"type": "pro_bono", "value": 500}, "fee_two_figures"),
         ({"type": "fixed", "value": 500000, "unit": "cents"}, "fee_value_invalid"),
         ({"tipo": "fixo", "valor": "5.000", "unidade": "centavos"}, "fee_value_invalid"),
         ({"type": "fixed", "value": 500000, "currency": "BRL", "precision": 2}, "fee_value_invalid"),
@@ -199,6 +228,12 @@ def test_a_fee_that_makes_no_sense_is_refused(fee: Any, reason: str) -> None:
                 "Não informado",
                 "ana@example.com",
                 "https://x.example/a",
+                "<nome>",
+                "Ana <br> Silva",
+                "<%= nome %>",
+                "[Nome]",
+                "%NOME%",
+                "undefined undefined",
             )
         ),
         *(({"oab": oab}, "oab_missing") for oab in ("-", "n/a", "não tenho", "OAB nº", "em andamento")),
@@ -217,6 +252,8 @@ def test_what_people_write_stays_text() -> None:
     assert values["case"].startswith("{client} ## CLÁUSULA 9ª **x** aaa")
     assert len(values["case"]) <= 300
     assert values["client"] == "João"
+    nicknamed = placeholders(replace(TERMS, client="O'Neil <Ana>", lawyer="Ana <Silva> & Maria <3"))
+    assert (nicknamed["client"], nicknamed["lawyer"]) == ("O'Neil <Ana>", "Ana <Silva> & Maria <3")
     assert "{client} ## CLÁUSULA 9ª **x**" in words(render(replace(TERMS, title=title)))
     assert "CONTRATANTE: “sem título”" in words(render(replace(TERMS, title=None)))
     closing = words(render(replace(TERMS, title='Dívida”. CLÁUSULA 8ª: "nada" é «devido»')))
