@@ -24,9 +24,12 @@ _DRESSED = re.compile(
 _UNMAPPED = {first + place: chr(65 + place) for first in (0x1F150, 0x1F170) for place in range(26)}  # 🅐, 🅰
 _LOST = re.compile(r"\ufffd|[^\W\d_]\?+[^\W\d_]")  # a letter that an encoding did not have: Jo?o
 _NONE = frozenset({"null", "none", "nan", "undefined", "n/a", "na", "nil", "nao informado", "sem nome"})
+# Markup, or a template's blank that nobody filled in. A nickname or a maiden name may well stand in angle brackets.
 _PROGRAM = re.compile(
-    r"</?[a-zA-Z][^<>@]*>|[{}\\]|%[sd(]|(?<!\S)/\S+/(?!\S)"
-)  # markup, or a template's blank that nobody filled in
+    r"(?i)^\W*<[^<>@]*>\W*$|</|<[^<>@]*(?:=|/>)|<%|<(?:a|b|br|center|code|div|em|font|h[1-6]|hr|i|iframe|img|input|li|link|meta|ol|p"
+    r"|pre|script|span|strong|style|svg|table|td|tr|u|ul|video)[\s>]|[{}\\]|%[sd(]|(?<!\S)/\S+/(?!\S)"
+    r"|^\[[^\[\]]*\]$|^%\w+%$|^\$\w+$"
+)
 _TITLE = re.compile(
     r"(?:dr|dra|drs|sr|sra|srta|prof|profa|exmo|exma|ilmo|ilma|adv|advogad[oa]|doutora?)\.?", re.IGNORECASE
 )
@@ -52,7 +55,9 @@ def is_damaged(value: str | None) -> bool:
 def is_name(text: str) -> bool:
     """Does a text as `visible` gives it name anybody? An address of the network alone does not, nor does markup."""
     named = any(letter.isalpha() for word in text.split() if not _LINK.search(word) for letter in word)
-    return named and folded(text) not in _NONE and not _PROGRAM.search(text)
+    said = folded(text)
+    none = said in _NONE or all(word in ("null", "undefined") for word in said.split())
+    return named and not none and not _PROGRAM.search(text)
 
 
 def first_name(value: str | None) -> str | None:

@@ -250,6 +250,7 @@ def test_a_bounce_of_an_address_with_a_domain_in_letters_is_its_persons(world: W
     [
         ("Silva, Ana", "Silva Ana", "Silva"),
         ("Ana; Bia <bia@example.com>", "Ana Bia bia example.com", "Ana"),
+        ("O'Neil <Ana>", "O'Neil Ana", "O'Neil"),
         ("Dra. Ana Souza", "Dra. Ana Souza", "Ana"),
         ("Ana\r\nBcc: bia@example.com", "Ana Bcc bia example.com", "Ana"),
         ("\u202e\u200bAna", "Ana", "Ana"),
