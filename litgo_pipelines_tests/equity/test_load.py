@@ -94,6 +94,7 @@ def test_the_window_is_half_open_and_the_future_does_not_count(market: Marketpla
         ({"curriculo_json": {"porte_escritorio": "Médio"}}, 15),
         ({"curriculo_json": {"porte_escritorio": " Escritório de Médio porte "}}, 15),
         ({"curriculo_json": {"anos_experiencia": "doze anos"}}, 15),
+        ({"curriculo_json": {"anos_experiencia": "desde 1998"}}, 15),
         ({"curriculo_json": {"anos_experiencia": "12"}}, 15),
         ({"curriculo_json": {"porte_escritorio": "grande"}}, 20),
         ({"kpi": {"success_rate": 0.6}}, 10),

@@ -162,17 +162,22 @@ def test_an_area_is_understood_whichever_side_says_it(database_url: str, said: s
 
 SAID = {
     "Trabalhista": "Direito do Trabalho|Trabalhista / Sindical|Labour law|employment|Trab.|CLT|"
-    "Acidente de trabalho|ASSÉDIO MORAL",
-    "Consumidor": "Código de Defesa do Consumidor|CDC|consumer rights|CONSUMIDOR!!|Plano de saúde|consumidor.",
+    "Acidente de trabalho|ASSÉDIO MORAL|"
+    "Derecho laboral|causas trabalhistas|D. do Trabalho|processos trabalhistas",
+    "Consumidor": "Código de Defesa do Consumidor|CDC|consumer rights|CONSUMIDOR!!|Plano de saúde|consumidor.|"
+    "consumidora|Lei do Consumidor",
     "Família": "Dir. de Família|Vara de Família|Família (divórcio)|Família/Sucessões|Família & Sucessões|"
     "Family law|Divórcio|Pensão alimentícia|Fam.|DireitoDeFamilia|direito_de_familia|Ｆａｍíｌｉａ|"
-    "famílıa|#familia 👨\u200d👩\u200d👧|Especialista em Direito de Família",
+    "famílıa|#familia 👨\u200d👩\u200d👧|Especialista em Direito de Família|"
+    "dto de familia|Derecho de familia|Família ou Civil|Familia y Penal|família → guarda|Ação de alimentos",
     "Civil": "Cível|Civil - Contratos|Direito Civil e Empresarial|Civil law|Danos morais|Responsabilidade Civil",
     "Previdenciário": "Previdenciário (INSS)|Social security|aposentadoria|BPC/LOAS|Auxílio-doença|Prev.",
-    "Criminal": "Penal|Criminal law|Violência doméstica|Execução penal|Advogado(a) criminalista",
+    "Criminal": "Penal|Criminal law|Violência doméstica|Execução penal|Advogado(a) criminalista|"
+    "Derecho penal|Abogado penal|Lei Maria da Penha|penais",
     "Tributário": "Direito Tributário e Fiscal|Tax|TRIBUTÁRIA|Execução fiscal",
     "Empresarial": "Empresarial/Societário|Business law|Corporate|Recuperação judicial",
-    "Imobiliário": "Direito Imobiliário e Urbanístico|Real estate|Usucapião|locação|Condomínio",
+    "Imobiliário": "Direito Imobiliário e Urbanístico|Real estate|Usucapião|locação|Condomínio|"
+    "inmobiliario|Ação de despejo",
     "Digital": "Digital law|Golpe do Pix|Golpe on-line|Proteção de dados|Cyber",
 }
 NO_CHOICE = (
@@ -181,11 +186,14 @@ NO_CHOICE = (
     "Outro tipo de problema|Demais áreas|Todas|Qualquer uma|Indiferente|Sem preferência|A classificar|"
     "A definir|Em dúvida|Nenhuma das anteriores|Área não listada|-- Selecione --|Please select|Select…|"
     "Others|I don't know|not sure|None of the above|N/A|n.d.|[object Object]|undefined|null|—|???|…|0|"
-    "123|🤷| \u200b |Geral|Diversos|Vários"
+    "123|🤷| \u200b |Geral|Diversos|Vários|"
+    "no sé|Otra área|ninguna|no aplica|seleccione|nem sei|vcs decidem|me ajudem a escolher|não se enquadra|"
+    "Outra (qual?)|ainda não definido|sem área definida|qqr uma|Direito|Jurídico|Preciso de advogado|N/I|"
+    "\\N|not applicable|unspecified|Selecionar|mais de uma|clínico geral|s/i|aguardando triagem|teste"
 )
 A_CHOICE = (
     "Outros - Família|Família|Direito Geral do Trabalho|Não pagamento|Sem-teto|Todas as guardas|"
-    "Dúvidas trabalhistas|Nacionalidade"
+    "Dúvidas trabalhistas|Nacionalidade|Otros - Familia|Direito de greve|Ajuda de custo|Testemunho"
 )
 
 

@@ -28,6 +28,11 @@ NUMBERS = [
     "OAB/SP nº 123.456 / OAB/RJ nº 98.765",
     "OAB/SP 123456 (suplementar: RJ 555)",
     "123.456 – OAB/SP",
+    "123,456/SP",
+    "SP 123-456",
+    "OAB/SP 123'456",
+    "OAB/São-Paulo 123456",
+    "0AB/SP 123456",
 ]
 OTHERS = [
     "123456/RJ",
@@ -52,11 +57,19 @@ LETTERED = {
         "123.456 – a / SP",
         "OABSP123456A",
         "123456/SP-A",
+        '123456 "A" SP',
+        "A123456/SP",
+        "OAB/SP A-123.456",
     ],
     "123456BSP": ["OAB/SP 123.456/B", "123456-B SP"],
-    "123456ESP": ["OAB/SP 123.456-E", "123456 E/SP", "OAB/SP 123456E desde 2010"],
+    "123456ESP": ["OAB/SP 123.456-E", "123456 E/SP", "OAB/SP 123456E desde 2010", "123456 SP (estagiária)"],
     "123456E": ["123.456-e"],
-    "123456SP": ["OAB/SP 123456 e OAB/RJ 98.765", "OAB/SP 123456, a partir de 2010", "SP 123456 - A. Silva"],
+    "123456SP": [
+        "OAB/SP 123456 e OAB/RJ 98.765",
+        "OAB/SP 123456, a partir de 2010",
+        "SP 123456 - A. Silva",
+        "SP e 123456",
+    ],
 }
 # Numbers that people write into the wrong field: a firm's lawyers may share them.
 NO_REGISTRATION = [
