@@ -149,6 +149,7 @@ class Recogniser:
 
     def judge(self, text: str, encode: Encode) -> Danger:
         """`text` as `clean` leaves it. The most dangerous of its pieces counts."""
+        text = rules.literal(text)
         told = pieces(text)
         plain = set(map(fold, told))
         told += [piece for piece in pieces(meant(text, self.vocabulary)) if piece not in plain]

@@ -37,6 +37,23 @@ _VALUES = {
     "trinta": 30,
 }
 _PARTS = {"*": r"\w+(?: \w+){0,2}", "{n}": rf"(?P<n>\d{{1,3}}|{'|'.join(_VALUES)})"}
+# Words of danger that tell of none: «me mata de vergonha», «uma facada no bolso», «não quero mais viver de aluguel»; at
+# the beginning of a clause «o dinheiro continua preso». What is as often meant word by word is not here: to die of fear
+# or of cold, to be killed by beating, stabbed in the back.
+_MONEY = r"n[oa]s? (?:bolso|juros|preco|conta|taxa|comissao|mensalidade)s?"
+_IDIOM = re.compile(
+    r"\b(?:(?:vai|vao|vou|quero|quase|penso em|estou|to) )?(?:(?:me|nos|se) )?"
+    r"(?:mat(?:a|am|ar|ei|ou|ando)|morr(?:e|er|i|endo|o)|mort[oa]) de (?:tant[oa] )?"
+    r"(?:rir|riso|trabalhar|estudar|esperar|ligar|correr|cozinhar|limpar|pagar|comer|dancar|andar|procurar"
+    r"|vergonha|raiva|sono|tedio|saudades?|orgulho|curiosidade|susto|cansaco|inveja|velh[oa]|velhice)\b"
+    r"|\b(?:me (?:deu|deram|dao|da) )?(?:uma )?facadas? "
+    rf"(?:{_MONEY}|com (?:ess)?[eao]s? (?:juros|precos?|taxas?))\b|\b(?:me )?(?:esfaque|apunhal)\w+ {_MONEY}\b"
+    r"|(?:^|(?<=[.,;:!?] ))(?:(?:meus?|minhas?|os?|as?) )?(?:dinheiro|saldo|salario|fgts|carro|moto|veiculo|caminhao"
+    r"|mercadoria|encomenda|pacote|bagagem|mala|carga|produto|anel|processo) "
+    r"(?:(?!e |que |el[ea] )\w+ ){0,2}pres[oa]s?\b"
+    r"|\bnao quero mais viver (?:de aluguel|(?:com|n[oa]|n?ess[ea]|n?est[ea]) "
+    r"(?:meus pais|minha sogra|condominio|predio|casa|apartamento|cidade|bairro|imovel|pais|rua))\b"
+)
 _NEGATED = re.compile(r"\b(?:nao|nunca|sem|nenhum|nenhuma)(?: \w+){0,2} $")
 
 
@@ -50,6 +67,14 @@ class Rule(NamedTuple):
 def rules() -> list[Rule]:
     text = files(__package__).joinpath("rules.csv").read_text(encoding="utf-8")
     return [Rule(row["field"], row["value"], _compile(row["pattern"])) for row in csv.DictReader(io.StringIO(text))]
+
+
+def literal(text: str) -> str:
+    """The text, of single blanks, without idioms that name a danger and mean none."""
+    flat = "".join(folded if len(folded := fold(letter)) == 1 else letter for letter in text)
+    for found in reversed(list(_IDIOM.finditer(flat))):
+        text = text[: found.start()] + text[found.end() :]
+    return " ".join(text.split())
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
@@ -82,11 +107,17 @@ def plain(text: str) -> str:
     return re.sub(r" +", " ", re.sub(r"([^\w\s])", r" \1 ", fold(text)))
 
 
+def _spelt_out(text: str) -> str:
+    """What people write short: hj, 48h."""
+    return re.sub(r"\b(\d{1,3}) ?(?:h|hs|hrs)\b", r"\1 horas", re.sub(r"\bhj\b", "hoje", text))
+
+
 def urgency_h(text: str) -> int | None:
     """Hours until a lawyer must act: the shortest a rule names, from LEAST_H to MOST_H; None where no rule speaks."""
+    text = literal(text)
     found = [
         rule
-        for read_as in {plain(text), plain(meant(text, ()))}
+        for read_as in {_spelt_out(plain(text)), _spelt_out(plain(meant(text, ())))}
         for field in ("danger", "urgency")
         for rule in _found(read_as, field)
     ]
