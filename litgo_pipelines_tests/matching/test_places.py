@@ -206,6 +206,9 @@ def test_an_area_is_the_one_that_is_meant(database_url: str) -> None:
         ([word for word, _ in words],),
     )
     assert found == [(word, area, area) for word, area in words]
+    stale = "SELECT (SELECT count(*) FROM litgo.area_words WHERE key <> litgo.area_key(key)) + "
+    stale += "(SELECT count(*) FROM litgo.subarea_words WHERE key <> litgo.area_key(subarea))"
+    assert ask(database_url, stale) == [(0,)]  # else a backup could not be restored
     unknown = ["Marítimo", "Direito Ambiental", "Bancário", "Saúde e bem-estar"]
     assert [ask(database_url, "SELECT litgo.area_name(%s)", (word,))[0][0] for word in unknown] == unknown
 

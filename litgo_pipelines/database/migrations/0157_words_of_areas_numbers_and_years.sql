@@ -31,14 +31,16 @@ RETURN ARRAY(
          WITH ORDINALITY AS p (part, place)
     WHERE litgo.area_key(part) <> '' ORDER BY place);
 
--- The words there are, by their new keys, beside the old ones.
+-- The words there are, by their new keys.
 INSERT INTO litgo.area_words (key, area) SELECT DISTINCT ON (litgo.area_key(key)) litgo.area_key(key), area
-FROM litgo.area_words ORDER BY litgo.area_key(key), key
+FROM litgo.area_words WHERE key <> litgo.area_key(key) ORDER BY litgo.area_key(key), key
 ON CONFLICT (key) DO NOTHING;
+DELETE FROM litgo.area_words WHERE key <> litgo.area_key(key);
 INSERT INTO litgo.subarea_words (area, key, subarea)
-SELECT DISTINCT ON (area, litgo.area_key(key)) area, litgo.area_key(key), subarea
-FROM litgo.subarea_words ORDER BY area, litgo.area_key(key), key
-ON CONFLICT DO NOTHING;
+SELECT DISTINCT ON (area, litgo.area_key(subarea)) area, litgo.area_key(subarea), subarea
+FROM litgo.subarea_words WHERE key <> litgo.area_key(subarea) ORDER BY area, litgo.area_key(subarea), subarea
+ON CONFLICT (area, key) DO NOTHING;
+DELETE FROM litgo.subarea_words WHERE key <> litgo.area_key(subarea);
 INSERT INTO litgo.area_words (key, area)
 SELECT DISTINCT litgo.area_key(word), area
 FROM (VALUES
