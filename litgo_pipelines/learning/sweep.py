@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from litgo_pipelines.models.learners import Recipe, Rows
 from litgo_pipelines.models.metrics import paired_difference
-from litgo_pipelines.models.run_page import describe_experiment, made_by
+from litgo_pipelines.models.run_page import describe_experiment, log_figures, made_by
 from litgo_pipelines.models.training import Tried, cross_validated
 from litgo_pipelines.observability.tables import markdown_table
 
@@ -98,10 +98,10 @@ def log(client: "MlflowClient", experiment_id: str, found: Sequence[SweepResult]
         )
         for key, value in {**one.setting, "chosen": one.chosen.name, "rounds": one.chosen.curve.best_round}.items():
             client.log_param(child.info.run_id, key, value)
-        client.log_metric(child.info.run_id, "cv_mean", one.mean)
+        log_figures(client, child.info.run_id, {"cv_mean": one.mean})
         client.set_terminated(child.info.run_id)
     client.log_text(run_id, table(found), "sweep.md")
     client.log_param(run_id, "best", found[0].name)
-    client.log_metric(run_id, "cv_mean", found[0].mean)
+    log_figures(client, run_id, {"cv_mean": found[0].mean})
     client.set_terminated(run_id)
     return run_id

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -231,6 +232,7 @@ def log_figures(client: "MlflowClient", run_id: str, figures: Mapping[str, float
     _log_all(client, run_id, [Metric(name, value, at, 0) for name, value in figures.items()])
 
 
-def _log_all(client: "MlflowClient", run_id: str, batch: "Sequence[Metric]") -> None:
+def _log_all(client: "MlflowClient", run_id: str, found: "Sequence[Metric]") -> None:
+    batch = [metric for metric in found if isfinite(metric.value)]  # MLflow takes NaN, and its page of the run breaks
     for start in range(0, len(batch), PER_BATCH):
         client.log_batch(run_id, metrics=batch[start : start + PER_BATCH])

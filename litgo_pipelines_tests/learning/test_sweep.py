@@ -48,6 +48,18 @@ def test_a_setting_that_cannot_learn_comes_last_and_the_figures_are_those_of_a_t
     assert "(-0." in lines[3]
 
 
+def test_a_figure_that_does_not_exist_is_no_metric(own_store: MLflow, tmp_path: Path) -> None:
+    """MLflow takes NaN, and its page of such a run cannot be opened."""
+    known = rows()
+    labels = np.where(np.repeat(np.arange(120), 6) < 1, known.labels, 0)  # no case left to validate on
+    found = sweep.sweep(replace(known, labels=labels), [({}, SMALL)])
+    assert np.isnan(found[0].mean)
+    client = own_store.client()
+    experiment = client.create_experiment("sweeps", artifact_location=(tmp_path / "artifacts").as_uri())
+    sweep.log(client, experiment, found, {})
+    assert [run.data.metrics for run in client.search_runs([experiment])] == [{}, {}]
+
+
 def test_values_that_are_no_settings_are_refused_and_numbers_of_things_are_whole() -> None:
     config = SweepConfig(values={"num_leaves": [7]}, kinds=[Kind.linear], lambda_l2=3)
     recipe = config.with_values({"num_leaves": 7.0})
