@@ -15,7 +15,7 @@ from litgo_pipelines.lifecycle import ledger
 from litgo_pipelines.lifecycle.states import LedgerState
 from litgo_pipelines.lifecycle.transitions import alert
 from litgo_pipelines.models.registry import MODEL_NAME, known
-from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,7 +52,7 @@ def reconcile(mlflow: MLflow, cursor: Cursor, at: datetime) -> Reconciled:
     """Make aliases and tags say what the ledger says, and say what was changed. Safe to repeat, killed at any line.
 
     A version that is missing is reported and alerted once, and its alias is taken from whatever else has it. Raises
-    MLflowUnavailable when the server is down: the ledger stays right, the picture follows later.
+    MLflowUnavailable when the server is down or fails: the ledger stays right, the picture follows later.
     """
     advisory_lock(cursor, "model projection")
     state = ledger.state(cursor)
@@ -60,9 +60,9 @@ def reconcile(mlflow: MLflow, cursor: Cursor, at: datetime) -> Reconciled:
     try:
         aliases, tags = _read_registry(module, client)
         changes = _set_aliases(client, state, aliases, tags) + _set_tags(client, _wanted_tags(cursor, state), tags)
-    except module.exceptions.MlflowException:
+    except module.exceptions.MlflowException as error:  # it is up, and its database may not be
         mlflow.probe()
-        raise
+        raise MLflowUnavailable(f"MLflow does not show or take what the ledger says: {error}") from error
     missing = [version for version in state.stages if version not in tags]
     for version in missing:
         serves = version == state.champion

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from litgo_pipelines.lifecycle.reconcile import COMPARED_EVERY, Reconciled, reconcile, reconciliation_due
 from litgo_pipelines.models.registry import MODEL_NAME
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
+from litgo_pipelines.simulation import faults
+from litgo_pipelines.simulation.faults import Fault, FaultServer
 from litgo_pipelines_tests.support import free_port
-from litgo_pipelines_tests.worlds.lifecycle import Life
+from litgo_pipelines_tests.worlds.lifecycle import Life, healthy_but
 
 proof = pytest.mark.proof(
     "litgo_pipelines/lifecycle",
@@ -124,11 +127,16 @@ def test_a_look_costs_one_query_and_finds_what_is_due(life: Life, mlflow: MLflow
     assert is_due()
 
 
-def test_while_mlflow_is_down_the_ledger_goes_on(life: Life, mlflow: MLflow) -> None:
-    down = MLflow(tracking_uri=f"http://127.0.0.1:{free_port()}", probe_timeout_seconds=1)
+@pytest.mark.parametrize("fault", [None, faults.status(500), faults.status(429), faults.status(403), faults.html])
+def test_while_mlflow_is_down_or_fails_the_ledger_goes_on(
+    life: Life, mlflow: MLflow, monkeypatch: pytest.MonkeyPatch, fault: Fault | None
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     life.champion("1")
-    with pytest.raises(MLflowUnavailable):
-        done(life, down)
+    with FaultServer(healthy_but(fault)) if fault else nullcontext() as server:
+        url = server.url if server else f"http://127.0.0.1:{free_port()}"
+        with pytest.raises(MLflowUnavailable):
+            done(life, MLflow(tracking_uri=url, probe_timeout_seconds=1))
     life.champion("2")
     assert life.do(reconciliation_due, life.at)
     assert done(life, mlflow).state.champion == "2"

@@ -18,8 +18,8 @@ from litgo_pipelines.models import registry, scorer, trial
 from litgo_pipelines.models.scorer import Rule, ScorerDamaged, earlier_trees
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.simulation import faults
-from litgo_pipelines.simulation.faults import Fault, FaultServer, Handler
-from litgo_pipelines_tests.worlds.lifecycle import SERVED, Life, mlflow, own_store
+from litgo_pipelines.simulation.faults import Fault, FaultServer
+from litgo_pipelines_tests.worlds.lifecycle import SERVED, Life, healthy_but, mlflow, own_store
 from litgo_pipelines_tests.worlds.matching import ask, fill, match
 
 pytestmark = pytest.mark.one_server
@@ -185,15 +185,6 @@ def test_a_changed_registry_serves_nobody(own_model: MLflow, tmp_path: Path) -> 
     shutil.copy(file, file.with_name(f"scorer-{scorer.digest(OTHER.decode())}.json"))  # and under its own
     assert registry.loadable(own_model, "1", tmp_path / "served", RULE) is False
     assert not list((tmp_path / "served").glob("litgo*"))
-
-
-def healthy_but(fault: Fault) -> Fault:
-    """A server whose page of health is fine, as a proxy's is, or MLflow's while its database or its bucket is not."""
-
-    def answers(handler: Handler) -> None:
-        (faults.answer(b"OK", content_type="text/html") if handler.path == "/health" else fault)(handler)
-
-    return answers
 
 
 ASKED: dict[str, Callable[[MLflow], object]] = {

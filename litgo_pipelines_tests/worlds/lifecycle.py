@@ -15,6 +15,8 @@ from litgo_pipelines.models import registry, scorer
 from litgo_pipelines.models.features import FEATURES
 from litgo_pipelines.models.scorer import earlier_trees
 from litgo_pipelines.resources.mlflow import MLflow
+from litgo_pipelines.simulation import faults
+from litgo_pipelines.simulation.faults import Fault, Handler
 from litgo_pipelines_tests.support import made_once
 from litgo_pipelines_tests.worlds.sessions import kept
 
@@ -67,6 +69,15 @@ def own_store(mlflow_stores: Path, tmp_path: Path) -> MLflow:
     store = tmp_path / "own.db"
     shutil.copy(mlflow_stores / "empty.db", store)
     return MLflow(tracking_uri=f"sqlite:///{store}")
+
+
+def healthy_but(fault: Fault) -> Fault:
+    """A server whose page of health is fine, as a proxy's is, or MLflow's while its database or its bucket is not."""
+
+    def answers(handler: Handler) -> None:
+        (faults.answer(b"OK", content_type="text/html") if handler.path == "/health" else fault)(handler)
+
+    return answers
 
 
 class Life:
