@@ -9,7 +9,7 @@ import dagster as dg
 import psycopg2
 from pydantic import Field
 
-from litgo_pipelines.figures import finite
+from litgo_pipelines.figures import UNWRITABLE, finite
 
 Metadata = dict[str, dg.MetadataValue | str | float | int | None]  # of one materialisation, by label
 Columns = Mapping[str, Sequence[str]]  # column → what it is made of, as asset.column
@@ -115,13 +115,12 @@ def example_config(**of: type[dg.Config]) -> dict[str, object]:
 
 
 def require_filled_in(config: dg.Config) -> None:
-    """Raises Failure, which no retry mends, where a value still is the launchpad's example, which stands in <>."""
-    left = [
-        name
-        for name, value in config.model_dump().items()
-        if isinstance(value, str) and value.strip().startswith("<") and value.strip().endswith(">")
-    ]
-    if left:
+    """Raises Failure, which no retry mends, where a value still is the launchpad's example, which stands in <>, or
+    cannot be written down."""
+    given = {name: value.strip() for name, value in config.model_dump().items() if isinstance(value, str)}
+    if unfit := [name for name, value in given.items() if UNWRITABLE.search(value)]:
+        raise dg.Failure(f"{', '.join(unfit)}: a character that no text can hold, type it anew", allow_retries=False)
+    if left := [name for name, value in given.items() if value.startswith("<") and value.endswith(">")]:
         raise dg.Failure(f"still the example: fill in {', '.join(left)}", allow_retries=False)
 
 

@@ -167,10 +167,18 @@ def test_the_launchpad_opens_with_what_each_job_accepts(
         dg.validate_run_config(job, job.run_config or {})
 
 
-@pytest.mark.parametrize("left", ["<why>", " <number of the version>\n"])
-def test_an_example_that_was_not_filled_in_is_refused(left: str) -> None:
-    with pytest.raises(dg.Failure, match="fill in reason") as caught:
-        require_filled_in(Asked(reason=left))
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("<why>", "fill in reason"),
+        (" <number of the version>\n", "fill in reason"),
+        ("pasted\x00", "reason: a character"),
+        ("half \ud83d", "reason: a character"),
+    ],
+)
+def test_an_example_that_was_not_filled_in_or_cannot_be_written_is_refused(typed: str, said: str) -> None:
+    with pytest.raises(dg.Failure, match=said) as caught:
+        require_filled_in(Asked(reason=typed))
     assert not caught.value.allow_retries
     require_filled_in(Asked(reason="worse for <60 days of tenure"))
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from litgo_pipelines.database import DatabaseUnavailable, sql
+from litgo_pipelines.figures import UNWRITABLE
 from litgo_pipelines.observability.metrics import ADD, Delta, columns, count, observe
 from litgo_pipelines.resources import tracing
 from litgo_pipelines.resources.bounded import Answer, AnswerTooLarge, BriefDatabase, CertificateNotTrusted, send
@@ -289,7 +290,7 @@ class ExternalService:
 def json_of(answer: Answer) -> Any:
     """The JSON of an answer. Raises ValueError when it says it is something else, is cut off, or holds NaN.
 
-    What no text of ours can hold, NUL and half of a surrogate pair, is U+FFFD: it would fail wherever it is written.
+    What no text of ours can hold is U+FFFD: it would fail wherever it is written.
     """
     kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
@@ -299,12 +300,11 @@ def json_of(answer: Answer) -> Any:
 
 
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\xed[\xa0-\xbf]")  # escaped, or encoded as UTF-8 forbids
-_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def _writable(value: object) -> object:
     if isinstance(value, str):
-        return _UNWRITABLE.sub("\ufffd", value)
+        return UNWRITABLE.sub("\ufffd", value)
     if isinstance(value, list):
         return [_writable(each) for each in value]
     if isinstance(value, dict):
