@@ -13,6 +13,8 @@ from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from litgo_pipelines.marketplace.words import folded
+
 
 class Zone(NamedTuple):
     """`named`: what a message calls it."""
@@ -52,6 +54,16 @@ STATES = {
 }
 _OAB = re.compile(r"o\.?a\.?b\.?", re.IGNORECASE)
 _STATE = re.compile(r"(?<![A-Za-z])([A-Za-z]{2})(?![A-Za-z])")
+# Spelled out, of those not at Brasília's time; the longer name first.
+_NAMES = {
+    "mato grosso do sul": "MS",
+    "mato grosso": "MT",
+    "amazonas": "AM",
+    "acre": "AC",
+    "rondonia": "RO",
+    "roraima": "RR",
+}
+_NAMED = re.compile(rf"\b({'|'.join(_NAMES)})\b")
 
 
 class Lines(NamedTuple):
@@ -91,10 +103,12 @@ def of_place(lat: float, lng: float) -> Zone:
 
 
 def of_state(text: str | None) -> Zone | None:
-    """The zone of the state an OAB number names, like «OAB/AC 1.234» or «1234-MT»; None where it names none."""
+    """The zone of the state an OAB number names, like «OAB/AC 1.234», «1234-MT» or «OAB/Acre 1234»; None where it names
+    none, or spells out one at Brasília's time."""
     said = _OAB.sub(" ", unicodedata.normalize("NFKC", text or ""))
-    named = [found for found in _STATE.findall(said) if found.upper() in STATES]
-    return STATES[named[0].upper()] if named else None
+    named = [found.upper() for found in _STATE.findall(said) if found.upper() in STATES]
+    spelled = [_NAMES[name] for name in _NAMED.findall(folded(said).replace("-", " "))]
+    return next((STATES[uf] for uf in (*named, *spelled)), None)
 
 
 def of_reader(lat: float | None, lng: float | None, oab: str | None) -> Zone:

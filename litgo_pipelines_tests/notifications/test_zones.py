@@ -48,7 +48,19 @@ def test_a_deadline_is_on_its_readers_clock(lat: float, lng: float, shown: str) 
 
 @pytest.mark.parametrize(
     ("oab", "uf"),
-    [("OAB/AC 1.234", "AC"), ("AM 55", "AM"), ("1234-mt", "MT"), ("OAB-RR nº 9", "RR"), ("OAB/MS123", "MS")],
+    [
+        ("OAB/AC 1.234", "AC"),
+        ("AM 55", "AM"),
+        ("1234-mt", "MT"),
+        ("OAB-RR nº 9", "RR"),
+        ("OAB/MS123", "MS"),
+        ("OAB/RONDÔNIA 5", "RO"),
+        ("OAB - Seccional do Acre nº 12", "AC"),
+        ("mato grosso 12", "MT"),
+        ("12/Mato-Grosso do Sul", "MS"),
+        ("inscrita em 2010 no Amazonas, nº 12", "AM"),
+        ("AC 5, atuo no Amazonas", "AC"),
+    ],
 )
 def test_without_a_place_the_registration_says_the_state(oab: str, uf: str) -> None:
     assert of_state(oab) == STATES[uf]
@@ -56,7 +68,7 @@ def test_without_a_place_the_registration_says_the_state(oab: str, uf: str) -> N
     assert of_reader(-23.55, -46.63, oab) == BRASILIA
 
 
-@pytest.mark.parametrize("oab", [None, "", "123456", "OAB/XX 1"])
+@pytest.mark.parametrize("oab", [None, "", "123456", "OAB/XX 1", "OAB/Pará 1", "acreditada 1"])
 def test_otherwise_it_is_brasilias(oab: str | None) -> None:
     assert of_reader(None, None, oab) == BRASILIA
 
