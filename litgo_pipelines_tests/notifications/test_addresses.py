@@ -233,8 +233,18 @@ def test_what_was_accepted_and_bounced_goes_another_way(world: World) -> None:
         assert polled(world, lists(**{name: ["ana@example.com"]})).again == 0  # it had arrived
 
 
-def test_a_bounce_of_an_address_with_a_domain_in_letters_is_its_persons(world: World) -> None:
-    person = world.person(token=None, email="Ana@Advocacia-São-Paulo.com.br")
+@pytest.mark.parametrize(
+    "email",
+    [
+        "Ana@Advocacia-São-Paulo.com.br",
+        "mailto:ana@example.com",
+        "\u200bana@example.com\ufeff",
+        "ana＠example.com",
+        "\tana@example.com\n",
+    ],
+)
+def test_a_bounce_is_its_persons_however_the_profile_writes_the_address(world: World, email: str) -> None:
+    person = world.person(token=None, email=email)
     world.offer(person)
     world.deliver()
     (request,) = world.mail.requests
