@@ -11,6 +11,7 @@ from uuid import UUID
 
 from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.marketplace.ids import identifier
+from litgo_pipelines.notifications import addresses
 from litgo_pipelines.notifications.outbox import TEAM, TEAMS
 from litgo_pipelines.persons.held import KNOWN
 
@@ -117,15 +118,14 @@ def grown(
         given,
     )
     reviews = _column(cursor)
-    texts, addresses = _texts(cursor, given), _addresses(cursor, given)
     return Keys(
         tuple(sorted(given["persons"])),
         tuple(given["cases"]),
         tuple(given["contracts"]),
         tuple(offers),
         tuple(reviews),
-        texts,
-        addresses,
+        _texts(cursor, given),
+        _addresses(cursor, given),
     )
 
 
@@ -139,12 +139,15 @@ def _texts(cursor: Cursor, given: Mapping[str, object]) -> tuple[bytes, ...]:
 
 
 def _addresses(cursor: Cursor, given: Mapping[str, object]) -> tuple[str, ...]:
+    """As the profiles write them, and as they were written to and a list of SendGrid's may name them."""
     cursor.execute(
-        "SELECT DISTINCT litgo.address_digest(email) FROM profiles WHERE id = ANY(%(persons)s::uuid[]) "
-        "AND email IS NOT NULL ORDER BY 1",
+        "SELECT email, litgo.address_digest(email) FROM profiles WHERE id = ANY(%(persons)s::uuid[]) "
+        "AND email IS NOT NULL",
         given,
     )
-    return tuple(_column(cursor))
+    rows = cursor.fetchall()
+    sent_to = {form for email, _ in rows if (known := addresses.usable(email)) for form in addresses.forms(known)}
+    return tuple(sorted({written for _, written in rows} | set(map(addresses.digest, sent_to))))
 
 
 def erased_before(cursor: Cursor) -> tuple[Keys, list[str]]:

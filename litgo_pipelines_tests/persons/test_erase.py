@@ -170,12 +170,16 @@ def test_nothing_is_left_and_nobody_else_loses_anything(database_url: str, tmp_p
     assert not list((tmp_path / "models" / "triage").iterdir())
 
 
-@pytest.mark.parametrize("deleted_there", [False, True])
+@pytest.mark.parametrize(
+    ("deleted_there", "written"),
+    [(False, "Zuleica@example.com"), (True, "Zuleica@example.com"), (True, "mailto:zuleica@example.com")],
+)
 def test_a_vendors_list_does_not_bring_an_erased_address_back(
-    database_url: str, tmp_path: Path, deleted_there: bool
+    database_url: str, tmp_path: Path, deleted_there: bool, written: str
 ) -> None:
     """Every hour SendGrid's list still names it, whether or not the marketplace has deleted the person too."""
     people = fill(database_url, tmp_path)
+    ask(database_url, "UPDATE profiles SET email = %s WHERE id = %s", (written, people.client))
     listed = [Suppressed(email, AT) for email in (" ZULEICA@example.com", "outra@example.com")]
 
     def polled() -> set[str]:
