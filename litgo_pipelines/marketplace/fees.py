@@ -143,13 +143,13 @@ def number(value: object, kind: Kind) -> Decimal:
 
 def _fields(model: object) -> Mapping[str, object]:
     """Field, as `_plain` writes it, → value; also of a model that was kept as text."""
+    if isinstance(model, str) and _plain(model[:100]) in KINDS["pro_bono"].names:
+        return {"type": model}
     if isinstance(model, str):
         try:
             model = json.loads(model)
         except (ValueError, RecursionError):
-            if _plain(model) not in KINDS["pro_bono"].names:
-                raise FeeError("fee_model_unknown") from None
-            model = {"type": model}
+            raise FeeError("fee_model_unknown") from None
     if not isinstance(model, Mapping):
         raise FeeError("fee_model_unknown")
     return {_plain(str(key)): value for key, value in model.items()}
