@@ -20,6 +20,7 @@ class BadAddress(ValueError):
     """An address nothing can be sent to. The message holds none of it."""
 
 
+@lru_cache(maxsize=1024)
 def address(value: str | None) -> str | None:
     """The address to send to, its domain in the form of the network; None for blank. Raises BadAddress."""
     bare = "".join(letter for letter in value or "" if unicodedata.category(letter) != "Cf").strip()

@@ -71,4 +71,5 @@ WHERE delivery_id IN (
       AND (lease_until IS NULL OR lease_until <= clock_timestamp())
     ORDER BY next_attempt_at, delivery_id
     LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED);
+    FOR UPDATE SKIP LOCKED)
+RETURNING delivery_id::text;

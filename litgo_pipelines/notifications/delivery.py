@@ -143,13 +143,11 @@ class Deliverer:
         until = time.monotonic() + self.seconds
         with ThreadPoolExecutor(WORKERS) as pool:
             while time.monotonic() < until:
-                claimed = in_transaction(self.connection, self._claim)
-                if claimed:
-                    self._deliver(pool, deque(claimed), until)
-                elif (seconds := in_transaction(self.connection, self._until_next)) is None:
+                if self._deliver(pool, until):
+                    continue
+                if (seconds := in_transaction(self.connection, self._until_next)) is None:
                     break
-                else:
-                    self.pause(seconds)
+                self.pause(seconds)
 
     def _claim(self, cursor: Cursor) -> list[Delivery]:
         advisory_lock(cursor, "notifications")  # two that open deliveries at once would both see none
@@ -161,9 +159,10 @@ class Deliverer:
             "lease": LEASE,
         }
         cursor.execute(sql(PACKAGE, "claim.sql"), parameters)
-        if not cursor.rowcount:  # the end of every run: planning what reads them takes longer than all the rest
+        ids = [identifier for (identifier,) in cursor.fetchall()]
+        if not ids:  # the end of every run: planning what reads them takes longer than all the rest
             return []
-        cursor.execute(sql(PACKAGE, "facts.sql"), parameters)
+        cursor.execute(sql(PACKAGE, "facts.sql"), {"ids": ids})
         claimed = [Delivery(*row) for row in cursor.fetchall()]
         digests = [digest(known) for delivery in claimed if (known := self._address(delivery)[0])]
         cursor.execute(
@@ -197,13 +196,20 @@ class Deliverer:
         seconds = (at - self.clock()).total_seconds() if at else SHORT_WAIT + 1
         return max(0.05, seconds) if seconds <= SHORT_WAIT else None
 
-    def _deliver(self, pool: ThreadPoolExecutor, waiting: deque[Delivery], until: float) -> None:
-        """Turns of one transaction each, with all that has been answered and all that can start."""
+    def _deliver(self, pool: ThreadPoolExecutor, until: float) -> bool:
+        """Turns of one transaction each, with all that was answered and all that can start. False: nothing was due."""
+        waiting = deque(in_transaction(self.connection, self._claim))
+        if not waiting:
+            return False
+        more = len(waiting) == BATCH
         running: dict[Future[str], Attempt] = {}
         done, attempts = list[Sent | Failed](), list[Attempt]()
         while running or done or attempts or (waiting and time.monotonic() < until):
             while waiting and len(running) + len(attempts) < WORKERS and time.monotonic() < until:
                 attempts += self._first(waiting.popleft(), done)
+                if more and len(waiting) < WORKERS:  # before the last ones are answered, or nobody would work meanwhile
+                    waiting += (claimed := in_transaction(self.connection, self._claim))
+                    more = len(claimed) == BATCH
             for attempt, pdfs in self._turn(done, attempts):
                 send = self._push if attempt.channels[0] == "push" else self._mail
                 running[pool.submit(send, attempt.delivery, attempt.said, pdfs)] = attempt
@@ -217,6 +223,7 @@ class Deliverer:
                     done.append(outcome)
         if waiting:
             in_transaction(self.connection, self._release)
+        return True
 
     def _release(self, cursor: Cursor) -> None:
         cursor.execute(
@@ -393,6 +400,11 @@ class Deliverer:
         if not sent:
             return found
         at = self.clock()
+        messages = [
+            (message, each.delivery.id, "merged" if place else "accepted")
+            for each in sent
+            for place, message in enumerate(each.delivery.message_ids)
+        ]
         cursor.execute(
             sql(PACKAGE, "accepted.sql"),
             {
@@ -400,19 +412,13 @@ class Deliverer:
                 "ids": [each.delivery.id for each in sent],
                 "provider_ids": [each.provider_id for each in sent],
                 "token": self._token,
+                "messages": [message for message, *_ in messages],
+                "of": [delivery for _, delivery, _ in messages],
+                "statuses": [status for *_, status in messages],
             },
         )
         ours = {identifier for (identifier,) in cursor.fetchall()}
         accepted = [each for each in sent if each.delivery.id in ours]
-        cursor.execute(
-            "UPDATE litgo.outbox SET status = CASE WHEN message_id = ANY(%s) THEN 'accepted' ELSE 'merged' END, "
-            "settled_at = %s WHERE message_id = ANY(%s)",
-            (
-                [each.delivery.message_ids[0] for each in accepted],
-                at,
-                [message for each in accepted for message in each.delivery.message_ids],
-            ),
-        )
         for delivery, channel in ((each.delivery, each.channel) for each in accepted):
             others = len(delivery.message_ids) - 1
             found += Counter({(channel, "accepted"): 1, (channel, "merged"): others})

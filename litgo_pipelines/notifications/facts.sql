@@ -1,8 +1,8 @@
--- The claimed deliveries with what it takes to write and address them: one row each, its messages in order.
+-- These deliveries with what it takes to write and address them: one row each, its messages in order.
 WITH tokens AS MATERIALIZED (
     SELECT DISTINCT lower(btrim(p.push_token)) AS token
     FROM litgo.deliveries d JOIN profiles p ON p.id = d.recipient_id
-    WHERE d.claimed_by = %(token)s::uuid AND d.status = 'open'
+    WHERE d.delivery_id = ANY(%(ids)s::uuid[])
 ), shared AS MATERIALIZED (
     SELECT token FROM tokens JOIN profiles p ON lower(btrim(p.push_token)) = token GROUP BY token HAVING count(*) > 1
 )
@@ -32,6 +32,6 @@ LEFT JOIN LATERAL (
     SELECT coalesce(litgo.placed(k.coords), litgo.placed(point(litgo.number(k.lng), litgo.number(k.lat)))) AS place
     WHERE k.client_id = d.recipient_id
 ) own ON true
-WHERE d.claimed_by = %(token)s::uuid AND d.status = 'open'
+WHERE d.delivery_id = ANY(%(ids)s::uuid[])
 GROUP BY d.delivery_id, p.push_token, p.email, p.full_name, l.place[0], l.place[1], l.oab_number
 ORDER BY d.next_attempt_at, d.delivery_id

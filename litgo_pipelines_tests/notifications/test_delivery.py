@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from litgo_pipelines.notifications import queue
+from litgo_pipelines.notifications import delivery, queue
 from litgo_pipelines.notifications.delivery import WORKERS, Deliverer
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.resources.onesignal import OneSignal
@@ -431,6 +431,24 @@ def test_two_deliverers_at_once_and_a_hundred_people(world: World) -> None:
     assert len(set(to)) == 50 == len(to)
     assert world.metric("notifications_sent_total", status="accepted") == 100
     assert world.metric("notifications_possible_duplicates_total") == 0
+
+
+def test_a_slow_answer_holds_up_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More are claimed while it is under way, and it is not claimed with them."""
+    monkeypatch.setattr(delivery, "BATCH", 2)
+    for i in range(WORKERS + 1):
+        world.offer(world.person(token=f"token-{i}"))
+    asked: list[int] = []
+
+    def slowest(handler: faults.Handler) -> None:
+        while len(world.push.requests) <= WORKERS and handler.pause(0.05):
+            pass
+        asked.append(len(world.push.requests))
+        PUSHED(handler)
+
+    world.push.faults = (slowest, PUSHED)
+    assert world.deliver().statuses == {("push", "accepted"): WORKERS + 1}
+    assert asked == [WORKERS + 1] == [len(world.push.requests)]
 
 
 def test_what_there_is_no_time_for_is_let_go(world: World) -> None:
