@@ -15,6 +15,8 @@ import pytest
 from litgo_pipelines.database import DatabaseUnavailable, libpq, normalise
 
 PROJECT = Path(__file__).resolve().parent.parent  # the checkout
+# Of pg_locks, which shows the whole server's: other test processes have databases on it.
+HERE = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 
 
 def execute(url: str, *statements: str) -> None:

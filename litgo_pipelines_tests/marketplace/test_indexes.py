@@ -10,7 +10,7 @@ import pytest
 from litgo_pipelines.database import connect, libpq
 from litgo_pipelines.marketplace import indexes
 from litgo_pipelines.marketplace.migrate import MigrationError, migrate
-from litgo_pipelines_tests.support import execute, until
+from litgo_pipelines_tests.support import HERE, execute, until
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace
 
 OURS = "SELECT relname FROM pg_class WHERE relkind = 'i' AND relname ^@ 'litgo_' ORDER BY 1"
@@ -115,7 +115,7 @@ def test_of_a_reader_and_a_migration_that_wait_for_each_other_the_migration_give
 ) -> None:
     monkeypatch.setattr(indexes, "PAUSE", 0.1)
     execute(database_url, "UPDATE litgo.source_mapping SET rendering_sha256 = 'of another version'")
-    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+    waits = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND {HERE}"
     done: list[list[str]] = []
     migration = threading.Thread(target=lambda: done.append(migrate(database_url)))
     with closing(psycopg2.connect(libpq(database_url))) as reader, reader.cursor() as cursor:

@@ -22,7 +22,7 @@ from litgo_pipelines.persons.erase import Places
 from litgo_pipelines.persons.held import HELD, KNOWN, NOBODY
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.sendgrid import Suppressed
-from litgo_pipelines_tests.support import until
+from litgo_pipelines_tests.support import HERE, until
 from litgo_pipelines_tests.worlds.lifecycle import SERVED, mlflow, own_store
 from litgo_pipelines_tests.worlds.persons import AT, RESUME, TEXT, People, fill, hashed
 from litgo_pipelines_tests.worlds.processes import Child, kill_self, killed
@@ -413,7 +413,9 @@ def test_beside_a_matching_run(database_url: str, tmp_path: Path) -> None:
         child = Child(erased, database_url, people.client, tmp_path)
         until(lambda: bool(ask(database_url, "SELECT 1 FROM litgo.tombstones LIMIT 1")), 120, "the tombstones")
         until(
-            lambda: bool(ask(database_url, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")),
+            lambda: bool(
+                ask(database_url, f"SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND {HERE}")
+            ),
             120,
             "the erasure to wait for the run",
         )

@@ -10,12 +10,12 @@ import pytest
 
 from litgo_pipelines.database import session_lock
 from litgo_pipelines.persons import erase, export, keys
-from litgo_pipelines_tests.support import until
+from litgo_pipelines_tests.support import HERE, until
 from litgo_pipelines_tests.worlds.persons import AT, fill
 from litgo_pipelines_tests.worlds.sessions import kept
 
 PERSON = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
-WAITS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+WAITS = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND {HERE}"
 
 
 @pytest.fixture

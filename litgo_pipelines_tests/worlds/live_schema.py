@@ -156,7 +156,7 @@ class LiveMarketplace:
 
 def build(server: str, name: str) -> None:
     """A database with the schema, empty."""
-    execute(server, *ROLES)  # one transaction, at once over
+    execute(server, *ROLES)
     execute(server, f"CREATE DATABASE {name}")
     url = normalise(server, database=name)
     with psycopg2.connect(url.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
