@@ -55,6 +55,15 @@ def test_what_says_nothing(comment: str) -> None:
         ("nÃ£o recomendo, pÃ©ssimo", False),
         ("<p>n&atilde;o&nbsp;gostei</p>", False),
         ("<p>&Oacute;timo advogado</p>", True),
+        ("não poderia ser melhor", True),
+        ("Não podia ter escolhido melhor", True),
+        ("não existe advogada melhor", True),
+        ("não tenho palavras para agradecer", True),
+        ("não troco por nenhum outro", True),
+        ("não é barato, mas vale cada centavo", True),
+        ("Parabéns pela incompetência", False),
+        ("só responde quando quer receber", False),
+        ("não poderia ser pior", False),
     ],
 )
 def test_which_way(comment: str, praises: bool) -> None:
