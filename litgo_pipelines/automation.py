@@ -106,11 +106,10 @@ def request_when(
         minimum_interval_seconds=seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=description,
+        required_resource_keys={"postgres", *(["mlflow"] if needs_mlflow else [])},  # Dagster makes them for each look
     )
-    def sensor(
-        context: dg.SensorEvaluationContext, postgres: Postgres, mlflow: MLflow
-    ) -> dg.RunRequest | dg.SkipReason:
-        with postgres.look() as connection, connection.cursor() as cursor:
+    def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        with context.resources.postgres.look() as connection, connection.cursor() as cursor:
             found = {kind: count for kind, count in due(context, cursor, steps.now()).items() if count}
         waiting = ", ".join(f"{count} {kind}" for kind, count in found.items())
         if not found:
@@ -119,7 +118,7 @@ def request_when(
             return dg.SkipReason(f"{waiting}: wait for the run that is working")
         if needs_mlflow:
             try:
-                mlflow.probe()
+                context.resources.mlflow.probe()
             except MLflowUnavailable as error:
                 return dg.SkipReason(f"{waiting}: wait for MLflow: {error}")
         return dg.RunRequest(

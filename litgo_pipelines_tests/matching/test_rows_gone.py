@@ -52,9 +52,7 @@ def run(url: str, hours: int) -> dict[str, dict[str, object]]:
 
 
 def due(url: str, instance: dg.DagsterInstance) -> dict[str, str]:
-    context = dg.build_sensor_context(instance=instance)
-    resources = {"postgres": Postgres(url=url), "mlflow": MLflow(tracking_uri="http://127.0.0.1:1")}
-    answer = pending_cases_sensor(context, **resources)
+    answer = pending_cases_sensor(dg.build_sensor_context(instance, resources={"postgres": Postgres(url=url)}))
     return dict(answer.tags) if isinstance(answer, dg.RunRequest) else {}
 
 
