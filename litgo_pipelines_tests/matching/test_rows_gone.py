@@ -52,8 +52,9 @@ def run(url: str, hours: int) -> dict[str, dict[str, object]]:
 
 
 def due(url: str, instance: dg.DagsterInstance) -> dict[str, str]:
-    answer = pending_cases_sensor(dg.build_sensor_context(instance, resources={"postgres": Postgres(url=url)}))
-    return dict(answer.tags) if isinstance(answer, dg.RunRequest) else {}
+    context = dg.build_sensor_context(instance, resources={"postgres": Postgres(url=url)})
+    requested = pending_cases_sensor.evaluate_tick(context).run_requests or ()
+    return {name: value for each in requested for name, value in each.tags.items() if name.startswith("litgo/")}
 
 
 @pytest.mark.parametrize("table", LOSE)
