@@ -122,7 +122,7 @@ RETURN (
              WHERE CASE WHEN strpos(translate(told.text, '-_', '  '), name) > 0 THEN translate(told.text, '-_', '  ') ~ ('\m' || name || '\M') END ORDER BY length(name) DESC LIMIT 1),
             '')
         END
-    FROM (SELECT regexp_replace(regexp_replace(upper(litgo.folded(normalize(
+    FROM (SELECT regexp_replace(regexp_replace(litgo.capitals(litgo.folded(normalize(
                      regexp_replace(left(number, 100), '[\u00ad\u200b-\u200f\u2060\ufeff]', '', 'g'), NFKC))),
                      '(O|\m0)\.?A\.?B\.?', ' ', 'g'), '\m([A-Z])\.([A-Z])(\.|\M)', '\1\2 ', 'g') AS text) AS told
 );
