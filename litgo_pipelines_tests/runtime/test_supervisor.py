@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -53,7 +54,12 @@ def test_a_command_that_is_ended_leaves_nothing_running(tmp_path: Path, number: 
         def family() -> list[psutil.Process]:
             return psutil.Process(process.pid).children(recursive=True)
 
-        until(lambda: any(child.name() == "sleep" for child in family()), 90, "the command")
+        def works() -> bool:
+            with suppress(psutil.NoSuchProcess):  # what it asks before is over within milliseconds
+                return any(child.name() == "sleep" for child in family())
+            return False
+
+        until(works, 90, "the command")
         pid = tmp_path / "home" / "postgres" / "postmaster.pid"
         left = [*family(), psutil.Process(int(pid.read_text().split()[0]))]
         os.kill(process.pid, number)
