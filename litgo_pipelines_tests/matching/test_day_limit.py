@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litgo_pipelines.matching.allocation import OFFERS_PER_CASE
-from litgo_pipelines.matching.day_limit import SPANS, free
+from litgo_pipelines.matching.day_limit import BURST_DAYS, SPANS, free
 from litgo_pipelines.matching.nearest import turns
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.replay import Ledger
+from litgo_pipelines.settings import Settings
 from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
 
 flags = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=12)
@@ -27,6 +28,10 @@ def test_a_day_s_offers_are_the_day_s_share_of_capacity_and_the_burst(
     while free(np.full((len(SPANS), 1), float(offers)), np.array([capacity]), burst)[0]:
         offers += 1
     assert offers == in_a_day
+
+
+def test_a_replay_has_the_burst_that_serves_by_default() -> None:
+    assert Settings.model_fields["offer_burst_days"].default == Plan().offer_burst_days == BURST_DAYS
 
 
 @given(st.lists(st.floats(0, 4), min_size=1, max_size=300), st.sampled_from([5.0, 10.0, 30.0]), st.floats(0, 7))
