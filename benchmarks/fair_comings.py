@@ -268,7 +268,7 @@ Relevance kept over all these runs: {relevance[0]:.4f}, as it was {relevance[1]:
 allocation begins (`equity/accounts.sql`), so that registering anew is what joining is.
 
 A lawyer's limit per day holds {BURST_DAYS:g} days' offers. At 7 few were free where everybody is busy, and they were asked whatever the
-case: at ratio 1 that cost .008 of relevance.
+case.
 
 Pools with 15 % newcomers and a tenth on leave, last 30 days: P95 − P5 of utilisation in points (highest pool), Gini at most {MOST_GINI:g},
 relevance kept not below what it was (the difference with the standard error of the seeds' pairs):

@@ -4,12 +4,13 @@ Belongs here: assembly only. Importing this module opens no connection and loads
 """
 
 import gc
+
+gc.disable()  # until all is imported, of which hardly anything is garbage: the collector would walk it again and again
+
 from functools import partial
 from typing import Any
 
 import dagster as dg
-
-gc.freeze()  # what Dagster's import made stays: else the collector walks all of it again during the imports below
 
 from litgo_pipelines import asset_specs, automation
 from litgo_pipelines.backup import assets as backup_assets
@@ -156,3 +157,5 @@ def _executor(name: str) -> dg.ExecutorDefinition:
 
 
 defs = build_defs()
+gc.freeze()
+gc.enable()

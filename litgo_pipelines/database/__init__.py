@@ -165,13 +165,15 @@ def connect(
         connection.close()
 
 
-def in_transaction(connection: Connection, work: Callable[[Cursor], T], attempts: int = 3) -> T:
-    """`work(cursor)` as one transaction; again after a deadlock or a serialisation failure, nobody's fault."""
+def in_transaction(
+    connection: Connection, work: Callable[[Cursor], T], attempts: int = 3, also: tuple[type[Exception], ...] = ()
+) -> T:
+    """`work(cursor)` as one transaction; again after a deadlock or a serialisation failure, or `also`."""
     for attempt in range(1, attempts + 1):
         try:
             with connection, connection.cursor() as cursor:
                 return work(cursor)
-        except TransactionRollbackError:
+        except (TransactionRollbackError, *also):
             if attempt == attempts:
                 raise
     raise ValueError("attempts must be at least 1")

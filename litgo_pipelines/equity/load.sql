@@ -39,9 +39,8 @@ profile AS MATERIALIZED (  -- what is folded and unpacked here is so once a lawy
     SELECT l.id, w.ends, litgo.day(l.oab_inscription_date::date) AS inscribed,
            CASE jsonb_typeof(l.curriculo_json -> 'anos_experiencia')
                WHEN 'number' THEN (l.curriculo_json -> 'anos_experiencia')::numeric
-               WHEN 'string' THEN CASE WHEN l.curriculo_json ->> 'anos_experiencia' ~* '\d{4}|desde'  -- few, and slow
-                   THEN litgo.stated_years(left(l.curriculo_json ->> 'anos_experiencia', 200), w.ends::date)
-                   ELSE litgo.stated_years(left(l.curriculo_json ->> 'anos_experiencia', 200)) END
+               WHEN 'string' THEN
+                   litgo.stated_years(left(l.curriculo_json ->> 'anos_experiencia', 200), w.ends::date)
            END AS stated_years,
            CASE WHEN jsonb_typeof(l.kpi -> 'success_rate') = 'number' AND (l.kpi -> 'success_rate')::numeric <= 1
                 THEN (l.kpi -> 'success_rate')::numeric END AS success_rate,

@@ -20,11 +20,9 @@ WITH profile AS MATERIALIZED (
     CROSS JOIN LATERAL (  -- figures in words, or in a text
         SELECT CASE WHEN t.years BETWEEN 0 AND 80 THEN t.years END AS years,
                CASE WHEN t.publications BETWEEN 0 AND 10000 THEN t.publications END AS publications
-        FROM (SELECT CASE WHEN jsonb_typeof(l.curriculo_json -> 'anos_experiencia') <> 'string' THEN NULL
-                          WHEN l.curriculo_json ->> 'anos_experiencia' ~* '\d{4}|desde'  -- few, and slow
+        FROM (SELECT CASE WHEN jsonb_typeof(l.curriculo_json -> 'anos_experiencia') = 'string'
                           THEN litgo.stated_years(left(l.curriculo_json ->> 'anos_experiencia', 200),
-                                                  %(as_of)s::timestamptz::date)
-                          ELSE litgo.stated_years(left(l.curriculo_json ->> 'anos_experiencia', 200)) END AS years,
+                                                  %(as_of)s::timestamptz::date) END AS years,
                      CASE WHEN jsonb_typeof(l.curriculo_json -> 'num_publicacoes') = 'string'
                           THEN litgo.stated_number(left(l.curriculo_json ->> 'num_publicacoes', 200)) END AS publications
         ) t

@@ -34,9 +34,7 @@ written AS (
 ),
 person AS MATERIALIZED (
     SELECT p.id, f.digest, f.since FROM fresh f
-    JOIN profiles p ON litgo.address_digest(regexp_replace(  -- as addresses.py reads what a profile holds
-            normalize(regexp_replace(p.email, '[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]', '', 'g'), NFKC),
-            '^\s*(mailto:\s*)?|\s+$', '', 'gi')) = f.digest
+    JOIN profiles p ON litgo.address_digest(p.email) = f.digest
     WHERE EXISTS (SELECT FROM fresh)
 ),
 bounced AS MATERIALIZED (  -- a report of spam or a cancellation says that the message arrived

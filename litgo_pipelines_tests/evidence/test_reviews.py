@@ -64,6 +64,8 @@ ADDRESSES = {
     "same mailbox": "ana+cliente@example.com",
     "address of another number": "OUTRA.ADVOGADA@gmail.com",
     "mailbox of another number": "outraadvogada+1@googlemail.com",
+    "address as a link": "mailto:ana@example.com",
+    "address with a letter of no width": "ana@example.com\u200b",
 }
 
 

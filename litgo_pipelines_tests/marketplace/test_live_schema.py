@@ -74,6 +74,40 @@ def test_who_is_away_is_offered_nothing(
         assert availability.record(cursor, AS_OF) == free
 
 
+@pytest.mark.parametrize(
+    ("stated", "of_profile", "pauses", "limit"),
+    [
+        (10, 10, True, 10),
+        (10, 4, True, 4),
+        (10, 4, False, 10),
+        (3, 10, True, 3),
+        (3, 2, True, 2),
+        (30, 10, True, 10),
+        (30, 20, True, 20),
+        (30, 20, False, 30),
+        (None, 20, True, 20),
+        (None, 20, False, None),
+    ],
+)
+def test_who_pauses_at_a_limit_pauses_at_the_smaller_one(
+    live: LiveMarketplace,
+    monkeypatch: pytest.MonkeyPatch,
+    stated: int | None,
+    of_profile: int,
+    pauses: bool,
+    limit: int | None,
+) -> None:
+    monkeypatch.setenv("LITGO_MARKETPLACE_MAPPING", "litgo")
+    migrate(live.url)
+    person = str(uuid.uuid4())
+    live.ask(
+        "INSERT INTO public.profiles (id, max_concurrent_cases, auto_pause_at_limit) VALUES (%s, %s, %s)",
+        *(person, of_profile, pauses),
+    )
+    live.ask("INSERT INTO public.lawyers (id, name, max_concurrent_cases) VALUES (%s, 'Ana', %s)", person, stated)
+    assert live.ask("SELECT max_concurrent_cases FROM lawyers") == [(limit,)]
+
+
 def test_a_user_deleted_softly_is_offered_nothing_and_no_hash_is_written_to(
     live: LiveMarketplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,6 +241,7 @@ def test_what_was_accepted_and_bounced_goes_another_way(world: World) -> None:
         "\u200bana@example.com\ufeff",
         "ana＠example.com",
         "\tana@example.com\n",
+        "\u2066ana@example.com\u2069",
     ],
 )
 def test_a_bounce_is_its_persons_however_the_profile_writes_the_address(world: World, email: str) -> None:
