@@ -2,16 +2,19 @@
 
     python benchmarks/lambdarank_reference.py [folder with rank.train and rank.test]
 
+Beside each column stands its rank within the query, as the contract has ranks of what differs in level between cases.
 Rounds are chosen by grouped cross-validation on rank.train, the ranker is refitted on all of it, and rank.test is
-scored once a seed. Expected: mean NDCG@10 of about .753 over 5 seeds; LightGBM's own train.conf gives .744.
+scored once a seed. Expected: mean NDCG@10 of about .756 over 5 seeds; LightGBM's own train.conf gives .744.
 """
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from litgo_pipelines.models.features import RANK, within_case
 from litgo_pipelines.models.learners import Recipe, Rows
 from litgo_pipelines.models.metrics import KS
 from litgo_pipelines.models.training import Trained, dealt, seed_averaged_ndcg, train
@@ -35,10 +38,17 @@ def load(folder: Path, name: str) -> Rows:
     return Rows(features, labels, groups, None, tuple(f"column {number}" for number in range(FEATURES)))
 
 
+def ranked(rows: Rows) -> Rows:
+    """The same with the rank of each column among the query's rows."""
+    ranks = [within_case(column, rows.groups) for column in rows.features.T]
+    names = (*rows.names, *(f"{RANK}{name}" for name in rows.names))
+    return replace(rows, features=np.column_stack([rows.features, *ranks]), names=names)
+
+
 def measure(folder: Path, seeds: int = 5) -> tuple[Trained, np.ndarray]:
     """(what was trained, mean NDCG at KS of each seed, shape (seeds, 4)) on rank.test."""
-    trained = train(load(folder, "rank.train"), Recipe(), range(seeds), dealt(5))
-    test = load(folder, "rank.test")
+    trained = train(ranked(load(folder, "rank.train")), Recipe(), range(seeds), dealt(5))
+    test = ranked(load(folder, "rank.test"))
     values = [np.nanmean(seed_averaged_ndcg([one], test, KS), axis=0) for one in trained.scorers]
     return trained, np.array(values)
 
@@ -55,7 +65,7 @@ def main() -> int:
     print("| NDCG | mean | sd |\n|---|---|---|")
     for k, mean, deviation in zip(KS, values.mean(axis=0), values.std(axis=0), strict=True):
         print(f"| @{k} | {mean:.3f} | {deviation:.3f} |")
-    return 0 if values[:, -1].mean() >= 0.745 else 1
+    return 0 if values[:, -1].mean() >= 0.75 else 1
 
 
 if __name__ == "__main__":

@@ -235,4 +235,4 @@ def test_reaches_the_reference_on_the_lambdarank_example() -> None:
     if not (folder / "rank.train").exists():
         pytest.skip(f"the LightGBM example's data are not at {folder.name}")
     _, values = reference.measure(folder)
-    assert values[:, -1].mean() >= 0.745
+    assert values[:, -1].mean() >= 0.75
