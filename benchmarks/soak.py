@@ -48,7 +48,7 @@ SETTINGS = {  # of a short run of a small marketplace; everything else is as it 
     "GATE_MIN_QUERIES": "50",
     "NOTIFICATION_COOLDOWN_MINUTES": "1",
 }
-FEED_SECONDS, SAMPLE_SECONDS = 2, 5
+FEED_SECONDS, SAMPLE_SECONDS, SETTLES_SECONDS = 2, 5, 900
 SERVICES = ("webserver", "daemon", "exporter", "MLflow")
 ROLES = ("daemon", "code server", "warm process", "run worker", "webserver", "exporter", "MLflow", "Postgres")
 DAEMONS = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR", "MONITORING")
@@ -295,26 +295,42 @@ class Sampler(threading.Thread):
             self._scrape(now)
 
     def _scrape(self, now: float) -> None:
-        from prometheus_client.parser import text_string_to_metric_families
-
         self.scrapes += 1
-        body = get(f"http://{HOST}:{self.stage.ports['EXPORTER_PORT']}/metrics")
-        families = list(text_string_to_metric_families(body.decode())) if body else []
+        families = scraped(self.stage)
         found, used = {}, Counter[str]()
         for family in families:
             ours = family.type in ("counter", "histogram") and not family.name.startswith("process_")  # the exporter's
-            if family.name == "unattended":
-                for sample in family.samples:
-                    self.unseen[sample.labels["kind"]] = max(self.unseen[sample.labels["kind"]], int(sample.value))
             for sample in family.samples if ours else ():
                 found[f"{sample.name}{json.dumps(sample.labels, sort_keys=True)}"] = sample.value
                 if sample.name == "fallback_usage_total":
                     used[sample.labels["service"]] += int(sample.value)
+        for kind, number in unseen(families).items():
+            self.unseen[kind] = max(self.unseen[kind], number)
         self.missed += self.counters.keys() > found.keys()  # no exporter, or one that has not read everything yet
         self.back += soak_audit.went_back(self.counters, found)
         self.counters |= found
         if used:
             self.fallbacks.append((now, dict(used)))
+
+
+def scraped(stage: Stage) -> list[Any]:
+    """The exporter's metric families; none when it does not answer."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    body = get(f"http://{HOST}:{stage.ports['EXPORTER_PORT']}/metrics")
+    return list(text_string_to_metric_families(body.decode())) if body else []
+
+
+def unseen(families: Sequence[Any]) -> dict[str, int]:
+    """Kind → how many wait unseen."""
+    samples = [sample for family in families if family.name == "unattended" for sample in family.samples]
+    return {sample.labels["kind"]: int(sample.value) for sample in samples}
+
+
+def settled(stage: Stage) -> bool:
+    """What the demo's marketplace brought along, which nobody had worked for weeks, has been attended to."""
+    found = unseen(scraped(stage))
+    return bool(found) and not any(found.values())
 
 
 class Killer(threading.Thread):
@@ -383,7 +399,7 @@ class Killer(threading.Thread):
         ports, at = self.stage.ports, naive(kill.at)
         if kill.role == "daemon":
             ((beats,),) = self.stage.dagster(
-                "SELECT count(*) FROM daemon_heartbeats WHERE timestamp > %s AND daemon_type = ANY(%s)",
+                "SELECT count(*) FROM public.daemon_heartbeats WHERE timestamp > %s AND daemon_type = ANY(%s)",
                 at,
                 list(DAEMONS),
             )
@@ -612,6 +628,9 @@ def soak(arguments: argparse.Namespace, home: Path) -> soak_page.Outcome:
         vendors.fail(arguments.vendor_faults)
         watch = stack.enter_context(watching(home / "watch", stage.ports["EXPORTER_PORT"]))
         stack.enter_context(up(stage))
+        began = datetime.now(UTC)
+        progress(SETTLES_SECONDS, "settle", lambda: settled(stage), dict)
+        settled_after = datetime.now(UTC) - began
         with stage.cursor() as cursor:
             before = soak_audit.totals(cursor)
         processes = Processes(home)
@@ -653,6 +672,7 @@ def soak(arguments: argparse.Namespace, home: Path) -> soak_page.Outcome:
                 began=feed.began,
                 fed_until=fed_until,
                 drained=drained_at - fed_until if done else None,
+                settled=settled_after,
                 lived=feed.lived,
                 repeated_steps=feed.repeated,
                 slowest_step=feed.slowest,

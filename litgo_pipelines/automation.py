@@ -12,7 +12,7 @@ import dagster as dg
 from litgo_pipelines import steps
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.equity.assets import NIGHTS
-from litgo_pipelines.jobs import AUTOMATIC, EXAMS, FOLLOWING_SENSOR, Job, run_tags
+from litgo_pipelines.jobs import AUTOMATIC, EXAMS, FOLLOWING_SENSOR, HOURLY, Job, run_tags
 from litgo_pipelines.learning import retrain, retrainings
 from litgo_pipelines.marketplace.schema import TABLES
 from litgo_pipelines.notifications.run_failures import failed_runs_sensor
@@ -25,7 +25,7 @@ from litgo_pipelines.settings import TIMEZONE, settings
 if TYPE_CHECKING:
     from litgo_pipelines.dagster_internals import UnresolvedAssetJobDefinition
 
-LATE_AFTER = timedelta(minutes=30)
+LATE_AFTER, HOURLY_LATE_AFTER = timedelta(minutes=30), timedelta(minutes=5)
 EARLY = timedelta(minutes=1)  # a run may be a moment older than its time
 FOLLOWING = {"dagster/max_retries": "2", "dagster/max_runtime": "600"}
 # Seconds, for what somebody waits for: whenever Dagster's daemon looks, which is every 5. Who asks for just as many is
@@ -172,16 +172,25 @@ def missed_nights_sensor(
 
 
 def missed_jobs(
-    due: Mapping[str, datetime], served: Collection[str], since: datetime | None, tick: datetime
+    due: Mapping[str, datetime],
+    served: Collection[str],
+    since: datetime | None,
+    tick: datetime,
+    hourly: Collection[str] = (),
 ) -> dict[str, datetime]:
     """Job → the time it missed.
 
     `due`: job → its newest time by its schedule. It was missed when that was over 30 minutes ago and the job is not
     among `served`: it neither did well nor is under way since. Nothing before `since`, when anything first ran, was.
+    Those that are `hourly` tell people what waits: five minutes late is late, and so is a first time that nothing ran.
     """
-    return {
-        job: at for job, at in due.items() if at + LATE_AFTER <= tick and job not in served and since and since < at
-    }
+
+    def late(job: str, at: datetime) -> bool:
+        if job in hourly:
+            return at + HOURLY_LATE_AFTER <= tick
+        return at + LATE_AFTER <= tick and since is not None and since < at
+
+    return {job: at for job, at in due.items() if job not in served and late(job, at)}
 
 
 def newest_time(cron: str, tick: datetime) -> datetime:
@@ -209,7 +218,8 @@ def missed_jobs_sensor(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRe
         if instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=fine, created_after=at - EARLY))
     }
     first = instance.get_run_records(limit=1, ascending=True)
-    missed = missed_jobs(due, served, first[0].create_timestamp if first else None, tick)
+    hourly = {job.name for job in SCHEDULED if job.late_after_hours == HOURLY}
+    missed = missed_jobs(due, served, first[0].create_timestamp if first else None, tick, hourly)
     seen = set((context.cursor or "").split())
     now = {f"{job}@{at.timestamp():.0f}" for job, at in missed.items()}
     context.update_cursor(" ".join(sorted(now)))

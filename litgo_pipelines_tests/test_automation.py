@@ -101,6 +101,19 @@ def test_a_job_missed_its_time_when_nothing_ran_since(
     assert missed_jobs({"retention": at}, served, since, TICK) == ({"retention": at} if missed else {})
 
 
+@pytest.mark.parametrize(
+    ("minutes_ago", "served", "since_days", "missed"),
+    [(6, [], 9, True), (4, [], 9, False), (6, ["offer_expiry"], 9, False), (6, [], 0, True), (6, [], None, True)],
+)
+def test_an_hourly_job_is_late_soon_and_from_the_first_start(
+    minutes_ago: int, served: list[str], since_days: int | None, missed: bool
+) -> None:
+    at = TICK - timedelta(minutes=minutes_ago)
+    since = None if since_days is None else TICK - timedelta(days=since_days)
+    found = missed_jobs({"offer_expiry": at}, served, since, TICK, hourly={"offer_expiry"})
+    assert found == ({"offer_expiry": at} if missed else {})
+
+
 def test_the_newest_time_follows_the_clock_of_sao_paulo() -> None:
     assert newest_time("15 4 * * *", TICK) == datetime(2026, 3, 10, 7, 15, tzinfo=UTC)
     just_before = datetime(2026, 3, 10, 7, 14, tzinfo=UTC)
@@ -144,6 +157,8 @@ def test_jobs_missed_while_the_machine_was_off_are_asked_for_once(monkeypatch: p
     @dg.job(name="retention")
     def retention() -> None: ...
 
+    hourly = {job.name for job in AUTOMATIC if job.cron and job.cron.split()[1] == "*"}
+
     def looks(instance: dg.DagsterInstance, tick: datetime) -> list[list[tuple[str | None, str | None]]]:
         """What each of three looks requests: (job, key)."""
         monkeypatch.setattr(steps, "now", lambda: tick)
@@ -154,12 +169,14 @@ def test_jobs_missed_while_the_machine_was_off_are_asked_for_once(monkeypatch: p
     now = datetime.now(UTC)
     later = (now + timedelta(days=9)).replace(hour=21, minute=45)  # when only hourly jobs were due a moment ago
     with dg.instance_for_test() as instance:
-        assert looks(instance, later) == [[], [], []], "nothing ever ran here"
+        for look in looks(instance, later):
+            assert {job for job, _ in look} <= hourly, "nothing ever ran here: only those who wait are looked after"
         retention.execute_in_process(instance=instance)
-        assert looks(instance, now + timedelta(seconds=5)) == [[], [], []], "before its first run nothing was missed"
+        for look in looks(instance, now + timedelta(seconds=5)):
+            assert {job for job, _ in look} <= hourly, "before its first run nothing was missed"
         first, second, third = looks(instance, later)
     assert first == [], "Dagster's own scheduler goes first"
-    rare = {job.name for job in AUTOMATIC if job.cron and job.cron.split()[1] != "*"} - {"nightly_equity"}
+    rare = {job.name for job in AUTOMATIC if job.cron} - hourly - {"nightly_equity"}
     assert {job for job, _ in second} >= rare
     assert "nightly_equity" not in {job for job, _ in second}
     assert len({key for _, key in second}) == len(second) <= len(AUTOMATIC), "one time each, however long it was off"

@@ -71,12 +71,19 @@ def with_patience(retry: Callable[[], None]) -> None:
     )(retry)
 
 
+def begin_log() -> None:
+    """What is no line of Dagster's own, which writes them itself: on standard error."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: record.name.partition(".")[0] != "dagster")
+
+
 def main() -> None:
     import dagster as dg
 
     from litgo_pipelines.dagster_internals import retry_runs_with_patience, run_daemon
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    begin_log()
     threading.Thread(target=end_when_set_back, daemon=True, name="clock").start()
     with dg.DagsterInstance.get() as instance:
         waiting, deleted = forget_future(instance, datetime.now(UTC))

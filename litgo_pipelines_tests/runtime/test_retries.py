@@ -1,6 +1,8 @@
 """Runs and their retries that cannot begin for a moment: tried again, at growing distances, and not for good."""
 
 import logging
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,3 +63,17 @@ def test_a_run_that_could_not_begin_goes_back_to_the_queue(error: Exception, mon
     context: Any = None
     with pytest.raises(DagsterUserCodeUnreachableError, match="could not begin"):
         CheckedRunLauncher().launch_run(context)
+
+
+def test_the_daemon_writes_each_line_once() -> None:
+    script = """
+import logging
+from dagster._utils.log import configure_loggers
+from litgo_pipelines.runtime import daemon
+daemon.begin_log()
+configure_loggers()
+logging.getLogger("dagster.daemon.SensorDaemon").info("of Dagster")
+logging.getLogger("litgo_pipelines.runtime.daemon").warning("of ours")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert [done.stderr.count(line) + done.stdout.count(line) for line in ("of Dagster", "of ours")] == [1, 1]

@@ -226,6 +226,7 @@ def outcome(**changed: Any) -> soak_page.Outcome:
         "arguments": arguments,
         "began": NOW,
         "fed_until": NOW + MINUTE,
+        "settled": MINUTE,
         "drained": MINUTE,
         "lived": Counter(cases=60),
         "repeated_steps": 0,
