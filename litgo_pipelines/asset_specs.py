@@ -6,11 +6,11 @@ own stands at the asset.
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
 from datetime import timedelta
 from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -28,41 +28,44 @@ ALSO_DECIDED_BY = {
     "experiments": ("lifecycle",),
     "monitoring": ("lifecycle",),
 }
+ROOT = Path(__file__).parent
 _CODE = (".py", ".sql", ".csv", ".txt", ".npz")
 
 
 def completed(spec: dg.AssetSpec, stage: str) -> dg.AssetSpec:
     """The asset's specification with what it did not say. stage: the folder under litgo_pipelines that makes it."""
+    said: dict[str, Any] = {}  # replaced at once: each copy of a specification costs the import of the code location
     hours = freshness_hours(spec.group_name, spec.key.to_user_string())
     if hours is not None and spec.freshness_policy is None:
-        window = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
-        spec = spec.replace_attributes(freshness_policy=window)
+        said["freshness_policy"] = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
     table = spec.metadata.get(TABLE_NAME)
     if table and COLUMN_SCHEMA not in spec.metadata:
-        spec = spec.merge_attributes(metadata={COLUMN_SCHEMA: column_schema(str(table))})
-    if str(table).startswith(f"{schema.SOURCE_SCHEMA}."):
-        return spec  # the marketplace's own, which no code of ours makes
-    return spec.replace_attributes(code_version=spec.code_version or code_version(stage))
+        said["metadata"] = {**spec.metadata, COLUMN_SCHEMA: column_schema(str(table))}
+    # the marketplace's own tables no code of ours makes
+    if not spec.code_version and not str(table).startswith(f"{schema.SOURCE_SCHEMA}."):
+        said["code_version"] = code_version(stage)
+    return spec.replace_attributes(**said)
 
 
 @cache
 def code_version(stage: str) -> str:
     """Changes when the code of the stage does, or of what else decides its results."""
+    folders = (stage, *ALSO_DECIDED_BY.get(stage, ()))
+    return hashlib.sha256(b"".join(map(_digest, folders))).hexdigest()[:12]
+
+
+@cache
+def _digest(folder: str) -> bytes:
+    """Of all code in a folder, with the names of its files."""
     digest = hashlib.sha256()
-    for folder in (stage, *ALSO_DECIDED_BY.get(stage, ())):
-        for name, path in sorted(_sources(folder, files("litgo_pipelines").joinpath(folder))):
-            digest.update(name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def _sources(name: str, folder: Traversable) -> Iterable[tuple[str, Traversable]]:
-    for path in folder.iterdir():
-        inner = f"{name}/{path.name}"
-        if path.is_dir():
-            yield from _sources(inner, path)
-        elif path.name.endswith(_CODE):
-            yield inner, path
+    for place, folders, names in os.walk(ROOT / folder):
+        folders.sort()
+        for name in sorted(name for name in names if name.endswith(_CODE)):
+            path = os.path.join(place, name)
+            digest.update(os.path.relpath(path, ROOT).encode())
+            with open(path, "rb") as file:
+                digest.update(file.read())
+    return digest.digest()
 
 
 def column_schema(table: str) -> dg.TableSchema:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -40,18 +41,38 @@ def ours(repository: dg.RepositoryDefinition) -> list[dg.AssetSpec]:
     return [spec for asset in made for spec in asset.specs]
 
 
-def test_every_asset_of_ours_has_a_code_version_that_follows_its_code(
-    ours: list[dg.AssetSpec], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_every_asset_of_ours_has_a_code_version(ours: list[dg.AssetSpec]) -> None:
     versions = {spec.key.to_user_string(): spec.code_version for spec in ours}
     assert len(versions) > 20
     assert all(versions.values()), versions
     assert versions["lawyer_load"] == versions["offer_distribution"]
     assert len({versions[name] for name in ("lawyer_load", "case_offers", "candidate_model", "pruned_storage")}) == 4
-    folder = tmp_path_factory.mktemp("stage")
-    (folder / "load.sql").write_text("SELECT 1")
-    (folder / "notes.md").write_text("not code")
-    assert [name for name, _ in asset_specs._sources("stage", folder)] == ["stage/load.sql"]
+
+
+def test_a_code_version_follows_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asset_specs, "ROOT", tmp_path)
+    for folder in ("equity/inner", "models", "learning"):
+        (tmp_path / folder).mkdir(parents=True)
+
+    def changed_by(file: str, text: str) -> set[str]:
+        """Stages whose version is another one with the file."""
+        stages = ("equity", "learning", "matching")
+        before, after = [], []
+        for versions in (before, after):
+            asset_specs._digest.cache_clear()
+            asset_specs.code_version.cache_clear()
+            versions += [asset_specs.code_version(stage) for stage in stages]
+            (tmp_path / file).write_text(text)
+        return {stage for stage, one, other in zip(stages, before, after, strict=True) if one != other}
+
+    try:
+        assert changed_by("equity/inner/load.sql", "SELECT 1") == {"equity", "matching"}
+        assert changed_by("equity/inner/load.sql", "SELECT 2") == {"equity", "matching"}
+        assert changed_by("models/training.py", "") == {"learning", "matching"}
+        assert changed_by("learning/notes.md", "not code") == set()
+    finally:
+        asset_specs._digest.cache_clear()
+        asset_specs.code_version.cache_clear()
 
 
 def test_what_is_materialised_carries_the_code_version() -> None:
