@@ -5,12 +5,12 @@ UPDATE litgo.deliveries SET next_attempt_at = LEAST(next_attempt_at, %(as_of)s),
 WHERE status = 'open'
   AND (next_attempt_at > %(as_of)s + interval '2 hours' OR lease_until > clock_timestamp() + interval '2 hours');
 
--- What nobody needs to hear any more: an offer that was answered or has expired, a
--- case that waits no longer, a contract that needs no signature.
+-- What nobody needs to hear any more: an offer that was answered, has expired or is of a case that waits for nobody, a case
+-- that waits no longer, a contract that needs no signature.
 UPDATE litgo.outbox o SET status = 'superseded', settled_at = %(as_of)s
 WHERE o.status = 'pending'
   AND (o.kind = 'offer' AND NOT EXISTS (
-           SELECT FROM offers f
+           SELECT FROM offers f JOIN cases c ON c.id = f.case_id AND c.status = 'pending_assignment'
            WHERE f.id = (o.payload ->> 'offer_id')::uuid AND f.status = 'pending' AND f.expires_at > %(as_of)s)
        OR o.kind = 'case_waits' AND NOT EXISTS (
            SELECT FROM litgo.case_waits v WHERE v.case_id = (o.payload ->> 'case_id')::uuid)
@@ -33,18 +33,19 @@ SET status = 'empty', finished_at = %(as_of)s
 WHERE d.status = 'open' AND (d.lease_until IS NULL OR d.lease_until <= clock_timestamp())
   AND NOT EXISTS (SELECT FROM litgo.outbox o WHERE o.delivery_id = d.delivery_id AND o.status = 'pending');
 
--- A delivery for each person who has none and was not disturbed a moment ago.
+-- A delivery for each person who has none and was not disturbed a moment ago. Whose life may be at risk comes first, and
+-- waits for no pause.
 INSERT INTO litgo.deliveries (recipient_id, opened_at, next_attempt_at)
 SELECT o.recipient_id, %(as_of)s, %(as_of)s
 FROM litgo.outbox o
 WHERE o.status = 'pending'
   AND NOT EXISTS (SELECT FROM litgo.deliveries d WHERE d.recipient_id = o.recipient_id AND d.status = 'open')
-  AND NOT EXISTS (
+  AND (o.kind = 'public_numbers' OR NOT EXISTS (
       SELECT FROM litgo.deliveries d
       WHERE d.recipient_id = o.recipient_id AND d.status = 'accepted'
-        AND d.finished_at > %(as_of)s - %(cooldown)s * interval '1 minute' AND d.finished_at <= %(as_of)s)
+        AND d.finished_at > %(as_of)s - %(cooldown)s * interval '1 minute' AND d.finished_at <= %(as_of)s))
 GROUP BY o.recipient_id
-ORDER BY min(o.message_id)
+ORDER BY bool_or(o.kind = 'public_numbers') DESC, min(o.message_id)
 LIMIT %(limit)s;
 
 -- Everything that waits for the person goes along, in order, up to a contract to sign by hand: that goes alone, with its
@@ -66,10 +67,11 @@ WHERE o.message_id = b.message_id
 UPDATE litgo.deliveries
 SET claimed_by = %(token)s::uuid, lease_until = clock_timestamp() + %(lease)s * interval '1 second'
 WHERE delivery_id IN (
-    SELECT delivery_id FROM litgo.deliveries
+    SELECT delivery_id FROM litgo.deliveries d
     WHERE status = 'open' AND next_attempt_at <= %(as_of)s
       AND (lease_until IS NULL OR lease_until <= clock_timestamp())
-    ORDER BY next_attempt_at, delivery_id
+    ORDER BY EXISTS (SELECT FROM litgo.outbox o WHERE o.delivery_id = d.delivery_id AND o.kind = 'public_numbers') DESC,
+        next_attempt_at, delivery_id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED)
 RETURNING delivery_id::text;

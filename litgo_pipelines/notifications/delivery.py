@@ -10,7 +10,7 @@ Words are `messages`', requests the resources'.
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -64,6 +64,15 @@ class Delivery:
     @property
     def items(self) -> list[Item]:
         return [Item(**message) for message in self.messages]
+
+    def only(self, places: Sequence[int]) -> "Delivery":
+        """With some of its messages alone."""
+        return replace(
+            self,
+            message_ids=[self.message_ids[place] for place in places],
+            created=[self.created[place] for place in places],
+            messages=[self.messages[place] for place in places],
+        )
 
     @property
     def to_team(self) -> bool:
@@ -235,7 +244,8 @@ class Deliverer:
     def _first(self, delivery: Delivery, done: list[Sent | Failed]) -> list[Attempt]:
         """Its attempt; none, and why among what is done, when there can be none now."""
         try:
-            return [Attempt(delivery, self._channels(delivery), self._words(delivery))]
+            delivery, said = self._said(delivery)
+            return [Attempt(delivery, self._channels(delivery), said)]
         except NotReady as error:
             done.append(self._not_ready(delivery, error))
             return []
@@ -327,6 +337,24 @@ class Deliverer:
         except BadAddress:
             return None, bad
         return checked, None if checked else missing
+
+    def _said(self, delivery: Delivery) -> tuple[Delivery, Words]:
+        """What to say. A message without words waits for a delivery of its own. Raises NotReady where none has any."""
+        try:
+            return delivery, self._words(delivery)
+        except NotReady:
+            delivery = delivery.only(
+                [place for place in range(len(delivery.messages)) if self._has_words(delivery, place)]
+            )
+            if not delivery.messages:
+                raise
+            return delivery, self._words(delivery)
+
+    def _has_words(self, delivery: Delivery, place: int) -> bool:
+        try:
+            return bool(self._words(delivery.only([place])))
+        except NotReady:
+            return False
 
     def _words(self, delivery: Delivery) -> Words:
         try:

@@ -4,6 +4,7 @@ import base64
 import signal
 import threading
 import time
+import uuid
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -120,6 +121,38 @@ def test_what_waited_goes_as_one_without_what_nobody_needs_to_hear(world: World)
     assert world.statuses() == ["accepted", "superseded", "superseded", "merged", "merged"]
     assert world.metric("notifications_sent_total", status="merged") == 2
     assert world.metric("notification_duration_seconds_bucket") == 3
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_whose_life_may_be_at_risk_waits_neither_behind_others_nor_for_a_pause(
+    world: World, monkeypatch: pytest.MonkeyPatch, failed: bool
+) -> None:
+    monkeypatch.setattr(delivery, "BATCH", 2)
+    monkeypatch.setattr(delivery, "WORKERS", 2)
+    person = world.person(token="in danger")
+    world.put("lawyers_interested", person, {"case_id": str(uuid.uuid4())})
+    world.deliver()
+    for i in range(8):
+        world.offer(world.person(token=f"token-{i}", email=None))
+    if failed:  # all of them are due again, and have been for longer
+        world.push.faults = (faults.status(503),)
+        world.deliver()
+        world.push.faults = (PUSHED,)
+        world.ask("UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL, probe = NULL")
+    before = len(world.push.requests)
+    world.put("public_numbers", person, {"case_id": str(uuid.uuid4())})
+    world.deliver(later=MINUTES)
+    asked = [request.json()["include_subscription_ids"][0] for request in world.push.requests[before:]]
+    assert len(set(asked)) == 9
+    assert subscription("in danger") in asked[:2]
+
+
+@pytest.mark.parametrize("status", ["assigned", "closed", "cancelled"])
+def test_nobody_hears_of_an_offer_of_a_case_that_waits_for_nobody(world: World, status: str) -> None:
+    world.offer(world.person())
+    world.ask("UPDATE cases SET status = %s", (status,))
+    world.deliver()
+    assert (world.statuses(), world.push.requests) == (["superseded"], [])
 
 
 def test_cooldown(world: World) -> None:
@@ -391,6 +424,31 @@ def test_a_message_without_words_harms_no_other(world: World) -> None:
     assert world.ask("SELECT status, reason FROM litgo.outbox WHERE recipient_id = %s", (broken,)) == [
         ("dead", "cannot be put into words (KeyError)")
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("model_promoted", {}),
+        ("message_dead", {"message_id": 7, "about": "a kind of before"}),
+        ("case_waits_no_more", {"case_id": None}),
+        ("address_bad", {"person_id": None, "why": "quota"}),
+        ("rows_gone", {"table": "cases", "rows": "7", "before": 70, "counted_at": "ontem"}),
+    ],
+)
+def test_a_message_without_words_holds_up_no_other_to_the_same_person(
+    world: World, kind: Any, payload: dict[str, Any]
+) -> None:
+    world.put(kind, TEAM, payload)
+    for model in "12":
+        world.put("model_promoted", TEAM, {"version": model, "reason": "é melhor"})
+    world.deliver()
+    assert world.statuses() == ["pending", "accepted", "merged"]
+    world.put("promotion_frozen", TEAM, {"reason": "duas reversões"})
+    world.deliver(later=30 * MINUTES)
+    assert world.statuses() == ["pending", "accepted", "merged", "accepted"]
+    world.deliver(later=timedelta(days=1))
+    assert world.statuses() == ["dead", "accepted", "merged", "accepted"]
 
 
 @pytest.mark.parametrize(
