@@ -18,7 +18,12 @@ SELECT c.id::text AS contract_id, c.client_id::text, c.lawyer_id::text, c.status
        EXISTS (SELECT FROM litgo.contract_documents d WHERE d.contract_id = c.id) AS has_document,
        c.client_id = c.lawyer_id OR EXISTS (
            SELECT FROM litgo.lawyer_accounts mine JOIN litgo.lawyer_accounts other ON other.person_id = mine.person_id
-           WHERE mine.lawyer_id = c.lawyer_id AND other.lawyer_id = c.client_id) AS same_person
+           WHERE mine.lawyer_id = c.lawyer_id AND other.lawyer_id = c.client_id) AS same_person,
+       EXISTS (  -- the marketplace may allow several: the client would sign, and owe, both
+           SELECT FROM contracts x
+           WHERE x.case_id = c.case_id AND x.id <> c.id
+             AND (x.status = 'active' OR x.status = 'pending-signature' AND (x.created_at, x.id) < (c.created_at, c.id))
+       ) AS second
 FROM turn
 JOIN contracts c ON c.id = turn.id
 LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id

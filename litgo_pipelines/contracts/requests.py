@@ -33,6 +33,7 @@ REASONS = {
     "created_unknown": "data de criação inválida",
     "reopened": "tinha terminado e voltou a esperar assinatura: o documento de antes não vale",
     "own_case": "cliente e advogado(a) são a mesma pessoa",
+    "second_contract": "o caso já tem outro contrato em aberto",
     "too_old": f"criado há mais de {OLDEST.days} dias",
     "fee_model_unknown": "modelo de honorários desconhecido",
     "fee_value_invalid": "valor dos honorários inválido",
@@ -66,6 +67,7 @@ class Pending:
     request_status: str | None
     has_document: bool
     same_person: bool  # an account of the lawyer's is the client
+    second: bool  # the case has an earlier contract that is open
 
 
 @dataclass
@@ -327,6 +329,8 @@ def _refusal(each: Pending, as_of: datetime) -> str | None:
         return "created_unknown"
     if each.same_person:
         return "own_case"
+    if each.second:
+        return "second_contract"
     if each.created_at < as_of - OLDEST:
         return "too_old"
     return None

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from litgo_pipelines.contracts import paper, parties, records
 from litgo_pipelines.database import Connection, Cursor, in_transaction, of_the_database, sql
+from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.resources.docusign import ENDED, DocuSign, Envelope, EnvelopeGone
 from litgo_pipelines.resources.external_service import (
     CircuitOpen,
@@ -227,6 +228,12 @@ class _Look:
                 self.warn(
                     f"contract {due.contract_id} was signed in DocuSign although it is {status}: tell both parties"
                 )
+                if status == "canceled":
+                    about = f"{due.contract_id}:signed"
+                    people = (contract.client_id, contract.lawyer_id, TEAM) if contract else (TEAM,)
+                    records.notify(
+                        cursor, "contract_voided", due.contract_id, people, as_of, about=about, reason="signed"
+                    )
         _settle(cursor, due, as_of, over or status == "signed", status)
         return status
 

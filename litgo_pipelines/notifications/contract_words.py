@@ -30,6 +30,7 @@ REFUSED = {
     "created_unknown": "a data de criação não é válida",
     "reopened": "já tinha terminado e voltou a esperar assinatura: cancele-o e peça um novo",
     "own_case": "cliente e advogado(a) são a mesma pessoa",
+    "second_contract": "o caso já tem outro contrato em aberto: cancele o que não vale",
     "too_old": "foi criado há mais de 30 dias: se ainda fizer sentido, peça um novo",
     "fee_model_unknown": "o modelo de honorários não é conhecido: escolha êxito, valor fixo, por hora ou pro bono",
     "fee_value_invalid": "o valor dos honorários não é um número que faça sentido: escreva, por exemplo, 5000 ou 20",
@@ -39,6 +40,10 @@ REFUSED = {
     "oab_missing": "falta o número da OAB no perfil do(a) advogado(a)",
     "letters_not_printable": "um nome está em letras que o documento não mostra: escreva-o em letras latinas",
     "failed": "houve um erro nosso ao preparar o documento, e a equipe de dados vê qual",
+}
+VOIDED = {
+    "declined": "uma das partes recusou assiná-lo",
+    "signed": "depois disso as duas partes ainda o assinaram",
 }
 DOCUSIGN = {
     "consent_required": "falta o consentimento: um administrador abre uma vez o endereço de consentimento e aceita",
@@ -72,9 +77,14 @@ def sentence(kind: str, payload: Mapping[str, str], facts: Mapping[str, object],
         case "contract_signed":
             return "O contrato foi assinado pelas duas partes e está em vigor."
         case "contract_voided":
+            if not team and payload.get("reason") == "signed":
+                return (
+                    "O contrato assinado no DocuSign já estava cancelado na LITGO e não está em vigor aqui. A equipe "
+                    "da LITGO foi avisada e fala com você."
+                )
             if not team:
                 return "O contrato que esperava assinatura foi cancelado."
-            why = {"declined": "uma das partes recusou assiná-lo"}.get(payload["reason"], "o envelope foi anulado")
+            why = VOIDED.get(payload["reason"], "o envelope foi anulado")
             return (
                 f"O contrato {payload['contract_id']} foi cancelado: {why} no DocuSign. Pergunte às partes se querem "
                 "outro contrato."

@@ -17,6 +17,7 @@ from litgo_pipelines.contracts.requests import (
 )
 from litgo_pipelines.contracts.signatures import look_at_envelopes
 from litgo_pipelines.database import Connection
+from litgo_pipelines.notifications.contract_words import sentence
 from litgo_pipelines.observability import unattended
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.external_service import ServiceFailure
@@ -107,6 +108,24 @@ def test_a_contract_canceled_in_the_marketplace_is_not_left_to_sign(
     assert look(connection, docusign, 9999) == {}
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_who_signs_a_contract_that_was_canceled_meanwhile_is_told(
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, gone: bool
+) -> None:
+    contract = add_contract(database_url)
+    run(connection, docusign)
+    rows(database_url, "DELETE FROM public.contracts" if gone else "UPDATE contracts SET status = 'canceled'")
+    fake.set(fake.only(), "completed", client=NOW, lawyer=NOW)
+    assert look(connection, docusign, 5) == {"canceled": 1}
+    assert look(connection, docusign, 9999) == {}
+    assert messages(database_url) == ["contract_to_sign 2", f"contract_voided {1 if gone else 3}"]
+    said = [
+        sentence("contract_voided", {"contract_id": contract, "reason": "signed"}, {}, team=t) for t in (True, False)
+    ]
+    assert "ainda o assinaram" in said[0]
+    assert "já estava cancelado" in said[1]
+
+
 def test_without_docusign_the_same_document_is_signed_by_hand(database_url: str, connection: Connection) -> None:
     contract = add_contract(database_url)
     assert run(connection, DocuSign()).outcomes == {"manual": 1}
@@ -195,6 +214,30 @@ def test_what_must_not_be_sent_is_refused_aloud_until_it_is_mended(
         "INSERT INTO offers (case_id, lawyer_id, status) SELECT case_id, lawyer_id, 'closed' FROM contracts",
     )
     assert run(connection, docusign, NOW + timedelta(hours=3)).outcomes == {"docusign": 1}
+
+
+@pytest.mark.parametrize("first", ["pending-signature", "active"])
+def test_of_two_contracts_on_a_case_the_second_waits_for_a_person(
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, first: str
+) -> None:
+    rows(database_url, "DROP INDEX public.contracts_one_open_per_case")
+    earlier = add_contract(database_url, status=first)
+    second = add_contract(database_url, created_at=NOW - timedelta(minutes=30))
+    rows(
+        database_url,
+        "UPDATE contracts SET case_id = k.case_id FROM contracts k WHERE contracts.id = %s AND k.id = %s; "
+        "INSERT INTO offers (case_id, lawyer_id, status) SELECT case_id, lawyer_id, 'interested' FROM contracts "
+        "WHERE id = %s",
+        second,
+        earlier,
+        second,
+    )
+    run(connection, docusign)
+    assert request_row(database_url, second)[::2] == ("refused", "second_contract")
+    assert len(fake.envelopes) == (first == "pending-signature")
+    assert "contract_refused 3" in messages(database_url)
+    rows(database_url, "UPDATE contracts SET status = 'canceled' WHERE id = %s", earlier)
+    assert run(connection, docusign, NOW + timedelta(hours=1)).outcomes == {"docusign": 1}
 
 
 def test_what_the_marketplace_handles_itself_is_not_ours(database_url: str, connection: Connection) -> None:
