@@ -13,6 +13,7 @@ from litgo_pipelines.database import Cursor, sql
 from litgo_pipelines.embeddings import store
 from litgo_pipelines.matching.plan import Arms, Batch, Plan
 from litgo_pipelines.matching.statements import PACKAGE, statement
+from litgo_pipelines.notifications.outbox import TEAM
 
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # an earlier instant is none: `waits.put_aside`
 AHEAD = timedelta(hours=1)  # a batch further in the future is of a clock that was wrong
@@ -43,6 +44,7 @@ def waiting_cases(cursor: Cursor, plan: Plan, as_of: datetime, since: datetime |
             "rounds": plan.rounds,
             "round_days": plan.round_days,
             "limit": plan.limit,
+            "team": TEAM,
         },
     )
     return [WaitingCase(*row) for row in cursor.fetchall()]

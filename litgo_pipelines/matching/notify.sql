@@ -1,9 +1,10 @@
--- Tells who has to know, once each time.
+-- Tells who has to know, once each time: also what was answered by a clock that is a little ahead of ours.
 WITH news AS (
 {news}),
 told AS (
     INSERT INTO litgo.told AS t (kind, subject, recipient_id, told_at)
-    SELECT kind, subject, recipient_id, %(as_of)s FROM news
+    SELECT kind, subject, recipient_id,
+           LEAST(GREATEST(since, %(as_of)s::timestamptz), %(as_of)s::timestamptz + interval '1 day') FROM news
     ON CONFLICT (kind, subject) DO UPDATE SET told_at = excluded.told_at, recipient_id = excluded.recipient_id
     RETURNING kind, subject
 ),

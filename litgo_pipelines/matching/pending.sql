@@ -13,6 +13,7 @@ fresh AS (
     FROM waiting w
     WHERE NOT EXISTS (SELECT FROM litgo.matchings WHERE case_id = w.id)
       AND NOT EXISTS (SELECT FROM offers WHERE case_id = w.id)
+      AND NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = w.id AND k.status = 'active')
 ),
 again AS (
     -- A further round is for a case whose offers all came to nothing: none open, none accepted, not too old.
@@ -44,6 +45,12 @@ woken AS (
     WHERE NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active')) AND (
        v.next_look_at <= %(as_of)s
        OR v.looked_at > %(as_of)s::timestamptz + interval '1 hour'  -- written while a clock was wrong
+       OR v.reason = 'nobody' AND EXISTS (  -- more urgent by now: somebody should have heard of it
+           SELECT FROM (
+{to_hear}           ) who
+           WHERE v.since + who.after <= %(as_of)s AND NOT EXISTS (
+               SELECT FROM litgo.outbox o
+               WHERE o.dedup_key = 'case_waits:' || c.id || ':' || extract(epoch FROM v.since) || ':' || who.id))
        OR v.rest_until <= %(as_of)s AND (
            v.case_digest <> {digest}
            OR EXISTS (

@@ -7,17 +7,26 @@ from litgo_pipelines.database import sql
 from litgo_pipelines.equity.availability import NUMBERS, filled
 
 PACKAGE = "litgo_pipelines.matching"
-_FILES = {"{over}": "over.sql", "{news}": "news.sql", "{so_far}": "so_far.sql"}  # over.sql has {so_far}
+# over.sql has {so_far}
+_FILES = {"{over}": "over.sql", "{news}": "news.sql", "{so_far}": "so_far.sql", "{to_hear}": "to_hear.sql"}
 _SHARED = {
     "{near_by_numbers}": (
         "        UNION ALL\n"
         f"        SELECT l.id, r.mask FROM lawyers l JOIN region r ON {NUMBERS} <@ r.box\n"
         "        WHERE litgo.placed(l.geo_latlon) IS NULL\n"
     ),
-    # Somebody may still answer, or the client choose: not who has left since.
+    # Somebody may still answer, or the client choose: not who has left since. A term is over at its end, whenever the
+    # hourly expiry says so in the row, and where the marketplace does not let it.
     "{open_offer}": (
-        "f.status = 'pending' OR f.status = 'interested' "
-        "AND EXISTS (SELECT FROM lawyers l WHERE l.id = f.lawyer_id AND coalesce(l.active, true))"
+        "f.status = 'pending' AND (f.expires_at BETWEEN '1900-01-01' AND %(as_of)s) IS NOT TRUE "
+        "OR f.status = 'interested' AND EXISTS ("
+        "SELECT FROM lawyers l WHERE l.id = f.lawyer_id AND coalesce(l.active, true))"
+    ),
+    # When the offer f was answered, else made; none where a clock was wrong.
+    "{answered}": (
+        "coalesce(CASE WHEN f.responded_at <= %(as_of)s::timestamptz + interval '1 day' "
+        "THEN litgo.instant(f.responded_at) END, "
+        "CASE WHEN f.sent_at <= %(as_of)s::timestamptz + interval '1 day' THEN litgo.instant(f.sent_at) END)"
     ),
     # The newest contract of a case that came to nothing.
     "{after_contract}": (

@@ -59,15 +59,8 @@ def over(cursor: Cursor, plan: Plan, as_of: datetime) -> int:
 
 
 def park(cursor: Cursor, plan: Plan, as_of: datetime) -> int:
-    """Tell of the cases at the end of their rounds, and let them wait for a change.
-
-    One that had a contract since, which came to nothing, has its people told anew.
-    """
-    cursor.execute(
-        "DELETE FROM litgo.case_waits v USING contracts k WHERE v.reason = 'rounds_over' AND k.case_id = v.case_id "
-        "AND k.status = 'canceled' AND k.created_at > v.since AND k.created_at <= %s",
-        (as_of,),
-    )
+    """Tell of the cases at the end of their rounds, and let them wait for a change; end the waits that are over."""
+    cursor.execute(statement("wait_over.sql"), {"as_of": as_of})
     cursor.execute(statement("park.sql"), {**_limits(plan, as_of), "team": TEAM})
     return int(cursor.fetchone()[0])
 

@@ -20,7 +20,7 @@ known AS (
             WHEN t_repeats.told_at IS NULL THEN coalesce(d.seen_at, '1900-01-01') END
         WHEN c.status = 'pending_assignment' AND c.created_at IS NULL THEN coalesce(f.retry_at, '1900-01-01')
         WHEN c.status <> 'pending_assignment' THEN
-            CASE WHEN t_contract.told_at IS NULL OR t_contract.told_at < k.newest
+            CASE WHEN t_contract.told_at IS NULL OR t_contract.told_at < GREATEST(k.newest, o.interested_at)
                 THEN coalesce(GREATEST(c.created_at, o.interested_at + interval '3 days', k.newest), '1900-01-01') END
         WHEN o.expires_at IS NOT NULL THEN o.expires_at
         WHEN litgo.chosen(c.area) IS NULL THEN CASE
@@ -31,17 +31,22 @@ known AS (
         WHEN v.reason = 'rounds_over' THEN NULL  -- told as it was written
         WHEN v.case_id IS NOT NULL THEN v.next_look_at
         WHEN o.interested_at IS NOT NULL THEN
-            CASE WHEN t_interest.told_at IS NULL OR t_interest.told_at < k.newest THEN GREATEST(o.interested_at, k.newest) END
+            CASE WHEN t_interest.told_at IS NULL OR t_interest.told_at < GREATEST(o.first_interest_at, k.newest)
+                THEN GREATEST(o.first_interest_at, k.newest) END
         ELSE coalesce(o.ended_at, c.created_at)
     END AS due_at
     FROM open_case c
     LEFT JOIN LATERAL (
         SELECT max(term) FILTER (WHERE status = 'pending') AS expires_at,
-               max(coalesce(litgo.instant(responded_at), sent)) FILTER (WHERE status = 'interested') AS interested_at,
-               max(coalesce(litgo.instant(responded_at), LEAST(term, %(as_of)s))) AS ended_at
+               min(coalesce(answered_at, sent)) FILTER (WHERE status = 'interested') AS first_interest_at,
+               max(coalesce(answered_at, sent)) FILTER (WHERE status = 'interested') AS interested_at,
+               max(coalesce(answered_at, LEAST(term, %(as_of)s))) AS ended_at
         FROM (  -- when each ends: expiry.sql knows the same
-            SELECT f.status, f.responded_at, was.sent,
+            SELECT f.status, was.sent,
+                   CASE WHEN f.responded_at <= %(as_of)s::timestamptz + interval '1 day' THEN litgo.instant(f.responded_at) END AS answered_at,
                    CASE WHEN f.expires_at >= '1900-01-01' AND f.expires_at <= %(as_of)s::timestamptz + interval '366 days'
+                             AND (LEAST(f.sent_at, f.created_at)
+                                  BETWEEN %(as_of)s::timestamptz + interval '1 day' AND f.expires_at) IS NOT TRUE
                         THEN f.expires_at ELSE was.sent + interval '24 hours' END AS term
             FROM exported_offers f
             CROSS JOIN LATERAL (

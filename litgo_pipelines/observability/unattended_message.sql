@@ -14,4 +14,5 @@ SELECT o.message_id::text, o.settled_at
 FROM litgo.outbox o
 WHERE o.status = 'dead' AND o.settled_at < %(as_of)s::timestamptz - interval '2 hours'
       AND o.recipient_id::text NOT LIKE '00000000-0000-0000-0000-00000000000_'
-      AND NOT EXISTS (SELECT FROM litgo.told t WHERE t.kind = 'message_dead' AND t.subject = o.message_id::text)
+      AND NOT EXISTS (SELECT FROM litgo.told t WHERE t.kind = 'message_dead' AND t.subject = o.message_id::text
+                      AND t.told_at >= o.settled_at)

@@ -96,6 +96,10 @@ def test_offers_of_a_case_that_became_urgent_end_sooner_once(database_url: str) 
         assert len({case for case, *_ in changed}) == 1
         assert ask(database_url, f"SELECT count(*) FROM ({told} AND m.recipient_id = o.lawyer_id) t") == [(20,)]
         assert ask(database_url, "SELECT count(*) FROM litgo.outbox WHERE kind = 'offer'") == [(20,)]
+        # its client says so in the marketplace, which is no new text
+        ask(database_url, "UPDATE cases SET urgency_h = 4 WHERE id = (SELECT max(id::text)::uuid FROM cases)")
+        at += timedelta(minutes=30)
+        assert [shorten(connection, at + n * timedelta(minutes=1), 0.5) for n in (0, 1)] == [(5, {}), (0, {})]
         # a marketplace that takes no other term stops nobody
         ask(database_url, "UPDATE litgo.triage SET urgency_h = 1")
         ask(database_url, "ALTER TABLE public.offers ADD CHECK (expires_at > sent_at + interval '3 hours') NOT VALID")

@@ -23,6 +23,7 @@ from litgo_pipelines.matching.batch import match_pending
 from litgo_pipelines.matching.claim import waiting_cases
 from litgo_pipelines.matching.plan import Arms, Plan
 from litgo_pipelines.models.ranking import Ranker
+from litgo_pipelines.notifications import queue
 from litgo_pipelines.notifications.delivery import Deliverer
 from litgo_pipelines.observability import unattended
 from litgo_pipelines.resources.docusign import DocuSign
@@ -361,6 +362,19 @@ def everything_told(url: str, at: datetime) -> tuple[list[str], list[str], list[
             "case",
             "case_waits",
         ),
+        (
+            "INSERT INTO offers (case_id, lawyer_id, sent_at, created_at, expires_at) SELECT c.id, l.id, at, at, "
+            "at + interval '1 day' FROM cases c, lawyers l, (VALUES ('2026-09-30 00:00Z'::timestamptz)) AS ahead (at)",
+            "case",
+            "case_waits",
+        ),
+        (
+            "INSERT INTO offers (case_id, lawyer_id, status, sent_at, responded_at, expires_at) SELECT c.id, l.id, "
+            "'interested', '2026-06-01 00:00Z', '2062-01-01 00:00Z', '2026-06-02 00:00Z' FROM cases c, lawyers l; "
+            "UPDATE cases SET status = 'assigned'",
+            "case",
+            "case_without_contract",
+        ),
     ],
 )
 def test_an_odd_row_is_seen_until_somebody_was_told(database_url: str, change: str, kind: str, told: str) -> None:
@@ -389,6 +403,11 @@ def test_an_answer_in_a_word_that_came_later_is_told_once(database_url: str) -> 
         assert [waits.notify_unknown_states(cursor, AS_OF + HOUR) for _ in range(2)] == [1, 0]
         cursor.execute("SELECT payload FROM litgo.outbox WHERE kind = 'state_unknown'")
         assert cursor.fetchall() == [({"table": "offers", "rows": 1, "state": "accepted"},)]
+        again = []
+        for hours, status in enumerate(("declined", "accepted", "accepted"), 2):  # mended, and it happens again
+            cursor.execute("UPDATE offers SET status = %s", (status,))
+            again.append(waits.notify_unknown_states(cursor, AS_OF + hours * HOUR))
+        assert again == [0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -477,6 +496,61 @@ def test_who_was_told_before_a_contract_came_to_nothing_is_told_again(database_u
         assert [waits.notify(cursor, AS_OF + n * HOUR) for n in (6, 7)] == [1, 0]
         assert "case" not in {each.kind for each in unattended.find(cursor, AS_OF + 9 * HOUR)}
         cursor.execute("SELECT count(*) FROM litgo.outbox WHERE kind = 'lawyers_interested'")
+        assert cursor.fetchone() == (2,)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "later"),
+    [("pending_assignment", "lawyers_interested", 1), ("assigned", "case_without_contract", 73)],
+)
+def test_who_was_told_of_one_lawyer_is_told_of_the_next_when_that_one_is_gone(
+    database_url: str, status: str, kind: str, later: int
+) -> None:
+    fill(database_url, lawyers=2, cases=1)
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO offers (case_id, lawyer_id, status, sent_at, responded_at, expires_at) SELECT c.id, l.id, "
+            "'interested', %(at)s, CASE WHEN l.id = md5('lawyer 1')::uuid THEN %(at)s::timestamptz END, %(at)s "
+            "FROM cases c, lawyers l",
+            {"at": AS_OF - 80 * HOUR},
+        )
+        cursor.execute("UPDATE cases SET status = %s", (status,))
+        assert [waits.notify(cursor, AS_OF + n * HOUR) for n in range(2)] == [1, 0]
+        cursor.execute("UPDATE offers SET status = 'declined' WHERE responded_at IS NOT NULL")
+        assert waits.notify(cursor, AS_OF + 2 * HOUR) == 0  # of the other one the first message told as well
+        cursor.execute(
+            "UPDATE offers SET responded_at = %s WHERE lawyer_id = md5('lawyer 2')::uuid", (AS_OF + 3 * HOUR,)
+        )
+        at = AS_OF + (3 + later) * HOUR
+        assert "case" in {each.kind for each in unattended.find(cursor, at + 2 * HOUR)}
+        assert [waits.notify(cursor, at + n * HOUR) for n in range(2)] == [1, 0]
+        assert "case" not in {each.kind for each in unattended.find(cursor, at + 9 * HOUR)}
+        cursor.execute("SELECT count(*) FROM litgo.outbox WHERE kind = %s", (kind,))
+        assert cursor.fetchone() == (2,)
+
+
+def test_a_message_let_go_again_that_nobody_gets_is_told_again(database_url: str) -> None:
+    fill(database_url, lawyers=1, cases=0)
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at) "
+            "SELECT 'contract_signed', id, 'x', '{}', %s FROM profiles LIMIT 1 RETURNING message_id",
+            (AS_OF,),
+        )
+        (message,) = cursor.fetchone() or (0,)
+        told = []
+        for days in (1, 3):
+            at = AS_OF + days * 24 * HOUR
+            cursor.execute(
+                "UPDATE litgo.outbox SET status = 'dead', settled_at = %s WHERE kind = 'contract_signed'", (at,)
+            )
+            assert "message" in {each.kind for each in unattended.find(cursor, at + 3 * HOUR)}
+            told += [waits.notify(cursor, at + n * HOUR) for n in (1, 2)]
+            cursor.execute("UPDATE litgo.outbox SET status = 'accepted' WHERE kind = 'message_dead'")
+            assert "message" not in {each.kind for each in unattended.find(cursor, at + 3 * HOUR)}
+            assert queue.retry(cursor, message, at + 3 * HOUR)
+        assert told == [1, 0, 1, 0]
+        cursor.execute("SELECT count(*) FROM litgo.outbox WHERE kind = 'message_dead'")
         assert cursor.fetchone() == (2,)
 
 

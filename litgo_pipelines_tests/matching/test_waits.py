@@ -140,6 +140,32 @@ def test_team_and_client_hear_after_a_time_that_the_urgency_sets(database_url: s
     assert len(told(database_url)) == 2 * len(HEARD)  # once each
 
 
+def test_who_should_have_heard_by_a_new_urgency_hears_at_once(database_url: str) -> None:
+    fill(database_url, cases=1)
+    ask(database_url, "UPDATE cases SET urgency_h = 72")
+    busy(database_url)
+    looks(database_url, timedelta(hours=3))
+    assert told(database_url) == []
+    ask(database_url, "UPDATE cases SET urgency_h = 4")
+    assert [len(match(database_url, as_of=LATER + n * MINUTE)) for n in (1, 2)] == [
+        1,
+        0,
+    ]  # the next look is in two hours
+    assert sorted(told(database_url)) == [(False, "nobody"), (True, "nobody")]
+
+
+def test_a_wait_that_began_while_a_clock_was_ahead_is_told_in_time(database_url: str) -> None:
+    fill(database_url, cases=1)
+    busy(database_url)
+    match(database_url, as_of=AS_OF + 300 * DAY)
+    at = AS_OF
+    while at < AS_OF + DAY:
+        match(database_url, as_of=at)
+        ((_, _, since, at),) = waiting(database_url)
+        assert since == AS_OF
+    assert sorted(told(database_url)) == [(False, "nobody"), (True, "nobody")]
+
+
 def test_a_case_that_fails_is_told_after_three_tries_and_tried_again_every_day(database_url: str) -> None:
     fill(database_url, cases=2)
     ask(database_url, "ALTER TABLE public.cases DROP CONSTRAINT cases_complexity_check")
@@ -189,6 +215,85 @@ def test_the_end_of_the_rounds_is_told_and_a_new_lawyer_starts_the_case_again(da
     ask(database_url, "UPDATE offers SET status = 'expired' WHERE status = 'pending'")
     match(database_url, plan, at + DAY)
     assert len(told(database_url)) == 4  # it was another try, and people hear how it ended
+
+
+@pytest.mark.parametrize(
+    ("lawyers", "kind", "change"),
+    [
+        (0, "case_waits", ""),
+        (5, "case_waits", "UPDATE offers SET status = 'declined'"),
+        (
+            5,
+            "case_failed",
+            "ALTER TABLE public.cases DROP CONSTRAINT IF EXISTS cases_complexity_check; "
+            "UPDATE cases SET complexity = 'EXTREME'",
+        ),
+    ],
+)
+def test_a_case_that_is_opened_again_waits_anew_and_its_people_are_told_anew(
+    database_url: str, lawyers: int, kind: str, change: str
+) -> None:
+    fill(database_url, lawyers=lawyers, cases=1)
+    plan = Plan(rounds=1)
+    counts, at = [], AS_OF
+    for status in ("pending_assignment", "cancelled", "pending_assignment"):
+        ask(database_url, "UPDATE cases SET status = %s", (status,))
+        for _ in range(12):
+            if change:
+                ask(database_url, change)
+            match(database_url, plan, at)
+            at += timedelta(hours=3)
+        counts += ask(database_url, "SELECT count(*) FROM litgo.outbox WHERE kind = %s", (kind,))
+        assert (waiting(database_url) == []) == (status == "cancelled" or kind == "case_failed")
+    told_once = 1 if kind == "case_failed" else 2
+    assert [n for (n,) in counts] == [told_once, told_once, 2 * told_once]
+
+
+def test_who_takes_an_interest_after_the_end_of_the_rounds_ends_the_wait(database_url: str) -> None:
+    fill(database_url, lawyers=6, cases=1)
+    ask(database_url, "UPDATE lawyers SET tags_expertise = '{Civil,Família}'")
+    plan = Plan(rounds=1)
+    at = over(database_url, plan, AS_OF)
+    match(database_url, plan, at)
+    assert [row[0] for row in waiting(database_url)] == ["rounds_over"]
+    ask(
+        database_url,
+        "UPDATE offers SET status = 'interested', responded_at = %s "
+        "WHERE lawyer_id = (SELECT min(lawyer_id::text)::uuid FROM offers)",
+        (at,),
+    )
+    ask(database_url, "UPDATE cases SET description = 'Agora com outros fatos.'")  # would have woken it
+    assert match(database_url, plan, at + DAY) == []
+    assert waiting(database_url) == []
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
+        assert notify(cursor, at + DAY) == 1
+    ask(database_url, "UPDATE offers SET status = 'declined'")
+    match(database_url, plan, at + 2 * DAY)
+    assert [row[0] for row in waiting(database_url)] == ["rounds_over"]
+    assert len(told(database_url)) == 4
+
+
+def test_a_case_goes_on_when_the_term_of_its_offers_is_over_and_not_an_hour_later(database_url: str) -> None:
+    fill(database_url, lawyers=11, cases=1)
+    ask(database_url, "UPDATE lawyers SET tags_expertise = '{Civil,Família}'; UPDATE cases SET urgency_h = 1")
+    found = looks(database_url, timedelta(hours=2), Plan(rounds=2))
+    assert [at - AS_OF for at in found] == [0 * MINUTE, 31 * MINUTE]  # microseconds after half an hour
+    assert [row[0] for row in waiting(database_url)] == ["rounds_over"]
+    assert len(offers(database_url)) == 10
+    assert ask(database_url, "SELECT DISTINCT status FROM offers") == [("pending",)]  # by an expiry that did not run
+
+
+def test_a_case_whose_contract_is_in_force_is_offered_to_nobody(database_url: str) -> None:
+    fill(database_url, lawyers=6, cases=1)
+    ask(
+        database_url,
+        "INSERT INTO contracts (case_id, lawyer_id, client_id, status) "
+        "SELECT c.id, md5('lawyer 1')::uuid, c.client_id, 'active' FROM cases c",
+    )
+    assert match(database_url) == []
+    ask(database_url, "UPDATE contracts SET status = 'canceled'")
+    (result,) = match(database_url)
+    assert result.offers == 5
 
 
 def test_a_lawyer_who_returns_from_leave_starts_the_case_again_but_not_one_who_was_there_all_the_time(
