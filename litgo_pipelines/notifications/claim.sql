@@ -40,10 +40,10 @@ SELECT o.recipient_id, %(as_of)s, %(as_of)s
 FROM litgo.outbox o
 WHERE o.status = 'pending'
   AND NOT EXISTS (SELECT FROM litgo.deliveries d WHERE d.recipient_id = o.recipient_id AND d.status = 'open')
-  AND (o.kind = 'public_numbers' OR NOT EXISTS (
+  AND NOT EXISTS (
       SELECT FROM litgo.deliveries d
-      WHERE d.recipient_id = o.recipient_id AND d.status = 'accepted'
-        AND d.finished_at > %(as_of)s - %(cooldown)s * interval '1 minute' AND d.finished_at <= %(as_of)s))
+      WHERE d.recipient_id = o.recipient_id AND d.status = 'accepted' AND o.kind <> 'public_numbers'
+        AND d.finished_at > %(as_of)s - %(cooldown)s * interval '1 minute' AND d.finished_at <= %(as_of)s)
 GROUP BY o.recipient_id
 ORDER BY bool_or(o.kind = 'public_numbers') DESC, min(o.message_id)
 LIMIT %(limit)s;

@@ -9,9 +9,9 @@ SELECT count(*) FROM (
     SELECT o.recipient_id FROM litgo.outbox o
     WHERE o.status = 'pending'
       AND NOT EXISTS (SELECT FROM litgo.deliveries d WHERE d.recipient_id = o.recipient_id AND d.status = 'open')
-      AND (o.kind = 'public_numbers' OR NOT EXISTS (
+      AND NOT EXISTS (
           SELECT FROM litgo.deliveries d
-          WHERE d.recipient_id = o.recipient_id AND d.status = 'accepted'
-            AND d.finished_at > %(as_of)s - %(cooldown)s * interval '1 minute' AND d.finished_at <= %(as_of)s))
+          WHERE d.recipient_id = o.recipient_id AND d.status = 'accepted' AND o.kind <> 'public_numbers'
+            AND d.finished_at > %(as_of)s - %(cooldown)s * interval '1 minute' AND d.finished_at <= %(as_of)s)
     LIMIT 1000
 ) AS due
