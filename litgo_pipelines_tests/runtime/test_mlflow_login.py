@@ -6,6 +6,7 @@ import pty
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 from sqlalchemy.engine import make_url
@@ -192,6 +193,7 @@ def test_who_may_do_what(environment: dict[str, str], monkeypatch: pytest.Monkey
         shown = Path(f"/proc/{service.process.pid}/environ").read_text() + " ".join(service.command)
         assert not [secret for _, secret in (admin, ours) if secret in shown]
         assert requests.get(f"{url}/health", timeout=60).ok
+        assert not psutil.Process(service.process.pid).children(), "a process that waits for the server"
         for account in (None, ("litgo", "wrong"), ("admin", ours[1])):
             assert status("experiments/create", account, name="x") == 401
         assert status("users/create", ours, username="eve", password="a-long-password") == 403
