@@ -378,13 +378,14 @@ def _envelope(answer: Answer) -> Envelope:
     status = found["status"].lower()
     signers = found["recipients"]["signers"] or []
     ended = found.get("completedDateTime")  # stands in for a signature whose own instant is not told
-    signed = {
-        _place(signer): _instant(signer.get("signedDateTime")) or _needed(_instant(ended))
+    signed = {  # who signed at no instant that is told has not, as far as we know, until the envelope is complete
+        _place(signer): at
         for signer in signers
         if signer["status"].lower() in ("signed", "completed")
+        and (at := _instant(signer.get("signedDateTime")) or _instant(ended))
     }
     if status == "completed" and len(signed) < len(signers):
-        raise ValueError("complete, and yet somebody has not signed")
+        raise ValueError("complete, and yet somebody has not signed, or at no instant")
     people = {_place(signer): _recipient(signer) for signer in signers}
     # «expired», «expirou», «expirado»: the reason is in the account's language
     expired = status == "timedout" or (status == "voided" and "expir" in str(found.get("voidedReason", "")).lower())
@@ -418,16 +419,13 @@ def _envelopes(answer: Answer) -> list[Envelope]:
 
 def _instant(value: str | None) -> datetime | None:
     """Without a zone it is UTC, as everywhere in DocuSign's answers; None for what stands for no instant: nothing, the
-    first year and the last."""
+    first year and the last, and for what cannot be read."""
     if not value:
         return None
-    instant = datetime.fromisoformat(value)
+    try:
+        instant = datetime.fromisoformat(value)
+    except ValueError:
+        return None
     if not 2000 <= instant.year < 9999:
         return None
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _needed(instant: datetime | None) -> datetime:
-    if instant is None:
-        raise ValueError("a signature without its instant")
-    return instant

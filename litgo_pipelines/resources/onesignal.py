@@ -67,7 +67,7 @@ def _notification(answer: Answer) -> str | None:
     id of a message that has no recipient."""
     found = json_of(answer)
     identifier, errors = found.get("id"), found.get("errors")
-    if errors or found.get("recipients", 1) == 0:
+    if errors or str(found.get("recipients")) == "0":
         return None
     if not isinstance(identifier, str) or not identifier:
         raise ValueError("neither an id nor errors")

@@ -359,6 +359,7 @@ def test_an_envelope_that_is_gone_with_its_contract_is_looked_at_no_more(
         {"signedDateTime": ""},
         {"signedDateTime": "0001-01-01T00:00:00.0000000Z"},
         {"signedDateTime": "9999-12-31T23:59:59.9999999Z"},
+        {"signedDateTime": "1/31/2026 2:30:00 PM"},
     ],
 )
 def test_both_have_signed_however_the_instant_is_told(
@@ -372,6 +373,18 @@ def test_both_have_signed_however_the_instant_is_told(
     assert look(connection, docusign, minutes(5)) == {"signed": 1}
     assert request_row(database_url, contract)[3] == "active"
     assert rows(database_url, "SELECT extract(year FROM signed_client)::int FROM contracts") == [(2026,)]
+
+
+def test_a_first_signature_at_no_instant_waits_for_the_second(
+    database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
+) -> None:
+    contract = add_contract(database_url)
+    run(connection, docusign)
+    signers(fake)[0] |= {"status": "completed", "signedDateTime": None}
+    assert look(connection, docusign, minutes(5)) == {"open": 1}
+    both_sign(fake)
+    assert look(connection, docusign, minutes(60)) == {"signed": 1}
+    assert request_row(database_url, contract)[3] == "active"
 
 
 def test_an_envelope_that_is_listed_is_not_missing(

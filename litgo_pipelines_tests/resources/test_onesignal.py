@@ -68,6 +68,7 @@ def test_the_request_is_as_onesignal_describes_it(specification: dict[str, Any])
         {"errors": ["All included players are not subscribed"]},
         {**CREATED, "errors": {"invalid_player_ids": ["secret-token"]}},
         {**CREATED, "recipients": 0},
+        {**CREATED, "recipients": "0"},
     ],
 )
 def test_status_200_and_nobody_was_reached(answer: dict[str, Any]) -> None:
