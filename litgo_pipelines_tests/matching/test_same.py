@@ -275,12 +275,25 @@ def test_the_same_case_sent_again_is_one_shown_and_kept(database_url: str) -> No
         (31, {}, Plan()),
         (5, {"description": "'Quero me separar do meu sócio.'"}, Plan()),
         (5, {"client_id": "md5('client 9')::uuid"}, Plan()),
+        (5, {"urgency_h": "4"}, Plan()),
         (5, {}, Plan(duplicate_minutes=0)),
     ],
 )
 def test_what_is_another_case_stays_one(database_url: str, minutes: float, second: dict[str, str], plan: Plan) -> None:
     twice(database_url, minutes, **second)
     match(database_url, plan, as_of=AS_OF + timedelta(hours=1))
+    assert sorted(matched(database_url)) == [False, True]
+
+
+def test_a_repeat_that_becomes_urgent_is_none(database_url: str) -> None:
+    twice(database_url, 5, urgency_h="urgency_h")
+    match(database_url)
+    ask(database_url, "UPDATE cases SET urgency_h = 4")
+    match(database_url, as_of=AS_OF + MINUTE)
+    assert matched(database_url) == [True]
+    ask(database_url, "UPDATE cases SET urgency_h = 3 WHERE id = md5('again')::uuid")
+    for minutes in (2, 3):
+        match(database_url, as_of=AS_OF + minutes * MINUTE)
     assert sorted(matched(database_url)) == [False, True]
 
 
