@@ -121,7 +121,11 @@ def notify_unknown_states(cursor: Cursor, as_of: datetime) -> int:
 
 
 def notify(cursor: Cursor, as_of: datetime) -> int:
-    """Notify who waits to be told; how many. Cases whose area was removed after triage enter the review queue first."""
+    """Notify who waits to be told; how many. Cases whose area was removed after triage enter the review queue first.
+
+    What was told in the future, by a clock that was wrong, hides no news; the same news has the same key, sent once.
+    """
+    cursor.execute("DELETE FROM litgo.told WHERE told_at > %(as_of)s::timestamptz + interval '1 day'", {"as_of": as_of})
     cursor.execute(
         "UPDATE litgo.triage SET status = 'review', reason = 'area_uncertain', as_of = %(as_of)s "
         f"WHERE case_id IN ({statement('reopened.sql')})",

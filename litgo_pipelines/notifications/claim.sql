@@ -5,6 +5,10 @@ UPDATE litgo.deliveries SET next_attempt_at = LEAST(next_attempt_at, %(as_of)s),
 WHERE status = 'open'
   AND (next_attempt_at > %(as_of)s + interval '2 hours' OR lease_until > clock_timestamp() + interval '2 hours');
 
+-- So was a message of the future. Its day begins now, or it would be long before anybody heard that it does not arrive.
+UPDATE litgo.outbox SET retried_at = %(as_of)s
+WHERE status = 'pending' AND coalesce(retried_at, created_at) > %(as_of)s + interval '2 hours';
+
 -- What nobody needs to hear any more: an offer that was answered, has expired or is of a case that waits for nobody, a case
 -- that waits no longer, a contract that needs no signature.
 UPDATE litgo.outbox o SET status = 'superseded', settled_at = %(as_of)s

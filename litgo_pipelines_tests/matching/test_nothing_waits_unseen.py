@@ -493,6 +493,7 @@ def test_who_was_told_before_a_contract_came_to_nothing_is_told_again(database_u
         cursor.execute(A_CONTRACT.format(columns="status", values="'canceled'", at=AS_OF + 3 * HOUR))
         cursor.execute("UPDATE cases SET status = 'pending_assignment'")
         assert "case" in {each.kind for each in unattended.find(cursor, AS_OF + 6 * HOUR)}
+        cursor.execute("UPDATE litgo.told SET told_at = told_at + interval '300 days'")  # by a clock that was ahead
         assert [waits.notify(cursor, AS_OF + n * HOUR) for n in (6, 7)] == [1, 0]
         assert "case" not in {each.kind for each in unattended.find(cursor, AS_OF + 9 * HOUR)}
         cursor.execute("SELECT count(*) FROM litgo.outbox WHERE kind = 'lawyers_interested'")

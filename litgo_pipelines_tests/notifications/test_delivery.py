@@ -192,6 +192,13 @@ def test_what_was_written_while_a_clock_was_ahead_keeps_nobody_waiting(world: Wo
     assert world.statuses() == ["accepted"] * 4
 
 
+def test_what_was_written_while_a_clock_was_ahead_is_dead_after_a_day_too(world: World) -> None:
+    world.put("contract_signed", world.person(token=None, email=None), {}, START + timedelta(days=300))
+    for hours, status in ((0, "pending"), (23, "pending"), (1, "dead")):
+        world.deliver(later=timedelta(hours=hours))
+        assert world.statuses() == [status]
+
+
 def due(world: World, after: timedelta) -> int:
     with kept(world.url) as connection, connection, connection.cursor() as cursor:
         return queue.due(cursor, START + after)
