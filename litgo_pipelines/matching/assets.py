@@ -58,6 +58,7 @@ def case_offers(
     values = settings()
     with postgres.connect() as connection, connection.cursor() as cursor:
         parameters = read_plan(cursor, values)
+        expiry.expire(cursor, config.instant())  # so that their cases go on now
     rankers = Rankers(
         mlflow,
         values.served_models,

@@ -15,8 +15,8 @@ _SHARED = {
         f"        SELECT l.id, r.mask FROM lawyers l JOIN region r ON {NUMBERS} <@ r.box\n"
         "        WHERE litgo.placed(l.geo_latlon) IS NULL\n"
     ),
-    # Somebody may still answer, or the client choose: not who has left since. A term is over at its end, whenever the
-    # hourly expiry says so in the row, and where the marketplace does not let it.
+    # Somebody may still answer, or the client choose: not who has left since. A term is over at its end, also where the
+    # marketplace does not let the row say so.
     "{open_offer}": (
         "f.status = 'pending' AND (f.expires_at BETWEEN '1900-01-01' AND %(as_of)s) IS NOT TRUE "
         "OR f.status = 'interested' AND EXISTS ("

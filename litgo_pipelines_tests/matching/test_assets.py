@@ -179,6 +179,14 @@ def test_offers_nobody_answered_expire_once(database_url: str) -> None:
     assert ask(database_url, "SELECT value FROM litgo.metric_state WHERE name = 'offers_expired_total'") == [(55.0,)]
 
 
+def test_a_run_expires_what_is_over_before_it_offers_the_case_to_others(database_url: str) -> None:
+    fill(database_url, lawyers=30, cases=1)
+    match(database_url)
+    assert metadata(run(database_url, as_of=(AS_OF + timedelta(hours=25)).isoformat()))["cases matched"] == 1
+    found = ask(database_url, "SELECT status, count(*) FROM offers GROUP BY 1 ORDER BY 1")
+    assert found == [("expired", 5), ("pending", 5)]
+
+
 def test_a_calibration_is_a_version_that_the_next_batch_uses(database_url: str) -> None:
     fill(database_url, lawyers=40, cases=400)
     ask(database_url, "UPDATE cases SET created_at = %s - random() * interval '59 days'", (AS_OF,))
