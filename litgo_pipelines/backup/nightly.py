@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -74,7 +75,7 @@ def keep_on(folder: Path, sleep: Callable[[float], None] = time.sleep) -> None:
             sleep(LOOKS_EVERY)
             continue
         try:
-            print(f"made {once(folder, now)}", flush=True)
+            _tell(f"made {once(folder, now)}")
             failures = 0
             FAILED.unlink(missing_ok=True)
         except (BackupRefused, DatabaseUnavailable, psycopg2.Error, OSError) as error:
@@ -83,7 +84,12 @@ def keep_on(folder: Path, sleep: Callable[[float], None] = time.sleep) -> None:
             not_before = now + pause
             FAILED.touch()
             said = without_credentials(str(error)).strip()
-            print(f"no backup: {said}; tried again in {pause.total_seconds() / 60:.0f} min", flush=True)
+            _tell(f"no backup: {said}; tried again in {pause.total_seconds() / 60:.0f} min")
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):  # what keeps the output may be full, or gone: the backup is what matters
+        print(text, flush=True)
 
 
 def main() -> None:

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from litgo_pipelines.backup.manifest import BackupRefused
-from litgo_pipelines.database import connect
-from litgo_pipelines.database.urls import without_credentials
+from litgo_pipelines.database import connect, normalise
+from litgo_pipelines.database.urls import psql_variables, without_credentials
 from litgo_pipelines.environment import OF_PROGRAMS, passed_on
 from litgo_pipelines.marketplace.mapping import quoted
 
 # Programs of 17 and later set it for every server; where there are no older ones, as in the image, those restore.
 UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
 PREAMBLE_LINES = 20  # settings, before any data
-QUERY = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "host": "PGHOST", "passfile": "PGPASSFILE"}
 
 
 def program(name: str, server: int) -> str:
@@ -40,25 +39,9 @@ def server_version(url: str) -> int:
         return int(connection.server_version // 10_000)
 
 
-def address(url: str) -> dict[str, str]:
-    """libpq's variables for a URL."""
-    from sqlalchemy.engine import make_url
-
-    parsed = make_url(url)
-    given = {
-        "PGHOST": parsed.host,
-        "PGPORT": str(parsed.port) if parsed.port else None,
-        "PGUSER": parsed.username,
-        "PGPASSWORD": str(parsed.password) if parsed.password else None,
-        "PGDATABASE": parsed.database,
-        **{QUERY[name]: str(value) for name, value in parsed.query.items() if name in QUERY},
-    }
-    return {name: value for name, value in given.items() if value}
-
-
-def run(name: str, arguments: Sequence[str], url: str, **more: str) -> None:
+def run(name: str, arguments: Sequence[str], url: str) -> None:
     """Raises BackupRefused with what the program said."""
-    _run([program(name, server_version(url)), *arguments], {**address(url), **more})
+    _run([program(name, server_version(url)), *arguments], psql_variables(normalise(url)))
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> None:
@@ -87,7 +70,7 @@ def _output(command: Sequence[str], variables: Mapping[str, str]) -> Iterator[Bi
 def dump(url: str, schemas: Sequence[str] = ()) -> Iterator[BinaryIO]:
     """A database, or some of its schemas, in pg_dump's own format, as it comes."""
     command = [program("pg_dump", server_version(url)), "--format=custom", *(f"--schema={name}" for name in schemas)]
-    with _output(command, address(url)) as output:
+    with _output(command, psql_variables(normalise(url))) as output:
         yield output
 
 
@@ -103,7 +86,8 @@ def script(dumped: Path, target: Path, url: str) -> None:
 
 def load(url: str, statements: Path, schemas: Sequence[str], owner: str | None = None) -> None:
     """In one transaction: the schemas go, the script's come. `owner`: whose they are then, instead of the session's."""
-    before = [f"DROP SCHEMA IF EXISTS {name} CASCADE" for name in schemas]
+    before = ["SET client_min_messages = warning"]
+    before += [f"DROP SCHEMA IF EXISTS {name} CASCADE" for name in schemas]
     role = quoted(owner) if owner else "CURRENT_USER"
     if "public" in schemas:  # as a new database's
         before += [f"CREATE SCHEMA public AUTHORIZATION {role}", "GRANT USAGE ON SCHEMA public TO PUBLIC"]
@@ -111,7 +95,7 @@ def load(url: str, statements: Path, schemas: Sequence[str], owner: str | None =
         before.append(f"SET ROLE {role}")
     arguments = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
     arguments += ["--command", "; ".join(before), "--file", str(statements)]
-    run("psql", arguments, url, PGOPTIONS="-c client_min_messages=warning")
+    run("psql", arguments, url)
 
 
 def owner(url: str) -> str | None:

@@ -59,9 +59,11 @@ def up() -> None:
                 try:
                     supervisor.watch(services, environment)
                 finally:
-                    stops.note(Path(environment["LITGO_HOME"]), datetime.now(UTC))
+                    with suppress(OSError):  # a full disk stops nobody
+                        stops.note(Path(environment["LITGO_HOME"]), datetime.now(UTC))
     except (KeyboardInterrupt, Ended):
-        say("stopped")
+        with suppress(OSError):  # its terminal was closed
+            say("stopped")
 
 
 @app.command()

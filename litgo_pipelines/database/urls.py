@@ -46,6 +46,8 @@ _WITH_AT = re.compile(
     r"(?:\w+=[^&]*&)*\w+=[^&]*@[^&]*(?:&\w+=[^&]*)*)$"
 )
 _PLACEHOLDER = re.compile(r"\[[A-Z][A-Z_ -]*\]|<[a-z][a-z_ -]*>|\$\{?[A-Z_]+\}?")
+# Of libpq's variables, those that are not PG and the parameter's name.
+_VARIABLES = {"dbname": "PGDATABASE", "application_name": "PGAPPNAME", "connect_timeout": "PGCONNECT_TIMEOUT"}
 _STANDBY = ("read-only", "standby", "prefer-standby")
 
 
@@ -58,8 +60,11 @@ def without_credentials(text: str) -> str:
     return _PASSWORD.sub(r"\1=***", _CREDENTIALS.sub(r"\1***@", text))
 
 
-def passfile_line(url: str) -> tuple[str, str] | None:
-    """(the URL without its password, the line of a PGPASSFILE); None for a URL that has none, or names no host."""
+def passfile_lines(url: str) -> tuple[str, str] | None:
+    """(the URL without its password, lines of a PGPASSFILE); None for a URL that has none, or names no host.
+
+    libpq looks for each of several hosts by itself, and for its own folder of sockets by the name localhost.
+    """
     from sqlalchemy.engine import URL, make_url
 
     parsed = make_url(url)
@@ -69,8 +74,10 @@ def passfile_line(url: str) -> tuple[str, str] | None:
     plain = URL.create(
         parsed.drivername, parsed.username, None, parsed.host, parsed.port, parsed.database, parsed.query
     )
-    parts = (host, str(parsed.port or "*"), "*", parsed.username or "*", str(parsed.password))
-    return plain.render_as_string(hide_password=False), ":".join(re.sub(r"([\\:])", r"\\\1", one) for one in parts)
+    hosts = [*host.split(","), *(["localhost"] if "/" in host else [])]
+    who = (str(parsed.port or "*"), "*", parsed.username or "*", str(parsed.password))
+    lines = [":".join(re.sub(r"([\\:])", r"\\\1", part) for part in (one, *who)) for one in hosts]
+    return plain.render_as_string(hide_password=False), "\n".join(lines)
 
 
 class DatabaseRefused(ValueError):
@@ -103,12 +110,13 @@ def libpq(normalised: str) -> str:
 
 
 def psql_variables(normalised: str) -> dict[str, str]:
-    """The variables by which psql, pg_dump and the like find a database that no argument names."""
+    """The variables by which psql, pg_dump and the like find a database that no argument names, and no other one."""
     from psycopg2.extensions import parse_dsn
 
-    known = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "password": "PGPASSWORD"}
-    known |= {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
-    return {known[name]: str(value) for name, value in parse_dsn(libpq(normalised)).items() if name in known}
+    return {
+        _VARIABLES.get(name, f"PG{name.replace('_', '').upper()}"): str(value)
+        for name, value in parse_dsn(libpq(normalised)).items()
+    }
 
 
 def role_of(normalised: str) -> str | None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from litgo_pipelines.database import caretaker, normalise, open_connection
 from litgo_pipelines.database.embedded import embedded_server, running_server
-from litgo_pipelines.database.urls import passfile_line, without_credentials
+from litgo_pipelines.database.urls import passfile_lines, without_credentials
 from litgo_pipelines.environment import OF_PYTHON, passed_on
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.resources.loopback import without_proxy
@@ -46,7 +46,7 @@ LOGIN = ("LITGO_UI_USERS", "LITGO_UI_SESSION_KEY")  # for the webserver alone
 # may read any setting, key or variable of a library. The others get what they are known to need.
 SYSTEM = (
     *(*OF_PYTHON, "USER", "LOGNAME", "SHELL", "COVERAGE_*", "SSL_CERT_*", "REQUESTS_CA_BUNDLE"),
-    *("NO_PROXY", "no_proxy", "PGPASSFILE", "PGSSL*", "LITGO_HOME"),
+    *("NO_PROXY", "no_proxy", "PG*", "LITGO_HOME"),
 )
 OF_DAGSTER = (*SYSTEM, "DAGSTER_*", "LITGO_DAGSTER_FILES")
 OF_STORAGE = ("AWS_*",)
@@ -123,15 +123,17 @@ def close(home: Path) -> None:
 
 def _passwords_in_a_file(environment: Mapping[str, str], home: Path) -> dict[str, str]:
     """URLs without their passwords, which libpq finds in PGPASSFILE: no command line that names a URL shows one."""
-    found = {name: parted for name in URLS if (parted := passfile_line(environment[name]))}
+    found = {name: parted for name in URLS if (parted := passfile_lines(environment[name]))}
     if not found:
         return {}
     before = os.environ.get("PGPASSFILE", "")
     path = home / "pgpass"
     theirs = Path(before).read_text() if before and Path(before) != path and Path(before).is_file() else ""
-    lines = dict.fromkeys(line for _, line in found.values())
+    lines = dict.fromkeys(lines for _, lines in found.values())
     private_file.write(path, "\n".join([*lines, theirs]))
     os.environ["PGPASSFILE"] = str(path)  # this process connects by the same URLs
+    if len(found) == len(URLS):
+        os.environ.pop("PGPASSWORD", None)  # it would come before the file's, and be another server's
     return {"PGPASSFILE": str(path), **{name: plain for name, (plain, _) in found.items()}}
 
 
@@ -386,6 +388,10 @@ def running(services: list[Service], environment: Mapping[str, str], timeout: fl
     """The services started and answering; stopped at the end, in reverse order. Raises StartError."""
     home = Path(environment["LITGO_HOME"])
     logs, deadline = home / "logs", time.monotonic() + timeout
+    by_port: dict[int, str] = {}
+    for service in services:
+        if service.port and (other := by_port.setdefault(service.port, service.name)) != service.name:
+            raise StartError(f"{other} and {service.name} have the same port, {service.port}: give each its own")
     caretaker.alone(home / "caretaker.lock")
     try:
         for service in services:
@@ -429,7 +435,8 @@ def watch(services: list[Service], environment: Mapping[str, str]) -> None:
                 if time.monotonic() - since[service.name] > 600:
                     service.starts, pause = 0, 1.0
                 code = service.process.returncode
-                print(f"{service.name} ended with code {code}; starting again in {pause:.0f} s", flush=True)
+                with suppress(OSError):  # the terminal may be gone, or the disk full on which the output is kept
+                    print(f"{service.name} ended with code {code}; starting again in {pause:.0f} s", flush=True)
                 service.stop(patience=2)
                 time.sleep(pause)
                 service.start(environment, logs)

@@ -173,7 +173,11 @@ def test_it_is_tried_again_until_it_goes_well(tmp_path: Path, monkeypatch: pytes
     def sleep(seconds: float) -> None:
         raise Slept
 
+    def gone(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
     monkeypatch.setattr(nightly, "once", once)
+    monkeypatch.setattr("builtins.print", gone)
     with pytest.raises(Slept):
         nightly.keep_on(tmp_path / "backups", sleep)
     assert (len(made), failed.exists()) == (4, False)

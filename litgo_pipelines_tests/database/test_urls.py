@@ -1,6 +1,7 @@
 """Database URLs as people paste them."""
 
 from contextlib import closing
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from litgo_pipelines.database import DatabaseRefused, DatabaseUnavailable, connect, libpq, normalise
+from litgo_pipelines.database.urls import passfile_lines, psql_variables
 from litgo_pipelines_tests.support import execute, free_port
 from litgo_pipelines_tests.worlds.silence import proxied
 
@@ -131,6 +133,45 @@ def test_of_several_hosts_the_one_that_takes_writes(database_url: str) -> None:
         with engine.connect() as storage:
             assert storage.execute(text("SELECT 1")).scalar() == 1
         engine.dispose()
+
+
+@pytest.mark.one_server
+def test_a_password_in_a_file_is_found_for_each_of_several_hosts(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed, file = make_url(database_url), tmp_path / "pgpass"
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    with proxied(database_url) as one:
+        hosts = f"127.0.0.1:{free_port()},127.0.0.1:{one.port}"
+        plain, lines = passfile_lines(normalise(f"postgresql://{parsed.username}:s:3@{hosts}/{parsed.database}")) or (
+            "",
+            "",
+        )
+        file.write_text(lines)
+        file.chmod(0o600)
+        with closing(psycopg2.connect(libpq(plain))) as connection:
+            assert connection.info.password == "s:3"
+    _, lines = passfile_lines("postgresql://ana:pw@/litgo?host=/var/run/postgresql") or ("", "")
+    assert "localhost:*:*:ana:pw" in lines.splitlines(), "as libpq calls its own folder"
+
+
+def test_psql_and_pg_dump_are_led_to_the_same_place() -> None:
+    url = normalise(
+        "postgresql://ana:pw@/litgo?host=/run/pg&port=5433&sslcert=/c.pem&sslkey=/k.pem&connect_timeout=3"
+        "&target_session_attrs=read-write&options=-c%20role%3Downer"
+    )
+    assert psql_variables(url) == {
+        "PGHOST": "/run/pg",
+        "PGPORT": "5433",
+        "PGUSER": "ana",
+        "PGPASSWORD": "pw",
+        "PGDATABASE": "litgo",
+        "PGSSLCERT": "/c.pem",
+        "PGSSLKEY": "/k.pem",
+        "PGCONNECT_TIMEOUT": "3",
+        "PGTARGETSESSIONATTRS": "read-write",
+        "PGOPTIONS": "-c role=owner",
+    }
 
 
 @pytest.mark.one_server

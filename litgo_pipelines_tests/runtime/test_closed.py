@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from litgo_pipelines.database import DatabaseRefused, embedded
-from litgo_pipelines.database.urls import passfile_line, without_credentials
+from litgo_pipelines.database.urls import passfile_lines, without_credentials
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.runtime import supervisor
 from litgo_pipelines_tests.worlds.processes import litgo
@@ -65,14 +65,16 @@ def test_passwords_go_by_file_and_no_command_line_holds_one(
     password = "p@ss:w\\ord/%41"
     asked = make_url(database_url).set(username="someone", password=password, host="db.example", port=5433, query={})
     url = asked.render_as_string(hide_password=False)
-    plain, line = passfile_line(url) or ("", "")
+    plain, line = passfile_lines(url) or ("", "")
     assert make_url(plain).password is None
     assert (make_url(plain).username, make_url(plain).host, make_url(plain).port) == ("someone", "db.example", 5433)
     assert line == r"db.example:5433:*:someone:p@ss\:w\\ord/%41"
     monkeypatch.delenv("PGPASSFILE", raising=False)
+    monkeypatch.setenv("PGPASSWORD", "of another server")
     given = supervisor._passwords_in_a_file(dict.fromkeys(supervisor.URLS, url), tmp_path)
     assert Path(given["PGPASSFILE"]).stat().st_mode & 0o777 == 0o600
     assert password not in str(given)
+    assert "PGPASSWORD" not in os.environ, "it would be taken before the file's"
     monkeypatch.setenv("LITGO_HOME", str(tmp_path))
     services = [
         supervisor.mlflow_service({**dict.fromkeys(supervisor.URLS, given["LITGO_DATABASE_URL"]), "LITGO_HOME": "x"}),
@@ -87,11 +89,12 @@ def test_a_child_that_shows_things_has_no_key_of_a_service(tmp_path: Path, monke
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("LITGO_HOME", str(tmp_path))
     service = supervisor.exporter_service()
-    service.command = [sys.executable, "-c", "import os; print('OPENAI_API_KEY' in os.environ)"]
+    monkeypatch.setenv("PGPORT", "6432")  # a URL without a port means this one to every process
+    service.command = [sys.executable, "-c", "import os; print('OPENAI_API_KEY' in os.environ, os.environ['PGPORT'])"]
     service.start({}, tmp_path / "logs")
     assert service.process is not None
     service.process.wait(60)
-    assert service.log.read_text().strip() == "False"
+    assert service.log.read_text().strip() == "False 6432"
 
 
 @pytest.mark.parametrize(

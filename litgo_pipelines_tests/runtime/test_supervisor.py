@@ -69,6 +69,57 @@ def test_a_command_that_is_ended_leaves_nothing_running(tmp_path: Path, number: 
     assert not pid.exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_is_asked_to_end_cleans_up_first(tmp_path: Path, number: int) -> None:
+    """A terminal that is closed is told by the system and by the shell."""
+    code = (
+        "import sys, time; from pathlib import Path; from litgo_pipelines.database.embedded import unwound_at_sigterm\n"
+        "with unwound_at_sigterm():\n"
+        "    try:\n        print('works', flush=True); time.sleep(60)\n"
+        "    finally:\n        print('ends', flush=True); time.sleep(0.5); Path(sys.argv[1]).touch()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "clean")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "works\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "ends\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 128 + number
+    assert (tmp_path / "clean").exists()
+
+
+def test_services_are_started_again_where_nobody_can_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = supervisor.Service("short", ["true"])
+    service.start({}, tmp_path)
+
+    class Over(Exception):
+        pass
+
+    def sleep(seconds: float) -> None:
+        assert service.process is not None
+        service.process.wait()
+        if service.starts > 1:
+            raise Over
+
+    def gone(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("builtins.print", gone)
+    monkeypatch.setattr(time, "sleep", sleep)
+    with pytest.raises(Over):
+        supervisor.watch([service], {"LITGO_HOME": str(tmp_path)})
+
+
+def test_two_services_of_one_port_are_named(tmp_path: Path) -> None:
+    services = [supervisor.Service(name, ["sleep", "300"], port=1) for name in ("mlflow", "dagster-webserver")]
+    with (
+        pytest.raises(supervisor.StartError, match="mlflow and dagster-webserver have the same port, 1"),
+        supervisor.running(services, {"LITGO_HOME": str(tmp_path)}),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("length", [60, 75, 76, 200])
 def test_the_warm_process_listens_however_long_tmpdir_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
