@@ -108,10 +108,10 @@ def unpack(file: Path, target: Path) -> None:
 
 
 def _put(source: Path, home: Path, files: Mapping[str, Path]) -> None:
-    """The backup's folders instead of those that are there; one elsewhere than in `home` stays: a volume."""
+    """The backup's folders instead of those that are there; one elsewhere than in `home` stays: a volume, or a link."""
     for name, target in files.items():
         (source / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        if target.parent != home:
+        if target.parent != home or target.is_symlink() or target.is_mount():
             target.mkdir(mode=0o700, parents=True, exist_ok=True)
             for path in target.iterdir():
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

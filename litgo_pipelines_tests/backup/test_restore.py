@@ -313,6 +313,27 @@ def test_files_are_unpacked_by_the_python_of_debian_12_too(tmp_path: Path, monke
     assert (tmp_path / "files" / "models" / "model").read_text() == "trees"
 
 
+@pytest.mark.parametrize("kind", ["link", "mount"])
+def test_a_folder_on_another_disk_stays_there_and_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    disk, target = tmp_path / "disk", tmp_path / "home" / "models"
+    (disk if kind == "link" else target).mkdir(parents=True)
+    target.parent.mkdir(exist_ok=True)
+    if kind == "link":
+        target.symlink_to(disk)
+    else:
+        monkeypatch.setattr(Path, "is_mount", lambda self: self == target)
+    place = target.stat().st_ino
+    for name in ("first", "second"):
+        (tmp_path / "staged" / "models").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "staged" / "models" / name).touch()
+        restoring._put(tmp_path / "staged", target.parent, {"models": target})
+        assert target.stat().st_ino == place
+        assert [path.name for path in target.iterdir()] == [name], "what was erased since is not left"
+    assert [path.name for path in target.parent.iterdir()] == ["models"]
+
+
 def test_other_versions_are_refused_in_words() -> None:
     known = {"1": "a", "2": "b"}
     mine = manifest.Manifest("", known, {}, False, "00")
