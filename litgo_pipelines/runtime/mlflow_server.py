@@ -86,6 +86,16 @@ def accounts(admin_password: str, pipelines_password: str) -> None:
     _give_own(store)
 
 
+def upgrade(database: str) -> None:
+    """MLflow's tables as this version has them: its server refuses those of an earlier one, as after an upgrade, or in
+    a backup that was restored. Where there are none it makes them."""
+    from mlflow.db import upgrade as command
+    from sqlalchemy import create_engine, inspect
+
+    if inspect(create_engine(database)).has_table("experiments"):
+        command.callback(database)
+
+
 def _give_own(store: "SqlAlchemyStore") -> None:
     """What another account, or nobody, made before; what the pipelines make is theirs by itself."""
     from sqlalchemy import inspect, text
@@ -126,6 +136,7 @@ def main() -> None:
         path = configuration_folder(database) / "auth.ini"
         write_configuration(path, database)
         os.environ[CONFIG_VARIABLE] = str(path)
+    upgrade(os.environ["MLFLOW_BACKEND_STORE_URI"])
     accounts(password(ADMIN_PASSWORD), password(PIPELINES_PASSWORD))
     for name in (ADMIN_PASSWORD, PIPELINES_PASSWORD):
         os.environ.pop(name, None)

@@ -236,3 +236,30 @@ def test_who_may_do_what(environment: dict[str, str], monkeypatch: pytest.Monkey
     with connect(environment["LITGO_MLFLOW_DATABASE_URL"]) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT username, is_admin FROM public.users ORDER BY username")
         assert cursor.fetchall() == [("admin", True), ("litgo", False)]
+
+
+@pytest.mark.slow
+def test_tables_of_an_earlier_version_are_brought_up_to_date(postgres_server_url: str) -> None:
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db import utils
+    from sqlalchemy import create_engine
+
+    execute(postgres_server_url, "CREATE DATABASE litgo_test_earlier")
+    try:
+        url = normalise(postgres_server_url, "litgo_test_earlier")
+        engine = create_engine(url)
+        mlflow_server.upgrade(url)  # the server makes them
+        utils.InitialBase.metadata.create_all(engine)
+        config = utils._get_alembic_config(url)
+        script = ScriptDirectory.from_config(config).get_revision("head")
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, script.down_revision)
+        with pytest.raises(Exception, match="out-of-date database schema"):
+            utils._verify_schema(engine)
+        mlflow_server.upgrade(url)
+        utils._verify_schema(engine)
+        engine.dispose()
+    finally:
+        execute(postgres_server_url, "DROP DATABASE litgo_test_earlier WITH (FORCE)")
