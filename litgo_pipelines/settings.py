@@ -256,8 +256,9 @@ class Settings(BaseModel):
 
 
 def _plain(value: str) -> str:
-    """As it is meant: without blanks and one pair of quotation marks around it, which env files keep."""
-    text = value.strip()
+    """As it is meant: without blanks, line ends, a byte order mark and one pair of quotation marks around it, which env
+    files and files of secrets keep."""
+    text = value.strip().lstrip("\ufeff").strip()
     return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
@@ -275,3 +276,8 @@ def settings() -> Settings:
     """The settings of the environment as it is now (tests and the supervisor change it)."""
     names = {name.upper() for name in Settings.model_fields}
     return _read(tuple(sorted((k, v) for k, v in os.environ.items() if k.upper() in names)))
+
+
+def secret(name: str) -> str:
+    """A key, which is no field of the settings, for those are shown; empty when it is not set."""
+    return _plain(os.environ.get(name, ""))

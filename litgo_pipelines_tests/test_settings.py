@@ -15,7 +15,8 @@ from litgo_pipelines.database import DatabaseRefused, connect
 from litgo_pipelines.database.embedded import embedded_server
 from litgo_pipelines.resources.loopback import reach_directly, without_proxy
 from litgo_pipelines.resources.mlflow import MLflow
-from litgo_pipelines.settings import TIMEZONE, SettingsError, settings
+from litgo_pipelines.resources.sendgrid import SendGrid
+from litgo_pipelines.settings import TIMEZONE, SettingsError, secret, settings
 from litgo_pipelines.simulation.faults import FaultServer, answer
 from litgo_pipelines_tests.worlds.processes import litgo
 
@@ -50,6 +51,14 @@ def test_the_first_night_is_a_day_that_has_begun(monkeypatch: pytest.MonkeyPatch
 def test_blanks_and_quotation_marks_around_a_value_are_not_of_it(monkeypatch: pytest.MonkeyPatch, day: str) -> None:
     monkeypatch.setenv("EQUITY_FIRST_NIGHT", day)
     assert settings().equity_first_night == "2026-01-31"
+
+
+@pytest.mark.parametrize("key", ["sk-1", "sk-1\r\n", "'sk-1'", "\ufeffsk-1", ' "sk-1" '])
+def test_a_key_is_what_is_meant_by_it(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("SENDGRID_API_KEY", key)
+    assert secret("SENDGRID_API_KEY") == "sk-1"
+    monkeypatch.setenv("SENDGRID_API_KEY", "\n")
+    assert SendGrid().missing == "SENDGRID_API_KEY"
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n", '""', "' '"])

@@ -5,7 +5,6 @@ looked up before another one is created. What an envelope means for a contract i
 """
 
 import base64
-import os
 import random
 import re
 import time
@@ -32,6 +31,7 @@ from litgo_pipelines.resources.external_service import (
 )
 from litgo_pipelines.resources.rate_limits import until_reset
 from litgo_pipelines.resources.vendor import VendorResource
+from litgo_pipelines.settings import secret
 
 T = TypeVar("T")
 CUSTOM_FIELD = "litgo_transaction"
@@ -142,7 +142,7 @@ class DocuSign(VendorResource):
     @property
     def configured(self) -> bool:
         given = (self.base_url, self.account_id, self.user_id, self.integration_key)
-        return all((*given, os.environ.get("DOCUSIGN_PRIVATE_KEY")))
+        return all((*given, secret("DOCUSIGN_PRIVATE_KEY")))
 
     def _refusal(self, answer: Answer) -> Refusal:
         return refusal(answer)
@@ -274,7 +274,7 @@ class DocuSign(VendorResource):
             "scope": "signature impersonation",
         }
         # An environment file often cannot hold line breaks.
-        key = os.environ["DOCUSIGN_PRIVATE_KEY"].replace("\\n", "\n")
+        key = secret("DOCUSIGN_PRIVATE_KEY").replace("\\n", "\n")
         try:
             return jwt.encode(claims, key, algorithm="RS256")
         except (jwt.PyJWTError, ValueError, TypeError):

@@ -3,12 +3,12 @@
 Optional: without ONESIGNAL_API_KEY and an app id nothing here is called. Words, order and repetition are the caller's.
 """
 
-import os
 from typing import Any
 
 from litgo_pipelines.resources.bounded import Answer
 from litgo_pipelines.resources.external_service import json_of
 from litgo_pipelines.resources.vendor import VendorResource
+from litgo_pipelines.settings import secret
 
 MOST_BYTES = 2**16  # of an answer, which has a few hundred
 
@@ -32,7 +32,7 @@ class OneSignal(VendorResource):
         """The variable that must be set before anything can be sent."""
         if not self.app_id:
             return "ONESIGNAL_APP_ID"
-        return None if os.environ.get("ONESIGNAL_API_KEY") else "ONESIGNAL_API_KEY"
+        return None if secret("ONESIGNAL_API_KEY") else "ONESIGNAL_API_KEY"
 
     def push(
         self, *, subscription: str, title: str, text: str, idempotency_key: str, ttl_seconds: int | None = None
@@ -55,7 +55,7 @@ class OneSignal(VendorResource):
             "push",
             "POST",
             f"{(self.base_url or 'https://api.onesignal.com').rstrip('/')}/notifications",
-            headers={"Authorization": f"Key {os.environ['ONESIGNAL_API_KEY']}"},
+            headers={"Authorization": f"Key {secret('ONESIGNAL_API_KEY')}"},
             json_body=body,
             most_bytes=MOST_BYTES,
             read=_notification,

@@ -7,7 +7,6 @@ what an answer means, is the caller's.
 
 import base64
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from litgo_pipelines.resources.bounded import Answer, send
 from litgo_pipelines.resources.external_service import MOST_BYTES, ExternalService, Refusal, ServiceFailure, json_of
 from litgo_pipelines.resources.vendor import VendorResource
+from litgo_pipelines.settings import secret
 
 if TYPE_CHECKING:
     import httpx2
@@ -77,7 +77,7 @@ class OpenAI(VendorResource):
 
     @property
     def configured(self) -> bool:
-        return bool(os.environ.get("OPENAI_API_KEY"))
+        return bool(secret("OPENAI_API_KEY"))
 
     def _refusal(self, answer: Answer) -> Refusal:
         return refusal(answer)
@@ -171,7 +171,7 @@ class OpenAI(VendorResource):
             with openai.DefaultHttpxClient(transport=_transport(seconds, most_bytes), follow_redirects=False) as sender:
                 try:
                     client = openai.OpenAI(
-                        api_key=os.environ["OPENAI_API_KEY"],
+                        api_key=secret("OPENAI_API_KEY"),
                         base_url=url,
                         max_retries=0,
                         timeout=seconds,

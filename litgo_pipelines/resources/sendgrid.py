@@ -4,7 +4,6 @@ Optional: without SENDGRID_API_KEY nothing here is called. Words, order and repe
 """
 
 import base64
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from urllib.parse import urlencode
 from litgo_pipelines.resources.bounded import Answer
 from litgo_pipelines.resources.external_service import PermanentFailure, Refusal, json_of
 from litgo_pipelines.resources.vendor import VendorResource
+from litgo_pipelines.settings import secret
 
 SENDER_NAME = "LITGO"
 MOST_BYTES = 2**16  # of an answer, which has none
@@ -55,7 +55,7 @@ class SendGrid(VendorResource):
     @property
     def missing(self) -> str | None:
         """The variable that must be set before anything can be sent."""
-        return None if os.environ.get("SENDGRID_API_KEY") else "SENDGRID_API_KEY"
+        return None if secret("SENDGRID_API_KEY") else "SENDGRID_API_KEY"
 
     def _refusal(self, answer: Answer) -> Refusal:
         return _refusal(answer)
@@ -100,7 +100,7 @@ class SendGrid(VendorResource):
             "mail",
             "POST",
             f"{(self.base_url or 'https://api.sendgrid.com').rstrip('/')}/v3/mail/send",
-            headers={"Authorization": f"Bearer {os.environ['SENDGRID_API_KEY']}"},
+            headers={"Authorization": f"Bearer {secret('SENDGRID_API_KEY')}"},
             json_body=body,
             most_bytes=MOST_BYTES,
             read=_accepted,
@@ -117,7 +117,7 @@ class SendGrid(VendorResource):
                 "suppressions",
                 "GET",
                 f"{(self.base_url or 'https://api.sendgrid.com').rstrip('/')}/v3/suppression/{name}?{query}",
-                headers={"Authorization": f"Bearer {os.environ['SENDGRID_API_KEY']}", "Accept": "application/json"},
+                headers={"Authorization": f"Bearer {secret('SENDGRID_API_KEY')}", "Accept": "application/json"},
                 read=_suppressed,
             )
             found += there

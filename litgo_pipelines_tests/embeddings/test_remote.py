@@ -234,12 +234,12 @@ def test_openais_client_sends_once_whatever_the_answer_asks_for() -> None:
         assert (len(server.requests), other.requests) == (1, [])
 
 
-@pytest.mark.parametrize("key", ["secret\n", "secret–é"])
+@pytest.mark.parametrize("key", ["sec\nret", "secret–é"])
 def test_a_key_that_cannot_be_sent_is_not_told(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with FaultServer(vectors) as server, pytest.raises(ValueError, match="cannot be sent") as caught:
         openai(server).embed(["multa"])
-    assert "secret" not in str(caught.value)
+    assert key not in str(caught.value)
     assert server.requests == []
 
 
