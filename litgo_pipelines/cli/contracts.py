@@ -1,6 +1,5 @@
 """Commands for contracts that are signed on paper."""
 
-import getpass
 import re
 import sys
 from contextlib import closing
@@ -10,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from litgo_pipelines.cli.session import AsJson, Contrato, acting, marketplace, nome, say, show
+from litgo_pipelines.cli.session import AsJson, Contrato, acting, login, marketplace, nome, say, show
 from litgo_pipelines.runtime.supervisor import platform
 
 contrato = typer.Typer(no_args_is_help=True, help="Contratos assinados à mão (docs/manual-contracts.md).")
@@ -55,7 +54,7 @@ def contract_document(
     if sys.stdout.isatty():
         raise typer.BadParameter("redirecione a saída: litgo contrato pdf CONTRATO > contrato.pdf")
     with marketplace() as cursor:
-        sys.stdout.buffer.write(manual.document(cursor, contrato, por or getpass.getuser(), datetime.now(UTC)))
+        sys.stdout.buffer.write(manual.document(cursor, contrato, por or login(), datetime.now(UTC)))
 
 
 @contrato.command("assinar")

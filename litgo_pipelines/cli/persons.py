@@ -1,6 +1,5 @@
 """Commands for the rights of the people in the data: export and erasure."""
 
-import getpass
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from litgo_pipelines.cli.session import AsJson, Titular, marketplace, say, show, writable
+from litgo_pipelines.cli.session import AsJson, Titular, login, marketplace, say, show, writable
 from litgo_pipelines.runtime.supervisor import platform
 from litgo_pipelines.settings import settings
 
@@ -35,7 +34,7 @@ def export_person(
     path = writable(arquivo or Path(f"titular-{person}.json"))
     with platform() as environment, closing(open_connection(environment["LITGO_DATABASE_URL"])) as connection:
         home = Path(environment["LITGO_HOME"])
-        found = export.export(connection, person, por or _user(), datetime.now(UTC), home)
+        found = export.export(connection, person, por or login(), datetime.now(UTC), home)
     export.write(path, found)
     say(f"pedido {found['pedido']}: {path}")
 
@@ -55,7 +54,7 @@ def erase_person(identificador: Titular, por: By = "") -> None:
             settings().litgo_backup_folder,
             databases=(environment["DAGSTER_DATABASE_URL"], environment["LITGO_MLFLOW_DATABASE_URL"]),
         )
-        say(erase.text(erase.erase(connection, person, por or _user(), where, datetime.now(UTC))))
+        say(erase.text(erase.erase(connection, person, por or login(), where, datetime.now(UTC))))
 
 
 @titular.command("ausentes")
@@ -81,12 +80,8 @@ def confirm_deletions(por: By = "") -> None:
     from litgo_pipelines.persons import follow
 
     with marketplace() as cursor:
-        follow.confirm(cursor, por or _user(), datetime.now(UTC))
+        follow.confirm(cursor, por or login(), datetime.now(UTC))
     say("confirmado: as próximas noites apagam o que o marketplace apagou")
-
-
-def _user() -> str:
-    return getpass.getuser()
 
 
 def _mlflow(uri: str) -> "MLflow":

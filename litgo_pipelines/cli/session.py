@@ -140,7 +140,15 @@ def _jsonable(value: object) -> object:
 
 def acting(who: str) -> str:
     """Who acts in a command: the name given, with the login of the shell, which no argument changes."""
-    return f"{' '.join(who.split())} (shell: {getpass.getuser()})" if who.strip() else ""
+    return f"{' '.join(who.split())} (shell: {login()})" if who.strip() else ""
+
+
+def login() -> str:
+    """Of the shell; the number where it has no name, as in containers that run under any."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from litgo_pipelines.cli import app
-from litgo_pipelines.cli.session import show
+from litgo_pipelines.cli.session import acting, show
 from litgo_pipelines_tests.support import execute
 
 COMMAND = typer.main.get_command(app)
@@ -156,3 +156,10 @@ def test_the_shell_completes_commands(shell: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("COMP_WORDS", "litgo exper")
     monkeypatch.setenv("COMP_CWORD", "1")
     assert "experiment" in CliRunner().invoke(app, [], prog_name="litgo").output
+
+
+def test_who_has_no_name_on_this_machine_may_decide_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 1_000_550_000)  # of a container that runs under any
+    assert acting("Ana") == "Ana (shell: uid 1000550000)"
