@@ -54,10 +54,11 @@ _TO_DO = {
     "57": "the server is going down or starting: it is tried again",
     "08": "the connection is gone: it is tried again",
 }
-# In the server's language: «função PL/pgSQL f() linha 1 em RAISE», «PL/pgSQL-Funktion f() Zeile 1».
+# In the server's language: «função PL/pgSQL f() linha 1 em RAISE», «PL/pgSQL-Funktion f() Zeile 1». Before it may stand
+# «PL/pgSQL assignment "x := f()"».
 _FUNCTION = re.compile(
-    r"(?:PL/[A-Za-z]+(?:-\w+| function|関数|函数)?|(?:função|función|fonction|функция) SQL|SQL(?:-Funktion| function))"
-    r'[\s«»„“]*([\w."]+)'
+    r'PL/[A-Za-z]+(?:-\w+| function|関数|函数)?[\s«»„“]*([\w."]+)\('
+    r'|(?:(?:função|función|fonction|функция) SQL|SQL(?:-Funktion| function))[\s«»„“]*([\w."]+)'
 )
 # Where the server says 54000 of itself: out of transaction ids, of room for notifications, of blocks of a table.
 # Elsewhere it is about a value that is too long. A file's name is in no language.
@@ -107,7 +108,7 @@ def _limit(code: str, found: psycopg2.extensions.Diagnostics) -> str | None:
 def function_of(context: str) -> str | None:
     """The innermost function that an error's context names, in whichever language the server speaks."""
     raised = _FUNCTION.search(context)
-    return raised[1] if raised else None
+    return raised[1] or raised[2] if raised else None
 
 
 # What a check, a limit of the server's or another session's lock says to a row, whoever raised it.

@@ -194,6 +194,9 @@ def test_what_is_no_rows_affair_is_raised(database_url: str) -> None:
     [
         ("PL/pgSQL function public.refuse() line 1 at RAISE", "public.refuse"),
         ("função PL/pgSQL refuse() linha 1 em RAISE", "refuse"),
+        ('PL/pgSQL assignment "NEW.x := f(1)"\nPL/pgSQL function public.audit() line 1 at assignment', "public.audit"),
+        ("PL/pgSQL-Zuweisung »NEW.x := f(1)«\nPL/pgSQL-Funktion audit() Zeile 1 bei Zuweisung", "audit"),
+        ('atribuição PL/pgSQL "NEW.x := f(1)"\nfunção PL/pgSQL audit() linha 1 em atribuição', "audit"),
         ("função PL/pgSQL litgo_source.offers_insert() linha 3 em comando SQL", "litgo_source.offers_insert"),
         ("función PL/pgSQL refuse() en la línea 1 en RAISE", "refuse"),
         ("PL/pgSQL-Funktion refuse() Zeile 1 bei RAISE", "refuse"),
