@@ -52,6 +52,16 @@ BEGIN
         EXECUTE format('REVOKE CREATE, TEMPORARY ON DATABASE %I FROM %I', current_database(), who.rolname);
     END LOOP;
 END $taken$;
+-- Where everybody's rights on the database were taken away; nights and snapshots make temporary tables.
+DO $database$
+BEGIN
+    IF NOT has_database_privilege('litgo_pipelines', current_database(), 'CONNECT') THEN
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO litgo_pipelines, litgo_exporter, litgo_office, litgo_backup', current_database());
+    END IF;
+    IF NOT has_database_privilege('litgo_pipelines', current_database(), 'TEMPORARY') THEN
+        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO litgo_pipelines', current_database());
+    END IF;
+END $database$;
 -- Not EXECUTE on functions: the marketplace's own roles run those of our indexes whenever they write a lawyer.
 REVOKE ALL ON SCHEMA litgo FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA litgo FROM PUBLIC;

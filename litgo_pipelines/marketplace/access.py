@@ -108,6 +108,22 @@ def unreadable(cursor: Cursor) -> list[tuple[str, str]]:
     return found
 
 
+def subscribed(cursor: Cursor, relations: Sequence[str]) -> list[str]:
+    """A sentence for each of the quoted tables that is a copy, filled by logical replication: what is written to one
+    stays there, and nobody says so."""
+    cursor.execute(
+        "SELECT n.nspname || '.' || c.relname FROM unnest(%s::text[]) AS name JOIN pg_subscription_rel s "
+        "ON s.srrelid = to_regclass(name) JOIN pg_class c ON c.oid = s.srrelid JOIN pg_namespace n "
+        "ON n.oid = c.relnamespace ORDER BY 1",
+        (list(relations),),
+    )
+    return [
+        f"{table} is a copy that logical replication fills: what the pipelines write there never reaches the "
+        "marketplace, and may stop the replication: use the database that it comes from"
+        for (table,) in cursor.fetchall()
+    ]
+
+
 def raising(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
     """(view, sentence) of columns whose expression in the mapping fails for some row: every statement would with it."""
     found = []

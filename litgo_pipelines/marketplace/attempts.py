@@ -42,6 +42,7 @@ _ADVICE = {
     "57014": "it took longer than five seconds: a trigger or a lock of theirs",
     "P0001": "a trigger of theirs refuses",
     "0A000": "a rule of theirs stands on the table, which our statements cannot write through: make it a trigger",
+    "42704": "something is not there; a setting: ALTER ROLE … SET name = 'value', of the role that writes",
     "42P17": "a policy of theirs asks its own table, in a circle: let it ask a SECURITY DEFINER function",
     "22003": "a number does not fit their column: widen it",
 }
@@ -73,7 +74,11 @@ def attempt(cursor: Cursor, fitted: views.Fit) -> tuple[str, list[Attempt]]:
     there = views.one(cursor)[0]
     if there and not views.up_to_date(cursor, fitted.mapping):
         return "", [
-            Attempt("views", True, "they are of another mapping, or of a table that was replaced: run `litgo migrate`")
+            Attempt(
+                "views",
+                True,
+                "they are of another mapping, or of a table or column that was replaced: run `litgo migrate`",
+            )
         ]
     cursor.execute("SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '60s'")
     try:

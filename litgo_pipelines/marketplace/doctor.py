@@ -15,7 +15,7 @@ from litgo_pipelines.marketplace import access, proposal, views
 from litgo_pipelines.marketplace import attempts as trying
 from litgo_pipelines.marketplace.mapping import Form, SourceMapping, parse, quoted
 from litgo_pipelines.marketplace.proposal import TheirTable
-from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, OPTIONAL, TABLES, VALUES
+from litgo_pipelines.marketplace.schema import EQUITY_COLUMNS, OPTIONAL, TABLES, VALUES, WRITTEN
 from litgo_pipelines.settings import settings
 
 SAMPLE = 100_000  # rows of a table whose columns are looked at
@@ -108,6 +108,7 @@ def _examine(cursor: Cursor) -> Report:
         report.failures += [sentence for _, sentence in access.repeated(cursor, fitted.mapping, of_views=False)]
     report.notes += [*fitted.passed_over.values(), *deleted_count(fitted)]
     relations = [table.table.quoted for table in fitted.tables.values()]
+    report.failures += access.subscribed(cursor, [t.table.quoted for name, t in fitted.tables.items() if WRITTEN[name]])
     report.failures += dict.fromkeys(sentence for _, sentence in access.hidden(cursor, relations))
     if not (fitted.problems or read_only):
         report.tried_as, report.attempts = trying.attempt(cursor, fitted)
@@ -161,7 +162,7 @@ def _fit_without_what_is_added(cursor: Cursor, mapping: SourceMapping, notes: li
     """The fit as it is after `litgo migrate`, which adds equity columns that are missing; `notes` gets those."""
     fitted = views.fit(cursor, mapping)
     lawyers = fitted.tables.get("lawyers")
-    if lawyers is None:
+    if lawyers is None or not views.is_table(cursor, lawyers.table):
         return fitted
     added = {}
     for column in EQUITY_COLUMNS:

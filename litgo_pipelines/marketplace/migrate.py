@@ -54,7 +54,7 @@ def _in_one_transaction(cursor: Cursor) -> list[str]:
     (encoding,) = cursor.fetchone() or ("",)
     if encoding != "UTF8":
         raise MigrationError(f"the database's encoding is {encoding}: create it with ENCODING 'UTF8'")
-    return [*_own_schema(cursor), *_marketplace(cursor), *_views(cursor), *_opened(cursor)]
+    return [*_own_schema(cursor), *_marketplace(cursor), *_views(cursor), *_opened(cursor), *_executable(cursor)]
 
 
 def _current(connection: Connection) -> tuple[bool, bool]:
@@ -112,7 +112,7 @@ def _is_current(cursor: Cursor) -> bool:
     if dict(cursor.fetchall()) != {version: sha256 for version, _, sha256, _ in migrations()}:
         return False
     mapping = views.wanted(cursor)
-    return not _with_row_security(cursor) and views.up_to_date(cursor, mapping)
+    return not (_with_row_security(cursor) or _closed_functions(cursor)) and views.up_to_date(cursor, mapping)
 
 
 def _with_row_security(cursor: Cursor) -> list[str]:
@@ -136,6 +136,29 @@ def _opened(cursor: Cursor) -> list[str]:
             f"it leave the schemas {SCHEMA} and {SOURCE_SCHEMA} alone"
         )
     said = f"row security was on for {len(found)} of our own tables: switched off, grants say who may read them"
+    return [said] if found else []
+
+
+def _closed_functions(cursor: Cursor) -> list[str]:
+    """Functions of ours with the caller's rights that not everybody may execute.
+
+    Whoever writes a lawyer runs those of our indexes: without the right the marketplace could not write any more.
+    """
+    cursor.execute(
+        "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE pronamespace = to_regnamespace(%s) AND NOT prosecdef "
+        "AND NOT EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) a WHERE a.grantee = 0) "
+        "ORDER BY 1",
+        (SCHEMA,),
+    )
+    return [name for (name,) in cursor.fetchall()]
+
+
+def _executable(cursor: Cursor) -> list[str]:
+    """Default privileges of theirs may keep every new function from everybody."""
+    found = _closed_functions(cursor)
+    for function in found:
+        cursor.execute(f"GRANT EXECUTE ON FUNCTION {function} TO PUBLIC")
+    said = f"{len(found)} functions of ours were closed to those who write to indexed tables: opened again"
     return [said] if found else []
 
 
@@ -191,6 +214,11 @@ def _marketplace(cursor: Cursor) -> list[str]:
             (lawyers.quoted, theirs),
         )
         if theirs and cursor.fetchone() == (0,):
+            if not views.is_table(cursor, lawyers):
+                raise MigrationError(
+                    f"{'.'.join(lawyers.relation)} is a view or a foreign table, and has no column {theirs}: add it "
+                    f"({kind}) to the table behind it and to it, or write null beside lawyers.{column} in the mapping"
+                )
             cursor.execute(f"ALTER TABLE {lawyers.quoted} ADD COLUMN {quoted(theirs)} {kind}")
             done.append(f"existing marketplace: added {lawyers.relation[1]}.{theirs} ({kind})")
     return done

@@ -20,7 +20,7 @@ FAMILIES = {
     "json": {"jsonb"},
     "point": {"point"},
 }
-OTHER_TEXTS = {"citext", "name", "char"}  # shown as text
+OTHER_TEXTS = {"citext", "name", "char", "bpchar"}  # shown as text; char(n) has blanks at its end
 # What an absent column is a null of.
 TYPES = {
     "uuid": "uuid",

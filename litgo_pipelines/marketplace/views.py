@@ -162,7 +162,7 @@ def fit(cursor: Cursor, mapping: SourceMapping) -> Fit:
 
 _BASE_TYPE = sql("litgo_pipelines.marketplace", "base_type.sql")
 _COLUMNS = _BASE_TYPE.format(
-    name="a.attname, format_type(a.atttypid, NULL), ",
+    name="a.attname, format_type(a.atttypid, -1), ",  # without its length: a cast to char, which is char(1), cuts
     more=", a.attnotnull AND c.relkind IN ('r', 'p'), coalesce(o.collisdeterministic, true)",
     source="pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid "
     "LEFT JOIN pg_collation o ON o.oid = a.attcollation",
@@ -252,6 +252,8 @@ def _advice(table: SourceTable, column: str, theirs: str | None, family: str, ki
         if not written:
             return f"{{sql: {json.dumps(told, ensure_ascii=False)}}}{zone}"
         return f"{altered} {'numeric' if family == 'number' else TYPES[family]} USING {told}{zone}"
+    if family == "json" and kind in FAMILIES["text"]:
+        return f"{altered} jsonb USING {quoted(theirs)}::jsonb where each is JSON"
     if family != "uuid":
         return ""
     added = f"add a uuid column {'that is unique' if column == 'id' else 'of that row'} and name it"
@@ -282,6 +284,12 @@ def savepoint(cursor: Cursor) -> Iterator[None]:
         cursor.execute("RELEASE SAVEPOINT probe")
 
 
+def is_table(cursor: Cursor, table: SourceTable) -> bool:
+    """Whether a column can be added: a view takes none, and to a foreign table one that its server does not have."""
+    cursor.execute("SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = to_regclass(%s)", (table.quoted,))
+    return bool(one(cursor)[0])
+
+
 def replaced(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
     """(view, table of theirs) where the view was made on another table than has the name now."""
     named = [(name, *table.relation) for name, table in mapping.tables.items()]
@@ -289,6 +297,35 @@ def replaced(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
         sql("litgo_pipelines.marketplace", "replaced.sql"), [list(part) for part in zip(*named, strict=True)]
     )
     return cursor.fetchall()
+
+
+def renamed(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
+    """(view, column of theirs it reads) where that has another name than the mapping says, and either a new column has
+    the name, which nobody would read, or what we write by the name would fail.
+
+    A view follows the column it was made on, as "add a new one, rename both" leaves it behind.
+    """
+    relations = [(name, *table.relation) for name, table in mapping.tables.items()]
+    cursor.execute(
+        sql("litgo_pipelines.marketplace", "columns_read.sql"), [list(part) for part in zip(*relations, strict=True)]
+    )
+    found: dict[str, tuple[dict[str, bool], bool]] = {
+        name: (columns, triggers) for name, columns, triggers in cursor.fetchall()
+    }
+    problems = []
+    for name, table in mapping.tables.items():
+        read, triggers = found.get(name, ({}, False))
+        forms = [form for each in table.forms.values() for form in each]
+        words = " ".join(filter(None, (table.where, *(form.sql for form in forms))))
+        other = [
+            column
+            for column, is_read in read.items()
+            if is_read and column not in words and column not in {form.column for form in forms}
+        ]
+        firsts = (next((one.column for one in each if one.column in read), None) for each in table.forms.values())
+        taken = any(column is not None and not read[column] for column in firsts)
+        problems += [(name, f"{'.'.join(table.relation)}.{column}") for column in other if taken or triggers]
+    return problems
 
 
 def up_to_date(cursor: Cursor, mapping: SourceMapping) -> bool:
@@ -302,7 +339,7 @@ def up_to_date(cursor: Cursor, mapping: SourceMapping) -> bool:
         (SOURCE_SCHEMA, [*TABLES, *EXPORTED, UNUSABLE.split(".")[1]]),
     )
     same = cursor.fetchone() == (mapping.text, rendering_sha256(), len(TABLES) + len(EXPORTED) + 1)
-    return same and not replaced(cursor, mapping)
+    return same and not replaced(cursor, mapping) and not renamed(cursor, mapping)
 
 
 @cache

@@ -356,6 +356,16 @@ def test_what_somebody_gave_besides_is_taken_away(url: str, pipelines: str) -> N
         ask(url, "REVOKE ALL ON public.lawyers FROM litgo_stranger; DROP ROLE litgo_stranger")
 
 
+def test_where_everybodys_rights_were_taken_away_the_work_is_done_all_the_same(database_url: str) -> None:
+    name = make_url(database_url).database
+    ask(database_url, f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+    for _ in range(2):
+        roles.apply(database_url)
+        for role in ("litgo_pipelines", "litgo_exporter", "litgo_office", "litgo_backup"):
+            assert ask(as_role(database_url, role), "SELECT 1") == [(1,)]
+        ask(as_role(database_url, "litgo_pipelines"), "CREATE TEMPORARY TABLE night (LIKE litgo.lawyer_momentum)")
+
+
 def test_another_marketplace_on_the_server_may_be_given_its_roles_meanwhile(url: str) -> None:
     ask(url, "ALTER ROLE litgo_exporter REPLICATION")
     with ThreadPoolExecutor() as pool, connect(url) as beside, beside.cursor() as cursor:

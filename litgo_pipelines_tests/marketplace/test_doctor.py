@@ -75,6 +75,12 @@ BEGIN RAISE EXCEPTION 'aqui não'; END $$;
             "FOR EACH ROW EXECUTE FUNCTION refuse()",
             "offer: aqui não",
         ),
+        (
+            "CREATE FUNCTION public.audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "NEW.cases_30d := current_setting('app.cases'); RETURN NEW; END $$; "
+            "CREATE TRIGGER audit BEFORE UPDATE ON public.lawyers FOR EACH ROW EXECUTE FUNCTION audit()",
+            "in the function audit; something is not there; a setting: ALTER ROLE",
+        ),
         ("ALTER TABLE public.offers ADD CONSTRAINT alta CHECK (fair_score > 0.9) NOT VALID", 'check constraint "alta"'),
         (
             "ALTER TABLE public.lawyers DROP capacidade_mensal; "
@@ -124,7 +130,7 @@ def test_what_would_fail_is_said(filled: LiveMarketplace, change: str, said: str
         ),
         (
             "DROP VIEW litgo_source.reviews",
-            "views: they are of another mapping, or of a table that was replaced: run",
+            "views: they are of another mapping, or of a table or column that was replaced: run",
         ),
     ],
 )

@@ -175,3 +175,18 @@ def test_an_event_trigger_that_insists_is_named(empty_url: str) -> None:
     execute(empty_url, EVERY_TABLE.format(more=", 'ALTER TABLE'"))
     with pytest.raises(MigrationError, match="an event trigger keeps row security on"):
         migrate(empty_url)
+
+
+def test_who_writes_a_lawyer_may_run_what_our_indexes_compute(empty_url: str) -> None:
+    execute(empty_url, "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+    migrate(empty_url)
+    execute(
+        empty_url,
+        "GRANT INSERT ON public.lawyers TO pg_monitor",  # as if it were the marketplace's own role
+        "SET ROLE pg_monitor; INSERT INTO public.lawyers (name, oab_number, tags_expertise, geo_latlon) "
+        "VALUES ('Ana', '123456/SP', '{Civil}', '(-46.6,-23.5)')",
+    )
+    assert migrate(empty_url) == []
+    execute(empty_url, "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA litgo FROM PUBLIC")
+    assert any("functions of ours were closed" in line for line in migrate(empty_url))
+    assert migrate(empty_url) == []

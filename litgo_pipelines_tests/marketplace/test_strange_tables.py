@@ -201,10 +201,115 @@ def test_a_table_that_took_anothers_place_is_read_once_the_views_are_made_anew(d
         "CREATE TABLE reviews (LIKE reviews_old INCLUDING ALL)",
     )
     assert "another table has the name public.reviews" in contract(database_url)["reviews"]
-    assert "views: they are of another mapping, or of a table that was replaced" in str(doctor.examine(database_url))
+    assert "views: they are of another mapping, or of a table or column that was replaced" in str(
+        doctor.examine(database_url)
+    )
     migrate(database_url)
     assert "reviews_old" not in ask(database_url, "SELECT pg_get_viewdef('litgo_source.reviews'::regclass)")[0][0]
     assert "another table" not in str(contract(database_url))
+
+
+def test_a_view_without_the_equity_columns_is_named_with_what_to_do(database_url: str, mapped: Mapped) -> None:
+    execute(
+        database_url,
+        WITHOUT_VIEWS,
+        "ALTER TABLE lawyers RENAME TO all_lawyers",
+        "ALTER TABLE all_lawyers DROP equity_updated_at",
+        "CREATE VIEW lawyers AS SELECT * FROM public.all_lawyers",
+    )
+    failures = doctor.examine(database_url).failures
+    assert any("public.lawyers has no column equity_updated_at" in failure for failure in failures)
+    with pytest.raises(MigrationError, match="is a view or a foreign table, and has no column equity_updated_at: add"):
+        migrate(database_url)
+    mapped("equity_updated_at: equity_updated_at", "equity_updated_at: null")
+    migrate(database_url)
+    assert contract(database_url) == {}
+
+
+COLUMN_REPLACED = "ALTER TABLE {0} RENAME {1} TO {1}_old; ALTER TABLE {0} ADD {1} text; UPDATE {0} SET {1} = {1}_old"
+TRANSLATED = "status: {column: status, values: {pending: PENDENTE, expired: EXPIRADA}}\n    sent_at"
+
+
+@pytest.mark.parametrize(
+    ("part", "by", "change", "said"),
+    [
+        ("", "", COLUMN_REPLACED.format("cases", "status"), "public.cases.status_old had another name"),
+        ("", "", COLUMN_REPLACED.format("reviews", "comment"), "public.reviews.comment_old had another name"),
+        ("", "", "ALTER TABLE reviews RENAME comment TO words", None),  # read as before
+        ("", "", "ALTER TABLE offers ADD status_old text", None),
+        (
+            "status: status\n    sent_at",
+            TRANSLATED,
+            COLUMN_REPLACED.format("offers", "status"),
+            "offers.status_old had",
+        ),
+        ("status: status\n    sent_at", TRANSLATED, "ALTER TABLE offers RENAME status TO state", "offers.state had"),
+    ],
+)
+def test_a_column_that_took_anothers_place_is_read_once_the_views_are_made_anew(
+    database_url: str, mapped: Mapped, part: str, by: str, change: str, said: str | None
+) -> None:
+    mapped(part, by)
+    fill(database_url)
+    migrate(database_url)
+    assert contract(database_url) == {}
+    execute(database_url, *change.split("; "))
+    if said is None:
+        assert contract(database_url) == {}
+        assert migrate(database_url) == []
+        return
+    assert said in "".join(contract(database_url).values())
+    if "ADD" not in change:  # what is written by its name would fail
+        with pytest.raises(MigrationError, match="offers has no column status"):
+            migrate(database_url)
+        return
+    assert "a table or column that was replaced" in str(doctor.examine(database_url))
+    assert any("views in litgo_source made" in line for line in migrate(database_url))
+    assert contract(database_url) == {}
+
+
+BLANKS = """
+ALTER TABLE profiles ALTER full_name TYPE char(60), ALTER email TYPE char(80), ALTER push_token TYPE char(80);
+ALTER TABLE lawyers ALTER name TYPE char(60), ALTER oab_number TYPE char(20), ALTER primary_area TYPE char(40);
+ALTER TABLE cases ALTER area TYPE char(40), ALTER subarea TYPE char(60), ALTER complexity TYPE char(10),
+    ALTER status TYPE char(20), ALTER title TYPE char(99);
+ALTER TABLE offers DROP CONSTRAINT offers_status_check;
+ALTER TABLE offers ALTER status TYPE char(12);
+UPDATE offers SET status = 'PENDENTE' WHERE status = 'pending';
+ALTER TABLE contracts ALTER status TYPE char(20);
+"""
+
+
+def test_texts_of_a_fixed_length_have_no_blanks_and_are_written_whole(database_url: str, mapped: Mapped) -> None:
+    mapped("status: status\n    sent_at", TRANSLATED)
+    fill(database_url)
+    execute(database_url, WITHOUT_VIEWS, BLANKS)
+    assert doctor.examine(database_url).failures == []
+    migrate(database_url)
+    assert contract(database_url) == {}
+    columns = [(table, column) for table in TABLES for column, family in TABLES[table].items() if family == "text"]
+    for table, column in columns:
+        padded = f"SELECT count(*) FROM {table} WHERE octet_length({column}) > octet_length(rtrim({column}))"
+        assert ask(database_url, padded) == [(0,)], (table, column)
+    assert day(database_url) == [12, 3]
+    made = ask(database_url, "SELECT DISTINCT status FROM public.offers WHERE sent_at >= %s", (AS_OF,))
+    assert made == [("PENDENTE    ",)]
+
+
+def test_a_copy_that_replication_fills_is_none_to_write_to(database_url: str) -> None:
+    fill(database_url)
+    execute(
+        database_url,
+        "CREATE SUBSCRIPTION theirs CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE)",
+        "INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) SELECT oid, name::regclass, 'r' "
+        "FROM pg_subscription, unnest(ARRAY['public.offers', 'public.reviews']) AS name WHERE subname = 'theirs'",
+    )
+    try:
+        told = doctor.examine(database_url).failures
+    finally:
+        execute(database_url, "DROP SUBSCRIPTION theirs")
+    copies = [one.split(" is a copy")[0] for one in told if "is a copy that logical replication fills" in one]
+    assert copies == ["public.offers"]
 
 
 def test_a_materialized_view_serves_where_nothing_is_written(database_url: str) -> None:
@@ -360,6 +465,7 @@ def test_what_the_catalogue_alone_says_is_told_before_anything_is_written(databa
         "ALTER TABLE cases DROP coords, ADD coords geography, ALTER created_at TYPE timestamp",
         "ALTER TABLE offers ALTER sent_at TYPE timestamp",
         "ALTER TABLE contracts DROP CONSTRAINT contracts_case_id_fkey, ALTER case_id TYPE text",
+        "ALTER TABLE case_matches ALTER features TYPE text",
         f"ALTER DATABASE {make_url(database_url).database} SET default_transaction_read_only = on",
     )
     report = doctor.examine(database_url)
@@ -369,6 +475,7 @@ def test_what_the_catalogue_alone_says_is_told_before_anything_is_written(databa
     assert """{sql: "t.created_at AT TIME ZONE 'UTC'"}""" in told
     assert """ALTER TABLE "public"."offers" ALTER "sent_at" TYPE timestamptz USING "sent_at" AT TIME ZONE""" in told
     assert 'ALTER "case_id" TYPE uuid USING "case_id"::uuid where each is one, else add a uuid column of that' in told
+    assert 'ALTER "features" TYPE jsonb USING "features"::jsonb where each is JSON' in told
     assert 'where: "t.deleted_at IS NULL"' in report.proposal
 
 
