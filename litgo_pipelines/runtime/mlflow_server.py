@@ -93,7 +93,7 @@ def upgrade(database: str) -> None:
     from sqlalchemy import create_engine, inspect
 
     if inspect(create_engine(database)).has_table("experiments"):
-        command.callback(database)
+        command.main([database], standalone_mode=False)
 
 
 def _give_own(store: "SqlAlchemyStore") -> None:

@@ -173,7 +173,7 @@ def test_a_recovery_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
     monkeypatch.setattr(postgres_server, "pgexec", lambda command, **options: asked.update(options))
     embedded._pass_on_little()
-    postgres_server.pgexec("pg_ctl", timeout=10)
+    vars(postgres_server)["pgexec"]("pg_ctl", timeout=10)
     assert asked["timeout"] > int(asked["env"]["PGCTLTIMEOUT"]) >= 600
 
 

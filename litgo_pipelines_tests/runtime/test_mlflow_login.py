@@ -255,7 +255,7 @@ def test_tables_of_an_earlier_version_are_brought_up_to_date(postgres_server_url
         script = ScriptDirectory.from_config(config).get_revision("head")
         with engine.begin() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, script.down_revision)
+            command.upgrade(config, str(script.down_revision))
         with pytest.raises(Exception, match="out-of-date database schema"):
             utils._verify_schema(engine)
         mlflow_server.upgrade(url)
