@@ -15,10 +15,11 @@ _SHARED = {
         f"        SELECT l.id, r.mask FROM lawyers l JOIN region r ON {NUMBERS} <@ r.box\n"
         "        WHERE litgo.placed(l.geo_latlon) IS NULL\n"
     ),
-    # Somebody may still answer, or the client choose: not who has left since. A term is over at its end, also where the
-    # marketplace does not let the row say so.
+    # Somebody may still answer, or the client choose: not who has left since. A short term, of an urgent case, is over
+    # at its end, not when the hourly expiry says so in the row.
     "{open_offer}": (
-        "f.status = 'pending' AND (f.expires_at BETWEEN '1900-01-01' AND %(as_of)s) IS NOT TRUE "
+        "f.status = 'pending' AND (f.expires_at BETWEEN '1900-01-01' AND %(as_of)s "
+        "AND f.expires_at < litgo.instant(f.sent_at) + interval '24 hours') IS NOT TRUE "
         "OR f.status = 'interested' AND EXISTS ("
         "SELECT FROM lawyers l WHERE l.id = f.lawyer_id AND coalesce(l.active, true))"
     ),
