@@ -57,7 +57,8 @@ def test_a_code_version_follows_the_code(tmp_path: Path, monkeypatch: pytest.Mon
     def changed_by(file: str, text: str) -> set[str]:
         """Stages whose version is another one with the file."""
         stages = ("equity", "learning", "matching")
-        before, after = [], []
+        before: list[str] = []
+        after: list[str] = []
         for versions in (before, after):
             asset_specs._digest.cache_clear()
             asset_specs.code_version.cache_clear()

@@ -117,16 +117,17 @@ def serve(arguments: list[str]) -> None:
     from mlflow.cli import cli
     from mlflow.environment_variables import MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 
-    start = mlflow.server._exec_cmd
+    server: Any = mlflow.server
+    start = server._exec_cmd
 
-    def become(command: list[str], *, extra_env: Mapping[str, str], **options: Any) -> Any:
+    def become(command: list[str], *, extra_env: Mapping[str, str], **options: bool) -> object:
         if not MLFLOW_SERVER_ENABLE_JOB_EXECUTION.get():
             sys.stdout.flush()
             sys.stderr.flush()
             os.execve(command[0], command, {**os.environ, **extra_env})
         return start(command, extra_env=extra_env, **options)
 
-    mlflow.server._exec_cmd = become
+    server._exec_cmd = become
     cli(arguments, prog_name="mlflow")
 
 
