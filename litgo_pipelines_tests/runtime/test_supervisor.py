@@ -85,7 +85,7 @@ def test_who_is_asked_to_end_cleans_up_first(tmp_path: Path, number: int) -> Non
         process.send_signal(number)
         assert process.stdout.readline() == "ends\n"
         process.send_signal(signal.SIGHUP)
-        assert process.wait(30) == 128 + number
+        assert process.wait(30) - 128 in {number, signal.SIGHUP}  # of two, whichever was handled first
     assert (tmp_path / "clean").exists()
 
 
