@@ -38,16 +38,14 @@ _ADVICE = (
         "the TLS of server and URL do not fit: see ?sslmode= and ?sslrootcert= of LITGO_DATABASE_URL.",
     ),
 )
-_SUPABASE = re.compile(r"\bdb\.[a-z0-9]+\.supabase\.(co|in|red)$")
-_NO_ROUTE = re.compile(
-    r"Network is unreachable|No route to host|could not translate host name|Cannot assign requested address"
-)
+_SUPABASE = r"\bdb\.[a-z0-9]+\.supabase\.(co|in|red)$"
+_NO_ROUTE = r"Network is unreachable|No route to host|could not translate host name|Cannot assign requested address"
 
 
 def advice(said: str, host: str) -> str:
     """One or two sentences for a connection to `host` that ended with `said`."""
-    if _NO_ROUTE.search(said):
-        if _SUPABASE.search(host):
+    if re.search(_NO_ROUTE, said):
+        if re.search(_SUPABASE, host):
             return (
                 "Supabase's direct address is reached by IPv6 only, which this network lacks: take the pooler's "
                 "address in session mode (port 5432), or its IPv4 add-on."

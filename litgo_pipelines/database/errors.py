@@ -56,7 +56,7 @@ _TO_DO = {
 }
 # In the server's language: «função PL/pgSQL f() linha 1 em RAISE», «PL/pgSQL-Funktion f() Zeile 1». Before it may stand
 # «PL/pgSQL assignment "x := f()"».
-_FUNCTION = re.compile(
+_FUNCTION = (
     r'PL/[A-Za-z]+(?:-\w+| function|関数|函数)?[\s«»„“]*([\w."]+)\('
     r'|(?:(?:função|función|fonction|функция) SQL|SQL(?:-Funktion| function))[\s«»„“]*([\w."]+)'
 )
@@ -73,8 +73,8 @@ _LIMITS = {
     "bufmgr.c": "a table is as large as one can be: partition it",
     "localbuf.c": "a temporary table is as large as one can be",
 }
-_OURS = re.compile(r"(?:\w+ )?PL/pgSQL(?:-\w+| function)? (litgo|litgo_source)\.")
-_ELSEWHERE = re.compile(r"^remote SQL command: ", re.MULTILINE)  # the server behind a foreign table said it
+_OURS = r"(?:\w+ )?PL/pgSQL(?:-\w+| function)? (litgo|litgo_source)\."
+_ELSEWHERE = r"(?m)^remote SQL command: "  # the server behind a foreign table said it
 
 
 def without_rows(error: psycopg2.Error) -> psycopg2.Error:
@@ -107,7 +107,7 @@ def _limit(code: str, found: psycopg2.extensions.Diagnostics) -> str | None:
 
 def function_of(context: str) -> str | None:
     """The innermost function that an error's context names, in whichever language the server speaks."""
-    raised = _FUNCTION.search(context)
+    raised = re.search(_FUNCTION, context)
     return raised[1] or raised[2] if raised else None
 
 
@@ -187,8 +187,8 @@ def error_line(error: BaseException) -> str:
 def _text(name: str, code: str, found: psycopg2.extensions.Diagnostics) -> str:
     context = found.context or ""
     raised = function_of(context)
-    elsewhere = not raised and bool(_ELSEWHERE.search(context))
-    ours = not context or bool(_OURS.match(context))
+    elsewhere = not raised and bool(re.search(_ELSEWHERE, context))
+    ours = not context or bool(re.match(_OURS, context))
     names = code[:2] in _NAMES_OBJECTS
     quotable = code not in _QUOTES_INPUT and (names or (code == "P0001" and bool(context)))
     message = f": {found.message_primary}" if quotable and (ours or (elsewhere and names)) else ""

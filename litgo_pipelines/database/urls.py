@@ -37,27 +37,27 @@ _FOREIGN = (
 )
 _SCHEMA = ("schema", "currentSchema", "search_path")
 _SSL = {"true": "require", "1": "require", "require": "require", "false": "disable", "0": "disable"}
-_NAMED = re.compile(r"^\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*[=:]\s*(?=[\"'“‘`]?\s*(?:jdbc:)?[a-z0-9+]+://)")
+_NAMED = r"^\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*[=:]\s*(?=[\"'“‘`]?\s*(?:jdbc:)?[a-z0-9+]+://)"
 _AROUND = " \t\r\n\"'`“”‘’«»\ufeff\u200b"
-_PARTS = re.compile(r"^(?P<scheme>[a-z0-9]+(?:\+\w+)?)://(?:(?P<user>[^:@/]*)(?::(?P<password>.*))?@)?(?P<rest>[^@]*)$")
+_PARTS = r"^(?P<scheme>[a-z0-9]+(?:\+\w+)?)://(?:(?P<user>[^:@/]*)(?::(?P<password>.*))?@)?(?P<rest>[^@]*)$"
 # The same with an @ in the parameters, which a password may hold as well.
-_WITH_AT = re.compile(
+_WITH_AT = (
     r"^(?P<scheme>[a-z0-9]+(?:\+\w+)?)://(?P<user>[^:@/]*):(?P<password>.*?)@(?P<rest>[\w.,:\[\]-]*/[^/?@#]*\?"
     r"(?:\w+=[^&]*&)*\w+=[^&]*@[^&]*(?:&\w+=[^&]*)*)$"
 )
-_PLACEHOLDER = re.compile(r"\[[A-Z][A-Z_ -]*\]|<[a-z][a-z_ -]*>|\$\{?[A-Z_]+\}?")
+_PLACEHOLDER = r"\[[A-Z][A-Z_ -]*\]|<[a-z][a-z_ -]*>|\$\{?[A-Z_]+\}?"
 # Of libpq's variables, those that are not PG and the parameter's name.
 _VARIABLES = {"dbname": "PGDATABASE", "application_name": "PGAPPNAME", "connect_timeout": "PGCONNECT_TIMEOUT"}
 _STANDBY = ("read-only", "standby", "prefer-standby")
 
 
-_CREDENTIALS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#'\"]*(?::[^\s'\"]*)?@(?=[^\s@])")
-_PASSWORD = re.compile(r"(?i)\b(password|passwd|pwd|token|secret|api_?key)=[^\s&'\";]+")
+_CREDENTIALS = r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#'\"]*(?::[^\s'\"]*)?@(?=[^\s@])"
+_PASSWORD = r"(?i)\b(password|passwd|pwd|token|secret|api_?key)=[^\s&'\";]+"
 
 
 def without_credentials(text: str) -> str:
     """A message in which no URL holds a user or password, and no parameter a password."""
-    return _PASSWORD.sub(r"\1=***", _CREDENTIALS.sub(r"\1***@", text))
+    return re.sub(_PASSWORD, r"\1=***", re.sub(_CREDENTIALS, r"\1***@", text))
 
 
 def passfile_lines(url: str) -> tuple[str, str] | None:
@@ -128,7 +128,7 @@ def role_of(normalised: str) -> str | None:
 
 def _unwrapped(url: str) -> str:
     """Without blanks, line ends and quotation marks around it, a variable's name or `psql` before it."""
-    text = re.sub(r"^\s*psql\s+", "", _NAMED.sub("", url)).strip(_AROUND)
+    text = re.sub(r"^\s*psql\s+", "", re.sub(_NAMED, "", url)).strip(_AROUND)
     text = re.sub(r"[\"'`”’][;,]$", "", text).strip(_AROUND).removeprefix("jdbc:")
     if re.search(r"\s", text) and "://" in text:
         raise DatabaseRefused("the database URL has blanks or line ends inside: paste it as one line, a blank as %20")
@@ -155,10 +155,10 @@ def _from_words(text: str) -> str:
 def _escaped(url: str) -> str:
     """A password as it is typed: what has a meaning in URLs is escaped, what is escaped stays."""
     scheme, mark, _ = url.partition("://")
-    found = (_WITH_AT.match(url) or _PARTS.match(url)) if mark else None
+    found = (re.match(_WITH_AT, url) or re.match(_PARTS, url)) if mark else None
     if found is None or not found["password"]:
         return url
-    if _PLACEHOLDER.fullmatch(found["password"]):
+    if re.fullmatch(_PLACEHOLDER, found["password"]):
         raise DatabaseRefused("the database URL still has a placeholder where the password belongs")
     password = quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", found["password"]), safe="%")
     return f"{scheme}://{found['user']}:{password}@{found['rest']}"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -33,9 +33,6 @@ NIGHTS = dg.DailyPartitionsDefinition(start_date=settings().equity_first_night, 
 NIGHTLY: dict[str, Any] = {
     "partitions_def": NIGHTS,
     "backfill_policy": dg.BackfillPolicy.single_run(),
-    "freshness_policy": dg.FreshnessPolicy.cron(
-        deadline_cron="0 4 * * *", lower_bound_delta=timedelta(hours=2), timezone=TIMEZONE
-    ),
     "retry_policy": RETRY,
     "group_name": "equity",
     "owners": [Owner.DATA],

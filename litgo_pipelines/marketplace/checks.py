@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from litgo_pipelines.database import Cursor, sql
-from litgo_pipelines.marketplace import access, counts, views
 from litgo_pipelines.marketplace.schema import TABLES, violations
 from litgo_pipelines.marketplace.usable import UNUSABLE
 from litgo_pipelines.resources.postgres import Postgres
@@ -67,6 +66,8 @@ def contract_results(postgres: Postgres) -> Iterator[dg.AssetCheckResult]:
 
 def _problems(cursor: Cursor, missing: list[str], at: datetime) -> tuple[Mapping[str, list[str]], dict[str, int]]:
     """(table → sentences, rows of each table); counts without a problem are kept as those of a good night."""
+    from litgo_pipelines.marketplace import access, counts, views
+
     problems: dict[str, list[str]] = defaultdict(list)
     for problem in missing:
         problems[problem.split()[1].split(".")[0]].append(problem)

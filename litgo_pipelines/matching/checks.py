@@ -4,7 +4,6 @@ import dagster as dg
 
 from litgo_pipelines import steps
 from litgo_pipelines.database import sql
-from litgo_pipelines.marketplace import counts
 from litgo_pipelines.matching.assets import case_offers, parked_cases
 from litgo_pipelines.observability import unattended
 from litgo_pipelines.resources.postgres import Postgres
@@ -89,6 +88,8 @@ def nothing_waits_unseen(postgres: Postgres) -> dg.AssetCheckResult:
     "night; while one has, nothing is matched, nobody is told that there is nobody, and nobody counts as gone.",
 )
 def rows_are_there(postgres: Postgres) -> dg.AssetCheckResult:
+    from litgo_pipelines.marketplace import counts
+
     with postgres.connect() as connection, connection.cursor() as cursor:
         gone = counts.gone(cursor)
     return dg.AssetCheckResult(passed=not gone, description="; ".join(map(str, gone)) or "as on the last good night")
