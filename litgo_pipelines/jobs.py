@@ -5,8 +5,8 @@ their steps stand in the stages.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import time
+from typing import NamedTuple
 
 from litgo_pipelines.owners import Owner
 
@@ -15,8 +15,7 @@ FOLLOWING_SENSOR = "following_sensor"  # requests what follows another asset; it
 MOST_SECONDS = 24 * 3600  # of one run, however many partitions it has
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """groups, assets: what it materialises. contract: the marketplace's schema is checked first. cron: in TIMEZONE.
 
     exams: whether it runs the EXAMS; every other job leaves them out.

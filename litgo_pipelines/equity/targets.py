@@ -1,7 +1,6 @@
 """Fairness targets, and whether a night met them. Pure."""
 
-from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 
 class Fairness(TypedDict):
@@ -14,8 +13,7 @@ class Fairness(TypedDict):
     demand_ratio: float | None
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     name: str
     column: Literal["gini", "coverage", "spread_points"]
     limit: float

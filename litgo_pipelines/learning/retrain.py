@@ -3,14 +3,13 @@
 `count_new_reviews` reads, `retraining_request` is pure; a sensor combines them. A count that fails raises.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from litgo_pipelines.database import Cursor, sql
 
 
-@dataclass(frozen=True)
-class RetrainingRequest:
+class RetrainingRequest(NamedTuple):
     """A retraining to start; Dagster starts one run key only once."""
 
     run_key: str

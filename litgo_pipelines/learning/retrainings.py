@@ -4,9 +4,8 @@ The row is keyed by the root of the Dagster run: a re-execution from failure con
 works inside the caller's transaction.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.database.values import as_json
@@ -31,8 +30,7 @@ class StepMissing(RuntimeError):
     """An earlier step of the retraining has not finished; the message names it."""
 
 
-@dataclass(frozen=True)
-class Retraining:
+class Retraining(NamedTuple):
     """What is known of one retraining so far. Paths are relative to LITGO_HOME."""
 
     root_run_id: str

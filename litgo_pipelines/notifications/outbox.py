@@ -5,9 +5,8 @@ when a message is sent. Delivery is `delivery`'s. Matching writes its offers' ro
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.database.values import as_json
@@ -50,8 +49,7 @@ TEAMS = {
 }
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """`dedup_key` names what the message is about, for whom: the same key is never told twice."""
 
     kind: Kind

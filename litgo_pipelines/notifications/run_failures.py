@@ -10,9 +10,8 @@ none. Whatever comes of the group afterwards, by hand too, is not told again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import dagster as dg
 
@@ -33,8 +32,7 @@ PROMISE = "dagster/will_retry"  # Dagster's tag on a run that failed: "true" or 
 TryStatus = Literal["running", "success", "failure", "canceled"]
 
 
-@dataclass(frozen=True)
-class Try:
+class Try(NamedTuple):
     """A run of a group. `ended_at` of one that is under way: None; `final`: Dagster says that no retry will follow."""
 
     run_id: str

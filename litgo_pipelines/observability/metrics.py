@@ -6,8 +6,8 @@ in its own transaction: what is rolled back was never counted, what is run again
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import isfinite
+from typing import NamedTuple
 
 from litgo_pipelines.database import Cursor
 from litgo_pipelines.jobs import JOBS
@@ -19,8 +19,7 @@ WAITING = (2.5, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 180
 Delta = tuple[str, Mapping[str, str], float]
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """`labels`: label → the values it may take, so that the number of series is bounded; `buckets`: of a histogram."""
 
     help: str

@@ -5,9 +5,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -51,8 +50,7 @@ def watching(bar: "tqdm[object]") -> Callable[[str, int, int], None]:
     return told
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """at: seconds since the epoch; cpu: of one core, in percent since the sample before; memory: highest so far, MB."""
 
     at: float

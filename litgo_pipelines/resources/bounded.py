@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg2
 
@@ -44,8 +44,7 @@ class AnswerTooLarge(ValueError):
     """The answer went beyond the limit of bytes; reading stopped there."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """`headers`: names in lower case; `certificate_ends`: of the server, seconds since 1970, None without TLS."""
 
     status: int
@@ -75,8 +74,7 @@ def send(
         asking.cancel()  # when this was interrupted; else it is done
 
 
-@dataclass(frozen=True)
-class _Request:
+class _Request(NamedTuple):
     method: str
     url: str
     headers: Mapping[str, str]

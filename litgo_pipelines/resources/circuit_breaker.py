@@ -10,13 +10,13 @@ statements, and it compares with each machine's own clock.
 
 import uuid
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from litgo_pipelines.database import sql
 from litgo_pipelines.resources.bounded import BriefDatabase
 
 
-@dataclass(frozen=True)
-class Admission:
+class Admission(NamedTuple):
     """`retry_in`: None, the attempt may go ahead; else the seconds until there is a probe to be had."""
 
     token: str

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 from uuid import UUID
 
@@ -69,8 +69,7 @@ CLOCK_MAY_BE_WRONG = 300  # seconds; DocuSign refuses a grant that was issued in
 GRANT_LASTS = 3600  # seconds from being issued, the most DocuSign takes
 
 
-@dataclass(frozen=True)
-class Signer:
+class Signer(NamedTuple):
     """`anchor`: the words in the document where this person signs."""
 
     name: str
@@ -78,8 +77,7 @@ class Signer:
     anchor: str
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(NamedTuple):
     """An envelope to be sent; the signers sign in this order. `since`: an instant before it can have been created;
     `lasts_days`: DocuSign ends it by itself after them."""
 
@@ -93,8 +91,7 @@ class Draft:
     lasts_days: int = 30
 
 
-@dataclass(frozen=True)
-class Recipient:
+class Recipient(NamedTuple):
     """A signer as DocuSign has them now, who may have been replaced. `bounced`: the e-mail did not reach them."""
 
     name: str

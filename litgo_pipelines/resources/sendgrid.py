@@ -5,9 +5,9 @@ Optional: without SENDGRID_API_KEY nothing here is called. Words, order and repe
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 from urllib.parse import urlencode
 
 from litgo_pipelines.resources.bounded import Answer
@@ -30,8 +30,7 @@ REFUSALS = {
 PAGE, MOST_PAGES = 500, 400  # the most SendGrid gives at once; a list beyond so many pages is read no further
 
 
-@dataclass(frozen=True)
-class Suppressed:
+class Suppressed(NamedTuple):
     """An address on one of the lists."""
 
     email: str

@@ -5,15 +5,13 @@ a thing of that age is still needed stands beside what removes it (`rows`, `stor
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Term = Literal["frequent", "usual", "long"]
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     term: Term
     what: str
     why: str

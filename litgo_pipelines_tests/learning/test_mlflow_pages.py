@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -252,7 +251,7 @@ def test_the_verdict_s_numbers_are_metrics_and_told_twice_they_are_there_once(sh
 def test_of_a_run_that_somebody_deleted_the_verdict_is_shown_on_the_version_alone(shown: Shown) -> None:
     mlflow, version, _ = shown
     row = retraining_of(version)
-    client, gone = mlflow.client(), replace(row, mlflow_run_id="0" * 32, mlflow_version="99")
+    client, gone = mlflow.client(), row._replace(mlflow_run_id="0" * 32, mlflow_version="99")
     client.delete_run(version.run_id)
     try:
         assert evaluation.publish(mlflow, row, verdict(0.2)) == f"version {version.version}"
@@ -260,7 +259,7 @@ def test_of_a_run_that_somebody_deleted_the_verdict_is_shown_on_the_version_alon
         assert "deleted" in evaluation.publish(mlflow, gone, verdict(0.2))
     finally:
         client.restore_run(version.run_id)
-    only_run = replace(row, mlflow_version="99")
+    only_run = row._replace(mlflow_version="99")
     assert evaluation.publish(mlflow, only_run, verdict(0.2)) == f"run {version.run_id}"
 
 
