@@ -79,7 +79,11 @@ COUNTED = {
         "contract_creation_method_total",
         '{"method": "manual"}',
     ): "SELECT count(*) FROM litgo.contract_requests WHERE method = 'manual'",
-    ("contracts_signed_total", "{}"): "SELECT count(*) FROM litgo.contract_requests WHERE status = 'signed'",
+    # both parties' signatures, and not the marketplace by itself, made it active
+    ("contracts_signed_total", "{}"): """
+        SELECT count(*) FROM litgo.contract_requests r WHERE r.status = 'signed' AND 2 = (
+        SELECT count(DISTINCT split_part(e.event, ':', 2)) FROM litgo.contract_events e
+        WHERE e.contract_id = r.contract_id AND e.event LIKE 'signed%')""",
     ("job_executions_total", "{}"): "SELECT count(*) FROM litgo.job_runs",
     ("model_transitions_total", "{}"): "SELECT count(*) FROM litgo.model_ledger",
     ("retrainings_total", "{}"): "SELECT count(*) FROM litgo.retrainings",

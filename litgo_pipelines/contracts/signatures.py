@@ -224,16 +224,11 @@ class _Look:
         if over:
             event = f"{envelope.status}_meanwhile:{envelope.envelope_id}"
             records.event(cursor, due.contract_id, event, as_of, "docusign", contract=contract and contract.status)
-            if envelope.status == "completed":
-                self.warn(
-                    f"contract {due.contract_id} was signed in DocuSign although it is {status}: tell both parties"
-                )
-                if status == "canceled":
-                    about = f"{due.contract_id}:signed"
-                    people = (contract.client_id, contract.lawyer_id, TEAM) if contract else (TEAM,)
-                    records.notify(
-                        cursor, "contract_voided", due.contract_id, people, as_of, about=about, reason="signed"
-                    )
+            if envelope.status == "completed" and status == "canceled":
+                self.warn(f"contract {due.contract_id} was signed in DocuSign although it is canceled: both are told")
+                about = f"{due.contract_id}:signed"
+                people = (contract.client_id, contract.lawyer_id, TEAM) if contract else (TEAM,)
+                records.notify(cursor, "contract_voided", due.contract_id, people, as_of, about=about, reason="signed")
         _settle(cursor, due, as_of, over or status == "signed", status)
         return status
 

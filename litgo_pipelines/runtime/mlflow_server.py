@@ -92,7 +92,10 @@ def upgrade(database: str) -> None:
     from mlflow.db import upgrade as command
     from sqlalchemy import create_engine, inspect
 
-    if inspect(create_engine(database)).has_table("experiments"):
+    engine = create_engine(database)
+    there = inspect(engine).has_table("experiments")
+    engine.dispose()
+    if there:
         command.main([database], standalone_mode=False)
 
 
