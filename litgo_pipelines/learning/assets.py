@@ -503,7 +503,7 @@ def _trained_bundle(
             "training": {
                 "began": began.isoformat(),
                 "ended": ended.isoformat(),
-                "usage": [vars(used) for used in [*beat.usage, beat.sample()]],
+                "usage": [used._asdict() for used in [*beat.usage, beat.sample()]],
             },
         }
         test_set = training_data.read_rows(path, "holdout")
