@@ -13,7 +13,8 @@ import argparse
 import statistics
 import tempfile
 from collections import defaultdict
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -111,20 +112,34 @@ def vacuum(url: str, how: str = "") -> None:
         connection.cursor().execute(f"VACUUM ({how}ANALYZE)")
 
 
-def take(connection: Connection, cases: dict[str, list[str]]) -> dict[str, float]:
-    """Seconds of the server's processor for the nightly statement and for matching's reading; nothing stays written."""
-    began = spent(connection)
-    run_night(connection, NIGHT, AS_OF, capacity_rules())
-    seconds = {"nightly statement": spent(connection) - began}
-    connection.rollback()
+def take(url: str, schema: str, cases: dict[str, list[str]]) -> dict[str, float]:
+    """Seconds of the server's processor for matching's reading and for the nightly statement; nothing stays written.
+
+    Each in a session of its own, which none before has warmed, and the night last: whoever reads after it reads its
+    dead rows too, the first one at the cost of marking them.
+    """
+    seconds = {}
     for what, ids in cases.items():
-        with connection.cursor() as cursor:
+        with session(url, schema) as connection, connection.cursor() as cursor:
             found = read_cases(cursor, ids, [1] * len(ids), "balanced", AS_OF)
             began = spent(connection)
             search(cursor, found, Plan().radii_km, AS_OF)
             seconds[what] = spent(connection) - began
-        connection.rollback()
+    with session(url, schema) as connection:
+        began = spent(connection)
+        run_night(connection, NIGHT, AS_OF, capacity_rules())
+        seconds["nightly statement"] = spent(connection) - began
     return seconds
+
+
+@contextmanager
+def session(url: str, schema: str) -> Iterator[Connection]:
+    """A connection that reads the tables or views of a schema; nothing it writes stays."""
+    with closing(open_connection(url)) as connection:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(f"SET search_path = pg_catalog, {schema}, pg_temp")
+        yield connection
+        connection.rollback()
 
 
 def measure(url: str, lawyers: int, rounds: int) -> dict[tuple[str, str], list[float]]:
@@ -147,13 +162,10 @@ def measure(url: str, lawyers: int, rounds: int) -> dict[tuple[str, str], list[f
     taken: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for number in range(rounds + 1):
         for where, schema in PATHS.items():
-            with closing(open_connection(urls[where])) as connection:
-                with connection, connection.cursor() as cursor:
-                    cursor.execute(f"SET search_path = pg_catalog, {schema}, pg_temp")
-                there = {ANYWHERE: cases[ANYWHERE]} if where == "live" else cases
-                for what, seconds in take(connection, there).items():
-                    if number:  # the first round warms up
-                        taken[what, where].append(seconds)
+            there = {ANYWHERE: cases[ANYWHERE]} if where == "live" else cases
+            for what, seconds in take(urls[where], schema, there).items():
+                if number:  # the first round warms up
+                    taken[what, where].append(seconds)
         for each in {*urls.values()}:
             vacuum(each)
     return taken
