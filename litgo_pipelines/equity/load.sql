@@ -34,7 +34,7 @@ offered AS (
                                 || '( porte)?$' AS said
     FROM jsonb_each_text(%(firm_size)s::jsonb)
 ),
-profile AS MATERIALIZED (  -- what is folded and unpacked here is so once a lawyer
+profile AS MATERIALIZED (  -- what is unpacked here is so once a lawyer
     -- absurd values are treated as absent, like missing ones
     SELECT l.id, w.ends, litgo.day(l.oab_inscription_date::date) AS inscribed,
            CASE jsonb_typeof(l.curriculo_json -> 'anos_experiencia')
@@ -44,20 +44,25 @@ profile AS MATERIALIZED (  -- what is folded and unpacked here is so once a lawy
            END AS stated_years,
            CASE WHEN jsonb_typeof(l.kpi -> 'success_rate') = 'number' AND (l.kpi -> 'success_rate')::numeric <= 1
                 THEN (l.kpi -> 'success_rate')::numeric END AS success_rate,
-           btrim(litgo.folded(l.curriculo_json ->> 'porte_escritorio')) AS firm_size,
-           l.max_concurrent_cases
+           l.curriculo_json ->> 'porte_escritorio' AS firm_size, l.max_concurrent_cases
     FROM lawyers l, window_30d w
     WHERE litgo.joined(l.created_at) < w.ends
+),
+firm AS MATERIALIZED (  -- each wording once, not once a lawyer
+    SELECT f.firm_size, max(size.cases) AS cases
+    FROM (SELECT firm_size, btrim(litgo.folded(firm_size)) AS folded FROM profile GROUP BY firm_size) f
+    JOIN size ON f.folded ~ size.said
+    GROUP BY f.firm_size
 ),
 capacity AS MATERIALIZED (
     SELECT p.id,
            LEAST(GREATEST(
-               %(base)s + %(years_points)s + %(success_rate_points)s
-               + COALESCE((SELECT max(size.cases) FROM size WHERE p.firm_size ~ size.said), 0),
+               %(base)s + %(years_points)s + %(success_rate_points)s + COALESCE(f.cases, 0),
                %(minimum)s), %(maximum)s, litgo.limit_of(p.max_concurrent_cases))::int AS cases_a_month
-    FROM profile p,
-    LATERAL (SELECT CASE WHEN p.stated_years BETWEEN 0 AND 80 THEN p.stated_years
-                         ELSE (p.ends::date - p.inscribed) / 365.25 END AS years) y
+    FROM profile p
+    LEFT JOIN firm f USING (firm_size)
+    CROSS JOIN LATERAL (SELECT CASE WHEN p.stated_years BETWEEN 0 AND 80 THEN p.stated_years
+                                    ELSE (p.ends::date - p.inscribed) / 365.25 END AS years) y
 ),
 computed AS MATERIALIZED (
     SELECT c.id AS lawyer_id, COALESCE(a.cases, 0) AS cases_30d, c.cases_a_month AS capacidade_mensal,
