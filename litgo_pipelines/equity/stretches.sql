@@ -28,12 +28,19 @@ stretch AS (
     UNION ALL  -- after a leave
     SELECT l.id, GREATEST(k.starts, l.joined, l.leave_until), LEAST(k.since, k.ends)
     FROM known k JOIN here l ON k.since > k.starts AND l.leave_until < k.ends
+),
+listed AS MATERIALIZED (
+    SELECT l.id, l.primary_area, l.geo_latlon, l.lat, l.lng FROM lawyers l
+    WHERE NOT EXISTS (SELECT FROM always w WHERE w.id = l.id)
+),
+name AS MATERIALIZED (  -- each spelling is read once, not once a lawyer
+    SELECT area, litgo.area_name(area) AS name FROM (SELECT DISTINCT primary_area AS area FROM listed) written
 )
-SELECT l.id::text AS lawyer_id, coalesce(p.person_id, l.id)::text AS person, litgo.area_name(l.primary_area) AS area,
+SELECT l.id::text AS lawyer_id, coalesce(p.person_id, l.id)::text AS person, n.name AS area,
        place.at[1] AS lat, place.at[0] AS lng,
        extract(epoch FROM s.starts)::float8 AS starts, extract(epoch FROM s.ends)::float8 AS ends
-FROM lawyers l
+FROM listed l
 CROSS JOIN LATERAL (SELECT {lawyer_place} AS at) place
+LEFT JOIN name n ON n.area = l.primary_area
 LEFT JOIN litgo.lawyer_accounts p ON p.lawyer_id = l.id
 LEFT JOIN stretch s ON s.lawyer_id = l.id AND s.ends > s.starts
-WHERE NOT EXISTS (SELECT FROM always w WHERE w.id = l.id)

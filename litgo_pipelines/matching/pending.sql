@@ -25,6 +25,10 @@ again AS (
 ),
 open_cases AS (
 {open_cases}),
+waited_for AS MATERIALIZED (  -- each spelling is read once, not once a case
+    SELECT area, litgo.area_variants(area) AS keys
+    FROM (SELECT DISTINCT c.area FROM litgo.case_waits v JOIN cases c ON c.id = v.case_id) written
+),
 changed AS MATERIALIZED (
     -- Who can be offered a case now and could not when the first of the waiting cases was looked at, or is not known to.
     SELECT l.id, litgo.area_keys(l.tags_expertise, l.primary_area) AS keys, a.valid_from
@@ -33,8 +37,7 @@ changed AS MATERIALIZED (
     LEFT JOIN litgo.lawyer_availability a ON a.lawyer_id = l.id AND a.valid_to IS NULL
     WHERE EXISTS (SELECT FROM litgo.case_waits) AND {available}
       AND litgo.area_keys(l.tags_expertise, l.primary_area) && (
-          SELECT array_agg(DISTINCT key) FROM litgo.case_waits v JOIN cases c ON c.id = v.case_id,
-              unnest(litgo.area_variants(c.area)) AS key)
+          SELECT array_agg(DISTINCT key) FROM waited_for w, unnest(w.keys) AS key)
       AND (a.valid_from IS NULL OR a.valid_from > (SELECT min(looked_at) FROM litgo.case_waits))
 ),
 woken AS (
@@ -42,6 +45,7 @@ woken AS (
     FROM litgo.case_waits v
     JOIN cases c ON c.id = v.case_id AND c.status = 'pending_assignment'
         AND litgo.instant(c.created_at) IS NOT NULL
+    LEFT JOIN waited_for w ON w.area = c.area
     WHERE NOT EXISTS (SELECT FROM contracts k WHERE k.case_id = c.id AND k.status IN ('pending-signature', 'active')) AND (
        v.next_look_at <= %(as_of)s
        OR v.looked_at > %(as_of)s::timestamptz + interval '1 hour'  -- written while a clock was wrong
@@ -55,7 +59,7 @@ woken AS (
            v.case_digest <> {digest}
            OR EXISTS (
                SELECT FROM changed x
-               WHERE x.keys && litgo.area_variants(c.area) AND (x.valid_from IS NULL OR x.valid_from > v.looked_at)
+               WHERE x.keys && w.keys AND (x.valid_from IS NULL OR x.valid_from > v.looked_at)
                  AND NOT EXISTS (SELECT FROM offers o WHERE o.case_id = c.id AND o.lawyer_id = x.id))))
 )
 SELECT p.id::text AS case_id, p.round, p.created_at

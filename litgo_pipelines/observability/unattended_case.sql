@@ -9,6 +9,14 @@ WITH open_case AS (
     WHERE (c.status IS NULL OR c.status NOT IN ('closed', 'cancelled'))
       AND (c.created_at > %(as_of)s AND c.created_at <= %(as_of)s::timestamptz + interval '1 day') IS NOT TRUE
 ),
+spelling AS MATERIALIZED (  -- each is read once, not once a case, and only where something follows from it
+    SELECT area, litgo.chosen(area) AS chosen
+    FROM (
+        SELECT DISTINCT c.area FROM open_case c
+        WHERE c.status = 'pending_assignment' AND NOT c.contract
+          AND NOT EXISTS (SELECT FROM exported_offers f WHERE f.case_id = c.id AND f.status = 'pending')
+    ) written
+),
 known AS (
     SELECT c.id, CASE
         -- a contract has a statement of its own
@@ -23,7 +31,7 @@ known AS (
             CASE WHEN t_contract.told_at IS NULL OR t_contract.told_at < GREATEST(k.newest, o.interested_at)
                 THEN coalesce(GREATEST(c.created_at, o.interested_at + interval '3 days', k.newest), '1900-01-01') END
         WHEN o.expires_at IS NOT NULL THEN o.expires_at
-        WHEN litgo.chosen(c.area) IS NULL THEN CASE
+        WHEN s.chosen IS NULL THEN CASE
             WHEN t.case_id IS NULL THEN coalesce(tf.retry_at, c.created_at)
             WHEN t.status = 'review' THEN CASE WHEN t_review.told_at >= t.as_of THEN NULL ELSE t.as_of END
             ELSE t.as_of END
@@ -36,6 +44,7 @@ known AS (
         ELSE coalesce(o.ended_at, c.created_at)
     END AS due_at
     FROM open_case c
+    LEFT JOIN spelling s ON s.area = c.area
     LEFT JOIN LATERAL (
         SELECT max(term) FILTER (WHERE status = 'pending') AS expires_at,
                min(coalesce(answered_at, sent)) FILTER (WHERE status = 'interested') AS first_interest_at,
