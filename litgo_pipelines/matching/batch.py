@@ -150,11 +150,16 @@ def _similarity(
     if batch.watermark is None or batch.space == store.NO_SPACE:
         return store.NO_SPACE, None
     if batch.space is None:
-        used = {
-            k for row, (positions, _) in enumerate(reach.found) for k in lawyers.members[cases.area[row]][positions]
-        }
+        used = np.unique(
+            np.concatenate([lawyers.members[cases.area[row]][found] for row, (found, _) in enumerate(reach.found)])
+        )
         model = store.best_model(
-            cursor, cases.ids, [lawyers.ids[k] for k in used], batch.as_of, batch.watermark, batch.plan.embedding_model
+            cursor,
+            cases.ids,
+            [lawyers.ids[k] for k in used.tolist()],
+            batch.as_of,
+            batch.watermark,
+            batch.plan.embedding_model,
         )
     else:
         model = store.model_of(batch.space)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from litgo_pipelines.arrays import Floats
 from litgo_pipelines.database import Cursor, sql
-from litgo_pipelines.figures import finite
 from litgo_pipelines.matching.allocation import Choice
 from litgo_pipelines.matching.features import COUNTRY_KM
 from litgo_pipelines.matching.statements import PACKAGE
@@ -88,17 +87,19 @@ def considered(
     offered_at_load: at which load a lawyer would have been offered it.
     """
     entries = []
+    known = np.where(np.isfinite(features), features.astype(object), None).tolist()
+    ranks = 1 + (relevance > relevance[list(rows)][:, None]).sum(axis=1)
     for place, (i, lawyer_id) in enumerate(zip(rows, lawyer_ids, strict=True)):
         is_offered = place < len(propensity)
         entry: Entry = {
             "lawyer_id": lawyer_id,
             "offered": is_offered,
             "relevance": round(float(relevance[i]), 4),
-            "rank_by_relevance": 1 + int(np.count_nonzero(relevance > relevance[i])),
+            "rank_by_relevance": int(ranks[place]),
             "equity_term": round(float(equity_terms[i]), 4),
             "score": round(float(relevance[i] + choice.weight * equity_terms[i]), 4),
             "load": round(float(load[i]), 4),
-            "features": dict(zip(KEYS, map(finite, features[place].tolist()), strict=True)),
+            "features": dict(zip(KEYS, known[place], strict=True)),
             "imputed": [key for key, flag in zip(BASE, imputed[place].tolist(), strict=True) if flag],
         }
         if is_offered:

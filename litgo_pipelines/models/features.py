@@ -138,12 +138,14 @@ def with_ranks(base: Floats, sizes: NDArray[np.int64]) -> Floats:
 def ranks_of(base: Floats, rows: NDArray[np.int64]) -> Floats:
     """The ranks of some rows of one case's pool, (rows, len(RANKS)): those `with_ranks` gives, without ranking all."""
     values = np.ascontiguousarray(base[:, _RANKED_COLUMNS].T)  # a feature of all of them side by side
-    asked = values[:, rows]
-    below, equal = np.empty(asked.T.shape, np.int64), np.empty(asked.T.shape, np.int64)
-    for place, own in enumerate(asked.T):
-        below[place] = np.count_nonzero(values < own[:, None], axis=1)
-        equal[place] = np.count_nonzero(values == own[:, None], axis=1)
-    return _rank(below, equal, (~np.isnan(values)).sum(axis=1)[None, :], np.isnan(asked.T))
+    values.sort()  # NaN last
+    asked = base[np.ix_(rows, _RANKED_COLUMNS)]
+    pairs = list(zip(values, asked.T, strict=True))
+    below, upto = (
+        np.array([ordered.searchsorted(own, side) for ordered, own in pairs]).reshape(asked.T.shape).T
+        for side in ("left", "right")
+    )
+    return _rank(below, upto - below, (~np.isnan(values)).sum(axis=1)[None, :], np.isnan(asked))
 
 
 def within_case(values: Floats, sizes: NDArray[np.int64]) -> Floats:
