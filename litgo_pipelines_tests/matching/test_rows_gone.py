@@ -91,3 +91,11 @@ def test_nothing_follows_from_a_fall_until_a_person_has_looked(
     assert found["checks"]["rows_are_there"] is True
     # the two that came since; where offers are gone for good, their cases are offered again
     assert found["case_offers"]["cases matched"] == (12 if table == "offers" else 2)
+
+
+@pytest.mark.parametrize(("before", "gone"), [(59, []), (60, []), (61, [("lawyers", 30)]), (62, [("lawyers", 30)])])
+def test_more_than_half_of_the_rows(database_url: str, before: int, gone: list[tuple[str, int]]) -> None:
+    fill(database_url, lawyers=30, cases=1)
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
+        counts.keep(cursor, {"lawyers": before, "cases": 1}, AS_OF)
+        assert [(each.table, each.rows) for each in counts.gone(cursor)] == gone
