@@ -79,7 +79,7 @@ GRANT INSERT ON
     litgo.text_stems, litgo.unembeddable_texts
 TO litgo_pipelines;
 GRANT INSERT, UPDATE ON
-    litgo.circuit_breakers, litgo.contract_requests, litgo.deliveries, litgo.demand_night, litgo.evidence_refresh,
+    litgo.accounts_seen, litgo.circuit_breakers, litgo.contract_requests, litgo.deliveries, litgo.demand_night, litgo.evidence_refresh,
     litgo.matching_batches, litgo.metric_state, litgo.model_projection, litgo.offer_distribution, litgo.outbox,
     litgo.retrainings, litgo.source_counts, litgo.told,
     litgo.triage

@@ -78,6 +78,7 @@ FORGET_SETS = "DELETE FROM litgo.candidate_sets t WHERE t.lawyer_ids && %(person
 
 # Tables without a row about anybody, and why.
 NOBODY: dict[str, str] = {
+    "accounts_seen": "a hash over all lawyers",
     "alerts": "models, experiments, services",
     "allocation_parameters": "figures of replays",
     "area_words": "names of areas",

@@ -50,6 +50,7 @@ POLICY: dict[str, Kind] = {
 }
 # Every table of ours → the kind by which its rows go, or in words what becomes of them. A test asks the catalogue.
 OF_TABLES: dict[str, str] = {
+    "accounts_seen": "one row",
     "alerts": "stays: every decision can be replayed",
     "allocation_parameters": "stays: each matching names the version it used",
     "area_words": "the words of areas, kept by hand",

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import psycopg2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -206,3 +207,46 @@ def test_an_earlier_night_leaves_what_a_later_one_wrote(database_url: str) -> No
         read_window(connection, (AS_OF - 5 * DAY).date(), AS_OF - 5 * DAY)
     assert ask(database_url, written) == seen
     assert ask(database_url, "SELECT count(*) FROM litgo.lawyer_availability WHERE valid_to IS NULL") == [(5,)]
+
+
+@pytest.mark.parametrize(
+    ("change", "oldest"),
+    [
+        ("SELECT 1", 2),
+        (f"UPDATE public.lawyers SET oab_number = 'RJ 8' {HERE}", None),
+        (f"UPDATE public.lawyers SET created_at = created_at - interval '9 days' {HERE}", 1),
+        ("UPDATE public.lawyers SET oab_number = 'SP 7' WHERE id = md5('lawyer 3')::uuid", 3),
+        ("DELETE FROM litgo.lawyer_accounts", 2),
+        ("UPDATE litgo.lawyer_accounts SET person_id = lawyer_id", 2),
+    ],
+)
+def test_accounts_of_one_lawyer_are_looked_for_when_something_changed(
+    database_url: str, change: str, oldest: int | None
+) -> None:
+    fill(database_url, lawyers=4, cases=0)
+    ask(
+        database_url,
+        "UPDATE public.lawyers SET created_at = created_at - right(name, 1)::int * interval '1 day', "
+        "oab_number = CASE WHEN right(name, 1)::int < 3 THEN 'SP 7' ELSE 'SP 1' || right(name, 1) END",
+    )
+    record(database_url, 0)
+    ask(database_url, change)
+    record(database_url, 1)
+    found = ask(database_url, "SELECT DISTINCT person_id FROM litgo.lawyer_accounts")
+    assert found == ([] if oldest is None else ask(database_url, "SELECT md5('lawyer ' || %s)::uuid", (oldest,)))
+
+
+def test_numbers_that_nobody_changed_are_not_read_again(database_url: str) -> None:
+    """Every matching would read those of all lawyers, which takes half a second at 100,000."""
+    fill(database_url, lawyers=4, cases=0)
+    ask(database_url, "UPDATE public.lawyers SET oab_number = 'SP ' || right(name, 1)")
+    record(database_url, 0)
+    ask(
+        database_url,
+        "CREATE OR REPLACE FUNCTION litgo.oab_key(number text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS "
+        "$$ BEGIN RAISE 'it was read'; END $$",
+    )
+    record(database_url, 1)
+    ask(database_url, "DELETE FROM litgo.schema_migrations WHERE version > 100")  # another version of ours
+    with pytest.raises(psycopg2.errors.RaiseException, match="it was read"):
+        record(database_url, 2)
