@@ -150,13 +150,13 @@ def _similarity(
     if batch.watermark is None or batch.space == store.NO_SPACE:
         return store.NO_SPACE, None
     if batch.space is None:
-        used = np.unique(
-            np.concatenate([lawyers.members[cases.area[row]][found] for row, (found, _) in enumerate(reach.found)])
-        )
+        used = np.zeros(len(lawyers.ids), bool)
+        for area, (positions, _) in zip(cases.area, reach.found, strict=True):
+            used[lawyers.members[area][positions]] = True
         model = store.best_model(
             cursor,
             cases.ids,
-            [lawyers.ids[k] for k in used.tolist()],
+            [lawyers.ids[k] for k in np.flatnonzero(used)],
             batch.as_of,
             batch.watermark,
             batch.plan.embedding_model,

@@ -330,7 +330,10 @@ def similar(
     space, found = store.NO_SPACE, [np.empty(0, np.float32)] * len(cases.ids)
     for area, members in enumerate(lawyers.members):
         (rows,) = np.nonzero(cases.area == area)
-        used = np.unique(np.concatenate([np.empty(0, np.int64), *(reach.found[row][0] for row in rows)]))
+        eligible_here = np.zeros(len(members), bool)
+        for row in rows:
+            eligible_here[reach.found[row][0]] = True
+        used = np.flatnonzero(eligible_here)
         here = store.read_similarity(
             connection,
             [cases.ids[row] for row in rows],
