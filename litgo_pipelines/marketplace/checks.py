@@ -82,10 +82,8 @@ def _problems(cursor: Cursor, missing: list[str], at: datetime) -> tuple[Mapping
     if problems:
         return problems, {}
     mapping = views.wanted(cursor)
-    for table, theirs in views.replaced(cursor, mapping):
-        problems[table].append(f"another table has the name {theirs} since the view was made: run `litgo migrate`")
-    for table, theirs in views.renamed(cursor, mapping):
-        problems[table].append(f"{theirs} had another name when the view was made: run `litgo migrate`")
+    for table, problem in views.out_of_step(cursor, mapping):
+        problems[table].append(f"{problem}: run `litgo migrate`")
     for table, problem in [
         *access.unwritable(cursor, mapping),
         *access.raising(cursor, mapping),

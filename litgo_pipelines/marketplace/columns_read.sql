@@ -1,5 +1,5 @@
--- (view, column of its table → whether the view reads it, whether what is written goes through triggers of ours) of source
--- views, by (view, schema, table) of the mapping.
+-- (view, column of its table → whether the view reads it: none where another table has the name, whether what is written
+-- goes through triggers of ours) of source views, by (view, schema, table) of the mapping.
 SELECT w.view,
        jsonb_object_agg(a.attname, EXISTS (
            SELECT FROM pg_rewrite r

@@ -6,6 +6,7 @@ Statements write and read through them with the rights of the views' owner; docs
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -290,42 +291,41 @@ def is_table(cursor: Cursor, table: SourceTable) -> bool:
     return bool(one(cursor)[0])
 
 
-def replaced(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
-    """(view, table of theirs) where the view was made on another table than has the name now."""
-    named = [(name, *table.relation) for name, table in mapping.tables.items()]
-    cursor.execute(
-        sql("litgo_pipelines.marketplace", "replaced.sql"), [list(part) for part in zip(*named, strict=True)]
-    )
-    return cursor.fetchall()
+def out_of_step(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
+    """(view, what happened) where a view reads a table or a column that no longer has the name the mapping says.
 
-
-def renamed(cursor: Cursor, mapping: SourceMapping) -> list[tuple[str, str]]:
-    """(view, column of theirs it reads) where that has another name than the mapping says, and either a new column has
-    the name, which nobody would read, or what we write by the name would fail.
-
-    A view follows the column it was made on, as "add a new one, rename both" leaves it behind.
+    A view follows the table and the columns it was made on, as "make a new one, rename both" leaves them behind. Of a
+    column that matters where a new one has the name, which nobody would read, or where what we write by the name would
+    fail.
     """
     relations = [(name, *table.relation) for name, table in mapping.tables.items()]
     cursor.execute(
         sql("litgo_pipelines.marketplace", "columns_read.sql"), [list(part) for part in zip(*relations, strict=True)]
     )
-    found: dict[str, tuple[dict[str, bool], bool]] = {
-        name: (columns, triggers) for name, columns, triggers in cursor.fetchall()
-    }
     problems = []
-    for name, table in mapping.tables.items():
-        read, triggers = found.get(name, ({}, False))
+    for name, read, triggers in cursor.fetchall():
+        table = mapping.tables[name]
+        theirs = ".".join(table.relation)
+        if not any(read.values()):
+            problems.append((name, f"another table has the name {theirs} since the view was made"))
+            continue
         forms = [form for each in table.forms.values() for form in each]
-        words = " ".join(filter(None, (table.where, *(form.sql for form in forms))))
-        other = [
-            column
-            for column, is_read in read.items()
-            if is_read and column not in words and column not in {form.column for form in forms}
-        ]
+        words = "\n".join(filter(None, (table.where, *(form.sql for form in forms))))
+        named = {form.column for form in forms}
         firsts = (next((one.column for one in each if one.column in read), None) for each in table.forms.values())
-        taken = any(column is not None and not read[column] for column in firsts)
-        problems += [(name, f"{'.'.join(table.relation)}.{column}") for column in other if taken or triggers]
+        if triggers or any(column is not None and not read[column] for column in firsts):
+            problems += [
+                (name, f"{theirs}.{column} had another name when the view was made")
+                for column, is_read in read.items()
+                if is_read and column not in named and not _names(words, column)
+            ]
     return problems
+
+
+def _names(words: str, column: str) -> bool:
+    """Whether SQL has the name of a column, in whichever letters: without quotation marks they mean the same."""
+    name = re.escape(column.replace('"', '""'))
+    return re.search(rf"(?<![\w$]){name}(?![\w$])", words, re.IGNORECASE) is not None
 
 
 def up_to_date(cursor: Cursor, mapping: SourceMapping) -> bool:
@@ -339,7 +339,7 @@ def up_to_date(cursor: Cursor, mapping: SourceMapping) -> bool:
         (SOURCE_SCHEMA, [*TABLES, *EXPORTED, UNUSABLE.split(".")[1]]),
     )
     same = cursor.fetchone() == (mapping.text, rendering_sha256(), len(TABLES) + len(EXPORTED) + 1)
-    return same and not replaced(cursor, mapping) and not renamed(cursor, mapping)
+    return same and not out_of_step(cursor, mapping)
 
 
 @cache

@@ -235,6 +235,7 @@ TRANSLATED = "status: {column: status, values: {pending: PENDENTE, expired: EXPI
     [
         ("", "", COLUMN_REPLACED.format("cases", "status"), "public.cases.status_old had another name"),
         ("", "", COLUMN_REPLACED.format("reviews", "comment"), "public.reviews.comment_old had another name"),
+        ("", "", COLUMN_REPLACED.format("lawyers", "name").replace("name_old", "approved"), "lawyers.approved had"),
         ("", "", "ALTER TABLE reviews RENAME comment TO words", None),  # read as before
         ("", "", "ALTER TABLE offers ADD status_old text", None),
         (
@@ -244,6 +245,12 @@ TRANSLATED = "status: {column: status, values: {pending: PENDENTE, expired: EXPI
             "offers.status_old had",
         ),
         ("status: status\n    sent_at", TRANSLATED, "ALTER TABLE offers RENAME status TO state", "offers.state had"),
+        (
+            "status: status\n    sent_at: sent_at\n    responded_at: responded_at",
+            f"{TRANSLATED}: sent_at\n    responded_at: {{sql: T.RESPONDED_AT}}",
+            "ALTER TABLE offers ADD more text",
+            None,
+        ),
     ],
 )
 def test_a_column_that_took_anothers_place_is_read_once_the_views_are_made_anew(
