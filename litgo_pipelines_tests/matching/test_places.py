@@ -141,6 +141,7 @@ AREAS = [
     "direito da familia",
     "DIREITO DE FAMÍLIA E SUCESSÕES",
     "Fam\u200bília",
+    "\u202aFam\u2066ília\u202c",
     "Famílias",
 ]
 

@@ -22,6 +22,7 @@ NUMBERS = [
     "O.A.B./S.P. 123 456",
     "ＯＡＢ／ＳＰ １２３４５６",
     "SP\u200b123456",
+    "\u202aSP 123\u202a456\u202c",
     "OAB/São Paulo 123456",
     "OAB - Seccional de SÃO PAULO nº 123456",
     "OAB/SP 123.456 desde 2010",
