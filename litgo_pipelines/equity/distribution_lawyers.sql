@@ -3,7 +3,8 @@
 WITH account AS (
     SELECT h.lawyer_id, coalesce(a.person_id, h.lawyer_id) AS person, h.as_of, h.capacidade_mensal, h.offers_30d
     FROM litgo.equity_history h LEFT JOIN litgo.lawyer_accounts a ON a.lawyer_id = h.lawyer_id
-    WHERE h.night = %(night)s
+    -- as a subquery: of the newest night the statistics know nothing, and a constant would be planned as that of one lawyer
+    WHERE h.night = (SELECT %(night)s::date)
 ),
 there AS (  -- who can be offered cases, or could in the window
     SELECT c.person, sum(c.offers_30d)::float8 AS offers

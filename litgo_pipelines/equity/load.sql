@@ -88,9 +88,9 @@ history AS (
     RETURNING 1
 ),
 forgotten AS (
-    -- a rerun of a night drops lawyers who were deleted since
+    -- a rerun of a night drops lawyers who were deleted since; a subquery, as in distribution_lawyers.sql
     DELETE FROM litgo.equity_history h
-    WHERE h.night = %(night)s AND NOT EXISTS (SELECT FROM computed c WHERE c.lawyer_id = h.lawyer_id)
+    WHERE h.night = (SELECT %(night)s::date) AND NOT EXISTS (SELECT FROM computed c WHERE c.lawyer_id = h.lawyer_id)
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM computed) AS lawyers,

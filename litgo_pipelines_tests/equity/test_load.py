@@ -8,7 +8,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import Connection, connect
+from litgo_pipelines.database import Connection, connect, sql
+from litgo_pipelines.equity.availability import filled
 from litgo_pipelines.equity.capacity import capacity_rules
 from litgo_pipelines.equity.load import run_night
 from litgo_pipelines_tests.worlds.rows import Marketplace
@@ -149,6 +150,25 @@ def test_a_rerun_forgets_deleted_lawyers(market: Marketplace) -> None:
         cursor.execute("DELETE FROM lawyers WHERE id = %s", (gone,))
     assert night(market).rows_changed == 1
     assert len(history(market.connection)) == 1
+
+
+@pytest.mark.parametrize("file", ["distribution_lawyers.sql", "write_back.sql"])
+def test_a_night_no_statistics_know_yet_is_planned_as_one_of_all_lawyers(market: Marketplace, file: str) -> None:
+    for _ in range(100):
+        market.lawyer()
+    for days in range(5, 0, -1):
+        night(market, night=NIGHT - timedelta(days=days), as_of=AS_OF - timedelta(days=days))
+    with market.connection.cursor() as cursor:
+        cursor.execute("ANALYZE litgo.equity_history")
+        night(market)
+        statement = filled(sql("litgo_pipelines.equity", file))
+        cursor.execute("EXPLAIN (FORMAT JSON) " + statement, {"night": NIGHT, "as_of": AS_OF, "ids": None})
+        (((root,),),) = cursor.fetchall()
+    nodes = [root["Plan"]]
+    for node in nodes:
+        nodes += node.get("Plans", [])
+    (rows,) = (node["Plan Rows"] for node in nodes if node.get("Alias") == "h")
+    assert rows >= 50
 
 
 def test_two_contracts_on_one_case_count_once(market: Marketplace) -> None:
