@@ -87,7 +87,9 @@ def considered(
     offered_at_load: at which load a lawyer would have been offered it.
     """
     entries = []
-    known = np.where(np.isfinite(features), features.astype(object), None).tolist()
+    known = features.astype(object)
+    known[~np.isfinite(features)] = None
+    values = known.tolist()
     ranks = 1 + (relevance > relevance[list(rows)][:, None]).sum(axis=1)
     for place, (i, lawyer_id) in enumerate(zip(rows, lawyer_ids, strict=True)):
         is_offered = place < len(propensity)
@@ -99,7 +101,7 @@ def considered(
             "equity_term": round(float(equity_terms[i]), 4),
             "score": round(float(relevance[i] + choice.weight * equity_terms[i]), 4),
             "load": round(float(load[i]), 4),
-            "features": dict(zip(KEYS, known[place], strict=True)),
+            "features": dict(zip(KEYS, values[place], strict=True)),
             "imputed": [key for key, flag in zip(BASE, imputed[place].tolist(), strict=True) if flag],
         }
         if is_offered:

@@ -139,7 +139,7 @@ def ranks_of(base: Floats, rows: NDArray[np.int64]) -> Floats:
     """The ranks of some rows of one case's pool, (rows, len(RANKS)): those `with_ranks` gives, without ranking all."""
     values = np.ascontiguousarray(base[:, _RANKED_COLUMNS].T)  # a feature of all of them side by side
     values.sort()  # NaN last
-    asked = base[np.ix_(rows, _RANKED_COLUMNS)]
+    asked = base[rows][:, _RANKED_COLUMNS]
     pairs = list(zip(values, asked.T, strict=True))
     below, upto = (
         np.array([ordered.searchsorted(own, side) for ordered, own in pairs]).reshape(asked.T.shape).T
