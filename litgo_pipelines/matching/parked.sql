@@ -9,9 +9,9 @@ SELECT c.id::text, CASE WHEN d.case_id IS NOT NULL THEN 'duplicate' WHEN f.case_
        coalesce(d.seen_at, f.first_failed_at, v.since) AS since,
        coalesce(f.retry_at, v.next_look_at) AS next_look_at, coalesce(d.of_case_id::text, left(f.reason, 200)),
        coalesce(f.dead, false) OR coalesce(v.reason = 'rounds_over', false) OR EXISTS (SELECT FROM litgo.outbox o WHERE o.dedup_key =
-           'case_waits:' || c.id || ':' || extract(epoch FROM v.since) || ':' || %(team)s) AS team_knows,
+           litgo.case_waits_key(c.id, v.since, %(team)s::uuid)) AS team_knows,
        coalesce(v.reason = 'rounds_over', false) OR EXISTS (SELECT FROM litgo.outbox o WHERE o.dedup_key =
-           'case_waits:' || c.id || ':' || extract(epoch FROM v.since) || ':' || c.client_id) AS client_knows
+           litgo.case_waits_key(c.id, v.since, c.client_id)) AS client_knows
 FROM cases c
 LEFT JOIN labelled a ON a.area = c.area
 LEFT JOIN litgo.case_waits v ON v.case_id = c.id

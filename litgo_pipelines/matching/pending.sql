@@ -54,7 +54,7 @@ woken AS (
 {to_hear}           ) who
            WHERE v.since + who.after <= %(as_of)s AND NOT EXISTS (
                SELECT FROM litgo.outbox o
-               WHERE o.dedup_key = 'case_waits:' || c.id || ':' || extract(epoch FROM v.since) || ':' || who.id))
+               WHERE o.dedup_key = litgo.case_waits_key(c.id, v.since, who.id)))
        OR v.rest_until <= %(as_of)s AND (
            v.case_digest <> {digest}
            OR EXISTS (

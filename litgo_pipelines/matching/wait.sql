@@ -28,7 +28,7 @@ waits AS (
 ),
 told AS (
     INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at)
-    SELECT 'case_waits', who.id, 'case_waits:' || w.case_id || ':' || extract(epoch FROM w.since) || ':' || who.id,
+    SELECT 'case_waits', who.id, litgo.case_waits_key(w.case_id, w.since, who.id),
            jsonb_build_object('case_id', w.case_id, 'reason', 'nobody', 'since', w.since), %(as_of)s
     FROM waits w CROSS JOIN hear who
     WHERE w.reason = 'nobody' AND w.looked_at - w.since >= who.after
