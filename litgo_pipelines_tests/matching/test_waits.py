@@ -1,12 +1,15 @@
 """Cases nobody can be offered now: looked at again, told in time, started again by a change, never given up."""
 
+from collections.abc import Callable, Sized
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from litgo_pipelines.database import Cursor
+from litgo_pipelines.matching.claim import waiting_cases
 from litgo_pipelines.matching.plan import Plan
-from litgo_pipelines.matching.waits import notify
+from litgo_pipelines.matching.waits import notify, parked
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.observability import unattended
 from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match, offers
@@ -362,3 +365,35 @@ def test_a_possible_danger_is_told_though_its_area_is_chosen(database_url: str) 
         notify(cursor, AS_OF + MINUTE)
         assert "review" not in {each.kind for each in unattended.find(cursor, LATER)}
     assert ask(database_url, "SELECT count(*) FROM litgo.outbox WHERE kind = 'case_review'") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("function", "value"),
+    [
+        ("area_label(word text) RETURNS text", "word"),
+        ("area_variants(word text) RETURNS text[]", "ARRAY['maritimo']"),
+        ("chosen(value text) RETURNS text", "value"),
+    ],
+)
+def test_what_a_spelling_means_is_read_once_a_look_not_once_a_case(
+    database_url: str, function: str, value: str
+) -> None:
+    """Thousands of cases wait in a few words."""
+    fill(database_url, cases=12)
+    ask(database_url, "UPDATE cases SET area = 'Marítimo'")
+    match(database_url)
+    ask(
+        database_url,
+        f"CREATE SEQUENCE public.readings; CREATE OR REPLACE FUNCTION litgo.{function} LANGUAGE plpgsql STABLE AS "
+        f"$$ BEGIN PERFORM nextval('public.readings'); RETURN {value}; END $$; "
+        "UPDATE public.lawyers SET tags_expertise = '{Marítimo}' WHERE id = md5('lawyer 1')::uuid; "
+        "DELETE FROM litgo.lawyer_availability WHERE lawyer_id = md5('lawyer 1')::uuid",
+    )
+    look: dict[str, Callable[[Cursor], Sized]] = {
+        "area_label": parked,
+        "area_variants": lambda cursor: waiting_cases(cursor, Plan(), AS_OF + 2 * MINUTE),
+        "chosen": lambda cursor: unattended.find(cursor, AS_OF + DAY),
+    }
+    with kept(database_url) as connection, connection, connection.cursor() as cursor:
+        assert len(look[function.partition("(")[0]](cursor)) == 12
+    assert ask(database_url, "SELECT nextval('public.readings')") == [(2,)]
