@@ -12,8 +12,8 @@ WITH open_case AS (
 spelling AS MATERIALIZED (  -- each is read once, not once a case, and only where something follows from it
     SELECT area, litgo.chosen(area) AS chosen
     FROM (
-        SELECT DISTINCT c.area FROM open_case c
-        WHERE c.status = 'pending_assignment' AND NOT c.contract
+        SELECT DISTINCT c.area FROM exported_cases c
+        WHERE c.status = 'pending_assignment'
           AND NOT EXISTS (SELECT FROM exported_offers f WHERE f.case_id = c.id AND f.status = 'pending')
     ) written
 ),
