@@ -19,9 +19,9 @@ from litgo_pipelines_tests.worlds.contracts import (
     counted,
     lease_ends,
     request_row,
-    rows,
 )
 from litgo_pipelines_tests.worlds.processes import Child
+from litgo_pipelines_tests.worlds.sessions import ask
 
 pytestmark = pytest.mark.one_server
 
@@ -81,16 +81,16 @@ def test_checks_warn_of_what_waits_too_long(database_url: str, fake: FakeDocuSig
     for _ in range(3):
         add_contract(database_url)
     assert failed_checks(run(database_url, DocuSign())) == []
-    manual, sending, due = (each for (each,) in rows(database_url, "SELECT contract_id FROM litgo.contract_requests"))
+    manual, sending, due = (each for (each,) in ask(database_url, "SELECT contract_id FROM litgo.contract_requests"))
     late = "UPDATE litgo.contract_requests SET {} WHERE contract_id = %s"
-    rows(database_url, late.format("due_at = now() - interval '1 hour'"), manual)
-    rows(
+    ask(database_url, late.format("due_at = now() - interval '1 hour'"), (manual,))
+    ask(
         database_url,
         late.format("status = 'sending', claim = gen_random_uuid(), claimed_until = now() - interval '1 hour'"),
-        sending,
+        (sending,),
     )
-    rows(database_url, late.format("next_check_at = now() - interval '3 hours'"), due)
-    rows(database_url, "UPDATE contracts SET created_at = now() + interval '1 day' WHERE id <> %s", due)
+    ask(database_url, late.format("next_check_at = now() - interval '3 hours'"), (due,))
+    ask(database_url, "UPDATE contracts SET created_at = now() + interval '1 day' WHERE id <> %s", (due,))
     limited = client(fake.url)
     fake.trouble = {"find_envelope": [faults.status(400)]}
     defs = dg.Definitions(asset_checks=checks, resources={"postgres": Postgres(url=database_url), "docusign": limited})
@@ -134,12 +134,12 @@ def test_killed_around_the_call_there_is_exactly_one_envelope(
     child.kill()
     child.wait()
     assert (request_row(database_url, contract)[0], len(fake.envelopes)) == ("sending", int(arrived))
-    assert rows(database_url, "SELECT count(*) FROM litgo.outbox") == [(0,)]
+    assert ask(database_url, "SELECT count(*) FROM litgo.outbox") == [(0,)]
     fake.trouble = {}
     assert run(database_url, client(fake.url, database_url)).success
     assert request_row(database_url, contract)[0] == "sending"  # its lease has not run out
     lease_ends(database_url)
     assert run(database_url, client(fake.url, database_url)).success
     assert request_row(database_url, contract)[0] == "sent"
-    assert rows(database_url, "SELECT envelope_id FROM litgo.contract_requests") == [(fake.only(),)]
+    assert ask(database_url, "SELECT envelope_id FROM litgo.contract_requests") == [(fake.only(),)]
     assert counted(database_url)["contract_creation_method_total docusign"] == 1

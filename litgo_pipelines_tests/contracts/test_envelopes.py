@@ -22,8 +22,8 @@ from litgo_pipelines_tests.worlds.contracts import (
     counted,
     messages,
     request_row,
-    rows,
 )
+from litgo_pipelines_tests.worlds.sessions import ask
 
 
 def run(connection: Connection, docusign: DocuSign, as_of: datetime = NOW) -> RequestsResult:
@@ -172,7 +172,7 @@ def test_what_cannot_be_signed_in_docusign_goes_on_on_paper(
     assert counted(database_url)[f"contract_envelopes_abandoned_total {why}"] == 1
     assert not [each for each in fake.envelopes.values() if each["status"] == "sent"]
     assert look(connection, docusign, minutes(9999)) == {}
-    assert rows(database_url, "SELECT signed_client, signed_lawyer FROM contracts") == [(None, None)]
+    assert ask(database_url, "SELECT signed_client, signed_lawyer FROM contracts") == [(None, None)]
     assert unseen(connection, timedelta(days=6)) == []
 
 
@@ -183,7 +183,7 @@ def test_case_accents_blanks_and_a_corrected_profile_are_no_other_person(
     run(connection, docusign)
     signers(fake)[0] |= {"name": " JOAO  ANTONIO DA SILVA", "email": "Joao@Example.com "}
     signers(fake)[1]["email"] = "nova@example.com"
-    rows(database_url, "UPDATE profiles SET email = 'nova@example.com' WHERE email = 'angela@example.com'")
+    ask(database_url, "UPDATE profiles SET email = 'nova@example.com' WHERE email = 'angela@example.com'")
     both_sign(fake)
     assert look(connection, docusign, minutes(5)) == {"signed": 1}
     assert request_row(database_url, contract)[3] == "active"
@@ -197,7 +197,7 @@ def test_an_envelope_nobody_signs_is_reminded_of_and_then_goes_to_paper(
     run(connection, docusign)
     fake.envelopes[fake.only()]["status"] = state
     fake._void_envelope = lambda request: voided(fake, request)  # type: ignore[method-assign]
-    assert rows(database_url, "SELECT due_at FROM litgo.contract_requests") == [(NOW + timedelta(days=7),)]
+    assert ask(database_url, "SELECT due_at FROM litgo.contract_requests") == [(NOW + timedelta(days=7),)]
     for day in (0.1, 2, 4):
         assert look(connection, docusign, timedelta(days=day)) == {"open": 1}
     assert "contract_reminder 2" not in messages(database_url)
@@ -233,7 +233,7 @@ def test_one_signature_in_an_envelope_that_came_to_nothing_is_none(
     fake.set(fake.only(), "sent", client=NOW)
     assert look(connection, docusign, minutes(5)) == {"partly": 1}
     look(connection, docusign, timedelta(days=6))
-    (reminded,) = rows(
+    (reminded,) = ask(
         database_url,
         "SELECT recipient_id = (SELECT lawyer_id FROM contracts) FROM litgo.outbox WHERE kind = 'contract_reminder'",
     )
@@ -250,7 +250,7 @@ def test_one_signature_in_an_envelope_that_came_to_nothing_is_none(
         as_of=signed + timedelta(hours=1),
     )
     assert said.endswith("contrato ativo")
-    assert rows(database_url, "SELECT signed_client, signed_lawyer FROM contracts") == [(signed, signed)]
+    assert ask(database_url, "SELECT signed_client, signed_lawyer FROM contracts") == [(signed, signed)]
 
 
 @pytest.mark.parametrize(
@@ -267,11 +267,11 @@ def test_a_limit_told_as_a_400_opens_the_breaker_and_passes(
     assert look(connection, docusign, minutes(5)) == {"failed": 1}
     assert len(fake.operations) == before + 2  # looked for surplus, then read once
     state = "SELECT opened_at IS NOT NULL, retry_at > now() + interval '19 minutes' FROM litgo.circuit_breakers"
-    assert rows(database_url, f"{state} WHERE service = 'docusign'") == [(True, True)]
+    assert ask(database_url, f"{state} WHERE service = 'docusign'") == [(True, True)]
     assert look(connection, docusign, minutes(10)) == {"failed": 1}
     assert len(fake.operations) == before + 2
     fake.trouble = {}
-    rows(database_url, "UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL")
+    ask(database_url, "UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL")
     assert look(connection, docusign, minutes(200)) == {"open": 2}
     assert {request_row(database_url, each)[0] for each in (first, second)} == {"sent"}
     assert messages(database_url) == ["contract_to_sign 4"]
@@ -288,9 +288,9 @@ def test_a_limit_of_one_envelope_holds_up_no_other(
     run(connection, docusign)
     fake.trouble = {"read_envelope": [faults.json_answer({"errorCode": code, "message": "João"}, 400), None]}
     assert look(connection, docusign, minutes(5)) == {"failed": 1, "open": 2}
-    assert rows(database_url, "SELECT count(*) FROM litgo.circuit_breakers WHERE opened_at IS NOT NULL") == [(0,)]
+    assert ask(database_url, "SELECT count(*) FROM litgo.circuit_breakers WHERE opened_at IS NOT NULL") == [(0,)]
     due = "SELECT count(*) FROM litgo.contract_requests WHERE next_check_at >= %s"
-    assert rows(database_url, due, NOW + minutes(65)) == [(1,)]
+    assert ask(database_url, due, (NOW + minutes(65),)) == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_what_only_a_person_can_mend_is_told_once_a_day_and_asked_ever_more_rare
         for step in range(96):  # every quarter of an hour
             looks += look(connection, anew, timedelta(days=day) + minutes(5 + 15 * step)).get("failed", 0)
     assert 5 <= looks <= 12
-    told = rows(database_url, "SELECT payload ->> 'code' FROM litgo.outbox WHERE kind = 'docusign_fails'")
+    told = ask(database_url, "SELECT payload ->> 'code' FROM litgo.outbox WHERE kind = 'docusign_fails'")
     assert set(told) == {(code,)}
     assert len(told) <= 4
     assert unseen(connection, timedelta(days=3)) == []
@@ -341,9 +341,9 @@ def test_an_envelope_that_is_gone_with_its_contract_is_looked_at_no_more(
     run(connection, docusign)
     fake.envelopes.clear()
     if status:
-        rows(database_url, "UPDATE contracts SET status = %s WHERE id = %s", status, contract)
+        ask(database_url, "UPDATE contracts SET status = %s WHERE id = %s", (status, contract))
     else:
-        rows(database_url, "DELETE FROM public.contracts WHERE id = %s", contract)
+        ask(database_url, "DELETE FROM public.contracts WHERE id = %s", (contract,))
     ends = {"signed" if status == "active" else "canceled": 1}
     assert look(connection, docusign, minutes(5)) == ends
     assert look(connection, docusign, minutes(9999)) == {}
@@ -372,7 +372,7 @@ def test_both_have_signed_however_the_instant_is_told(
     fake.envelopes[fake.only()]["completedDateTime"] = "2026-01-31T15:00:00.0000000Z"
     assert look(connection, docusign, minutes(5)) == {"signed": 1}
     assert request_row(database_url, contract)[3] == "active"
-    assert rows(database_url, "SELECT extract(year FROM signed_client)::int FROM contracts") == [(2026,)]
+    assert ask(database_url, "SELECT extract(year FROM signed_client)::int FROM contracts") == [(2026,)]
 
 
 def test_a_first_signature_at_no_instant_waits_for_the_second(

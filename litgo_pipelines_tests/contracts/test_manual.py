@@ -12,7 +12,8 @@ from litgo_pipelines.contracts.requests import request_signatures
 from litgo_pipelines.database import Connection
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.worlds.contracts import NOW, add_contract, counted, messages, request_row, rows
+from litgo_pipelines_tests.worlds.contracts import NOW, add_contract, counted, messages, request_row
+from litgo_pipelines_tests.worlds.sessions import ask
 
 SHA = "ab" * 32
 SIGNED = (NOW - timedelta(minutes=5)).isoformat()
@@ -44,8 +45,8 @@ def test_one_after_the_other(database_url: str, connection: Connection, contract
         assert cells(tasks[0])[1:] == (f"{NOW + timedelta(days=7, hours=-3):%d/%m/%Y}", "cliente")
     assert record(connection, contract, signed_by="client", sha256="CD" * 32).endswith("(cliente), contrato ativo")
     assert request_row(database_url, contract) == ("signed", "manual", "not_configured", "active")
-    assert rows(database_url, "SELECT signed_client = signed_lawyer FROM contracts") == [(True,)]
-    audit = rows(
+    assert ask(database_url, "SELECT signed_client = signed_lawyer FROM contracts") == [(True,)]
+    audit = ask(
         database_url,
         "SELECT event, actor, details->>'sha256' FROM litgo.contract_events WHERE event LIKE 'signed%' ORDER BY event",
     )
@@ -60,13 +61,13 @@ def test_the_same_once_more_changes_nothing_and_other_data_is_refused(
     database_url: str, connection: Connection, contract: str
 ) -> None:
     assert record(connection, contract).endswith("contrato ativo")
-    before = rows(database_url, "SELECT count(*) FROM litgo.contract_events")
+    before = ask(database_url, "SELECT count(*) FROM litgo.contract_events")
     assert record(connection, contract).endswith("nada mudou")
     assert record(connection, contract, signed_by="client", sha256=SHA.upper()).endswith("nada mudou")
     for other in ({"sha256": "00" * 32}, {"recorded_by": "Caio"}, {"signed_at": NOW.isoformat()}):
         with pytest.raises(SignatureError, match="com outros dados"):
             record(connection, contract, **other)
-    assert rows(database_url, "SELECT count(*) FROM litgo.contract_events") == before
+    assert ask(database_url, "SELECT count(*) FROM litgo.contract_events") == before
     assert counted(database_url)["contracts_signed_total"] == 1
     assert messages(database_url) == ["contract_manual 3", "contract_signed 2"]
 
@@ -90,7 +91,7 @@ def test_what_is_not_right_is_refused_with_the_reason(database_url: str, connect
         with pytest.raises(SignatureError, match=told):
             record(connection, contract, **changes)
     assert request_row(database_url, contract)[3] == "pending-signature"
-    assert rows(database_url, "SELECT count(*) FROM litgo.contract_events WHERE event LIKE 'signed%'") == [(0,)]
+    assert ask(database_url, "SELECT count(*) FROM litgo.contract_events WHERE event LIKE 'signed%'") == [(0,)]
 
 
 def test_only_a_contract_that_waits_for_paper(database_url: str, connection: Connection, contract: str) -> None:
@@ -99,7 +100,7 @@ def test_only_a_contract_that_waits_for_paper(database_url: str, connection: Con
         record(connection, ours)
     with connection, connection.cursor() as cursor, pytest.raises(SignatureError, match="não há documento"):
         document(cursor, ours)
-    rows(database_url, "UPDATE contracts SET status = 'canceled' WHERE id = %s", contract)
+    ask(database_url, "UPDATE contracts SET status = 'canceled' WHERE id = %s", (contract,))
     with pytest.raises(SignatureError, match="status canceled"):
         record(connection, contract)
 
@@ -107,7 +108,7 @@ def test_only_a_contract_that_waits_for_paper(database_url: str, connection: Con
 def test_history_cannot_be_changed(database_url: str, contract: str) -> None:
     for change in ("UPDATE litgo.contract_events SET actor = 'x'", "DELETE FROM litgo.contract_events"):
         with pytest.raises(Exception, match="append-only"):
-            rows(database_url, change)
+            ask(database_url, change)
 
 
 def test_the_job_records_once_and_refuses_aloud(database_url: str, contract: str) -> None:
@@ -124,7 +125,7 @@ def test_the_job_records_once_and_refuses_aloud(database_url: str, contract: str
     assert run().success
     assert run().success
     assert not run(recorded_by="Caio").success
-    actors = rows(database_url, "SELECT DISTINCT actor FROM litgo.contract_events WHERE event LIKE 'signed%'")
+    actors = ask(database_url, "SELECT DISTINCT actor FROM litgo.contract_events WHERE event LIKE 'signed%'")
     assert actors == [("Bia (unauthenticated)",)]
     assert request_row(database_url, contract)[3] == "active"
     assert counted(database_url)["contracts_signed_total"] == 1
@@ -138,4 +139,4 @@ def test_who_read_a_document_is_kept(database_url: str, connection: Connection, 
         with pytest.raises(SignatureError, match="quem lê"):
             document(cursor, contract, "  ", NOW)
     read = "SELECT actor, at FROM litgo.contract_events WHERE event LIKE 'document_read%' ORDER BY at"
-    assert rows(database_url, read) == [("Ana", NOW), ("Ana", later), ("Rui", later + timedelta(seconds=1))]
+    assert ask(database_url, read) == [("Ana", NOW), ("Ana", later), ("Rui", later + timedelta(seconds=1))]

@@ -31,10 +31,9 @@ from litgo_pipelines_tests.worlds.contracts import (
     lease_ends,
     messages,
     request_row,
-    rows,
     sent_document,
 )
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 
 def run(connection: Connection, docusign: DocuSign, as_of: Any = NOW, limit: int = 100) -> RequestsResult:
@@ -46,7 +45,7 @@ def look(connection: Connection, docusign: DocuSign, minutes: float, limit: int 
 
 
 def events(url: str) -> list[str]:
-    return [name.split(":")[0] for (name,) in rows(url, "SELECT event FROM litgo.contract_events ORDER BY event_id")]
+    return [name.split(":")[0] for (name,) in ask(url, "SELECT event FROM litgo.contract_events ORDER BY event_id")]
 
 
 def test_from_a_chosen_lawyer_to_an_active_contract(
@@ -58,7 +57,7 @@ def test_from_a_chosen_lawyer_to_an_active_contract(
     assert run(connection, docusign).outcomes == {"docusign": 1}
     (envelope,) = fake.envelopes
     assert request_row(database_url, contract) == ("sent", "docusign", None, "pending-signature")
-    assert rows(database_url, "SELECT sha256 FROM litgo.contract_documents") == [(sent_document(fake),)]
+    assert ask(database_url, "SELECT sha256 FROM litgo.contract_documents") == [(sent_document(fake),)]
     assert fake.envelopes[envelope]["transactionId"] == transaction_id(contract)
     signers = fake.envelopes[envelope]["recipients"]["signers"]
     assert [signer["email"] for signer in signers] == ["joao@example.com", "angela@example.com"]
@@ -73,10 +72,10 @@ def test_from_a_chosen_lawyer_to_an_active_contract(
     assert look(connection, docusign, 19) == {}
     assert look(connection, docusign, 20) == {"partly": 1}
     signed = "SELECT status, signed_client, signed_lawyer FROM contracts"
-    assert rows(database_url, signed) == [("pending-signature", first, None)]
+    assert ask(database_url, signed) == [("pending-signature", first, None)]
     fake.set(envelope, "completed", client=first, lawyer=second)
     assert look(connection, docusign, 90) == {"signed": 1}
-    assert rows(database_url, signed) == [("active", first, second)]
+    assert ask(database_url, signed) == [("active", first, second)]
     assert look(connection, docusign, 9999) == {}
     assert request_row(database_url, contract)[0] == "signed"
     assert messages(database_url) == ["contract_signed 2", "contract_to_sign 2"]
@@ -101,7 +100,7 @@ def test_a_contract_canceled_in_the_marketplace_is_not_left_to_sign(
 ) -> None:
     contract = add_contract(database_url)
     run(connection, docusign)
-    rows(database_url, "UPDATE contracts SET status = 'canceled'")
+    ask(database_url, "UPDATE contracts SET status = 'canceled'")
     assert look(connection, docusign, 5) == {"canceled": 1}
     assert not fake.live()
     assert request_row(database_url, contract)[0] == "canceled"
@@ -114,7 +113,7 @@ def test_who_signs_a_contract_that_was_canceled_meanwhile_is_told(
 ) -> None:
     contract = add_contract(database_url)
     run(connection, docusign)
-    rows(database_url, "DELETE FROM public.contracts" if gone else "UPDATE contracts SET status = 'canceled'")
+    ask(database_url, "DELETE FROM public.contracts" if gone else "UPDATE contracts SET status = 'canceled'")
     fake.set(fake.only(), "completed", client=NOW, lawyer=NOW)
     assert look(connection, docusign, 5) == {"canceled": 1}
     assert look(connection, docusign, 9999) == {}
@@ -130,10 +129,10 @@ def test_without_docusign_the_same_document_is_signed_by_hand(database_url: str,
     contract = add_contract(database_url)
     assert run(connection, DocuSign()).outcomes == {"manual": 1}
     assert request_row(database_url, contract) == ("manual", "manual", "not_configured", "pending-signature")
-    assert rows(database_url, "SELECT due_at, next_check_at FROM litgo.contract_requests") == [
+    assert ask(database_url, "SELECT due_at, next_check_at FROM litgo.contract_requests") == [
         (NOW + timedelta(days=7), None)
     ]
-    assert rows(database_url, "SELECT octet_length(pdf) > 1000 FROM litgo.contract_documents") == [(True,)]
+    assert ask(database_url, "SELECT octet_length(pdf) > 1000 FROM litgo.contract_documents") == [(True,)]
     assert messages(database_url) == ["contract_manual 3"]
     assert counted(database_url) == {"contract_creation_method_total manual": 1}
 
@@ -171,7 +170,7 @@ def test_a_client_who_is_another_account_of_the_lawyer_has_no_contract_to_sign(
     database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
     contract = add_contract(database_url)
-    rows(
+    ask(
         database_url,
         "INSERT INTO litgo.lawyer_accounts (lawyer_id, person_id) "
         "SELECT unnest(ARRAY[lawyer_id, client_id]), lawyer_id FROM contracts",
@@ -205,11 +204,11 @@ def test_what_must_not_be_sent_is_refused_aloud_until_it_is_mended(
     assert run(connection, docusign, NOW + timedelta(hours=1)).outcomes == {"refused": 1}
     assert not run(connection, docusign, NOW + timedelta(hours=2)).outcomes
     assert (fake.operations, messages(database_url), events(database_url)) == ([], ["contract_refused 3"], ["refused"])
-    rows(database_url, 'UPDATE contracts SET fee_model = \'{"type": "fixed", "value": 2500}\', created_at = %s', NOW)
-    rows(database_url, "UPDATE lawyers SET oab_number = 'SP 1'")
-    rows(database_url, "UPDATE profiles SET full_name = 'Ana' WHERE full_name IS NULL")
-    rows(database_url, "DELETE FROM offers")
-    rows(
+    ask(database_url, 'UPDATE contracts SET fee_model = \'{"type": "fixed", "value": 2500}\', created_at = %s', (NOW,))
+    ask(database_url, "UPDATE lawyers SET oab_number = 'SP 1'")
+    ask(database_url, "UPDATE profiles SET full_name = 'Ana' WHERE full_name IS NULL")
+    ask(database_url, "DELETE FROM offers")
+    ask(
         database_url,
         "INSERT INTO offers (case_id, lawyer_id, status) SELECT case_id, lawyer_id, 'closed' FROM contracts",
     )
@@ -220,23 +219,21 @@ def test_what_must_not_be_sent_is_refused_aloud_until_it_is_mended(
 def test_of_two_contracts_on_a_case_the_second_waits_for_a_person(
     database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign, first: str
 ) -> None:
-    rows(database_url, "DROP INDEX public.contracts_one_open_per_case")
+    ask(database_url, "DROP INDEX public.contracts_one_open_per_case")
     earlier = add_contract(database_url, status=first)
     second = add_contract(database_url, created_at=NOW - timedelta(minutes=30))
-    rows(
+    ask(
         database_url,
         "UPDATE contracts SET case_id = k.case_id FROM contracts k WHERE contracts.id = %s AND k.id = %s; "
         "INSERT INTO offers (case_id, lawyer_id, status) SELECT case_id, lawyer_id, 'interested' FROM contracts "
         "WHERE id = %s",
-        second,
-        earlier,
-        second,
+        (second, earlier, second),
     )
     run(connection, docusign)
     assert request_row(database_url, second)[::2] == ("refused", "second_contract")
     assert len(fake.envelopes) == (first == "pending-signature")
     assert "contract_refused 3" in messages(database_url)
-    rows(database_url, "UPDATE contracts SET status = 'canceled' WHERE id = %s", earlier)
+    ask(database_url, "UPDATE contracts SET status = 'canceled' WHERE id = %s", (earlier,))
     assert run(connection, docusign, NOW + timedelta(hours=1)).outcomes == {"docusign": 1}
 
 
@@ -244,7 +241,7 @@ def test_what_the_marketplace_handles_itself_is_not_ours(database_url: str, conn
     add_contract(database_url, doc_url="https://example.com/contrato.pdf")
     add_contract(database_url, status="active")
     assert not run(connection, DocuSign()).outcomes
-    assert rows(database_url, "SELECT count(*) FROM litgo.contract_requests") == [(0,)]
+    assert ask(database_url, "SELECT count(*) FROM litgo.contract_requests") == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +273,7 @@ def test_docusign_failing_means_by_hand(
         f"fallback_usage_total {reason} docusign": 1,
     }
     fake.trouble = {}
-    rows(database_url, "UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL")
+    ask(database_url, "UPDATE litgo.circuit_breakers SET failures = 0, opened_at = NULL, retry_at = NULL")
     assert look(connection, client(fake.url, database_url), 5) == {"none": 1}
     assert look(connection, client(fake.url, database_url), 9999) == {}
     assert not fake.envelopes
@@ -285,7 +282,7 @@ def test_docusign_failing_means_by_hand(
 def test_with_the_breaker_open_it_is_by_hand_at_once(
     database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
-    rows(
+    ask(
         database_url,
         "UPDATE litgo.circuit_breakers SET failures = 5, opened_at = clock_timestamp(), "
         "retry_at = clock_timestamp() + interval '1 hour' WHERE service = 'docusign'",
@@ -318,11 +315,11 @@ def test_one_broken_contract_does_not_hold_up_the_others(
 ) -> None:
     broken = add_contract(database_url, created_at=NOW - timedelta(hours=2))
     fine = add_contract(database_url)
-    rows(
+    ask(
         database_url,
         "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'João'; END $$",
     )
-    rows(
+    ask(
         database_url,
         "CREATE TRIGGER broken BEFORE INSERT ON litgo.contract_documents FOR EACH ROW "
         f"WHEN (NEW.contract_id = '{broken}') EXECUTE FUNCTION broken()",
@@ -342,7 +339,7 @@ def test_a_lost_answer_makes_no_second_envelope(
     contract = add_contract(database_url)
     fake.lost = {"create_envelope": [fault]}
     assert run(connection, docusign).outcomes == {"docusign": 1}
-    assert rows(database_url, "SELECT envelope_id FROM litgo.contract_requests") == [tuple(fake.envelopes)]
+    assert ask(database_url, "SELECT envelope_id FROM litgo.contract_requests") == [tuple(fake.envelopes)]
     assert request_row(database_url, contract)[0] == "sent"
 
 
@@ -365,7 +362,7 @@ def test_docusign_returns_and_nobody_signs_two(
     assert len(fake.live()) == 1
     fake.trouble = {}
     if signed_by_hand:
-        rows(database_url, "UPDATE contracts SET status = 'active', signed_client = now(), signed_lawyer = now()")
+        ask(database_url, "UPDATE contracts SET status = 'active', signed_client = now(), signed_lawyer = now()")
     assert look(connection, docusign, 20) == {"voided": 1}
     assert not fake.live()
     assert fake.operations.count("void_envelope") == 1
@@ -393,12 +390,12 @@ def test_a_sender_that_was_killed_is_followed_by_one_that_looks_first(
 ) -> None:
     """The row as a kill leaves it: claimed, with or without an envelope nobody wrote down."""
     contract = add_contract(database_url)
-    rows(
+    ask(
         database_url,
         "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'killed'; END $$",
     )
     when = "NEW.status = 'sent'" if created else "false"
-    rows(
+    ask(
         database_url,
         "CREATE TRIGGER stop BEFORE UPDATE ON litgo.contract_requests FOR EACH ROW "
         f"WHEN ({when}) EXECUTE FUNCTION stop()",
@@ -406,7 +403,7 @@ def test_a_sender_that_was_killed_is_followed_by_one_that_looks_first(
     if not created:
         fake.trouble = {"create_envelope": [faults.status(400)]}
     run(connection, client(fake.url, database_url, fallback_enabled=False))
-    rows(database_url, "DROP TRIGGER stop ON litgo.contract_requests")
+    ask(database_url, "DROP TRIGGER stop ON litgo.contract_requests")
     fake.trouble = {}
     assert (request_row(database_url, contract)[0], len(fake.envelopes)) == ("sending", int(created))
     assert not run(connection, docusign).outcomes
@@ -461,7 +458,7 @@ def test_a_look_that_fails_changes_nothing_and_is_repeated(
         fake.set(envelope, "completed", client=NOW, lawyer=NOW)
     fake.trouble = {"read_envelope": [faults.status(404), faults.truncated_json]}
     assert look(connection, docusign, 5) == {"failed": 2}
-    assert rows(database_url, "SELECT DISTINCT status FROM contracts") == [("pending-signature",)]
+    assert ask(database_url, "SELECT DISTINCT status FROM contracts") == [("pending-signature",)]
     fake.trouble = {}
     assert look(connection, docusign, 20, limit=1) == {"signed": 1}
     with connection, connection.cursor() as cursor:
@@ -487,7 +484,7 @@ def test_a_sender_whose_claim_ran_out_writes_nothing(
     database_url: str, connection: Connection, docusign: DocuSign, fake: FakeDocuSign
 ) -> None:
     def taken_over(handler: faults.Handler) -> None:
-        rows(database_url, "UPDATE litgo.contract_requests SET claim = gen_random_uuid()")
+        ask(database_url, "UPDATE litgo.contract_requests SET claim = gen_random_uuid()")
         faults.reset(handler)
 
     contract = add_contract(database_url)
@@ -512,7 +509,7 @@ def test_a_contract_that_somebody_holds_waits_and_the_others_go_on(
         cursor.execute("SELECT id FROM contracts WHERE id = %s FOR UPDATE", (held,))
         result = request_signatures(connection, docusign, NOW, limit=10, signing_days=7)
         assert (result.outcomes, result.failures) == ({"docusign": 1, "elsewhere": 1}, {})
-        assert rows(database_url, "SELECT contract_id::text FROM litgo.contract_requests") == [(free,)]
+        assert ask(database_url, "SELECT contract_id::text FROM litgo.contract_requests") == [(free,)]
     assert request_signatures(connection, docusign, NOW, limit=10, signing_days=7).outcomes == {"docusign": 1}
 
 
@@ -525,9 +522,9 @@ def test_a_contract_that_had_ended_and_waits_again_is_told_and_not_signed_anew(
     if ended == "active":
         fake.set(fake.only(), "completed", client=NOW, lawyer=NOW)
     else:
-        rows(database_url, "UPDATE contracts SET status = 'canceled'")
+        ask(database_url, "UPDATE contracts SET status = 'canceled'")
     look_at_envelopes(connection, docusign, NOW + timedelta(minutes=5), limit=9)
-    rows(database_url, "UPDATE contracts SET status = 'pending-signature'")
+    ask(database_url, "UPDATE contracts SET status = 'pending-signature'")
     for hours in (1, 3, 30):
         request_signatures(connection, docusign, NOW + timedelta(hours=hours), limit=9, signing_days=7)
     assert request_row(database_url, contract)[0] == "refused"

@@ -16,8 +16,9 @@ from litgo_pipelines.definitions import build_defs
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
-from litgo_pipelines_tests.worlds.matching import ask, fill
+from litgo_pipelines_tests.worlds.matching import fill
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import ask
 
 pytestmark = pytest.mark.slow
 

@@ -7,14 +7,9 @@ from contextlib import ExitStack
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect, kept
+from litgo_pipelines.database import kept
 from litgo_pipelines_tests.support import execute, until
-
-
-def fetch(url: str, query: str) -> list[tuple[object, ...]]:
-    with connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        return list(cursor.fetchall())
+from litgo_pipelines_tests.worlds.sessions import ask
 
 
 def look(url: str) -> int:
@@ -30,8 +25,8 @@ def test_the_next_look_has_the_same_backend_with_nothing_left_of_the_last(databa
         cursor.execute("INSERT INTO public.profiles DEFAULT VALUES; SET LOCAL work_mem = '1MB'; SHOW statement_timeout")
         assert cursor.fetchone() == ("5s",)
     assert look(database_url) == first
-    assert fetch(database_url, "SELECT count(*) FROM public.profiles") == [(1,)]
-    assert fetch(database_url, f"SELECT state FROM pg_stat_activity WHERE pid = {first}") == [("idle",)]
+    assert ask(database_url, "SELECT count(*) FROM public.profiles") == [(1,)]
+    assert ask(database_url, f"SELECT state FROM pg_stat_activity WHERE pid = {first}") == [("idle",)]
 
 
 def test_what_the_server_ended_is_replaced(database_url: str) -> None:
@@ -51,7 +46,7 @@ def test_an_error_ends_its_connection_and_its_transaction(database_url: str) -> 
     with pytest.raises(psycopg2.Error):
         fail()
     assert look(database_url) != first
-    assert fetch(database_url, "SELECT count(*) FROM public.profiles") == [(0,)]
+    assert ask(database_url, "SELECT count(*) FROM public.profiles") == [(0,)]
 
 
 def test_looks_at_the_same_time_have_a_connection_each_and_few_stay(database_url: str) -> None:
@@ -62,10 +57,9 @@ def test_looks_at_the_same_time_have_a_connection_each_and_few_stay(database_url
             pids.add(connection.get_backend_pid())
     assert len(pids) == kept.MOST + 2
 
-    def still() -> set[object]:
-        return {
-            pid for (pid,) in fetch(database_url, "SELECT pid FROM pg_stat_activity WHERE application_name = 'many'")
-        }
+    def still() -> set[int]:
+        found = ask(database_url, "SELECT pid FROM pg_stat_activity WHERE application_name = 'many'")
+        return {pid for (pid,) in found}
 
     until(lambda: len(still()) <= kept.MOST, 10, "those too many to go")  # closed by us, the server may still know them
     assert still() < pids

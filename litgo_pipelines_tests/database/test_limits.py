@@ -12,8 +12,9 @@ from litgo_pipelines.marketplace import doctor
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.runtime.supervisor import StartError, _create_database
 from litgo_pipelines_tests.support import execute
-from litgo_pipelines_tests.worlds.matching import ask, fill, match
+from litgo_pipelines_tests.worlds.matching import fill, match
 from litgo_pipelines_tests.worlds.own_server import INITDB, PROOF, command, serving
+from litgo_pipelines_tests.worlds.sessions import ask
 
 pytestmark = PROOF
 

@@ -11,7 +11,8 @@ from litgo_pipelines.database import normalise
 from litgo_pipelines.marketplace import doctor
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines_tests.support import execute
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match, offers
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill, match, offers
+from litgo_pipelines_tests.worlds.sessions import ask
 
 pytestmark = [
     pytest.mark.slow,

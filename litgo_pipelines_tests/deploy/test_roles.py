@@ -6,7 +6,6 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import psycopg2
@@ -23,6 +22,7 @@ from litgo_pipelines.observability.exporter import Exporter
 from litgo_pipelines.runtime.ui import office
 from litgo_pipelines_tests.worlds.jobs import services
 from litgo_pipelines_tests.worlds.rows import Marketplace
+from litgo_pipelines_tests.worlds.sessions import ask
 
 PACKAGE = Path(definitions.__file__).parent
 # Statements of these are for the database's owner.
@@ -40,12 +40,6 @@ NOW = datetime.now(UTC)
 
 def as_role(url: str, role: str) -> str:
     return make_url(url).set(username=role).render_as_string(hide_password=False)
-
-
-def ask(url: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute(query, parameters or None)
-        return cursor.fetchall() if cursor.description else []
 
 
 @pytest.fixture

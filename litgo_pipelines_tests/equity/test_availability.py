@@ -16,8 +16,8 @@ from litgo_pipelines.equity.capacity import capacity_rules
 from litgo_pipelines.equity.load import read_window, record_night, run_night
 from litgo_pipelines.equity.share import PRIOR_CASES, Demand, Stretches, shares
 from litgo_pipelines.marketplace.migrate import migrate
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 DAY = timedelta(days=1)
 WINDOW = (0.0, 30.0)  # days

@@ -22,7 +22,7 @@ from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.processes import Child, retry_at_once, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 proof = pytest.mark.proof(
     "litgo_pipelines/equity",
@@ -57,12 +57,6 @@ def run(url: str, first: str = KEYS[0], last: str = KEYS[-1], **config) -> dg.Ex
     return job.execute_in_process(tags=tags, raise_on_error=False, run_config=config)
 
 
-def rows(url: str, query: str) -> list[tuple]:
-    with kept(url) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetchall()
-
-
 HISTORY = (
     "SELECT night, lawyer_id, as_of, cases_30d, capacidade_mensal, last_offered_at, offers_30d "
     "FROM litgo.equity_history ORDER BY 1, 2"
@@ -75,7 +69,7 @@ DISTRIBUTION = "SELECT * FROM litgo.offer_distribution ORDER BY night"
 def test_a_backfill_is_one_run_with_plots_checks_and_json_lines(filled_url: str, capfd: pytest.CaptureFixture) -> None:
     result = run(filled_url)
     assert result.success
-    assert len(rows(filled_url, HISTORY)) == 25 * 3
+    assert len(ask(filled_url, HISTORY)) == 25 * 3
     load = result.asset_materializations_for_node("lawyer_load")
     assert {m.partition for m in load} == set(KEYS)
     assert {m.partition: m.metadata["lawyers_changed"].value for m in load} == dict(zip(KEYS, (0, 0, 25), strict=True))
@@ -102,9 +96,9 @@ def test_a_backfill_is_one_run_with_plots_checks_and_json_lines(filled_url: str,
 
 def test_a_second_run_changes_nothing(filled_url: str) -> None:
     run(filled_url)
-    before = rows(filled_url, HISTORY), rows(filled_url, DISTRIBUTION)
+    before = ask(filled_url, HISTORY), ask(filled_url, DISTRIBUTION)
     again = run(filled_url)
-    assert (rows(filled_url, HISTORY), rows(filled_url, DISTRIBUTION)) == before
+    assert (ask(filled_url, HISTORY), ask(filled_url, DISTRIBUTION)) == before
     assert again.asset_materializations_for_node("lawyer_load")[0].metadata["rows_changed"].value == 0
 
 
@@ -112,7 +106,7 @@ def test_a_broken_contract_stops_the_run_before_it_computes(filled_url: str) -> 
     execute(filled_url, "ALTER VIEW litgo_source.contracts RENAME COLUMN created_at TO made_at")
     result = run(filled_url)
     assert not result.success
-    assert rows(filled_url, HISTORY) == []
+    assert ask(filled_url, HISTORY) == []
     failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
     assert [e.asset_key.to_user_string() for e in failed] == ["contracts"]
     assert "contracts.created_at (instant) is missing" in str(failed[0].description)
@@ -121,7 +115,7 @@ def test_a_broken_contract_stops_the_run_before_it_computes(filled_url: str) -> 
 def test_empty_marketplace(database_url: str) -> None:
     result = run(database_url)
     assert result.success
-    assert rows(database_url, "SELECT lawyers, gini, coverage FROM litgo.offer_distribution") == [(0, None, None)] * 3
+    assert ask(database_url, "SELECT lawyers, gini, coverage FROM litgo.offer_distribution") == [(0, None, None)] * 3
 
 
 @pytest.mark.parametrize(
@@ -142,7 +136,7 @@ def test_a_wrong_rule_is_refused_by_name(filled_url: str) -> None:
     assert not result.success
     failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
     assert "capacity rule 'base'" in str(failure.event_specific_data)
-    assert rows(filled_url, HISTORY) == []
+    assert ask(filled_url, HISTORY) == []
 
 
 def test_two_runs_at_once_give_the_rows_of_one(filled_url: str) -> None:
@@ -153,10 +147,10 @@ def test_two_runs_at_once_give_the_rows_of_one(filled_url: str) -> None:
     for thread in threads:
         thread.join()
     assert results == [True, True]
-    both = rows(filled_url, HISTORY)
+    both = ask(filled_url, HISTORY)
     execute(filled_url, "TRUNCATE litgo.equity_history")
     run(filled_url)
-    assert rows(filled_url, HISTORY) == both
+    assert ask(filled_url, HISTORY) == both
 
 
 def test_no_database_at_the_start_is_a_clear_error() -> None:
@@ -188,19 +182,19 @@ def test_killed_in_the_middle_nothing_is_half_written(filled_url: str, table: st
         child.kill()
         child.wait()
     execute(filled_url, f"SELECT pg_terminate_backend({found})", f"DROP TRIGGER stall ON litgo.{table}")
-    written = {night.isoformat() for (night,) in rows(filled_url, f"SELECT DISTINCT night FROM litgo.{table}")}
+    written = {night.isoformat() for (night,) in ask(filled_url, f"SELECT DISTINCT night FROM litgo.{table}")}
     if victim == "process":
         assert written == {KEYS[2]}
         assert run(filled_url).success
     else:
         assert child.wait() == 0  # the step was tried again
-    assert len(rows(filled_url, HISTORY)) == 25 * 3
-    stored = rows(filled_url, HISTORY), rows(filled_url, DISTRIBUTION)
+    assert len(ask(filled_url, HISTORY)) == 25 * 3
+    stored = ask(filled_url, HISTORY), ask(filled_url, DISTRIBUTION)
     assert len(stored[1]) == 3
     execute(filled_url, "TRUNCATE litgo.equity_history, litgo.offer_distribution")
     run(filled_url)
-    assert (rows(filled_url, HISTORY), rows(filled_url, DISTRIBUTION)) == stored
-    assert rows(filled_url, "SELECT DISTINCT equity_updated_at FROM lawyers") == [(END,)]
+    assert (ask(filled_url, HISTORY), ask(filled_url, DISTRIBUTION)) == stored
+    assert ask(filled_url, "SELECT DISTINCT equity_updated_at FROM lawyers") == [(END,)]
 
 
 def test_as_of_is_the_end_of_the_partition() -> None:
@@ -245,6 +239,6 @@ def test_a_backfill_over_nights_of_23_and_25_hours_counts_each_offer_of_720_hour
     environment = {**os.environ, "EQUITY_FIRST_NIGHT": "2018-01-01"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = rows(database_url, "SELECT night::text, lawyer_id::text, as_of, offers_30d FROM litgo.equity_history")
+    found = ask(database_url, "SELECT night::text, lawyer_id::text, as_of, offers_30d FROM litgo.equity_history")
     assert {(night, as_of) for night, _, as_of, _ in found} == set(ENDS.items())
     assert {night: offers for night, lawyer, _, offers in found if lawyers[night] == lawyer} == dict.fromkeys(ENDS, 2)

@@ -12,10 +12,10 @@ from litgo_pipelines.observability.plots import FEWEST
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines_tests.support import execute
-from litgo_pipelines_tests.worlds.intake import DISMISSED, add_case, rows
+from litgo_pipelines_tests.worlds.intake import DISMISSED, add_case
 from litgo_pipelines_tests.worlds.processes import Child, stalled_in
 from litgo_pipelines_tests.worlds.rows import Marketplace
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 proof = pytest.mark.proof(
     "litgo_pipelines/intake",
@@ -93,7 +93,7 @@ def test_an_empty_marketplace_and_a_limit(database_url: str) -> None:
         for _ in range(3):
             market.case(area=None, description=DISMISSED)
     assert run(database_url, limit=2).success
-    assert rows(database_url, "SELECT count(*) FROM litgo.triage") == [(2,)]
+    assert ask(database_url, "SELECT count(*) FROM litgo.triage") == [(2,)]
 
 
 @pytest.mark.parametrize("as_of", ["2026-03-10T09:00:00", "yesterday"])
@@ -120,8 +120,8 @@ def test_killed_in_the_middle_a_second_run_finishes(database_url: str) -> None:
     child.kill()
     child.wait()
     execute(database_url, f"SELECT pg_terminate_backend({found})", "DROP TRIGGER stall ON cases")
-    assert rows(database_url, "SELECT count(*) FROM litgo.triage") == [(2,)]
+    assert ask(database_url, "SELECT count(*) FROM litgo.triage") == [(2,)]
     assert run(database_url).success
-    assert rows(database_url, "SELECT count(*) FROM litgo.triage WHERE status = 'classified'") == [(len(cases),)]
+    assert ask(database_url, "SELECT count(*) FROM litgo.triage WHERE status = 'classified'") == [(len(cases),)]
     counted = "SELECT value FROM litgo.metric_state WHERE name = 'triage_requests_total'"
-    assert rows(database_url, counted) == [(len(cases),)]
+    assert ask(database_url, counted) == [(len(cases),)]

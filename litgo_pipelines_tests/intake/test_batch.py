@@ -29,8 +29,8 @@ from litgo_pipelines.matching.claim import waiting_cases
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines_tests.support import execute
-from litgo_pipelines_tests.worlds.intake import DISMISSED, GOOD, HOSTILE, NOW, Loopback, add_case, completion, rows
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.intake import DISMISSED, GOOD, HOSTILE, NOW, Loopback, add_case, completion
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 from litgo_pipelines_tests.worlds.small_disk import fill, small_disk
 
 
@@ -54,7 +54,7 @@ EVERYTHING = (
 
 
 def metrics(url: str) -> dict[str, float]:
-    found = rows(url, "SELECT name, labels, value FROM litgo.metric_state WHERE name LIKE 'triage%%'")
+    found = ask(url, "SELECT name, labels, value FROM litgo.metric_state WHERE name LIKE 'triage%%'")
     return {" ".join([name, *labels.values()]): value for name, labels, value in found if not name.endswith("bucket")}
 
 
@@ -62,8 +62,8 @@ def test_a_clear_case_is_classified_and_a_vague_one_waits(database_url: str, con
     clear = add_case(database_url, DISMISSED + ", tenho audiência amanhã")
     vague = add_case(database_url, "boa tarde, preciso muito conversar sobre uma coisa")
     result = run(connection, model)
-    assert rows(database_url, CASE, clear) == [("Trabalhista", "Rescisão", 24, "MEDIUM")]
-    assert rows(database_url, TRIAGE, clear) == [
+    assert ask(database_url, CASE, (clear,)) == [("Trabalhista", "Rescisão", 24, "MEDIUM")]
+    assert ask(database_url, TRIAGE, (clear,)) == [
         (
             "classified",
             "Trabalhista",
@@ -72,8 +72,8 @@ def test_a_clear_case_is_classified_and_a_vague_one_waits(database_url: str, con
             {"area": "local", "subarea": "local", "urgency_h": "rule", "complexity": "default"},
         )
     ]
-    assert rows(database_url, CASE, vague) == [(None, None, 72, "MEDIUM")]
-    ((status, area, subarea, reason, _),) = rows(database_url, TRIAGE, vague)
+    assert ask(database_url, CASE, (vague,)) == [(None, None, 72, "MEDIUM")]
+    ((status, area, subarea, reason, _),) = ask(database_url, TRIAGE, (vague,))
     assert (status, area, subarea) == ("review", None, None)
     assert reason in ("area_uncertain", "outside_taxonomy")
     assert result.statuses == {"classified": 1, "review": 1}
@@ -93,12 +93,12 @@ def test_only_what_is_open_is_filled(database_url: str, connection: Any, model: 
     later = add_case(database_url, DISMISSED, created_at=NOW + timedelta(seconds=1))
     closed = add_case(database_url, DISMISSED, status="closed")
     run(connection, model)
-    assert rows(database_url, CASE, chosen) == [("Família", "Guarda", 5, "MEDIUM")]
-    assert rows(database_url, CASE, part) == [("Trabalhista", "Rescisão", 72, "HIGH")]
-    assert rows(database_url, CASE, complete) == [("Civil", "Contratos", 9, "LOW")]
+    assert ask(database_url, CASE, (chosen,)) == [("Família", "Guarda", 5, "MEDIUM")]
+    assert ask(database_url, CASE, (part,)) == [("Trabalhista", "Rescisão", 72, "HIGH")]
+    assert ask(database_url, CASE, (complete,)) == [("Civil", "Contratos", 9, "LOW")]
     for untouched in (later, closed):
-        assert rows(database_url, TRIAGE, untouched) == []
-    assert rows(database_url, CASE, later) == [(None, None, None, None)]
+        assert ask(database_url, TRIAGE, (untouched,)) == []
+    assert ask(database_url, CASE, (later,)) == [(None, None, None, None)]
 
 
 def test_what_the_text_says_is_more_urgent_than_what_the_client_chose(
@@ -108,12 +108,12 @@ def test_what_the_text_says_is_more_urgent_than_what_the_client_chose(
     late = add_case(database_url, text, area="Criminal", subarea="Defesa criminal", urgency_h=168, complexity="LOW")
     soon = add_case(database_url, text, area="Criminal", subarea="Defesa criminal", urgency_h=3, complexity="LOW")
     run(connection, model)
-    ((hurried,),) = rows(database_url, "SELECT urgency_h FROM cases WHERE id = %s", late)
+    ((hurried,),) = ask(database_url, "SELECT urgency_h FROM cases WHERE id = %s", (late,))
     assert 3 < hurried <= 12
-    assert rows(database_url, CASE, soon)[0][2] == 3
+    assert ask(database_url, CASE, (soon,))[0][2] == 3
     source = "SELECT urgency_source, urgency_h FROM litgo.triage WHERE case_id = %s"
-    assert rows(database_url, source, late) in ([("text", hurried)], [("rule", hurried)])
-    assert rows(database_url, source, soon) == [("client", 3)]
+    assert ask(database_url, source, (late,)) in ([("text", hurried)], [("rule", hurried)])
+    assert ask(database_url, source, (soon,)) == [("client", 3)]
 
 
 def test_danger_is_urgent_the_client_is_told_whom_to_call_and_a_doubt_goes_to_the_front(
@@ -124,9 +124,9 @@ def test_danger_is_urgent_the_client_is_told_whom_to_call_and_a_doubt_goes_to_th
     calm = add_case(database_url, FRIENDLY, **given)
     waiting_longer = add_case(database_url, "oi", created_at=NOW - timedelta(days=3))
     run(connection, model)
-    assert rows(database_url, CASE, sure)[0][2] <= 12
-    assert rows(database_url, CASE, calm)[0][2] == 168
-    assert rows(
+    assert ask(database_url, CASE, (sure,))[0][2] <= 12
+    assert ask(database_url, CASE, (calm,))[0][2] == 168
+    assert ask(
         database_url,
         "SELECT kind, payload ->> 'case_id', recipient_id = client_id FROM litgo.outbox, cases "
         "WHERE cases.id = (payload ->> 'case_id')::uuid",
@@ -145,8 +145,8 @@ def test_danger_is_urgent_the_client_is_told_whom_to_call_and_a_doubt_goes_to_th
             confirm_urgency(cursor, sure, 0, "bia", NOW)
         confirm_urgency(cursor, sure, 2, "bia", NOW)
         assert [entry.case_id for entry in queue(cursor, NOW)] == [waiting_longer]
-    assert rows(database_url, CASE, sure)[0][2] == 2
-    assert rows(database_url, "SELECT urgency_source, reviewer FROM litgo.triage WHERE case_id = %s", sure) == [
+    assert ask(database_url, CASE, (sure,))[0][2] == 2
+    assert ask(database_url, "SELECT urgency_source, reviewer FROM litgo.triage WHERE case_id = %s", (sure,)) == [
         ("person", "bia")
     ]
 
@@ -156,22 +156,22 @@ def test_a_text_edited_after_its_triage_is_read_once_more(database_url: str, con
     chosen, left_open = (add_case(database_url, FRIENDLY, **more) for more in (given, {}))
     vague = add_case(database_url, "oi")
     run(connection, model)
-    before = rows(database_url, TRIAGE, left_open)
+    before = ask(database_url, TRIAGE, (left_open,))
     edit = "UPDATE cases SET description = description || %s"
     with connection, connection.cursor() as cursor:
         cursor.execute(edit, (". Ontem ele voltou, me espancou e disse que vai me matar",))
     assert run(connection, model, NOW + timedelta(hours=1)).statuses.total() == 3
-    assert [rows(database_url, CASE, case)[0][2] for case in (chosen, left_open, vague)] == [4, 4, 4]
+    assert [ask(database_url, CASE, (case,))[0][2] for case in (chosen, left_open, vague)] == [4, 4, 4]
     told = "SELECT count(*) FROM litgo.outbox WHERE kind = 'public_numbers'"
-    assert rows(database_url, told) == [(3,)]
-    status, area, _, _, sources = rows(database_url, TRIAGE, left_open)[0]
+    assert ask(database_url, told) == [(3,)]
+    status, area, _, _, sources = ask(database_url, TRIAGE, (left_open,))[0]
     assert (status, area, sources["area"]) == (before[0][0], before[0][1], before[0][4]["area"])  # no client chose it
     # whoever takes the words away again takes no danger away
     with connection, connection.cursor() as cursor:
         cursor.execute("UPDATE cases SET description = 'já está tudo resolvido entre nós'")
     run(connection, model, NOW + timedelta(hours=2))
     kept = "SELECT min(urgency_h), max(urgency_h), bool_and(life_at_risk), min(danger) > 0.7 FROM litgo.triage"
-    assert rows(database_url, kept) == [(4, 4, True, True)]
+    assert ask(database_url, kept) == [(4, 4, True, True)]
     assert run(connection, model, NOW + timedelta(hours=3)).statuses.total() == 0
 
 
@@ -230,13 +230,13 @@ def test_what_is_no_choice_is_classified_by_the_text_or_queued(
     with connection, connection.cursor() as cursor:
         assert waiting_cases(cursor, Plan(), NOW) == []
     run(connection, model)
-    assert rows(database_url, CASE, clear)[0][:2] == ("Trabalhista", "Rescisão")
-    assert rows(database_url, CASE, vague)[0][:2] == (area, None)
+    assert ask(database_url, CASE, (clear,))[0][:2] == ("Trabalhista", "Rescisão")
+    assert ask(database_url, CASE, (vague,))[0][:2] == (area, None)
     with connection, connection.cursor() as cursor:
         assert [entry.case_id for entry in queue(cursor, NOW)] == [vague]
         assert [case.case_id for case in waiting_cases(cursor, Plan(), NOW)] == [clear]
         decide(cursor, vague, "Família", "Guarda", "bia", NOW)
-    assert rows(database_url, CASE, vague)[0][:2] == ("Família", "Guarda")
+    assert ask(database_url, CASE, (vague,))[0][:2] == ("Família", "Guarda")
 
 
 @pytest.mark.parametrize(
@@ -245,17 +245,17 @@ def test_what_is_no_choice_is_classified_by_the_text_or_queued(
 def test_what_looks_like_no_choice_and_is_one(database_url: str, connection: Any, model: Model, area: str) -> None:
     case = add_case(database_url, DISMISSED, area=area)
     run(connection, model)
-    assert rows(database_url, CASE, case)[0][0] == area
+    assert ask(database_url, CASE, (case,))[0][0] == area
 
 
 def test_a_second_run_changes_nothing(database_url: str, connection: Any, model: Model) -> None:
     add_case(database_url, DISMISSED)
     add_case(database_url, "oi")
     run(connection, model)
-    before = rows(database_url, EVERYTHING), metrics(database_url)
+    before = ask(database_url, EVERYTHING), metrics(database_url)
     again = run(connection, model, NOW + timedelta(hours=1))
     assert not again.statuses
-    assert (rows(database_url, EVERYTHING), metrics(database_url)) == before
+    assert (ask(database_url, EVERYTHING), metrics(database_url)) == before
 
 
 def test_two_runs_at_once_triage_each_case_once(database_url: str, model: Model) -> None:
@@ -282,9 +282,9 @@ def test_hostile_texts_leave_the_database_as_it_was(database_url: str, connectio
     cases = [add_case(database_url, text, title=text[:200]) for text in texts]
     result = run(connection, model)
     assert result.statuses["classified"] + result.statuses["review"] == len(cases)
-    stored = dict(rows(database_url, "SELECT id::text, description FROM cases"))
+    stored = dict(ask(database_url, "SELECT id::text, description FROM cases"))
     assert [stored[case] for case in cases] == texts
-    assert rows(database_url, "SELECT count(*) FROM litgo.triage") == [(len(cases),)]
+    assert ask(database_url, "SELECT count(*) FROM litgo.triage") == [(len(cases),)]
 
 
 class Meddler:
@@ -306,11 +306,11 @@ def test_what_the_client_chooses_meanwhile_wins(database_url: str, connection: A
     meddler: Structured = Meddler(database_url, f"UPDATE cases SET area = 'Civil' WHERE id = '{case}'")
     first = run(connection, model, openai=meddler)
     assert first.statuses == {"changed": 1}
-    assert rows(database_url, TRIAGE, case) == []
-    assert rows(database_url, CASE, case) == [("Civil", None, None, None)]
+    assert ask(database_url, TRIAGE, (case,)) == []
+    assert ask(database_url, CASE, (case,)) == [("Civil", None, None, None)]
     assert metrics(database_url) == {}
     run(connection, model)
-    ((area, *_),) = rows(database_url, CASE, case)
+    ((area, *_),) = ask(database_url, CASE, (case,))
     assert area == "Civil"
 
 
@@ -326,12 +326,12 @@ def test_a_case_that_fails_three_times_goes_to_a_person(database_url: str, conne
     first = run(connection, model)
     assert (first.statuses["classified"], first.statuses["failed"]) == (1, 1)
     assert first.failures == {bad: "CheckViolation 23514"}  # no word of the message, which quotes the text
-    assert rows(database_url, CASE, good)[0][0] == "Trabalhista"
+    assert ask(database_url, CASE, (good,))[0][0] == "Trabalhista"
     assert not run(connection, model).statuses  # not before its time
     for hours in (1, 2):
         assert run(connection, model, NOW + timedelta(hours=hours)).statuses["failed"] == 1
-    assert rows(database_url, TRIAGE, bad)[0][:4] == ("review", None, None, "failed")
-    assert rows(database_url, "SELECT attempts, reason FROM litgo.triage_failures") == [(3, "CheckViolation 23514")]
+    assert ask(database_url, TRIAGE, (bad,))[0][:4] == ("review", None, None, "failed")
+    assert ask(database_url, "SELECT attempts, reason FROM litgo.triage_failures") == [(3, "CheckViolation 23514")]
     assert not run(connection, model, NOW + timedelta(hours=9)).statuses
     counted = metrics(database_url)
     assert (counted["triage_requests_total failed"], counted["triage_requests_total review"]) == (3, 1)
@@ -361,7 +361,7 @@ def test_a_lost_connection_is_nobodys_fault(database_url: str, connection: Any, 
     killer: Structured = Meddler(database_url, f"SELECT pg_terminate_backend({pid})")
     with pytest.raises(Exception, match=r"terminat|closed"):
         run(connection, model, openai=killer)
-    assert rows(database_url, "SELECT count(*) FROM litgo.triage_failures") == [(0,)]
+    assert ask(database_url, "SELECT count(*) FROM litgo.triage_failures") == [(0,)]
     with kept(database_url) as other:
         assert run(other, model).statuses == {"classified": 1}
 
@@ -373,7 +373,7 @@ def test_openai_decides_and_never_sees_who(
     execute(database_url, "UPDATE profiles SET full_name = 'Ana Lúcia Prado', email = 'ana@example.com'")
     result = run(connection, model, openai=openai)
     assert result.sources == {"openai": 1}
-    assert rows(database_url, CASE, case) == [("Família", "Guarda", 24, "HIGH")]
+    assert ask(database_url, CASE, (case,)) == [("Família", "Guarda", 24, "HIGH")]
     sent = json.dumps(loopback.requests, ensure_ascii=False)
     assert "Ana" not in sent
     assert "123.456" not in sent
@@ -423,10 +423,10 @@ def test_what_must_stay_is_triaged_here(
     assert loopback.requests == []
     assert result.withheld == ({reason: 1} if reason else {})
     assert metrics(database_url).get("triage_openai_fallback_total skipped") is None
-    found = rows(database_url, "SELECT labels FROM litgo.metric_state WHERE name = 'openai_withheld_total'")
+    found = ask(database_url, "SELECT labels FROM litgo.metric_state WHERE name = 'openai_withheld_total'")
     assert found == ([({"use": "triage", "reason": reason},)] if reason else [])
     expected = None if reason == "no_consent" else reason or "area"
-    assert rows(database_url, "SELECT local_only FROM litgo.triage WHERE case_id = %s", case) == [(expected,)]
+    assert ask(database_url, "SELECT local_only FROM litgo.triage WHERE case_id = %s", (case,)) == [(expected,)]
 
 
 @pytest.mark.parametrize(
@@ -444,7 +444,7 @@ def test_without_a_usable_answer_the_local_classifier_decides_aloud(
     loopback.reply = reply
     said: list[str] = []
     result = run(connection, model, openai=openai, warn=said.append)
-    assert rows(database_url, CASE, case)[0][:2] == ("Trabalhista", "Rescisão")
+    assert ask(database_url, CASE, (case,))[0][:2] == ("Trabalhista", "Rescisão")
     assert (result.sources, result.fallbacks) == ({"local": 1}, {reason: 1})
     assert metrics(database_url)[f"triage_openai_fallback_total {reason}"] == 1
     assert len(said) == 1
@@ -484,7 +484,7 @@ def test_the_model_learns_what_people_chose_and_not_what_it_guessed(
         add_case(database_url, text, area="Imobiliário", subarea="Condomínio", created_at=before)
     guessed = add_case(database_url, "trambolho " * 3 + DISMISSED, created_at=before)
     run(connection, model)
-    assert rows(database_url, TRIAGE, guessed)[0][0] == "classified"
+    assert ask(database_url, TRIAGE, (guessed,))[0][0] == "classified"
     version, learned = local_model(connection, tmp_path, NOW)
     assert "zingarelho" in learned.vocabulary
     assert "trambolho" not in learned.vocabulary
@@ -525,11 +525,11 @@ def test_the_queue_and_a_persons_decision(database_url: str, connection: Any, mo
         with pytest.raises(ReviewError, match="quem"):
             decide(cursor, case, "Família", "Guarda", " ", tomorrow)
         assert decide(cursor, case, "familia", "guarda", "bia", tomorrow) == ("Família", "Guarda")
-    assert rows(database_url, CASE, case) == [("Família", "Guarda", 72, "MEDIUM")]
-    ((status, area, subarea, reason, sources),) = rows(database_url, TRIAGE, case)
+    assert ask(database_url, CASE, (case,)) == [("Família", "Guarda", 72, "MEDIUM")]
+    ((status, area, subarea, reason, sources),) = ask(database_url, TRIAGE, (case,))
     assert (status, area, subarea, reason) == ("classified", "Família", "Guarda", "too_short")
     assert (sources["area"], sources["subarea"], sources["urgency_h"]) == ("person", "person", "default")
-    assert rows(database_url, "SELECT reviewer, reviewed_at FROM litgo.triage") == [("bia", tomorrow)]
+    assert ask(database_url, "SELECT reviewer, reviewed_at FROM litgo.triage") == [("bia", tomorrow)]
     assert metrics(database_url)["triage_source_total person"] == 1
     with connection, connection.cursor() as cursor:
         assert queue(cursor, tomorrow) == []
@@ -552,7 +552,7 @@ def test_a_person_keeps_what_the_client_chose(database_url: str, connection: Any
         with pytest.raises(ReviewError, match="o cliente escolheu Família"):
             decide(cursor, case, "Civil", "Contratos", "bia", NOW)
         decide(cursor, case, "Família", "Guarda", "bia", NOW)
-    assert rows(database_url, TRIAGE, case)[0][4]["area"] == "client"
+    assert ask(database_url, TRIAGE, (case,))[0][4]["area"] == "client"
     odd = add_case(database_url, DISMISSED, subarea="Multa ambiental")
     meanwhile = add_case(database_url, "oi")
     run(connection, model)
@@ -562,8 +562,8 @@ def test_a_person_keeps_what_the_client_chose(database_url: str, connection: Any
         decide(cursor, odd, "Tributário", "Execução fiscal", "bia", NOW)
         with pytest.raises(ReviewError, match="o cliente escolheu Civil"):
             decide(cursor, meanwhile, "Família", "Guarda", "bia", NOW)
-    assert rows(database_url, CASE, odd)[0][:2] == ("Tributário", "Execução fiscal")
-    assert rows(database_url, CASE, case)[0][:2] == ("Família", "Guarda")
+    assert ask(database_url, CASE, (odd,))[0][:2] == ("Tributário", "Execução fiscal")
+    assert ask(database_url, CASE, (case,))[0][:2] == ("Família", "Guarda")
 
 
 def test_what_the_command_line_says(database_url: str, connection: Any, model: Model) -> None:

@@ -10,8 +10,9 @@ from litgo_pipelines.intake.classifier import Model
 from litgo_pipelines.marketplace.schema import TABLES
 from litgo_pipelines_tests.worlds.dirt import DIRT, add_dirt, fill, loose_url, loosen, stages
 from litgo_pipelines_tests.worlds.intake import model
-from litgo_pipelines_tests.worlds.matching import another_url, ask
+from litgo_pipelines_tests.worlds.matching import another_url
 from litgo_pipelines_tests.worlds.notifications import environment
+from litgo_pipelines_tests.worlds.sessions import ask
 
 __all__ = ["another_url", "environment", "loose_url", "model"]
 

@@ -16,7 +16,7 @@ from litgo_pipelines.marketplace.schema import TABLES
 from litgo_pipelines_tests.support import execute, fresh_database
 from litgo_pipelines_tests.worlds.dirt import AS_OF, fill
 from litgo_pipelines_tests.worlds.intake import model
-from litgo_pipelines_tests.worlds.matching import ask
+from litgo_pipelines_tests.worlds.sessions import ask
 from litgo_pipelines_tests.worlds.strange_tables import contract, day
 
 __all__ = ["model"]

@@ -7,19 +7,14 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from litgo_pipelines.database import connect, libpq
+from litgo_pipelines.database import libpq
 from litgo_pipelines.marketplace import indexes
 from litgo_pipelines.marketplace.migrate import MigrationError, migrate
 from litgo_pipelines_tests.support import HERE, execute, until
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace
+from litgo_pipelines_tests.worlds.sessions import ask
 
 OURS = "SELECT relname FROM pg_class WHERE relkind = 'i' AND relname ^@ 'litgo_' ORDER BY 1"
-
-
-def asked(url: str, query: str) -> list[tuple]:
-    with connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetchall()
 
 
 def test_an_index_of_theirs_that_serves_is_good_enough(live: LiveMarketplace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +31,7 @@ def test_an_index_of_theirs_that_serves_is_good_enough(live: LiveMarketplace, mo
     assert "the index idx_contracts_created_at serves as litgo_contracts_pending" in done
     assert "the index idx_contracts_lawyer_id serves as litgo_contracts_open" in done
     assert "made the index litgo_offers_sent" in done
-    made = {name for (name,) in asked(live.url, OURS)}
+    made = {name for (name,) in ask(live.url, OURS)}
     assert made & {"litgo_offers_pending", "litgo_cases_client", "litgo_contracts_pending"} == set()
     assert migrate(live.url) == []
 
@@ -53,7 +48,7 @@ def test_an_index_of_theirs_that_serves_is_good_enough(live: LiveMarketplace, mo
 def test_an_index_that_is_gone_broken_or_another_is_made_again(database_url: str, change: str) -> None:
     execute(database_url, *change.split("; "))
     assert migrate(database_url) == ["made the index litgo_offers_sent"]
-    assert asked(
+    assert ask(
         database_url,
         "SELECT pg_get_indexdef(i.indexrelid), indisvalid FROM pg_index i "
         "WHERE indexrelid = 'public.litgo_offers_sent'::regclass",
@@ -72,7 +67,7 @@ def test_an_idle_transaction_delays_an_index_and_stops_no_writer(
         (line,) = migrate(database_url)
         assert line.startswith("the index litgo_offers_sent is not made: an open transaction of somebody else")
         assert "idle in transaction" in line
-    assert asked(
+    assert ask(
         database_url,
         "SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid = to_regclass('public.litgo_offers_sent')",
     ) == [(0,)]
@@ -121,7 +116,7 @@ def test_of_a_reader_and_a_migration_that_wait_for_each_other_the_migration_give
     with closing(psycopg2.connect(libpq(database_url))) as reader, reader.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM litgo_source.reviews")  # whose view is dropped last
         migration.start()
-        until(lambda: asked(database_url, waits) != [(0,)], 10, "the migration waits for the reader")
+        until(lambda: ask(database_url, waits) != [(0,)], 10, "the migration waits for the reader")
         cursor.execute("SELECT count(*) FROM litgo_source.lawyers")  # whose view it has dropped by now
         reader.commit()
     migration.join(30)

@@ -1,23 +1,17 @@
 """A marketplace whose tables, columns and statuses have other names: a mapping alone, which `litgo doctor` writes."""
 
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 
-from litgo_pipelines.database import connect, roles, sql
+from litgo_pipelines.database import roles, sql
 from litgo_pipelines.marketplace import doctor
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines_tests.worlds.jobs import Jobs, last_night, nights, services
 from litgo_pipelines_tests.worlds.live_schema import as_role
 from litgo_pipelines_tests.worlds.other_marketplace import fill
-
-
-def ask(url: str, query: str) -> list[tuple[Any, ...]]:
-    with connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetchall()
+from litgo_pipelines_tests.worlds.sessions import ask
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from litgo_pipelines.marketplace.schema import TABLES, violations
 from litgo_pipelines_tests.support import execute
 from litgo_pipelines_tests.worlds.dirt import AS_OF, fill
 from litgo_pipelines_tests.worlds.live_schema import LiveMarketplace
-from litgo_pipelines_tests.worlds.matching import ask
+from litgo_pipelines_tests.worlds.sessions import ask
 from litgo_pipelines_tests.worlds.strange_tables import contract, day
 
 WITHOUT_VIEWS = "DROP SCHEMA litgo_source CASCADE"

@@ -23,8 +23,8 @@ from litgo_pipelines.matching.work import BatchResult
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.settings import Settings
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 HOLDOUT = 2_000
 BY = Actor("tests", "tried", AS_OF - timedelta(hours=1), "", by_hand=True)

@@ -12,8 +12,8 @@ from litgo_pipelines.matching.candidate_sets import CandidateSet
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.models.features import BASE
 from litgo_pipelines.simulation.load import simulate
-from litgo_pipelines_tests.worlds.matching import ask, match
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.matching import match
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 END = datetime(2026, 6, 30, 5, tzinfo=UTC)
 DAY = timedelta(days=1)

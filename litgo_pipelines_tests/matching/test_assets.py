@@ -23,9 +23,9 @@ from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.openai import OpenAI
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.settings import settings
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match, offers
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill, match, offers
 from litgo_pipelines_tests.worlds.rows import Marketplace
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 pytestmark = pytest.mark.slow
 

@@ -15,10 +15,10 @@ from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.record import ATTEMPTS
 from litgo_pipelines.models.features import FEATURES, KEYS
 from litgo_pipelines.models.ranking import Ranker
-from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, killed_match, match, offers
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, fill, killed_match, match, offers
 from litgo_pipelines_tests.worlds.processes import killed
 from litgo_pipelines_tests.worlds.rows import Marketplace
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 
 def metric(url: str, name: str) -> float:

@@ -11,7 +11,8 @@ from litgo_pipelines.matching.candidate_sets import MOST, CandidateSet, SetDamag
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.models.features import BASE
 from litgo_pipelines.models.ranking import Ranker
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill, match
+from litgo_pipelines_tests.worlds.sessions import ask
 
 
 def test_the_most_relevant_fifty_and_all_of_the_offered_are_kept_by_relevance() -> None:

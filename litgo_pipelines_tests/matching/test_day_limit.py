@@ -13,7 +13,8 @@ from litgo_pipelines.matching.nearest import turns
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.replay import Ledger
 from litgo_pipelines.settings import Settings
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill, match
+from litgo_pipelines_tests.worlds.sessions import ask
 
 flags = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=12)
 

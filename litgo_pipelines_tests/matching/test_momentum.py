@@ -23,8 +23,8 @@ from litgo_pipelines.matching.momentum import (
     tenure,
 )
 from litgo_pipelines.models.features import HALF_LIVES, KEYS, MOMENTUM_KEYS
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill, match
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 NOW = int(AS_OF.timestamp())
 MATCHED = "FROM case_matches WHERE created_at >= %s"

@@ -12,8 +12,8 @@ from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.matching import explain
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines_tests.support import execute
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill, match
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 ISLANDS = [(-32.42, -3.85), (-33.81, -3.87), (-29.32, -20.51), (-28.86, -20.48), (-29.35, 0.92), (-38.7, -17.96)]
 FAR_TOWNS = [

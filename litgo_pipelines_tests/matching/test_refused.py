@@ -8,8 +8,8 @@ from litgo_pipelines.equity.load import run_night
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines_tests.support import execute
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill, match
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 PLAN = Plan(exploration=0, limit=50)
 TRIGGER = """

@@ -13,8 +13,8 @@ from litgo_pipelines.notifications.outbox import TEAMS
 from litgo_pipelines.owners import Owner
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill, match
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill, match
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 pytestmark = pytest.mark.one_server
 HOUR = timedelta(hours=1)

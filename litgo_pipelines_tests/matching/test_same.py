@@ -8,8 +8,8 @@ import pytest
 from litgo_pipelines.database import sql
 from litgo_pipelines.matching import explain, waits
 from litgo_pipelines.matching.plan import Plan
-from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, fill, match
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 NUMBERS = [
     "OAB/SP 123.456",

@@ -20,7 +20,8 @@ from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.simulation import faults
 from litgo_pipelines.simulation.faults import Fault, FaultServer
 from litgo_pipelines_tests.worlds.lifecycle import SERVED, Life, healthy_but, mlflow, own_store
-from litgo_pipelines_tests.worlds.matching import ask, fill, match
+from litgo_pipelines_tests.worlds.matching import fill, match
+from litgo_pipelines_tests.worlds.sessions import ask
 
 pytestmark = pytest.mark.one_server
 

@@ -18,9 +18,9 @@ from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.models import training_data
 from litgo_pipelines.models.features import KEYS
 from litgo_pipelines.models.ranking import Ranker
-from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, killed_match, match, offers
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, fill, killed_match, match, offers
 from litgo_pipelines_tests.worlds.processes import killed
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 OPENAI = Plan().embedding_model
 TEXTS = """

@@ -12,8 +12,8 @@ from litgo_pipelines.matching.plan import Plan
 from litgo_pipelines.matching.waits import notify, parked
 from litgo_pipelines.notifications.outbox import TEAM
 from litgo_pipelines.observability import unattended
-from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, ask, fill, match, offers
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.matching import AS_OF, MINUTE, fill, match, offers
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 DAY = timedelta(days=1)
 LATER = AS_OF + timedelta(hours=3)

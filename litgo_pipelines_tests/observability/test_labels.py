@@ -7,8 +7,8 @@ import pytest
 from litgo_pipelines.intake import taxonomy
 from litgo_pipelines.matching import waits
 from litgo_pipelines.observability import gauges
-from litgo_pipelines_tests.worlds.matching import AS_OF, ask, fill
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.matching import AS_OF, fill
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 pytestmark = pytest.mark.one_server
 OWN_WORDS = "Maria Segredo quer se separar"

@@ -17,7 +17,7 @@ from litgo_pipelines.database import open_connection
 from litgo_pipelines.resources.docusign import DocuSign
 from litgo_pipelines.simulation.docusign import ACCOUNT, INTEGRATION, USER, FakeDocuSign
 from litgo_pipelines_tests.worlds.rows import Marketplace
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 # DocuSign's week of transaction ids is by the real clock; a run half an hour later must not lie in the future
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
@@ -110,15 +110,9 @@ def add_contract(url: str, *, offer: str | None = "interested", fee: Any = None,
         )
 
 
-def rows(url: str, query: str, *parameters: Any) -> list[tuple]:
-    with kept(url) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(query, parameters or None)
-        return cursor.fetchall() if cursor.description else []
-
-
 def counted(url: str) -> dict[str, float]:
     """name and label values → value, of the metrics of contracts and fallbacks."""
-    found = rows(
+    found = ask(
         url, "SELECT name, labels, value FROM litgo.metric_state WHERE name ~ '^(contract|fallback)' ORDER BY 1"
     )
     return {" ".join([name, *(labels[key] for key in sorted(labels))]): value for name, labels, value in found}
@@ -126,17 +120,17 @@ def counted(url: str) -> dict[str, float]:
 
 def messages(url: str) -> list[str]:
     """kind of each message, with the number of recipients."""
-    found = rows(url, "SELECT kind, count(*) FROM litgo.outbox GROUP BY 1 ORDER BY 1")
+    found = ask(url, "SELECT kind, count(*) FROM litgo.outbox GROUP BY 1 ORDER BY 1")
     return [f"{kind} {number}" for kind, number in found]
 
 
 def request_row(url: str, contract: str) -> tuple:
     """(status, method, reason) of our row, then the contract's status."""
-    return rows(
+    return ask(
         url,
         "SELECT r.status, r.method, r.reason, c.status FROM contracts c "
         "LEFT JOIN litgo.contract_requests r ON r.contract_id = c.id WHERE c.id = %s",
-        contract,
+        (contract,),
     )[0]
 
 
@@ -148,4 +142,4 @@ def sent_document(fake: FakeDocuSign) -> str:
 
 def lease_ends(url: str) -> None:
     """Instead of waiting: the claim of a sender that was killed runs out."""
-    rows(url, "UPDATE litgo.contract_requests SET claimed_until = clock_timestamp() WHERE status = 'sending'")
+    ask(url, "UPDATE litgo.contract_requests SET claimed_until = clock_timestamp() WHERE status = 'sending'")

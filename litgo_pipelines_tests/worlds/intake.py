@@ -109,12 +109,6 @@ def add_case(url: str, description: str | None, **values: Any) -> str:
         )
 
 
-def rows(url: str, query: str, *parameters: Any) -> list[tuple]:
-    with kept(url) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(query, parameters)
-        return cursor.fetchall()
-
-
 HOSTILE = [
     "'; DROP TABLE cases; --",
     "Robert'); DELETE FROM litgo.triage WHERE ('1'='1",

@@ -14,7 +14,7 @@ from litgo_pipelines.matching.work import BatchResult
 from litgo_pipelines.models.ranking import Ranker
 from litgo_pipelines_tests.support import fresh_database
 from litgo_pipelines_tests.worlds.processes import kill_self
-from litgo_pipelines_tests.worlds.sessions import kept
+from litgo_pipelines_tests.worlds.sessions import ask, kept
 
 AS_OF = datetime(2026, 6, 30, 12, 0, tzinfo=UTC)
 SAO_PAULO = (-23.55, -46.63)
@@ -48,12 +48,6 @@ def fill(url: str, lawyers: int = 30, cases: int = 12, order: str = "i") -> None
     """`order`: an expression of i, the order in which the cases' rows are written."""
     with kept(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute(FILL.replace("{order}", order), {"as_of": AS_OF, "lawyers": lawyers, "cases": cases})
-
-
-def ask(url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    with kept(url) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(query, parameters)
-        return cursor.fetchall() if cursor.description else []
 
 
 def offers(url: str) -> list[tuple[Any, ...]]:

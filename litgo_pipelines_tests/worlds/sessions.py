@@ -7,6 +7,7 @@ What makes temporary tables or views that stay, as a snapshot does, opens its ow
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from litgo_pipelines.database import Connection, open_connection
 
@@ -36,3 +37,10 @@ def close(url: str) -> None:
     """For what asks to be alone in the database."""
     if connection := _kept.__dict__.get("connections", {}).pop(url, None):
         connection.close()
+
+
+def ask(url: str, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    """The answer's rows, none for what has no answer; committed."""
+    with kept(url) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        return cursor.fetchall() if cursor.description else []
