@@ -18,7 +18,7 @@ from litgo_pipelines.equity import availability
 from litgo_pipelines.experiments import offer_life
 from litgo_pipelines.marketplace import counts
 from litgo_pipelines.matching import arm_loads, record, waits
-from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, read_cases, search, similar
+from litgo_pipelines.matching.candidates import Cases, Lawyers, Reach, reached, read_cases, search, similar
 from litgo_pipelines.matching.claim import (
     claim_batch,
     close_ahead,
@@ -150,13 +150,11 @@ def _similarity(
     if batch.watermark is None or batch.space == store.NO_SPACE:
         return store.NO_SPACE, None
     if batch.space is None:
-        used = np.zeros(len(lawyers.ids), bool)
-        for area, (positions, _) in zip(cases.area, reach.found, strict=True):
-            used[lawyers.members[area][positions]] = True
+        used = [members[reached(cases, lawyers, reach, area)] for area, members in enumerate(lawyers.members)]
         model = store.best_model(
             cursor,
             cases.ids,
-            [lawyers.ids[k] for k in np.flatnonzero(used)],
+            [lawyers.ids[k] for k in np.unique(np.concatenate(used))],
             batch.as_of,
             batch.watermark,
             batch.plan.embedding_model,

@@ -319,6 +319,14 @@ def eligible(cases: Cases, lawyers: Lawyers, case: int, radius_km: float, before
     return positions, km
 
 
+def reached(cases: Cases, lawyers: Lawyers, reach: Reach, area: int) -> Ints:
+    """Positions among the area's members of who is eligible for one of its cases."""
+    found = np.zeros(len(lawyers.members[area]), bool)
+    for row in np.flatnonzero(cases.area == area):
+        found[reach.found[row][0]] = True
+    return np.flatnonzero(found)
+
+
 def similar(
     connection: Connection, cases: Cases, lawyers: Lawyers, reach: Reach, as_of: datetime, model: str, until: int
 ) -> tuple[str, list[NDArray[np.float32]]]:
@@ -329,11 +337,8 @@ def similar(
     """
     space, found = store.NO_SPACE, [np.empty(0, np.float32)] * len(cases.ids)
     for area, members in enumerate(lawyers.members):
-        (rows,) = np.nonzero(cases.area == area)
-        eligible_here = np.zeros(len(members), bool)
-        for row in rows:
-            eligible_here[reach.found[row][0]] = True
-        used = np.flatnonzero(eligible_here)
+        rows = np.flatnonzero(cases.area == area)
+        used = reached(cases, lawyers, reach, area)
         here = store.read_similarity(
             connection,
             [cases.ids[row] for row in rows],

@@ -93,6 +93,19 @@ def failure(result: dg.ExecuteInProcessResult, step: str) -> str:
     return error.to_string()
 
 
+def test_a_candidate_is_trained_from_the_database_and_kept(learnable_market: Marketplace, environment: Path) -> None:
+    training: dict[str, Any] = {"seeds": 1, "folds": 2, "min_rounds": 5, "max_rounds": 20}
+    config = {"ops": {**CONFIG["ops"], "candidate_model": {"config": training}}}
+    result = run(learnable_market.url, "sqlite:///nowhere", [training_snapshot, candidate_model], config)
+    assert result.success
+    kept = row_of(learnable_market.url, result.run_id).bundle_path
+    assert kept is not None
+    trained = bundle.load_bundle(environment / kept)
+    assert trained is not None
+    assert set(trained.metrics["field"]) >= {kind.value for kind in Kind}
+    assert metadata(result, "candidate_model")["kind"] == trained.metrics["kind"]
+
+
 @pytest.mark.slow
 def test_a_retraining_from_the_database_to_a_champion(learnable_market: Marketplace, mlflow_server: str) -> None:
     url, mlflow = learnable_market.url, MLflow(tracking_uri=mlflow_server)
