@@ -498,7 +498,7 @@ def live_through(url: str, folder: Path, arguments: argparse.Namespace) -> str:
             with connection, connection.cursor() as cursor:
                 happened = timeline(cursor, scenario, daemon.failures)
                 if clock.at.date() not in {day.date() for day in unseen}:
-                    unseen[clock.at] = Counter(each.kind for each in unattended.find(cursor, clock.at))
+                    unseen[clock.at] = Counter(unattended.examine(cursor, clock.at, 1)[0])
             for line in happened[told:]:
                 tqdm.write(line)
             told = len(happened)

@@ -72,9 +72,8 @@ def no_dead_letters(postgres: Postgres) -> dg.AssetCheckResult:
 )
 def nothing_waits_unseen(postgres: Postgres) -> dg.AssetCheckResult:
     with postgres.connect() as connection, connection.cursor() as cursor:
-        found = unattended.find(cursor, steps.now())
-    counts = {kind: sum(each.kind == kind for each in found) for kind in unattended.KINDS}
-    rows = [(each.kind, each.id, f"{each.due_at:%Y-%m-%d %H:%M %Z}" if each.due_at else "–") for each in found[:100]]
+        counts, found = unattended.examine(cursor, steps.now(), 100)
+    rows = [(each.kind, each.id, f"{each.due_at:%Y-%m-%d %H:%M %Z}" if each.due_at else "–") for each in found]
     return dg.AssetCheckResult(
         passed=not found,
         description=", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none",

@@ -51,11 +51,21 @@ class Unattended(NamedTuple):
 
 def find(cursor: Cursor, as_of: datetime) -> list[Unattended]:
     """All there is of each kind, the longest overdue first."""
-    found = []
+    return examine(cursor, as_of, None)[1]
+
+
+def examine(cursor: Cursor, as_of: datetime, most: int | None) -> tuple[dict[str, int], list[Unattended]]:
+    """(kind → how many, the `most` that are overdue for longest)."""
+    counts, found = dict.fromkeys(KINDS, 0), []
     for kind in KINDS:
-        cursor.execute(sql(PACKAGE, f"unattended_{kind}.sql"), {"as_of": as_of})
-        found += [Unattended(kind, *row) for row in cursor.fetchall()]
-    return sorted(found, key=lambda each: each.due_at or EARLIEST)
+        cursor.execute(
+            f"SELECT *, count(*) OVER () FROM ({sql(PACKAGE, f'unattended_{kind}.sql')}) AS of_kind (id, due_at) "
+            "ORDER BY due_at NULLS FIRST LIMIT %(most)s",
+            {"as_of": as_of, "most": most},
+        )
+        for identifier, due_at, counts[kind] in cursor.fetchall():
+            found.append(Unattended(kind, identifier, due_at))
+    return counts, sorted(found, key=lambda each: each.due_at or EARLIEST)[:most]
 
 
 def gauge_query() -> str:

@@ -284,6 +284,17 @@ def test_what_is_forgotten_is_found(database_url: str, kind: str, statement: str
     assert set(gauge) == set(unattended.KINDS)
 
 
+def test_of_many_the_longest_overdue_are_listed_and_all_counted(database_url: str) -> None:
+    fill(database_url, lawyers=0, cases=4)
+    with kept(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE cases SET created_at = %s - interval '1 hour' WHERE id = md5('case 2')::uuid", (AS_OF,))
+        every = unattended.find(cursor, AS_OF + 24 * HOUR)
+        counts, found = unattended.examine(cursor, AS_OF + 24 * HOUR, 2)
+    assert len(every) == 4
+    assert found == every[:2]
+    assert counts == {**dict.fromkeys(unattended.KINDS, 0), "case": 4}
+
+
 def at_the_desk(at: datetime) -> str:
     return f"{at - 3 * HOUR:%d/%m/%Y %H:%M} (horário de Brasília)"
 
