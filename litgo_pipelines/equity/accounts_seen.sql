@@ -1,4 +1,5 @@
--- What accounts of one lawyer follow from, and what was made of it; also our version, which reads numbers in its own way.
+-- Fingerprint of what the accounts of one lawyer are derived from and of what was derived; with the version of our schema,
+-- since another may read registration numbers differently.
 SELECT concat_ws(' ', max(m.version), (
     SELECT count(*) || ' ' || bit_xor(hash_record_extended(ROW (id, oab_number, created_at), 0)) FROM lawyers WHERE oab_number <> ''
 ), (
