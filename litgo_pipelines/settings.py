@@ -274,8 +274,13 @@ def _read(environment: tuple[tuple[str, str], ...]) -> Settings:
 
 def settings() -> Settings:
     """The settings of the environment as it is now (tests and the supervisor change it)."""
-    names = {name.upper() for name in Settings.model_fields}
+    names = _names()
     return _read(tuple(sorted((k, v) for k, v in os.environ.items() if k.upper() in names)))
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(name.upper() for name in Settings.model_fields)
 
 
 def secret(name: str) -> str:
