@@ -58,6 +58,7 @@ FOLLOWS = ["experiment_report"]
 WAITING = ("case", "batch", "review")
 # The cases come with their area; texts are not read, so S is imputed.
 ONLY = {"matching": ["case_offers", "parked_cases"]}
+UNREAD = {"litgo/untriaged"}  # so what is requested for texts alone is not run
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SETTINGS = {  # of a marketplace that is small: the rest is as it comes
     "MIN_REVIEWS_FOR_RETRAIN": "400",
@@ -94,6 +95,7 @@ class Daemon:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     failures: list[tuple[datetime, str]] = field(default_factory=list)
     ticks: int = 0
+    since: datetime = START  # up to when schedules were evaluated; sensors are looked at a little later
 
     def tick(self, until: datetime) -> None:
         """Everything due since the last tick. A schedule that came due several times runs for its last time."""
@@ -104,9 +106,9 @@ class Daemon:
             for at in self._last(schedule, until)
         ]
         for at, schedule in sorted(due, key=lambda pair: pair[0]):
-            self.clock.at = at
+            self.clock.at = max(at, self.clock.at)
             self._schedule(schedule, at)
-        self.clock.at = until
+        self.clock.at = self.since = until
         for _ in range(ROUNDS):
             if not sum(self._sensor(sensor) for sensor in self.repository.sensor_defs if sensor.name not in LEFT_OUT):
                 break
@@ -116,12 +118,12 @@ class Daemon:
     def _last(self, schedule: Any, until: datetime) -> Iterator[datetime]:
         from dagster._utils.schedules import cron_string_iterator
 
-        came = cron_string_iterator(self.clock.at.timestamp(), schedule.cron_schedule, schedule.execution_timezone)
+        came = cron_string_iterator(self.since.timestamp(), schedule.cron_schedule, schedule.execution_timezone)
         last = None
         for at in came:
             if at > until:
                 break
-            if at > self.clock.at:
+            if at > self.since:
                 last = at
         if last is not None:
             yield last.astimezone(UTC)
@@ -144,7 +146,12 @@ class Daemon:
         found = sensor.evaluate_tick(context)
         self.ticks += 1
         self.cursors[sensor.name] = found.cursor
-        new = [r for r in found.run_requests or () if not r.run_key or (sensor.name, r.run_key) not in self.run_keys]
+        new = [
+            request
+            for request in found.run_requests or ()
+            if (not request.run_key or (sensor.name, request.run_key) not in self.run_keys)
+            and {tag for tag in request.tags if tag.startswith("litgo/")} != UNREAD
+        ]
         for request in new:
             self.run_keys.add((sensor.name, request.run_key or ""))
             self._run(request.job_name or sensor.job_name, request)
