@@ -176,7 +176,7 @@ async def _within(client: "httpx2.AsyncClient", request: _Request) -> Answer:
             asyncio.timeout(request.seconds),
             client.stream(request.method, request.url, content=request.content, headers=headers) as answer,
         ):
-            certificate_ends = _certificate_ends(answer.extensions["network_stream"])  # before it may be closed
+            certificate_ends = _certificate_ends(answer)  # before the connection may be closed
             encoding = answer.headers.get("content-encoding", "identity").strip().lower() or "identity"
             if encoding not in PLAIN and encoding not in PACKED:
                 raise ConnectionError("an encoding that was not asked for")
@@ -219,9 +219,10 @@ def _unpacked(body: bytes, most_bytes: int) -> bytes:
     return bytes(found)
 
 
-def _certificate_ends(stream: Any) -> float | None:
+def _certificate_ends(answer: "httpx2.Response") -> float | None:
     """Asked once a connection. From then on it knows its socket too: the client asks each idle connection, before and
     after each request, whether something came on it, and searching for the socket took a fifth of the loop's time."""
+    stream = answer.extensions["network_stream"]
     if stream not in _ends:
         tls, socket, asked = stream.get_extra_info("ssl_object"), stream.get_extra_info("socket"), stream.get_extra_info
         ends = (tls.getpeercert() or {}).get("notAfter") if tls is not None else None
