@@ -177,6 +177,8 @@ def refusal(
                 return f"{shown}: only a challenger becomes champion{back}"
             if stage == "candidate" and state.champion and experiments and not by_hand:
                 return f"{shown}: with a champion in place it must be challenger first"
+            if stage == "candidate" and state.challenger and experiments and not by_hand:
+                return f"version {state.challenger} is the open challenger: its experiment comes first"
             return _quarantined(state, state.data.get(version)) or _held(state, at, by_hand)
         case "archived":
             return (

@@ -222,7 +222,9 @@ def _unpacked(body: bytes, most_bytes: int) -> bytes:
 def _certificate_ends(answer: "httpx2.Response") -> float | None:
     """Asked once a connection. From then on it knows its socket too: the client asks each idle connection, before and
     after each request, whether something came on it, and searching for the socket took a fifth of the loop's time."""
-    stream = answer.extensions["network_stream"]
+    stream = answer.extensions.get("network_stream")
+    if stream is None:
+        return None
     if stream not in _ends:
         tls, socket, asked = stream.get_extra_info("ssl_object"), stream.get_extra_info("socket"), stream.get_extra_info
         ends = (tls.getpeercert() or {}).get("notAfter") if tls is not None else None

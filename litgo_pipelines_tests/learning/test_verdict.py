@@ -88,6 +88,18 @@ def test_those_that_passed_wait_for_the_place_newest_first(life: Life) -> None:
     assert judge(life, "3") == "champion"
 
 
+def test_while_none_serves_the_next_to_pass_waits_for_the_challengers_experiment(life: Life) -> None:
+    judge(life, "1")
+    judge(life, "2")
+    life.rolled_back("1", None)
+    life.at += COOLDOWN
+    assert judge(life, "3").startswith("candidate, waits to become champion: version 2 is the open challenger")
+    assert waiting(life) is None
+    life.archived("2")
+    assert waiting(life) == "root 3"
+    assert judge(life, "3") == "champion"
+
+
 def test_how_much_fresher_a_candidate_is_follows_from_both_snapshots(life: Life) -> None:
     judge(life, "1")
     days = timedelta(days=1)

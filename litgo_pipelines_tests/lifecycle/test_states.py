@@ -71,6 +71,7 @@ def test_entries_of_older_ledgers_read_as_what_they_meant() -> None:
 
 
 ROLLED = [*ABC, ("rolled_back", "3", "2")]
+ALONE = [*A, ("candidate", "2"), ("challenger", "2"), ("rolled_back", "1")]  # a challenger, and none serves
 FROZEN = [*ROLLED, ("rolled_back", "2", "1")]
 SAME = [*ROLLED[:-1], ("candidate", "5", None, "data 3"), ROLLED[-1]]
 SOON, LATER = AT + 12 * HOUR, AT + 10 * DAY
@@ -88,6 +89,7 @@ SOON, LATER = AT + 12 * HOUR, AT + 10 * DAY
         ([*ROLLED, ("candidate", "4")], "challenger", "4", {"at": SOON}, "cooldown after a rollback until 2026-03-02"),
         ([*FROZEN, ("candidate", "4")], "challenger", "4", {}, "frozen until a person"),
         ([*A, ("candidate", "2")], "champion", "2", {}, "must be challenger first"),
+        ([*ALONE, ("candidate", "3")], "champion", "3", {}, "2 is the open challenger"),
         (AB, "champion", "1", {}, "comes back by a rollback"),
         (SAME, "champion", "5", {"by_hand": True}, "quarantined version"),
         (SAME, "challenger", "5", {}, "quarantined version"),
@@ -113,6 +115,10 @@ def test_refuses_with_the_reason(
     [
         ([*A, ("candidate", "2")], "champion", "2", {"experiments": False}),
         ([*A, ("candidate", "2")], "champion", "2", {"by_hand": True}),
+        (ALONE, "champion", "2", {}),
+        ([*ALONE, ("candidate", "3")], "champion", "3", {"experiments": False}),
+        ([*ALONE, ("candidate", "3")], "champion", "3", {"by_hand": True}),
+        ([*ALONE, ("candidate", "3"), ("archived", "2")], "champion", "3", {}),
         ([*ROLLED, ("candidate", "4")], "champion", "4", {"by_hand": True, "at": SOON}),
         ([*ROLLED, ("candidate", "4")], "challenger", "4", {"at": AT + 9 * HOUR + COOLDOWN}),
         ([*ROLLED, ("candidate", "4")], "challenger", "4", {}),
@@ -172,6 +178,7 @@ def test_whatever_is_tried_the_invariants_hold(tried: list[Any], snapshots: list
         if transition == "champion":
             assert state.champion == version
             assert before.champion is None or state.previous == before.champion
+            assert by_hand or not experiments or before.challenger in (None, version)
             assert by_hand or before.cooldown_until is None or at >= before.cooldown_until
         if transition == "rolled_back":
             assert state.stages[version] == "quarantined"
