@@ -3,6 +3,7 @@
 What the jobs are is the list in `jobs.py`. Jobs that only a person starts stand in their stages.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from litgo_pipelines.jobs import AUTOMATIC, EXAMS, FOLLOWING_SENSOR, HOURLY, Job
 from litgo_pipelines.learning import retrain, retrainings
 from litgo_pipelines.marketplace.schema import TABLES
 from litgo_pipelines.notifications.run_failures import failed_runs_sensor
+from litgo_pipelines.observability import stops
 from litgo_pipelines.observability.metrics import add, count
 from litgo_pipelines.resources.mlflow import MLflow, MLflowUnavailable
 from litgo_pipelines.resources.openai import OpenAI
@@ -31,6 +33,12 @@ FOLLOWING = {"dagster/max_retries": "2", "dagster/max_runtime": "600"}
 # Seconds, for what somebody waits for: whenever Dagster's daemon looks, which is every 5. Who asks for just as many is
 # often too early, and looked at the next time only.
 EVERY_LOOK = 1
+# Seconds. A tick costs the platform as much as a hundred questions whether anything was written: one that people wait
+# for goes on for nearly two of the daemon's looks, and sees within a second what comes.
+TICK_LASTS, ASKS_EVERY = 9.0, 1.0
+# Of the marketplace's database, from the server's statistics: what was deferred there is found by the next tick.
+WRITTEN = "SELECT tup_inserted + tup_updated FROM pg_stat_database WHERE datname = current_database()"
+NOTHING_DUE = dg.SkipReason("nothing is due")
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -97,7 +105,8 @@ def request_when(
 
     due(context, cursor, tick): what waits, by kind, like {"messages": 3}; nothing or zeros skip. The figures become
     the run's tags. needs_mlflow: what is due waits while MLflow does not answer. A failed read raises: it is never
-    taken for "nothing is due".
+    taken for "nothing is due". With EVERY_LOOK a tick of the daemon's looks again as soon as something was written, or
+    the run that it waits for has ended.
     """
 
     @dg.sensor(
@@ -109,12 +118,34 @@ def request_when(
         required_resource_keys={"postgres", *(["mlflow"] if needs_mlflow else [])},  # Dagster makes them for each look
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        # only the daemon says when the sensor was started: a preview in the UI is answered at once
+        patient = seconds == EVERY_LOOK and context.last_sensor_start_time is not None
+        until = time.monotonic() + (TICK_LASTS if patient else 0)
+        while True:
+            before, answer = written(context) if patient else 0, look(context)
+            if isinstance(answer, dg.RunRequest):
+                return answer
+            while True:
+                if time.monotonic() >= until or stops.asked.wait(ASKS_EVERY):
+                    return answer
+                if written(context) != before if answer is NOTHING_DUE else not working(context):
+                    break
+
+    def written(context: dg.SensorEvaluationContext) -> int:
+        with context.resources.postgres.look() as connection, connection.cursor() as cursor:
+            cursor.execute(WRITTEN)
+            return int(cursor.fetchone()[0])
+
+    def working(context: dg.SensorEvaluationContext) -> bool:
+        return context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=UNFINISHED)) > 0
+
+    def look(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         with context.resources.postgres.look() as connection, connection.cursor() as cursor:
             found = {kind: count for kind, count in due(context, cursor, steps.now()).items() if count}
         waiting = ", ".join(f"{count} {kind}" for kind, count in found.items())
         if not found:
-            return dg.SkipReason("nothing is due")
-        if context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=UNFINISHED)):
+            return NOTHING_DUE
+        if working(context):
             return dg.SkipReason(f"{waiting}: wait for the run that is working")
         if needs_mlflow:
             try:

@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import litgo_pipelines
-from litgo_pipelines import steps
+from litgo_pipelines import automation, steps
 from litgo_pipelines.automation import (
     LATE_AFTER,
     missed_jobs,
@@ -23,10 +23,11 @@ from litgo_pipelines.automation import (
     missed_nights,
     missed_nights_sensor,
     newest_time,
+    notifications_sensor,
     pending_registration_sensor,
     review_volume_sensor,
 )
-from litgo_pipelines.database import DatabaseUnavailable
+from litgo_pipelines.database import DatabaseUnavailable, connect
 from litgo_pipelines.definitions import build_defs, defs
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.jobs import AUTOMATIC, JOBS, MOST_SECONDS, limits_of, run_tags, time_of_day
@@ -87,6 +88,66 @@ def test_what_is_missed_is_over_and_neither_done_nor_running(done: set[str], run
         assert ENDED[night] <= TICK
         assert night not in done | running
     assert missed == sorted(missed, reverse=True)
+
+
+class Meanwhile(threading.Event):
+    """What happens between a tick's looks, one after the other; then nothing does."""
+
+    def __init__(self, *happens: Callable[[], object]) -> None:
+        super().__init__()
+        self.happens, self.asked = list(happens), 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.asked += 1
+        if self.happens:
+            self.happens.pop(0)()
+        return super().wait(0.02)
+
+
+def messages_tick(
+    url: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, meanwhile: Meanwhile, lasts: float = 60
+) -> tuple[int, str]:
+    """Runs requested by a tick of the daemon's, and why none was."""
+    monkeypatch.setattr(automation.stops, "asked", meanwhile)
+    monkeypatch.setattr(automation, "TICK_LASTS", lasts)
+    context = dg.build_sensor_context(instance, resources={"postgres": Postgres(url=url)}, last_sensor_start_time=1.0)
+    found = notifications_sensor.evaluate_tick(context)
+    return len(found.run_requests or ()), found.skip_message or ""
+
+
+def write_message(url: str) -> None:
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at) "
+            "VALUES ('lawyers_interested', gen_random_uuid(), gen_random_uuid()::text, '{}', now())"
+        )
+
+
+def test_a_tick_sees_what_is_written_while_it_lasts(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        comes = Meanwhile(lambda: None, lambda: write_message(database_url))
+        assert messages_tick(database_url, instance, monkeypatch, comes) == (1, "")
+        assert comes.asked >= 2
+
+
+def test_a_tick_waits_for_the_run_that_works(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_message(database_url)
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.add_run(dg.DagsterRun("notifications", status=dg.DagsterRunStatus.STARTED))
+        ends = Meanwhile(lambda: None, lambda: instance.report_run_canceled(run))
+        assert messages_tick(database_url, instance, monkeypatch, ends) == (1, "")
+        assert ends.asked == 2
+
+
+def test_a_tick_ends_with_its_time_or_its_server(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        quiet = Meanwhile()
+        assert messages_tick(database_url, instance, monkeypatch, quiet, lasts=0.1) == (0, "nothing is due")
+        assert quiet.asked
+        stopped = Meanwhile()
+        stopped.happens = [stopped.set]
+        assert messages_tick(database_url, instance, monkeypatch, stopped) == (0, "nothing is due")
+        assert stopped.asked == 1
 
 
 @pytest.mark.parametrize(

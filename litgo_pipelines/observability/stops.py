@@ -2,12 +2,15 @@
 
 import json
 import os
+import threading
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
 FILE = "stops.json"
 KEPT = 100
+
+asked = threading.Event()  # this process was asked to end: whoever waits in it waits no longer
 
 
 def note(home: Path, at: datetime) -> None:

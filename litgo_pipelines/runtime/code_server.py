@@ -27,6 +27,7 @@ from litgo_pipelines.observability import stops
 PRELOADED = "litgo_pipelines.runtime.preload"
 LOST = 255  # the exit code of a process that the warm one can no longer tell of
 LOOKS_EVERY = 0.2  # seconds
+THREADS = "16"  # three sensors nearly always hold one; Dagster's own number follows the processors, 6 on two
 
 
 def began(pid: int) -> str | None:
@@ -74,6 +75,7 @@ class Forking(context.ForkServerContext):
 def stop(number: int, frame: FrameType | None) -> None:
     """As the handler of a signal: the stop is noted, the runs are asked to end, then the server ends."""
     signal.signal(number, signal.default_int_handler)
+    stops.asked.set()
     if home := os.environ.get("LITGO_HOME"):
         with suppress(OSError):  # a full disk stops nobody
             stops.note(Path(home), datetime.now(UTC))
@@ -87,6 +89,7 @@ def stop(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     from litgo_pipelines.dagster_internals import serve_code
 
+    os.environ.setdefault("DAGSTER_GRPC_MAX_WORKERS", THREADS)
     signal.signal(signal.SIGINT, stop)  # Dagster's command gives SIGTERM the same handler
 
     forking = Forking()
