@@ -6,6 +6,7 @@ What the jobs are is the list in `jobs.py`. Jobs that only a person starts stand
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -36,8 +37,6 @@ EVERY_LOOK = 1
 # Seconds. A tick costs the platform as much as a hundred questions whether anything was written: one that people wait
 # for goes on for nearly two of the daemon's looks, and sees within a second what comes.
 TICK_LASTS, ASKS_EVERY = 9.0, 1.0
-# Of the marketplace's database, from the server's statistics: what was deferred there is found by the next tick.
-WRITTEN = "SELECT tup_inserted + tup_updated FROM pg_stat_database WHERE datname = current_database()"
 NOTHING_DUE = dg.SkipReason("nothing is due")
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -91,6 +90,34 @@ schedules = [
 ]
 
 
+def go_on_looking(
+    look: Callable[[], dg.RunRequest | dg.SkipReason], written: Callable[[], int], working: Callable[[], bool]
+) -> dg.RunRequest | dg.SkipReason:
+    """Look again whenever something was written, or the run that is waited for has ended, while the tick lasts."""
+    until = time.monotonic() + TICK_LASTS
+    while True:
+        before, answer = written(), look()
+        if isinstance(answer, dg.RunRequest):
+            return answer
+        while True:
+            if time.monotonic() >= until or stops.asked.wait(ASKS_EVERY):
+                return answer
+            if written() != before if answer is NOTHING_DUE else not working():
+                break
+
+
+def rows_written(postgres: Postgres) -> int:
+    """Rows written in the marketplace's database so far, by the server's statistics: what they defer is found by the
+    next tick."""
+    with postgres.look() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT tup_inserted + tup_updated FROM pg_stat_database WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])
+
+
+def at_work(instance: dg.DagsterInstance, job: str) -> bool:
+    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=UNFINISHED)) > 0
+
+
 def request_when(
     name: str,
     job: str,
@@ -118,26 +145,10 @@ def request_when(
         required_resource_keys={"postgres", *(["mlflow"] if needs_mlflow else [])},  # Dagster makes them for each look
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        # only the daemon says when the sensor was started: a preview in the UI is answered at once
-        patient = seconds == EVERY_LOOK and context.last_sensor_start_time is not None
-        until = time.monotonic() + (TICK_LASTS if patient else 0)
-        while True:
-            before, answer = written(context) if patient else 0, look(context)
-            if isinstance(answer, dg.RunRequest):
-                return answer
-            while True:
-                if time.monotonic() >= until or stops.asked.wait(ASKS_EVERY):
-                    return answer
-                if written(context) != before if answer is NOTHING_DUE else not working(context):
-                    break
-
-    def written(context: dg.SensorEvaluationContext) -> int:
-        with context.resources.postgres.look() as connection, connection.cursor() as cursor:
-            cursor.execute(WRITTEN)
-            return int(cursor.fetchone()[0])
-
-    def working(context: dg.SensorEvaluationContext) -> bool:
-        return context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=UNFINISHED)) > 0
+        if seconds > EVERY_LOOK or context.last_sensor_start_time is None:  # which only the daemon says, no preview
+            return look(context)
+        postgres, instance = context.resources.postgres, context.instance
+        return go_on_looking(partial(look, context), partial(rows_written, postgres), partial(at_work, instance, job))
 
     def look(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         with context.resources.postgres.look() as connection, connection.cursor() as cursor:
@@ -145,7 +156,7 @@ def request_when(
         waiting = ", ".join(f"{count} {kind}" for kind, count in found.items())
         if not found:
             return NOTHING_DUE
-        if working(context):
+        if at_work(context.instance, job):
             return dg.SkipReason(f"{waiting}: wait for the run that is working")
         if needs_mlflow:
             try:
@@ -494,7 +505,7 @@ def missed_vectors_sensor(
         missing = count_missing(cursor, openai.embedding_model, openai.dimension, tick)
     if not missing:
         return dg.SkipReason("no vector is missing")
-    if context.instance.get_runs_count(dg.RunsFilter(job_name="embeddings", statuses=UNFINISHED)):
+    if at_work(context.instance, "embeddings"):
         return dg.SkipReason(f"{missing} texts wait for the run that is working")
     return dg.RunRequest(run_key=f"missed-{tick:%Y%m%dT%H}", tags={"litgo/missing": str(missing)})
 
