@@ -31,6 +31,7 @@ from litgo_pipelines.database import DatabaseUnavailable, connect
 from litgo_pipelines.definitions import build_defs, defs
 from litgo_pipelines.equity.assets import NIGHTS
 from litgo_pipelines.jobs import AUTOMATIC, JOBS, MOST_SECONDS, limits_of, run_tags, time_of_day
+from litgo_pipelines.notifications.outbox import TEAM, Message, put
 from litgo_pipelines.resources.mlflow import MLflow
 from litgo_pipelines.resources.postgres import Postgres
 from litgo_pipelines.steps import RETRY, permanent_fails_once
@@ -117,10 +118,7 @@ def messages_tick(
 
 def write_message(url: str) -> None:
     with connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO litgo.outbox (kind, recipient_id, dedup_key, payload, created_at) "
-            "VALUES ('lawyers_interested', gen_random_uuid(), gen_random_uuid()::text, '{}', now())"
-        )
+        put(cursor, [Message("lawyers_interested", TEAM, "a message", {})], steps.now())
 
 
 def test_a_tick_sees_what_is_written_while_it_lasts(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
