@@ -529,7 +529,7 @@ def bare_numpy(url: str, cases: int, plan: Plan) -> float:
         features[:, 1] = np.nan
         features[:, 2] = lawyers.success[who]
         if subarea in lawyers.success_in:
-            there = lawyers.success_in[subarea][who]
+            there = lawyers.success_in[subarea][low:high][near]
             features[:, 2] = np.where(np.isnan(there), features[:, 2], there)
         features[:, 3] = np.round(1 - km[near] / min(radius, COUNTRY_KM), 3)
         features[:, 4] = lawyers.qualification[area][low:high][near]

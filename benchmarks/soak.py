@@ -430,13 +430,28 @@ class Killer(threading.Thread):
         return get(f"http://{HOST}:{ports[path]}/{page}", 2) is not None
 
 
+@dataclass(frozen=True)
+class Told:
+    """One alert in a message to a receiver."""
+
+    at: datetime
+    receiver: str
+    alert: str
+    status: str  # firing or resolved
+    began: datetime
+    service: str  # that it is about; empty: none
+
+
 class Hook(BaseHTTPRequestHandler):
     """What Alertmanager tells."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        told: Counter[tuple[str, str]] = self.server.told  # type: ignore[attr-defined]
-        told.update((alert["labels"]["alertname"], alert["status"]) for alert in body["alerts"])
+        told: list[Told] = self.server.told  # type: ignore[attr-defined]
+        for alert in body["alerts"]:
+            began, labels = datetime.fromisoformat(alert["startsAt"]), alert["labels"]
+            name, service = labels["alertname"], labels.get("service", "")
+            told.append(Told(datetime.now(UTC), body["receiver"], name, alert["status"], began, service))
         self.send_response(200)
         self.end_headers()
 
@@ -449,7 +464,7 @@ class Watch:
     """Prometheus and Alertmanager with the deployed rules and routes, on this machine's ports."""
 
     url: str
-    told: Counter[tuple[str, str]]
+    told: list[Told]
 
     def fired(self, since: datetime, until: datetime) -> dict[str, float]:
         """Alert → seconds it fired."""
@@ -481,7 +496,7 @@ def watching(folder: Path, exporter: int) -> Iterator[Watch | None]:
     prometheus, alertmanager = free_port(), free_port()
     deploy = PROJECT / "deploy"
     hook = ThreadingHTTPServer((HOST, 0), Hook)
-    hook.told = Counter()  # type: ignore[attr-defined]
+    hook.told = []  # type: ignore[attr-defined]
     threading.Thread(target=hook.serve_forever, daemon=True).start()
     for name in ("alerts.yml", "recording.yml"):
         shutil.copy(deploy / "prometheus" / name, folder)
@@ -689,7 +704,7 @@ def soak(arguments: argparse.Namespace, home: Path) -> soak_page.Outcome:
                 memory=sampler.memory,
                 load=sampler.busy,
                 fired=watch.fired(feed.began, now) if watch else None,
-                told=watch.told if watch else Counter(),
+                told=Counter((each.alert, each.status) for each in (watch.told if watch else ())),
                 runs=soak_audit.runs(runs, rows, feed.began),
                 ticks=soak_audit.ticks(runs, feed.began, fed_until),
                 due=soak_audit.due(feed.began, fed_until),

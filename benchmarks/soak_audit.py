@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, takewhile
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -261,15 +262,17 @@ def ticks(cursor: Cursor, since: datetime, until: datetime) -> dict[str, Counter
 
 
 def due(since: datetime, until: datetime) -> dict[str, float]:
-    """Schedule or sensor → how often it was due: a schedule by its cron, a sensor by its shortest interval."""
+    """Schedule or sensor → how often it was due: a schedule by its cron, a sensor by its shortest interval, or by what
+    a tick lasts that goes on looking; both in whole looks of the daemon's."""
     from dagster._utils.schedules import cron_string_iterator
 
     from litgo_pipelines import automation
 
-    expected: dict[str, float] = {
-        sensor.name: (until - since).total_seconds() / max(sensor.minimum_interval_seconds or 30, LOOP_SECONDS)
-        for sensor in automation.sensors
-    }
+    expected: dict[str, float] = {}
+    for sensor in automation.sensors:
+        interval = sensor.minimum_interval_seconds or 30
+        looks = ceil((automation.TICK_LASTS if interval <= automation.EVERY_LOOK else interval) / LOOP_SECONDS)
+        expected[sensor.name] = (until - since).total_seconds() / (looks * LOOP_SECONDS)
     for schedule in automation.schedules:
         resolved: Any = schedule
         cron = getattr(resolved, "cron_schedule", None)

@@ -170,7 +170,8 @@ Resident, of all processes of a kind together, and growth within processes by le
 
 ### What was due and what was done
 
-Evaluations of schedules and sensors that went well, of those that were due (a sensor: by its shortest interval).
+Evaluations of schedules and sensors that went well, of those that were due (a sensor: by its shortest interval, or the
+seconds a tick lasts that goes on looking).
 
 | | due | done | failed | share |
 |---|--:|--:|--:|--:|
@@ -250,9 +251,9 @@ def _vendors(o: Outcome) -> list[tuple[str, ...]]:
     ]
 
 
-def write(figures: str, page: Path = PAGE) -> None:
+def write(figures: str, page: Path = PAGE, mark: str = "soak") -> None:
     """Put the figures between the markers of the page. Raises ValueError for a page without them."""
-    begin, end = "<!-- soak: begin -->", "<!-- soak: end -->"
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
     head, _, rest = page.read_text(encoding="utf-8").partition(begin)
     _, found, tail = rest.partition(end)
     if not found:

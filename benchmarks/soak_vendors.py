@@ -27,6 +27,7 @@ from litgo_pipelines.simulation.faults import (
     Handler,
     Request,
     answer,
+    hang,
     json_answer,
     reset,
     status,
@@ -193,6 +194,16 @@ class Vendors:
         for server in (self.openai, self.onesignal, self.sendgrid):
             server.trouble.share = share
         self.docusign.drawn.share = share
+
+    @contextmanager
+    def silent(self, name: str) -> Iterator[None]:
+        """Within, this vendor takes requests and says nothing."""
+        server = getattr(self, name)._server
+        answers, server.next_fault = server.next_fault, lambda request: hang
+        try:
+            yield
+        finally:
+            server.next_fault = answers
 
     @property
     def troubles(self) -> dict[str, Counter[str]]:

@@ -34,8 +34,8 @@ FOLLOWING = {"dagster/max_retries": "2", "dagster/max_runtime": "600"}
 # Seconds, for what somebody waits for: whenever Dagster's daemon looks, which is every 5. Who asks for just as many is
 # often too early, and looked at the next time only.
 EVERY_LOOK = 1
-# Seconds. A tick costs the platform as much as a hundred questions whether anything was written: one that people wait
-# for goes on for nearly two of the daemon's looks, and sees within a second what comes.
+# Seconds. A tick costs the platform several times what a question whether anything was written does: one that people
+# wait for goes on for nearly two of the daemon's looks, and sees within a second what comes.
 TICK_LASTS, ASKS_EVERY = 9.0, 1.0
 NOTHING_DUE = dg.SkipReason("nothing is due")
 UNFINISHED = [

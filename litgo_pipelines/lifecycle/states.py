@@ -175,10 +175,11 @@ def refusal(
             if stage not in ("candidate", "challenger"):
                 back = ": it comes back by a rollback of the champion" if stage == "previous" else ""
                 return f"{shown}: only a challenger becomes champion{back}"
-            if stage == "candidate" and state.champion and experiments and not by_hand:
-                return f"{shown}: with a champion in place it must be challenger first"
-            if stage == "candidate" and state.challenger and experiments and not by_hand:
-                return f"version {state.challenger} is the open challenger: its experiment comes first"
+            if stage == "candidate" and experiments and not by_hand:
+                if state.champion:
+                    return f"{shown}: with a champion in place it must be challenger first"
+                if state.challenger:
+                    return f"version {state.challenger} is the open challenger: its experiment comes first"
             return _quarantined(state, state.data.get(version)) or _held(state, at, by_hand)
         case "archived":
             return (

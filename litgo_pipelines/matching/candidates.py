@@ -115,7 +115,7 @@ class Lawyers:
     softskill: Floats  # C
     members: list[Ints]  # area number → its lawyers by latitude
     qualification: list[Floats]  # area number → Q of its members
-    success_in: dict[int, Floats]  # subarea number → T there, NaN without evidence
+    success_in: dict[int, Floats]  # subarea number → T there of its area's members, NaN without evidence
     momentum: list[Floats]  # area number → what its members did lately in it, (members, len(MOMENTUM_KEYS))
     tenure: Floats
     clients: dict[str, Ints]  # client → lawyers who had a contract with them before
@@ -199,7 +199,7 @@ def read_lawyers(cursor: Cursor, cases: Cases, radius_km: Floats, as_of: datetim
         softskill=features.soft_skills(one["softskill"]),
         members=members,
         qualification=qualification,
-        success_in=_success_in_subareas(cursor, cases, ids),
+        success_in=_success_in_subareas(cursor, cases, ids, members),
         momentum=momentum,
         tenure=tenure(one["tenure_days"]),
         clients=_known_clients(cursor, cases, ids, as_of),
@@ -380,7 +380,7 @@ def pairs(
     for k, number in enumerate(subareas.tolist()):
         if number in lawyers.success_in:
             here = slice(starts[k], starts[k + 1])
-            there = lawyers.success_in[number][lawyer[here]]
+            there = lawyers.success_in[number][found[k][0]]
             matrix[here, 2] = np.where(np.isnan(there), matrix[here, 2], there)
     matrix[:, 3] = features.closeness(np.concatenate([km for _, km in found]), radius[of_case])
     matrix[:, 4] = np.concatenate(
@@ -460,7 +460,7 @@ def _regions(cases: Cases, radius_km: Floats) -> tuple[list[_Region], list[str]]
     return [region for region in regions if region["areas"]], sorted(anywhere)
 
 
-def _success_in_subareas(cursor: Cursor, cases: Cases, ids: list[str]) -> dict[int, Floats]:
+def _success_in_subareas(cursor: Cursor, cases: Cases, ids: list[str], members: Sequence[Ints]) -> dict[int, Floats]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -479,5 +479,5 @@ def _success_in_subareas(cursor: Cursor, cases: Cases, ids: list[str]) -> dict[i
         values = np.full(len(ids), np.nan)
         rows_here = here & (subarea == number)
         values[where[rows_here]] = rate[rows_here]
-        found[number] = values
+        found[number] = values[members[cases.area_names.index(cases.subarea_names[number][0])]]
     return found

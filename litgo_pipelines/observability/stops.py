@@ -1,4 +1,4 @@
-"""Planned stops, kept as a file of LITGO_HOME: what they end is no failure. Pure but for that file."""
+"""Planned stops: what they end is no failure. Kept as a file of LITGO_HOME; this process's own is an event besides."""
 
 import json
 import os

@@ -94,11 +94,13 @@ class OpenAI(VendorResource):
     def structured(self, *, instructions: str, text: str, name: str, schema: dict[str, object]) -> str:
         """The answer as JSON text, as the model wrote it: the caller validates. `text` must hold no personal data.
 
-        Raises OpenAIFailed, at the latest after deadline_seconds in all; no message of it holds the text or the answer.
+        Raises OpenAIFailed, at the latest after timeout_seconds in all, retries included, for somebody waits for it; no
+        message of it holds the text or the answer.
         """
+        service = replace(self.service, deadline_seconds=min(self.timeout_seconds, self.deadline_seconds))
         try:
             choice = self._call(
-                self.service,
+                service,
                 "chat_completion",
                 lambda client: (
                     client.chat.completions.with_raw_response.create(

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -472,6 +473,19 @@ def test_a_run_stops_asking_when_nobody_answers(
     assert len(loopback.requests) == batch.OPENAI_FAILURES * openai.service.attempts
     assert result.fallbacks == {"unavailable": 3, "skipped": 3}
     assert result.statuses == {"classified": 6}
+
+
+def test_a_run_waits_once_for_one_that_says_nothing(
+    database_url: str, connection: Any, model: Model, loopback: Loopback
+) -> None:
+    for _ in range(3):
+        add_case(database_url, DISMISSED)
+    loopback.reply = lambda handler: time.sleep(5)
+    silent = OpenAI(base_url=loopback.url, timeout_seconds=0.3, deadline_seconds=60)
+    result = run(connection, model, openai=silent)
+    assert len(loopback.requests) == 1, "retries share the time of one attempt"
+    assert result.fallbacks == {"timeout": 1, "skipped": 2}
+    assert result.statuses == {"classified": 3}
 
 
 @pytest.mark.slow
