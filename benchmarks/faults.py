@@ -69,6 +69,7 @@ class Scene:
     receipts: Receipts
     short: list[subprocess.Popen[bytes]]
     notes: list[str] = field(default_factory=list)
+    killed: str = ""  # the case whose run was killed
 
 
 Done = Callable[[], bool]
@@ -105,8 +106,8 @@ class Row:
         return (within(self.healed, HEALS) or within(self.told, TOLD)) and self.afterwards is not None
 
 
-def a_case(scene: Scene) -> Done:
-    case = scene.rows.case(labelled=True)
+def a_case(scene: Scene, already: str = "") -> Done:
+    case = already or scene.rows.case(labelled=True)
     return lambda: bool(scene.rows.ask("SELECT 1 FROM public.offers WHERE case_id = %s LIMIT 1", case))
 
 
@@ -182,7 +183,7 @@ def idle_sessions(scene: Scene) -> Iterator[None]:
 @contextmanager
 def retry_without_connection(scene: Scene) -> Iterator[None]:
     """A run is killed; for half a minute no connection is free, so that its retry cannot begin."""
-    scene.rows.case(labelled=True)
+    scene.killed = scene.rows.case(labelled=True)
     killer = soak.Killer(scene.stage, soak.Processes(scene.stage.home), 0, 1)
     victim = killer._run_worker()
     if victim is None:
@@ -245,7 +246,7 @@ FAULTS = (
         "retry_without_connection",
         "a run is killed, and for 30 s no connection is free for its retry",
         retry_without_connection,
-        a_case,
+        lambda scene: a_case(scene, scene.killed),
         OUTAGE,
     ),
     Fault("idle_sessions", "95 idle sessions, or as many as the server takes", idle_sessions, a_case, OUTAGE),
