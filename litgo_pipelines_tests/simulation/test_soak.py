@@ -214,7 +214,7 @@ def test_what_is_lost_or_counted_wrong_is_found(database_url: str, vendors: soak
 def test_everything_that_is_scheduled_is_due() -> None:
     expected = soak_audit.due(NOW, NOW + timedelta(hours=2))
     assert expected["offer_expiry_schedule"] == 2
-    assert expected["pending_cases_sensor"] == 1440
+    assert expected["pending_cases_sensor"] == 720  # a tick lasts nine seconds, and the daemon looks every five
     assert expected["nightly_equity_at_02h"] == 0
     assert soak_audit.due(NOW, NOW + timedelta(hours=24))["nightly_equity_at_02h"] == 1
 
