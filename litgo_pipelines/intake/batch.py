@@ -243,7 +243,7 @@ class _Work:
             except ValueError:
                 reason = "invalid"
                 self.warn(f"OpenAI's answer for case {case.case_id} is not of the schema, the local classifier decides")
-            # One that says nothing is waited for once a run: the cases after it would wait as long, one after the other.
+            # One that says nothing is waited for once a run: the cases after it would wait as long, one by one.
             failures = OPENAI_FAILURES if reason == "timeout" else self.failed_in_a_row + 1
             self.failed_in_a_row = 0 if reason in ("refused", "invalid") else failures
         deltas.append(count("triage_openai_fallback_total", reason=reason))
