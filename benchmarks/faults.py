@@ -19,9 +19,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from benchmarks.latency import Receipts, Rows
 from litgo_pipelines.contracts.requests import transaction_id
 from litgo_pipelines.database import Connection, DatabaseUnavailable, libpq, open_connection
 from litgo_pipelines.notifications.outbox import TEAM
+from litgo_pipelines.runtime.supervisor import HOST
 
 HEALS, TOLD = 60.0, 180.0  # seconds, at most
 SERVED = 300.0  # seconds after a fault in which a case is to have its offers
@@ -228,11 +231,41 @@ def truncated_model(scene: Scene) -> Iterator[None]:
             path.write_bytes(content)
 
 
+@contextmanager
+def hanging(*roles: str, scene: Scene) -> Iterator[None]:
+    """All processes of these roles stop where they are, and neither end nor answer: SIGSTOP."""
+    found = [process for name, process in soak.Processes(scene.stage.home).look().values() if name in roles]
+    for process in found:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+def hangs(*roles: str) -> Callable[[Scene], Any]:
+    return lambda scene: hanging(*roles, scene=scene)
+
+
+def a_page(port: str, path: str) -> Callable[[Scene], Done]:
+    """A page of one of the services, as soon as it is answered."""
+    return lambda scene: lambda: soak.get(f"http://{HOST}:{scene.stage.ports[port]}/{path}", 2) is not None
+
+
 def black_hole(vendor: str) -> Callable[[Scene], Any]:
     return lambda scene: scene.vendors.silent(vendor)
 
 
-OUTAGE = ("DatabaseDown", "DatabaseReadOnly", "MatchingStopped", "DagsterStorageDown")
+OUTAGE = (
+    "DatabaseDown",
+    "DatabaseReadOnly",
+    "MatchingStopped",
+    "DagsterStorageDown",
+    "DagsterDaemonDown",
+    "ExporterDown",
+)
 FAULTS = (
     Fault(
         "short_command",
@@ -286,26 +319,60 @@ FAULTS = (
         a_case,
         ("ChampionNotUsed",),
     ),
+    Fault("daemon_hangs", "the daemon hangs", hangs("daemon"), a_case, OUTAGE),
+    Fault("code_server_hangs", "the code server hangs", hangs("code server"), a_case, OUTAGE),
+    Fault("warm_process_hangs", "the process that runs are forked from hangs", hangs("warm process"), a_case, OUTAGE),
+    Fault("exporter_hangs", "the exporter hangs", hangs("exporter"), a_page("EXPORTER_PORT", "metrics"), OUTAGE),
+    Fault("webserver_hangs", "the webserver hangs", hangs("webserver"), a_page("DAGSTER_PORT", "server_info"), OUTAGE),
+    Fault("mlflow_hangs", "MLflow hangs; a case", hangs("MLflow"), a_case, OUTAGE),
+    Fault("postgres_hangs", "Postgres hangs", hangs("Postgres", "Postgres session"), a_case, OUTAGE),
     Fault("full_disk", "not one byte free on the disk", full_disk, a_case, (*OUTAGE, "DiskAlmostFull")),
 )
+
+
+class Asking:
+    """Writes what waits and asks whether it is done, in a thread: a server that hangs holds up nobody else."""
+
+    def __init__(self, write: Callable[[], Done]) -> None:
+        self.write, self.pool = write, ThreadPoolExecutor(1)
+        self.written: Done | None = None
+        self.question: Future[bool] | None = None
+
+    def _ask(self) -> bool:
+        with suppress(psycopg2.Error, DatabaseUnavailable):
+            self.written = self.written or self.write()
+            return self.written()
+        return False
+
+    def done(self) -> bool:
+        self.question = self.question or self.pool.submit(self._ask)
+        try:
+            found = self.question.result(timeout=2)
+        except TimeoutError:
+            return False
+        self.question = None
+        return found
+
+    def end(self) -> None:
+        """The last question, which may have hung, is answered."""
+        self.pool.shutdown()
 
 
 def tried(scene: Scene, fault: Fault) -> Row:
     print(f"{fault.name} …", file=sys.stderr, flush=True)
     began, since = time.monotonic(), datetime.now(UTC)
     healed = told = None
-    by, done = "", None
+    by, asking = "", Asking(partial(fault.write, scene))
     with fault.make(scene):
         while (passed := time.monotonic() - began) < TOLD + ALERT_TIME:
-            with suppress(psycopg2.Error, DatabaseUnavailable):
-                done = done or fault.write(scene)
-                if healed is None and done():
-                    healed = passed
+            if healed is None and asking.done():
+                healed = passed
             if told is None and (by := who_was_told(scene, fault, since)):
                 told = passed
             if healed is not None and (healed <= HEALS or told is not None):
                 break
             time.sleep(0.5)
+    asking.end()
     afterwards = served(scene)
     row = Row(fault.what, healed, told, by, afterwards)
     print(row, file=sys.stderr, flush=True)
@@ -331,12 +398,10 @@ def who_was_told(scene: Scene, fault: Fault, since: datetime) -> str:
 
 def served(scene: Scene) -> float | None:
     """Seconds until a new case has its offers; None: not in time."""
-    began, done = time.monotonic(), None
+    began, asking = time.monotonic(), Asking(partial(a_case, scene))
     while (passed := time.monotonic() - began) < SERVED:
-        with suppress(psycopg2.Error, DatabaseUnavailable):
-            done = done or a_case(scene)
-            if done():
-                return passed
+        if asking.done():
+            return passed
         time.sleep(0.5)
     return None
 
