@@ -23,6 +23,7 @@ from typing import ClassVar
 from weakref import WeakSet
 
 from litgo_pipelines.observability import stops
+from litgo_pipelines.runtime import pulse
 
 PRELOADED = "litgo_pipelines.runtime.preload"
 LOST = 255  # the exit code of a process that the warm one can no longer tell of
@@ -89,6 +90,7 @@ def stop(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     from litgo_pipelines.dagster_internals import serve_code
 
+    pulse.begin()
     os.environ.setdefault("DAGSTER_GRPC_MAX_WORKERS", THREADS)
     signal.signal(signal.SIGINT, stop)  # Dagster's command gives SIGTERM the same handler
 

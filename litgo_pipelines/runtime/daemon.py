@@ -16,6 +16,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from litgo_pipelines.runtime import pulse
+
 LOOKS_EVERY = 2.0  # seconds
 RETRIES_FOR = 60.0  # seconds; the daemon beats less often than it is waited for
 TOLERATED = timedelta(seconds=15)  # no sensor looks more often
@@ -84,6 +86,7 @@ def main() -> None:
     from litgo_pipelines.dagster_internals import retry_runs_with_patience, run_daemon
 
     begin_log()
+    pulse.begin()
     threading.Thread(target=end_when_set_back, daemon=True, name="clock").start()
     with dg.DagsterInstance.get() as instance:
         waiting, deleted = forget_future(instance, datetime.now(UTC))

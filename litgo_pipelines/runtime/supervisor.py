@@ -12,12 +12,16 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 from litgo_pipelines.database import caretaker, normalise, open_connection
 from litgo_pipelines.database.embedded import embedded_server, running_server
@@ -25,7 +29,7 @@ from litgo_pipelines.database.urls import passfile_lines, without_credentials
 from litgo_pipelines.environment import OF_PYTHON, passed_on
 from litgo_pipelines.marketplace.migrate import migrate
 from litgo_pipelines.resources.loopback import without_proxy
-from litgo_pipelines.runtime import mlflow_login, private_file
+from litgo_pipelines.runtime import mlflow_login, private_file, pulse
 from litgo_pipelines.settings import Settings, settings
 
 FILES = Path(__file__).resolve().parent  # of Dagster's and MLflow's configuration, installed with the package
@@ -40,6 +44,8 @@ LOCAL_LOGS = """  module: dagster.core.storage.local_compute_log_manager
 DEFINITIONS = "litgo_pipelines.definitions"
 LONGEST_TEMPORARY = 75  # bytes of TMPDIR: a socket's path has at most 107, with two names below it
 STOPS_IN = 8.0  # seconds, of all services
+LOOKS_EVERY = 5.0  # seconds, whether a service gives a sign of life
+HANGS_AFTER = 8  # looks in a row without one, not a time: a machine that was held up itself has missed one
 URLS = ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL")
 LOGIN = ("LITGO_UI_USERS", "LITGO_UI_SESSION_KEY")  # for the webserver alone
 # What a child gets of the variables, as patterns. The code server, whose forks are the runs, gets all but LOGIN: a step
@@ -242,18 +248,24 @@ class Service:
     given: dict[str, str] = field(default_factory=dict)  # variables of this child alone
     withheld: tuple[str, ...] = ()  # variables that are none of its business
     allowed: tuple[str, ...] = ("*",)  # patterns of those it gets, besides what is `given`
+    page: str = ""  # at its port, of one that has pages; others beat
     log: Path = field(default_factory=Path)
+    again_at: float | None = None  # monotonic seconds: it ended, and is to be started again then
+    silent: int | None = None  # looks since its last sign of life; None before the first
+    _beat: int | None = None
 
     def start(self, environment: Mapping[str, str], logs: Path) -> None:
         logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.log = logs / f"{self.name}.log"
+        self.log, self.silent, self.again_at, self._beat = logs / f"{self.name}.log", None, None, None
+        with suppress(OSError):
+            self._pulse.unlink(missing_ok=True)  # of the one before
         own = {**os.environ, **environment}
         own = {name: value for name, value in passed_on(*self.allowed, of=own).items() if name not in self.withheld}
         before = self.process
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
-                env=own | self.given,
+                env=own | self.given | ({} if self.page else {pulse.VARIABLE: str(self._pulse)}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -270,6 +282,24 @@ class Service:
         with socket.socket(socket.AF_UNIX if self.socket else socket.AF_INET) as probe:
             probe.settimeout(0.5)
             return probe.connect_ex(str(self.socket) if self.socket else (HOST, self.port)) == 0
+
+    @property
+    def _pulse(self) -> Path:
+        return self.log.with_suffix(".pulse")
+
+    def look(self) -> None:
+        """Whether it gives a sign of life: its page is answered, whatever with, or it has beaten since the last look.
+
+        Nothing is held against one that has given none since it was started.
+        """
+        process = self.process
+        if self.page:
+            alive = _answered(f"http://{HOST}:{self.port}{self.page}")
+        else:
+            before, self._beat = self._beat, pulse.read(self._pulse)
+            alive = self._beat is not None and self._beat != before
+        if process is self.process:  # it was not started again meanwhile
+            self.silent = 0 if alive else None if self.silent is None else self.silent + 1
 
     def stop(self, patience: float = STOPS_IN) -> None:
         stop([self], patience)
@@ -325,6 +355,7 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
             "MLFLOW_BACKEND_STORE_URI": environment["LITGO_MLFLOW_DATABASE_URL"],
             **mlflow_login.of_server(Path(environment["LITGO_HOME"])),
         },
+        page="/health",
         allowed=(*SYSTEM, "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SERVER_*", "MLFLOW_S3_*", *OF_STORAGE),
     )
 
@@ -359,6 +390,7 @@ def dagster_services(file: Path) -> list[Service]:
             "dagster-webserver",
             [sys.executable, "-m", "litgo_pipelines.runtime.webserver", "-h", HOST, "-p", str(port), *workspace],
             port,
+            page="/server_info",
             allowed=(*OF_DAGSTER, *logs, "LITGO_UI_*", "LITGO_DATABASE_URL", "LITGO_PUBLIC_NUMBERS"),
         ),
         Service(
@@ -374,6 +406,7 @@ def exporter_service() -> Service:
         "exporter",
         [sys.executable, "-m", "litgo_pipelines.cli", "exporter"],
         settings().exporter_port,
+        page="/healthz",
         allowed=(
             *OF_DAGSTER,
             *(OF_STORAGE if settings().litgo_compute_logs else ()),
@@ -424,20 +457,55 @@ def initialise_dagster(environment: Mapping[str, str]) -> None:
 
 
 def watch(services: list[Service], environment: Mapping[str, str]) -> None:
-    """Until interrupted, start again whatever ends: a daemon that exits with code 0 is as gone as one that crashed."""
+    """Until interrupted, start again whatever ends, or hangs: a daemon that exits with code 0 is as gone as one that
+    crashed, and one that gives no sign of life is ended first. None waits for another."""
     logs = Path(environment["LITGO_HOME"]) / "logs"
     since = {service.name: time.monotonic() for service in services}
+    for service in services:
+        threading.Thread(target=_listen, args=(service, services), daemon=True, name=f"pulse-{service.name}").start()
     while True:
         time.sleep(1)
         for service in services:
-            if service.process is not None and service.process.poll() is not None:
+            now = time.monotonic()
+            if service.process is None:
+                continue
+            if service.again_at is not None:
+                if now >= service.again_at:
+                    service.start(environment, logs)
+                    since[service.name] = time.monotonic()
+            elif service.process.poll() is not None:
                 pause = min(2.0**service.starts, 30.0)
-                if time.monotonic() - since[service.name] > 600:
+                if now - since[service.name] > 600:
                     service.starts, pause = 0, 1.0
                 code = service.process.returncode
-                with suppress(OSError):  # the terminal may be gone, or the disk full on which the output is kept
-                    print(f"{service.name} ended with code {code}; starting again in {pause:.0f} s", flush=True)
+                _say(f"{service.name} ended with code {code}; starting again in {pause:.0f} s")
                 service.stop(patience=2)
-                time.sleep(pause)
-                service.start(environment, logs)
-                since[service.name] = time.monotonic()
+                service.again_at = time.monotonic() + pause
+            elif (service.silent or 0) >= HANGS_AFTER:
+                _say(f"{service.name} has given no sign of life for {HANGS_AFTER * LOOKS_EVERY:.0f} s and is ended")
+                service.silent = None
+                service.send(signal.SIGKILL)
+
+
+def _listen(service: Service, watched: list[Service]) -> None:
+    """Looks at one service, as long as it is watched."""
+    while service in watched:
+        began = time.monotonic()
+        service.look()
+        time.sleep(max(0.0, LOOKS_EVERY - (time.monotonic() - began)))
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # the terminal may be gone, or the disk full on which the output is kept
+        print(line, flush=True)
+
+
+def _answered(url: str) -> bool:
+    """Whether somebody answers at all. Proxies are not asked."""
+    try:
+        build_opener(ProxyHandler({})).open(url, timeout=LOOKS_EVERY).close()
+    except (HTTPError, HTTPException):
+        return True
+    except OSError:
+        return False
+    return True

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -136,3 +138,46 @@ def test_the_warm_process_listens_however_long_tmpdir_is(
         assert len(str(service.socket)) <= 107
     long.rmdir()
     folder.rmdir()
+
+
+class Pages(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not on stderr."""
+
+
+def test_a_service_that_hangs_is_ended_and_started_again_and_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supervisor, "LOOKS_EVERY", 0.3)
+    script = "import time; from litgo_pipelines.runtime import pulse; pulse.EVERY = .1; pulse.begin(); time.sleep(600)"
+    beating = supervisor.Service("beating", [sys.executable, "-c", script])
+    crashing = supervisor.Service("crashing", ["false"], starts=10)  # begins again in 30 s
+    mute = supervisor.Service("mute", ["sleep", "600"])  # as one whose start takes long
+    with ThreadingHTTPServer((supervisor.HOST, 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        paged = supervisor.Service("paged", ["sleep", "600"], port=server.server_port, page="/health")
+        services = [crashing, beating, mute, paged]
+        for service in services:
+            service.start(os.environ, tmp_path)
+        watched = list(services)
+        home = {"LITGO_HOME": str(tmp_path)}
+        threading.Thread(target=supervisor.watch, args=(watched, home), daemon=True, name="watch").start()
+        try:
+            until(lambda: (beating.silent, paged.silent) == (0, 0), 30, "signs of life")
+            assert mute.silent is None
+            hung = beating.process
+            assert hung is not None
+            hung.send_signal(signal.SIGSTOP)
+            server.shutdown()  # connections are taken by the system still, and nobody answers
+            until(lambda: beating.starts == 2 and beating.silent == 0, 30, "the one that beats to live again")
+            until(lambda: paged.starts == 2, 30, "the one with a page to be started again")
+            assert hung.poll() == -signal.SIGKILL
+            assert mute.starts == 1
+        finally:
+            watched.clear()
+            supervisor.stop(services, 1)
+    said = capsys.readouterr().out
+    assert "beating has given no sign of life for 2 s and is ended" in said
