@@ -13,6 +13,7 @@ failure, and the runs are asked to end too, which an engine would only kill.
 
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from litgo_pipelines.runtime import pulse
 PRELOADED = "litgo_pipelines.runtime.preload"
 LOST = 255  # the exit code of a process that the warm one can no longer tell of
 LOOKS_EVERY = 0.2  # seconds
+FORKS_WITHIN = 45.0  # seconds, imports included; the daemon waits a minute for the server's answer
 THREADS = "16"  # three sensors nearly always hold one; Dagster's own number follows the processors, 6 on two
 
 
@@ -41,13 +43,24 @@ def began(pid: int) -> str | None:
     return None if state in "ZX" else others[18]
 
 
+def end_warm_process() -> None:
+    if pid := forkserver._forkserver._forkserver_pid:  # type: ignore[attr-defined]
+        os.kill(pid, signal.SIGKILL)
+
+
 class RunPopen(popen_forkserver.Popen):
     """A run's process, which goes on when the warm one, its parent, is killed: its number and start say so then."""
 
     started: ClassVar["WeakSet[RunPopen]"] = WeakSet()
 
     def _launch(self, process_obj: process.BaseProcess) -> None:
-        super()._launch(process_obj)  # type: ignore[misc]  # typeshed does not know it
+        """Raises EOFError where the warm process hangs: the run goes back to the queue, and has a new one then."""
+        limit = threading.Timer(FORKS_WITHIN, end_warm_process)
+        limit.start()
+        try:
+            super()._launch(process_obj)  # type: ignore[misc]  # typeshed does not know it
+        finally:
+            limit.cancel()
         self.began = began(self.pid)
         self.started.add(self)
 

@@ -14,6 +14,7 @@ from litgo_pipelines.observability import stops
 WARM_ONE_KILLED = """
 import os, signal, time
 from multiprocessing import forkserver
+from litgo_pipelines.runtime import code_server
 from litgo_pipelines.runtime.code_server import Forking, began
 
 def until(condition):
@@ -45,13 +46,29 @@ if __name__ == "__main__":
     again.start()
     again.join(20)
     assert again.exitcode == 3
+    code_server.FORKS_WITHIN = 1.0
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGSTOP)
+    refused = forking.Process(target=os._exit, args=(0,))
+    try:
+        refused.start()
+    except EOFError:
+        pass
+    else:
+        raise AssertionError("a warm process that hangs is ended")
+    code_server.FORKS_WITHIN = 20.0
+    last = forking.Process(target=os._exit, args=(5,))
+    last.start()
+    last.join(20)
+    assert last.exitcode == 5
     print("as expected")
 """
 
 
 @pytest.mark.slow
 @pytest.mark.proof("litgo_pipelines/runtime/code_server.py", "litgo_pipelines/observability/stops.py")
-def test_a_run_is_alive_as_long_as_its_process_is(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_run_is_alive_as_long_as_its_process_is_and_begins_though_the_warm_one_hung(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     script = tmp_path_factory.mktemp("warm") / "script.py"
     script.write_text(WARM_ONE_KILLED)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
