@@ -45,7 +45,7 @@ DEFINITIONS = "litgo_pipelines.definitions"
 LONGEST_TEMPORARY = 75  # bytes of TMPDIR: a socket's path has at most 107, with two names below it
 STOPS_IN = 8.0  # seconds, of all services
 LOOKS_EVERY = 5.0  # seconds, whether a service gives a sign of life
-HANGS_AFTER = 8  # looks in a row without one, not a time: a machine that was held up itself has missed one
+HANGS_AFTER = 6  # looks in a row without one, not a time: a machine that was held up itself has missed one
 URLS = ("LITGO_DATABASE_URL", "DAGSTER_DATABASE_URL", "LITGO_MLFLOW_DATABASE_URL")
 LOGIN = ("LITGO_UI_USERS", "LITGO_UI_SESSION_KEY")  # for the webserver alone
 # What a child gets of the variables, as patterns. The code server, whose forks are the runs, gets all but LOGIN: a step
