@@ -344,6 +344,8 @@ def mlflow_service(environment: Mapping[str, str]) -> Service:
         str(port),
         "--app-name",
         "basic-auth",
+        "--uvicorn-opts",
+        "--no-access-log",  # a line for each look of ours
         "--artifacts-destination",
         settings().mlflow_artifacts or str(Path(environment["LITGO_HOME"]) / "mlflow-artifacts"),
     ]

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,24 @@ def test_a_database_that_dies_in_the_middle_of_a_run_and_of_ticks_loses_and_doub
     machine.handled(4, 60)
     written = machine.rows("SELECT letter FROM public.letters ORDER BY 1")
     assert machine.rows("SELECT letter FROM public.handled ORDER BY 1") == written
+
+
+def lives(service: supervisor.Service) -> bool:
+    return service.silent == 0
+
+
+def test_a_daemon_and_a_code_server_that_hang_are_ended_and_started_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "LOOKS_EVERY", 1.0)
+    for letter, service in enumerate(machine.services, start=12):
+        until(partial(lives, service), 60, f"a sign of life of the {service.name}")
+        assert service.process is not None
+        hung = service.process
+        hung.send_signal(signal.SIGSTOP)
+        machine.write(letter)
+        machine.handled(letter, 120)
+        assert hung.poll() == -signal.SIGKILL
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler, for a clock that can be set")
