@@ -29,7 +29,7 @@ from litgo_pipelines.runtime import pulse
 PRELOADED = "litgo_pipelines.runtime.preload"
 LOST = 255  # the exit code of a process that the warm one can no longer tell of
 LOOKS_EVERY = 0.2  # seconds
-FORKS_WITHIN = 45.0  # seconds, imports included; the daemon waits a minute for the server's answer
+FORKS_WITHIN, IMPORTS_WITHIN = 15.0, 45.0  # seconds; the daemon waits a minute for the server's answer
 THREADS = "16"  # three sensors nearly always hold one; Dagster's own number follows the processors, 6 on two
 
 
@@ -43,8 +43,14 @@ def began(pid: int) -> str | None:
     return None if state in "ZX" else others[18]
 
 
+def warm_process() -> int | None:
+    """Its process id; None before it was first started."""
+    pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return pid
+
+
 def end_warm_process() -> None:
-    if pid := forkserver._forkserver._forkserver_pid:  # type: ignore[attr-defined]
+    if pid := warm_process():
         os.kill(pid, signal.SIGKILL)
 
 
@@ -52,15 +58,18 @@ class RunPopen(popen_forkserver.Popen):
     """A run's process, which goes on when the warm one, its parent, is killed: its number and start say so then."""
 
     started: ClassVar["WeakSet[RunPopen]"] = WeakSet()
+    warm: ClassVar[int | None] = None  # the process that the newest run was forked from
 
     def _launch(self, process_obj: process.BaseProcess) -> None:
         """Raises EOFError where the warm process hangs: the run goes back to the queue, and has a new one then."""
-        limit = threading.Timer(FORKS_WITHIN, end_warm_process)
+        ready = self.warm is not None and self.warm == warm_process()
+        limit = threading.Timer(FORKS_WITHIN if ready else IMPORTS_WITHIN, end_warm_process)
         limit.start()
         try:
             super()._launch(process_obj)  # type: ignore[misc]  # typeshed does not know it
         finally:
             limit.cancel()
+        RunPopen.warm = warm_process()
         self.began = began(self.pid)
         self.started.add(self)
 

@@ -55,7 +55,6 @@ if __name__ == "__main__":
         pass
     else:
         raise AssertionError("a warm process that hangs is ended")
-    code_server.FORKS_WITHIN = 20.0
     last = forking.Process(target=os._exit, args=(5,))
     last.start()
     last.join(20)
