@@ -79,6 +79,7 @@ class Rows:
 
     def __init__(self, url: str, rng: random.Random) -> None:
         self.url, self.rng = url, rng
+        self.clients: list[str] = []  # whose case was copied: a second one in the same words would be a duplicate
 
     def ask(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with connect(self.url) as connection, connection.cursor() as cursor:
@@ -99,10 +100,15 @@ class Rows:
         return f"INSERT INTO public.{table} ({names}) SELECT {values} FROM public.{table} WHERE {where} LIMIT 1;"
 
     def case(self, labelled: bool) -> str:
-        new, salt = str(uuid.uuid4()), self.rng.random()
+        new = str(uuid.uuid4())
+        ((old, client),) = self.ask(
+            "SELECT id::text, client_id::text FROM public.cases WHERE created_at < now() - interval '1 day' "
+            "AND client_id <> ALL(%s::uuid[]) ORDER BY md5(id::text || %s) LIMIT 1",
+            *(self.clients, str(self.rng.random())),
+        )
+        self.clients.append(client)
         changes = {"id": f"'{new}'", **CASE, **({} if labelled else UNLABELLED)}
-        where = f"created_at < now() - interval '1 day' ORDER BY md5(id::text || '{salt}')"
-        self.ask(self._copy("cases", where, **changes))
+        self.ask(self._copy("cases", f"id = '{old}'", **changes))
         return new
 
     def message(self) -> str:
